@@ -1,0 +1,257 @@
+"""`kinlink link` and `kinlink dedupe`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import polars as pl
+import typer
+
+from linker.cli import options
+from linker.cli.outputs import CLUSTERS, LINKS, PAIRS, REFUSALS, Outputs, default_table, rows_of
+from linker.cli.reading import Source, gather_refusals, read_sources, show_layouts, show_refusals
+from linker.cli.screen import Screen, count, session, table
+from linker.model import Model
+from linker.report import FORMAT as REPORT_FORMAT
+from linker.report import MARK, write_report
+
+if TYPE_CHECKING:
+    from linker.linkage import Deduplication, Linkage
+    from linker.train import Diagnostics
+
+ALL_PAIRS_CUT = -10.0  # bits; a pair under it is a thousand times likelier no match than one
+
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE", help="The result (.parquet, .csv, .arrow); by default in this directory."
+    ),
+]
+
+
+def link(
+    left: options.LeftFile,
+    right: options.RightFile,
+    out: Out = None,
+    id_columns: options.IdColumns = None,
+    mapping: options.Mapping = None,
+    ignore: options.Ignored = None,
+    one_to_one: Annotated[
+        bool, typer.Option("--one-to-one", help="At most one link a record (default).")
+    ] = False,
+    many_to_one: Annotated[
+        bool, typer.Option("--many-to-one", help="Many left records may link to one right record.")
+    ] = False,
+    many_to_many: Annotated[
+        bool, typer.Option("--many-to-many", help="Every pair decides for itself.")
+    ] = False,
+    model: options.ModelFile = None,
+    threshold: options.Threshold = None,
+    lead: Annotated[
+        float,
+        typer.Option(
+            "--lead",
+            metavar="BITS",
+            min=0,
+            help="Bits by which a link must lead over the runner-up, else review.",
+        ),
+    ] = 0.0,
+    all_pairs: options.AllPairs = None,
+    report: options.Report = None,
+    threads: options.Threads = None,
+    seed: options.Seed = 0,
+    as_json: options.AsJson = False,
+) -> None:
+    """Link the records of two files that are about the same person.
+
+    Writes left_id, right_id, match_weight (bits), match_probability, outcome, stage and rule of every link.
+    Pairs for people to decide go to <out>.review.<ext>, rows and values set aside to <out>.refusals.<ext>.
+    An older result of these names is replaced, another's file never.
+    """
+    with session(as_json) as screen:
+        wishes = options.Wishes.of(id_columns, mapping, ignore)
+        cardinality = options.cardinality_of(one_to_one, many_to_one, many_to_many)
+        out = out or default_table("links", [left, right])
+        options.apart({"--out": out, "--all-pairs": all_pairs, "--report": report})
+        outputs = Outputs([left, right, model])
+        outputs.claim_table(out, LINKS, {"review": LINKS, "refusals": REFUSALS})
+        _claim(outputs, all_pairs, report)
+        scoring = Model.load(model) if model else None
+        sources = read_sources([left, right], wishes)
+        show_layouts(screen, sources)
+        with screen.progress() as progress:
+            from linker.decide import Cardinality  # with the engine come its compiled kernels: slow to load
+            from linker.linkage import link as link_records
+
+            result = link_records(
+                sources[0].records,
+                sources[1].records,
+                model=scoring,
+                cardinality=Cardinality(cardinality),
+                threshold=threshold,
+                lead=lead,
+                all_pairs=ALL_PAIRS_CUT if all_pairs else None,
+                seed=seed,
+                threads=threads,
+                progress=progress,
+            )
+        outputs.table("links", result.links, out)
+        coverage = [
+            (
+                f"Linked records of {source.path.name}",
+                result.links[column].n_unique(),
+                source.records.ids.len(),
+            )
+            for column, source in zip(("left_id", "right_id"), sources, strict=True)
+        ]
+        _finish(screen, outputs, sources, result, out, all_pairs, report, coverage)
+        again = wishes.typed() + (f" --model {model}" if model else "")
+        screen.say("", "Next, why two records were linked or not:")
+        screen.line(f"  kinlink explain {left} {right} --pair LEFT_ID,RIGHT_ID{again}")
+
+
+def dedupe(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE…", show_default=False, help="CSV, Parquet or Arrow files."),
+    ],
+    out: Out = None,
+    pairs: Annotated[
+        Path | None, typer.Option("--pairs", metavar="FILE", help="Also write the linked pairs here.")
+    ] = None,
+    id_columns: options.IdColumns = None,
+    mapping: options.Mapping = None,
+    ignore: options.Ignored = None,
+    model: options.ModelFile = None,
+    threshold: options.Threshold = None,
+    all_pairs: options.AllPairs = None,
+    report: options.Report = None,
+    threads: options.Threads = None,
+    seed: options.Seed = 0,
+    as_json: options.AsJson = False,
+) -> None:
+    """Find the records that are about the same person, in one file or in several together.
+
+    Writes record_id and cluster_id of every record: records of one person share the cluster. With several
+    files every id begins with the number of its file, as in 2:1234.
+    Pairs for people to decide go to <out>.review.<ext>, rows and values set aside to <out>.refusals.<ext>.
+    An older result of these names is replaced, another's file never.
+    """
+    with session(as_json) as screen:
+        wishes = options.Wishes.of(id_columns, mapping, ignore)
+        out = out or default_table("clusters", files)
+        options.apart({"--out": out, "--pairs": pairs, "--all-pairs": all_pairs, "--report": report})
+        outputs = Outputs([*files, model])
+        outputs.claim_table(out, CLUSTERS, {"review": LINKS, "refusals": REFUSALS})
+        if pairs:
+            outputs.claim_table(pairs, LINKS)
+        _claim(outputs, all_pairs, report)
+        scoring = Model.load(model) if model else None
+        sources = read_sources(files, wishes)
+        show_layouts(screen, sources)
+        with screen.progress() as progress:
+            from linker.linkage import dedupe as dedupe_records
+
+            result = dedupe_records(
+                *(source.records for source in sources),
+                model=scoring,
+                threshold=threshold,
+                all_pairs=ALL_PAIRS_CUT if all_pairs else None,
+                seed=seed,
+                threads=threads,
+                progress=progress,
+            )
+        outputs.table("clusters", result.clusters, out)
+        if pairs:
+            outputs.table("pairs", result.links, pairs)
+        sizes = result.clusters.group_by("cluster_id").len().filter(pl.col("len") > 1)
+        coverage = [("Records in clusters of two or more", int(sizes["len"].sum()), result.clusters.height)]
+        screen.document["clusters"] = {
+            "persons": result.clusters["cluster_id"].n_unique(), "of_two_or_more": sizes.height,
+        }  # fmt: skip
+        _finish(screen, outputs, sources, result, out, all_pairs, report, coverage)
+        if len(files) == 1:
+            again = wishes.typed() + (f" --model {model}" if model else "")
+            screen.say("", "Next, why two records were linked or not:")
+            screen.line(f"  kinlink explain {files[0]} --pair ID,ID{again}")
+
+
+def _claim(outputs: Outputs, all_pairs: Path | None, report: Path | None) -> None:
+    if all_pairs:
+        outputs.claim_table(all_pairs, PAIRS)
+    if report:
+        outputs.claim_text(report, MARK)
+        outputs.claim_text(report.with_suffix(".json"), REPORT_FORMAT)
+
+
+def _finish(
+    screen: Screen,
+    outputs: Outputs,
+    sources: Sequence[Source],
+    result: Linkage | Deduplication,
+    out: Path,
+    all_pairs: Path | None,
+    report: Path | None,
+    coverage: Sequence[tuple[str, int, int]],
+) -> None:
+    """Write what stands beside the result, and show the figures."""
+    refusals = gather_refusals(sources)
+    outputs.companion("review", result.review, out)
+    outputs.companion("refusals", refusals, out)
+    if all_pairs and result.pairs is not None:
+        outputs.table("all pairs", result.pairs, all_pairs)
+    if report:
+        figures = write_report(result, report)
+        outputs.note("report", report)
+        outputs.note("report figures", figures)
+    show_refusals(screen, refusals)
+    _show_figures(screen, result, coverage)
+    warnings = [] if result.training is None else list(result.training.diagnostics.warnings)
+    screen.document |= {
+        "summary": dict(result.summary),
+        "threshold": result.threshold,
+        "links": result.links.height,
+        "review": result.review.height,
+        "model": result.model.digest,
+        "warnings": warnings,
+    }
+    sizes = {
+        "links": rows_of(result.links, "link"),
+        "clusters": count(coverage[0][2], "record")
+        + " in "
+        + count(result.summary.get("clusters", 0), "cluster"),
+        "pairs": rows_of(result.links, "linked pair"),
+        "review": rows_of(result.review, "pair") + " for people to decide",
+        "refusals": rows_of(refusals, "row or value", "rows or values") + " set aside",
+        "all pairs": f"every scored pair from {ALL_PAIRS_CUT:g} bits up",
+        "report": "the report, opens in a browser",
+        "report figures": "its figures",
+    }
+    outputs.show(screen, sizes)
+    if result.training is not None:
+        _warn(screen, result.training.diagnostics)
+
+
+def _warn(screen: Screen, found: Diagnostics) -> None:
+    """What the user should know of the training; 'kinlink train' tells all."""
+    if found.converged is False:
+        screen.warn(f"Training stopped at its limit of {found.iterations} rounds before it settled.")
+
+
+def _show_figures(
+    screen: Screen, result: Linkage | Deduplication, coverage: Sequence[tuple[str, int, int]]
+) -> None:
+    lines: list[tuple[str, str]] = [("Pairs linked", f"{result.links.height:,}")]
+    for words, number, total in coverage:
+        share = f" ({number / total:.1%})" if total else ""
+        lines.append((words, f"{number:,} of {total:,}{share}"))
+    chance = 1.0 / (1.0 + 2.0**-result.threshold)
+    lines.append(("Pairs for people to decide", f"{result.review.height:,}"))
+    lines.append(("Threshold", f"{result.threshold:.2f} bits (probability {chance:.4f})"))
+    for name in ("precision", "recall"):
+        lines.append((f"Expected {name} (by the model)", f"{result.summary[f'expected_{name}']:.4f}"))
+    lines.append(("Candidate pairs compared", f"{result.summary['candidate_pairs']:,}"))
+    screen.title("Result")
+    screen.say(table(["", ""], lines, numbers=[1], heads_shown=False))

@@ -1,0 +1,134 @@
+"""The conditions that levels are made of, as small immutable trees, and their JSON.
+
+A `Test` compares one column of the left record with one of the right; `All`, `Any` and `Not` join
+tests. A missing value on either side makes every test false but `MISSING`, which it makes true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any as Json
+
+from linker.errors import ModelError
+
+
+class Op(StrEnum):
+    """What a test measures; `Test.value` is the limit it is held against."""
+
+    MISSING = "missing"  # either value is missing
+    EXACT = "exact"  # equal
+    JARO_WINKLER = "jaro_winkler"  # similarity >= value
+    JARO = "jaro"  # similarity >= value
+    LEVENSHTEIN = "levenshtein"  # edits <= value
+    DAMERAU = "damerau"  # edits with adjacent swaps (optimal string alignment) <= value
+    STANDARDISED_LEVENSHTEIN = "standardised_levenshtein"  # 1 - edits / longer length >= value
+    COMMON = "common"  # tokens in common >= value
+    SUBSET = "subset"  # all tokens of the shorter list (at least value of them) are in the longer
+    JACCARD = "jaccard"  # tokens in common / tokens in either >= value
+    DIFFERENCE = "difference"  # absolute difference of two numbers <= value (days for dates)
+    RELATIVE_DIFFERENCE = "relative_difference"  # absolute difference / larger magnitude <= value
+
+
+@dataclass(frozen=True)
+class Test:
+    """One measured comparison of a left column with a right column."""
+
+    op: Op
+    left: str
+    right: str
+    value: float = 0.0
+
+
+@dataclass(frozen=True)
+class All:
+    """True if every part is."""
+
+    of: tuple[Condition, ...]
+
+
+@dataclass(frozen=True)
+class Any:
+    """True if at least one part is."""
+
+    of: tuple[Condition, ...]
+
+
+@dataclass(frozen=True)
+class Not:
+    """True if its part is not."""
+
+    of: Condition
+
+
+Condition = Test | All | Any | Not
+
+
+def test(op: Op, column: str, value: float = 0.0) -> Test:
+    """A test of one column against the column of the same name."""
+    return Test(op, column, column, float(value))
+
+
+def exact(column: str) -> Test:
+    """The two values of a column are equal."""
+    return test(Op.EXACT, column)
+
+
+def missing(*columns: str) -> Condition:
+    """Any of these columns is missing on either side."""
+    parts = tuple(test(Op.MISSING, column) for column in columns)
+    return parts[0] if len(parts) == 1 else Any(parts)
+
+
+def tests_of(condition: Condition) -> Iterator[Test]:
+    """Every test of a condition, in reading order."""
+    match condition:
+        case Test():
+            yield condition
+        case Not(of=part):
+            yield from tests_of(part)
+        case All(of=parts) | Any(of=parts):
+            for part in parts:
+                yield from tests_of(part)
+
+
+def to_data(condition: Condition) -> dict[str, Json]:
+    """The condition as plain data for JSON."""
+    match condition:
+        case Test(op, left, right, value):
+            data: dict[str, Json] = {"op": op.value, "left": left}
+            if right != left:
+                data["right"] = right
+            if value:
+                data["value"] = value
+            return data
+        case All(of=parts):
+            return {"all": [to_data(part) for part in parts]}
+        case Any(of=parts):
+            return {"any": [to_data(part) for part in parts]}
+        case Not(of=part):
+            return {"not": to_data(part)}
+
+
+def from_data(data: Json) -> Condition:
+    """The condition that `to_data` wrote.
+
+    Raises:
+        ModelError: the data is no condition.
+    """
+    match data:
+        case {"all": list(parts)} if parts:
+            return All(tuple(from_data(part) for part in parts))
+        case {"any": list(parts)} if parts:
+            return Any(tuple(from_data(part) for part in parts))
+        case {"not": part}:
+            return Not(from_data(part))
+        case {"op": str(op), "left": str(left)} if op in set(Op):
+            right, value = data.get("right", left), data.get("value", 0.0)
+            if isinstance(right, str) and isinstance(value, int | float) and not isinstance(value, bool):
+                return Test(Op(op), left, right, float(value))
+    raise ModelError(
+        "The model holds a condition that cannot be read.",
+        f"A condition is a test with 'op' (one of {', '.join(Op)}) and 'left', or 'all', 'any', 'not'.",
+    )

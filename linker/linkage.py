@@ -1,0 +1,437 @@
+"""The whole flow on one screen: records → columns → codes → candidates → weights → decisions.
+
+    link(left, right)   one record of the left with at most one of the right, unless told otherwise
+    dedupe(records)     clusters of the records that are one person
+    train(left, right)  the model alone
+    explain(...)        one pair (linker.explain)
+
+Rows are put in a canonical order first, by their content, so that the order of a file, the number of
+threads and the size of the chunks change nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any as Json
+
+import polars as pl
+
+from linker import decide
+from linker.arrival import arrive, read
+from linker.cluster import cluster
+from linker.decide import Cardinality, Outcome
+from linker.errors import LinkerError, RecordsError
+from linker.explain import Explanation
+from linker.explain import explain as explain_pair
+from linker.model import Model
+from linker.predict import Progress, Scored, no_progress, probability, scan_candidates
+from linker.program import compile_tests, compile_weights, shifts
+from linker.records import Records
+from linker.threshold import Expectation, expect, matching_gain
+from linker.train import Training, matches_expected_by
+from linker.workup import Workup, canonical, learn, work_up
+
+Source = Records | pl.DataFrame | str | Path
+
+REVIEW_BITS = 4.0  # the clerical band begins so far under the threshold
+SURE = 0.99
+LOWEST = -10.0  # bits; the lowest weight looked at when a threshold is to be found
+
+
+@dataclass(frozen=True)
+class Linkage:
+    """Links between two sets of records.
+
+    Attributes:
+        links: left_id, right_id, match_weight (bits), match_probability, outcome, stage, rule; LINKED only,
+            sorted by the ids.
+        review: the same columns for pairs that people should look at: REVIEW and AMBIGUOUS.
+        pairs: every scored pair above the low cut asked for, without outcome; None if not asked for.
+        model: the model that scored.
+        training: how it was trained; None if it was given.
+        threshold: the weight from which a pair may be linked, in bits.
+        summary: plain figures of the run, no personal value.
+        records: the records as they were understood, left and right.
+    """
+
+    links: pl.DataFrame
+    review: pl.DataFrame
+    pairs: pl.DataFrame | None
+    model: Model
+    training: Training | None
+    threshold: float
+    summary: Mapping[str, Json]
+    records: tuple[Records, Records]
+
+
+@dataclass(frozen=True)
+class Deduplication:
+    """Clusters of the records that are one person.
+
+    Attributes:
+        clusters: record_id, cluster_id; every record that was not refused, sorted by record_id. Ids of
+            several sets begin with the number of the set, as in "1:".
+        links, review, pairs, model, training, threshold, summary: as in `Linkage`.
+        records: the records as they were understood.
+    """
+
+    clusters: pl.DataFrame
+    links: pl.DataFrame
+    review: pl.DataFrame
+    pairs: pl.DataFrame | None
+    model: Model
+    training: Training | None
+    threshold: float
+    summary: Mapping[str, Json]
+    records: tuple[Records, ...]
+
+
+def link(
+    left: Source,
+    right: Source,
+    *,
+    model: Model | None = None,
+    labels: pl.DataFrame | None = None,
+    cardinality: Cardinality | None = None,
+    threshold: float | None = None,
+    lead: float = 0.0,
+    all_pairs: float | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Linkage:
+    """Link two sets of records.
+
+    Args:
+        left: records, a frame of text, or a file.
+        right: the other side.
+        model: how to score; None to learn it from the records.
+        labels: pairs known to be one person, for the learning; see `linker.labels`.
+        cardinality: how many links a record may have; None for one-to-one.
+        threshold: the weight from which a pair may be linked, in bits; None to find it.
+        lead: bits by which a link must lead over the runner-up; see `decide.link`.
+        all_pairs: also return every scored pair of at least this weight.
+        seed: of the random pairs.
+        threads: None for one a core.
+        progress: called with (stage, done, total); may raise `Cancelled`.
+
+    Raises:
+        LinkerError: what is wrong with the files, columns, records or the model.
+    """
+    _check(threshold, all_pairs)
+    sides = (_records(left), _records(right))
+    run = _Run(progress or no_progress, threads)
+    cardinality = cardinality or Cardinality.ONE_TO_ONE
+    work = run.prepare(sides, model, labels, seed)
+    matches = matches_expected_by(work.model, work.encoded)
+    gain = 0.0
+    if cardinality is Cardinality.ONE_TO_ONE and threshold is None:
+        gain = matching_gain(len(sides[0].ids), len(sides[1].ids), matches)
+    scored = run.score(work, min(_lowest(threshold), all_pairs or 0.0))
+    pairs = _frame(scored, work)
+    with run.timed("decide"):
+        expected = _expect(pairs, cardinality, gain, threshold)
+        decided = decide.link(
+            pairs.with_columns(_stage(gain)),
+            cardinality=cardinality,
+            threshold=expected.threshold,
+            review=expected.threshold - REVIEW_BITS,
+            lead=lead,
+        )
+    links, review = _split(decided)
+    summary = run.summary(work, scored, links, review, expected, matches)
+    summary |= {"cardinality": cardinality.value, "conflicts": _conflicts(decided)}
+    return Linkage(
+        links, review, _kept(pairs, all_pairs), work.model, work.training, expected.threshold, summary, sides
+    )
+
+
+def dedupe(
+    records: Source,
+    *others: Source,
+    model: Model | None = None,
+    labels: pl.DataFrame | None = None,
+    threshold: float | None = None,
+    all_pairs: float | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Deduplication:
+    """Find the records that are one person, in one set or in several together.
+
+    Args:
+        records: records, a frame of text, or a file.
+        others: further sets, to be linked and deduplicated with the first; every id then begins with the
+            number of its set, as in "2:".
+
+    All other arguments and errors as in `link`.
+    """
+    _check(threshold, all_pairs)
+    sides = tuple(_records(source) for source in (records, *others))
+    run = _Run(progress or no_progress, threads)
+    work = run.prepare(sides, model, labels, seed, together=len(sides) > 1)
+    lowest = _lowest(threshold)
+    scored = run.score(work, min(lowest, all_pairs or 0.0))
+    pairs = _frame(scored, work)
+    with run.timed("decide"):
+        considered = pairs.filter(pl.col("match_weight") >= lowest)
+        expected = expect(considered["match_weight"].to_numpy(), 0.0, threshold)
+        decided = decide.link(
+            considered,
+            cardinality=Cardinality.MANY_TO_MANY,
+            threshold=expected.threshold,
+            review=expected.threshold - REVIEW_BITS,
+        )
+        clusters = cluster(considered, work.ids[0], expected.threshold)
+        links, review = _split(_within(decided, clusters))
+    matches = matches_expected_by(work.model, work.encoded)
+    summary = run.summary(work, scored, links, review, expected, matches)
+    summary |= {"clusters": clusters["cluster_id"].n_unique()}
+    return Deduplication(
+        clusters,
+        links,
+        review,
+        _kept(pairs, all_pairs),
+        work.model,
+        work.training,
+        expected.threshold,
+        summary,
+        sides,
+    )
+
+
+def train(
+    left: Source,
+    right: Source | None = None,
+    *,
+    labels: pl.DataFrame | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Training:
+    """Learn a model for two sets of records, or for one against itself; arguments as in `link`."""
+    sides = (_records(left),) if right is None else (_records(left), _records(right))
+    work = _Run(progress or no_progress, threads).prepare(sides, None, labels, seed)
+    assert work.training is not None
+    return work.training
+
+
+def explain(model: Model, left: Source, right: Source | None, left_id: str, right_id: str) -> Explanation:
+    """Why a pair has its weight; `right` None for deduplication. See `linker.explain`."""
+    own = _records(left)
+    if right is not None:
+        return explain_pair(model, own, _records(right), left_id, right_id)
+    # Within one set the earlier record in canonical order stands left, as in the run itself.
+    own = canonical(own)
+    first, second = own.ids.index_of(left_id), own.ids.index_of(right_id)
+    if first is not None and second is not None and second < first:
+        left_id, right_id = right_id, left_id
+    return explain_pair(model, own, own, left_id, right_id)
+
+
+def comparison_vectors(
+    left: Source, right: Source | None = None, *, threads: int | None = None, progress: Progress | None = None
+) -> pl.DataFrame:
+    """The candidate pairs as vectors, for classifiers that learn from labels (`linker.classifiers`).
+
+    Args:
+        left: records, a frame of text, or a file.
+        right: the other side; None to compare the left with itself.
+        threads: None for one a core.
+        progress: called with (stage, done, total).
+
+    Returns:
+        left_id, right_id and one column a comparison: 1 for its best level, 0 for its last, evenly spaced
+        between, null where a value is missing. Sorted by the ids.
+    """
+    sides = (_records(left),) if right is None else (_records(left), _records(right))
+    run = _Run(progress or no_progress, threads)
+    work = run.prepare(sides, None, None, 0)
+    scored = run.score(work, -math.inf)
+    frame = _frame(scored, work, pattern=True)
+    comparisons = work.model.comparisons
+    places = shifts(comparisons)
+    vectors = []
+    for place, one in zip(places.tolist(), comparisons, strict=True):
+        code = (pl.col("pattern") // (1 << place)) % (1 << one.bits)
+        steps = max(1, len(one.levels) - 1)
+        vectors.append(pl.when(code > 0).then(1.0 - (code - 1) / steps).alias(one.name))
+    return frame.select("left_id", "right_id", *vectors)
+
+
+@dataclass
+class _Run:
+    """One run's progress and the seconds of its stages."""
+
+    progress: Progress
+    threads: int | None
+
+    def __post_init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Note the time of a stage."""
+        began = time.perf_counter()
+        yield
+        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - began, 3)
+
+    def prepare(
+        self,
+        sides: tuple[Records, ...],
+        model: Model | None,
+        labels: pl.DataFrame | None,
+        seed: int,
+        *,
+        together: bool = False,
+    ) -> Workup:
+        """Standardise, encode, block and, without a model, train."""
+        if model is not None and labels is not None:
+            raise RecordsError(
+                "A model and labels were both given.", "Labels train a model: give one of the two."
+            )
+        with self.timed("standardise"):
+            self.progress("standardise", 0, 1)
+            work = work_up(sides, model, together=together)
+            self.progress("standardise", 1, 1)
+        if model is not None:
+            return work
+        with self.timed("train"):
+            return learn(work, labels, seed=seed, threads=self.threads, progress=self.progress)
+
+    def score(self, work: Workup, cut: float) -> Scored:
+        """Every candidate pair of at least the weight `cut`."""
+        with self.timed("compare"):
+            tests = compile_tests(work.model.comparisons, work.encoded)
+            weights = compile_weights(work.model, work.encoded)
+            return scan_candidates(
+                work.encoded, work.blocks, tests, weights, cut, threads=self.threads, progress=self.progress
+            )
+
+    def summary(
+        self,
+        work: Workup,
+        scored: Scored,
+        links: pl.DataFrame,
+        review: pl.DataFrame,
+        expected: Expectation,
+        matches: float,
+    ) -> dict[str, Json]:
+        """The figures of the run."""
+        rules = [
+            {"rule": index.rule.name, "pairs": n}
+            for index, n in zip(work.blocks, scored.compared, strict=True)
+        ]
+        return {
+            "records": [len(side.ids) for side in work.sides],
+            "refused": [int(side.refusals["refused"].sum()) for side in work.sides],
+            "set_aside": [int((~side.refusals["refused"]).sum()) for side in work.sides],
+            "candidate_pairs": sum(scored.compared),
+            "rules": rules,
+            "rules_left_out": list(work.left_out),
+            "links": links.height,
+            "review": review.height,
+            "threshold": expected.threshold,
+            "expected_matches": round(matches, 1),
+            "expected_precision": expected.precision,
+            "expected_recall": expected.recall,
+            "model": work.model.digest,
+            "seconds": dict(self.seconds),
+        }
+
+
+def _check(*weights: float | None) -> None:
+    if any(weight is not None and not math.isfinite(weight) for weight in weights):
+        raise LinkerError("A weight that was given is not a finite number.", "Give bits, such as 5 or -2.5.")
+
+
+def _records(source: Source) -> Records:
+    match source:
+        case Records():
+            return source
+        case pl.DataFrame():
+            return arrive(source)
+        case _:
+            return read(source)
+
+
+def _expect(
+    pairs: pl.DataFrame, cardinality: Cardinality, gain: float, threshold: float | None
+) -> Expectation:
+    """What to expect of the pairs that can stand beside each other."""
+    lowest = LOWEST if threshold is None else min(LOWEST, threshold)
+    possible = decide.link(pairs, cardinality=cardinality, threshold=lowest)
+    linked = possible.filter(pl.col("outcome") == Outcome.LINKED.value)
+    return expect(linked["match_weight"].to_numpy(), gain, threshold)
+
+
+def _frame(scored: Scored, work: Workup, *, pattern: bool = False) -> pl.DataFrame:
+    """Scored pairs with their ids; of a pair within one set the smaller id stands left."""
+    rules = pl.Series("rule", [index.rule.name for index in work.blocks], dtype=pl.String)
+    left, right = work.ids[0].gather(scored.left), work.ids[-1].gather(scored.right)
+    frame = pl.DataFrame(
+        {
+            "left_id": left,
+            "right_id": right,
+            "match_weight": scored.weight,
+            "match_probability": probability(scored.weight),
+            "stage": pl.Series(["probabilistic"]).new_from_index(0, len(left)),
+            "rule": rules.gather(scored.rule),
+        }
+    )
+    if pattern:
+        frame = frame.with_columns(pattern=pl.Series(scored.pattern))
+    if work.encoded.deduplicates:
+        frame = frame.with_columns(
+            left_id=pl.min_horizontal("left_id", "right_id"),
+            right_id=pl.max_horizontal("left_id", "right_id"),
+        )
+    return frame.sort("left_id", "right_id")
+
+
+def _lowest(threshold: float | None) -> float:
+    """The lowest weight that a decision looks at."""
+    return LOWEST if threshold is None else min(LOWEST, threshold - REVIEW_BITS)
+
+
+def _within(decided: pl.DataFrame, clusters: pl.DataFrame) -> pl.DataFrame:
+    """A link whose records came into two clusters is none, but something to look at."""
+    left = clusters.rename({"record_id": "left_id", "cluster_id": "left_cluster"})
+    right = clusters.rename({"record_id": "right_id", "cluster_id": "right_cluster"})
+    parted = (pl.col("outcome") == Outcome.LINKED.value) & (pl.col("left_cluster") != pl.col("right_cluster"))
+    joined = decided.join(left, on="left_id", maintain_order="left").join(
+        right, on="right_id", maintain_order="left"
+    )
+    outcome = pl.when(parted).then(pl.lit(Outcome.AMBIGUOUS.value)).otherwise(pl.col("outcome"))
+    return joined.with_columns(outcome.alias("outcome")).drop("left_cluster", "right_cluster")
+
+
+def _stage(gain: float) -> pl.Expr:
+    """A pair that is less likely than not by itself is linked because nothing else is left for it."""
+    alone = pl.col("match_weight") >= 0.0
+    return pl.when(alone | (gain <= 0.0)).then(pl.col("stage")).otherwise(pl.lit("one-to-one")).alias("stage")
+
+
+def _split(decided: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Links, and what people should look at."""
+    columns = ["left_id", "right_id", "match_weight", "match_probability", "outcome", "stage", "rule"]
+    outcome = pl.col("outcome")
+    looked_at = outcome.is_in([Outcome.REVIEW.value, Outcome.AMBIGUOUS.value])
+    return decided.filter(outcome == Outcome.LINKED.value).select(columns), decided.filter(looked_at).select(
+        columns
+    )
+
+
+def _conflicts(decided: pl.DataFrame) -> int:
+    """Pairs that are almost surely one person and lost to another link: a record stands twice, perhaps."""
+    lost = (pl.col("outcome") == Outcome.NOT_LINKED.value) & (pl.col("match_probability") >= SURE)
+    return decided.filter(lost).height
+
+
+def _kept(pairs: pl.DataFrame, lowest: float | None) -> pl.DataFrame | None:
+    return None if lowest is None else pairs.filter(pl.col("match_weight") >= lowest)

@@ -1,0 +1,279 @@
+# ruff: noqa: D103 - the name of each function says which message it makes or reads
+"""Between the messages of `linker.v1` and the values of `linker.resources`; both server and client use it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import polars as pl
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from linker.refusals import Invalid
+from linker.resources import (
+    Batch,
+    FieldReading,
+    Format,
+    Job,
+    JobKind,
+    JobState,
+    Mandate,
+    Problem,
+    StoredModel,
+    Submission,
+    SubmissionKind,
+    SubmissionState,
+    Table,
+    Work,
+)
+from linker.v1 import common_pb2, intake_pb2, job_pb2, linkage_pb2, model_pb2
+
+FORMATS = {Format.ROWS: common_pb2.FORMAT_ROWS, Format.ARROW: common_pb2.FORMAT_ARROW}
+SUBMISSION_KINDS = {
+    SubmissionKind.IDENTITIES: intake_pb2.SUBMISSION_KIND_IDENTITIES,
+    SubmissionKind.EXTRACT: intake_pb2.SUBMISSION_KIND_EXTRACT,
+}
+SUBMISSION_STATES = {
+    SubmissionState.RECEIVING: intake_pb2.SUBMISSION_STATE_RECEIVING,
+    SubmissionState.READY: intake_pb2.SUBMISSION_STATE_READY,
+    SubmissionState.REFUSED: intake_pb2.SUBMISSION_STATE_REFUSED,
+}
+JOB_KINDS = {
+    JobKind.LINKAGE: job_pb2.JOB_KIND_LINKAGE,
+    JobKind.DEDUPLICATION: job_pb2.JOB_KIND_DEDUPLICATION,
+    JobKind.TRAINING: job_pb2.JOB_KIND_TRAINING,
+}
+JOB_STATES = {
+    JobState.QUEUED: job_pb2.JOB_STATE_QUEUED,
+    JobState.RUNNING: job_pb2.JOB_STATE_RUNNING,
+    JobState.SUCCEEDED: job_pb2.JOB_STATE_SUCCEEDED,
+    JobState.FAILED: job_pb2.JOB_STATE_FAILED,
+    JobState.CANCELLED: job_pb2.JOB_STATE_CANCELLED,
+}
+TABLES = {
+    Table.LINKS: linkage_pb2.TABLE_LINKS,
+    Table.REVIEW: linkage_pb2.TABLE_REVIEW,
+    Table.CLUSTERS: linkage_pb2.TABLE_CLUSTERS,
+    Table.PAIRS: linkage_pb2.TABLE_PAIRS,
+}
+CARDINALITIES = {
+    "one-to-one": linkage_pb2.CARDINALITY_ONE_TO_ONE,
+    "many-to-one": linkage_pb2.CARDINALITY_MANY_TO_ONE,
+    "many-to-many": linkage_pb2.CARDINALITY_MANY_TO_MANY,
+}
+OUTCOMES = {
+    "LINKED": linkage_pb2.OUTCOME_LINKED,
+    "REVIEW": linkage_pb2.OUTCOME_REVIEW,
+    "AMBIGUOUS": linkage_pb2.OUTCOME_AMBIGUOUS,
+    "NOT_LINKED": linkage_pb2.OUTCOME_NOT_LINKED,
+}
+
+
+_CODE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def back(table: Mapping[K, V], value: V) -> K | None:
+    """The key of a value in one of the tables above, or None for a value that is not in it."""
+    return next((key for key, listed in table.items() if listed == value), None)
+
+
+def sure(table: Mapping[K, V], value: V) -> K:
+    """The key of a value that the other side cannot have invented."""
+    key = back(table, value)
+    if key is None:
+        raise ValueError("The message holds a value that this version does not know.")
+    return key
+
+
+def timestamp(moment: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message
+
+
+def moment(message: Timestamp) -> datetime:
+    return message.ToDatetime(tzinfo=UTC)
+
+
+def mandate_message(mandate: Mandate) -> common_pb2.Mandate:
+    return common_pb2.Mandate(request_id=mandate.request_id, project=mandate.project, purpose=mandate.purpose)
+
+
+def wrong(field: str, message: str) -> Invalid:
+    return Invalid("FIELD_INVALID", message, field=field)
+
+
+def code(value: str, field: str) -> str:
+    if not _CODE.fullmatch(value):
+        raise wrong(field, f"{field} is 1 to 64 letters, digits, dots, hyphens or underscores.")
+    return value
+
+
+def mandate_value(message: common_pb2.Mandate) -> Mandate:
+    if not _REQUEST_ID.fullmatch(message.request_id):
+        raise wrong(
+            "mandate.request_id", "request_id is 8 to 64 letters, digits, dots, hyphens or underscores."
+        )
+    if not message.purpose.strip() or len(message.purpose) > 200:
+        raise wrong("mandate.purpose", "purpose is a text of at most 200 characters.")
+    return Mandate(message.request_id, code(message.project, "mandate.project"), message.purpose.strip())
+
+
+def batch_value(kind: SubmissionKind, header: intake_pb2.SubmissionHeader) -> Batch:
+    form = back(FORMATS, header.format)
+    if form is None:
+        raise wrong("header.format", "format is FORMAT_ROWS or FORMAT_ARROW.")
+    return Batch(
+        kind,
+        code(header.batch_id, "header.batch_id"),
+        code(header.source, "header.source"),
+        form,
+        tuple(header.columns),
+        header.id_column if header.HasField("id_column") else None,
+        tuple(sorted(header.mapping.items())),
+        tuple(header.ignore),
+    )
+
+
+def problem_message(problem: Problem | None) -> common_pb2.Problem | None:
+    if problem is None:
+        return None
+    return common_pb2.Problem(reason=problem.reason, message=problem.message, help=problem.help)
+
+
+def problem_value(message: common_pb2.Problem) -> Problem | None:
+    return Problem(message.reason, message.message, message.help) if message.reason else None
+
+
+def header_message(batch: Batch, mandate: Mandate) -> intake_pb2.SubmissionHeader:
+    return intake_pb2.SubmissionHeader(
+        mandate=mandate_message(mandate),
+        batch_id=batch.batch_id,
+        source=batch.source,
+        format=FORMATS[batch.format],
+        columns=batch.columns,
+        id_column=batch.id_column,
+        mapping=dict(batch.mapping),
+        ignore=batch.ignore,
+    )
+
+
+def submission_message(submission: Submission) -> intake_pb2.Submission:
+    return intake_pb2.Submission(
+        submission_id=submission.submission_id,
+        project=submission.project,
+        kind=SUBMISSION_KINDS[submission.kind],
+        batch_id=submission.batch_id,
+        source=submission.source,
+        state=SUBMISSION_STATES[submission.state],
+        last_durable_chunk=submission.last_durable_chunk,
+        rows=submission.rows,
+        refused_rows=submission.refused_rows,
+        values_set_aside=submission.values_set_aside,
+        content_sha256=submission.content_sha256,
+        fields=[
+            intake_pb2.FieldReading(name=field.name, kind=field.kind, columns=field.columns, why=field.why)
+            for field in submission.fields
+        ],
+        problem=problem_message(submission.problem),
+        create_time=timestamp(submission.created),
+    )
+
+
+def submission_value(message: intake_pb2.Submission) -> Submission:
+    return Submission(
+        submission_id=message.submission_id,
+        project=message.project,
+        kind=sure(SUBMISSION_KINDS, message.kind),
+        batch_id=message.batch_id,
+        source=message.source,
+        state=sure(SUBMISSION_STATES, message.state),
+        last_durable_chunk=message.last_durable_chunk,
+        rows=message.rows,
+        refused_rows=message.refused_rows,
+        values_set_aside=message.values_set_aside,
+        content_sha256=message.content_sha256,
+        fields=tuple(
+            FieldReading(field.name, field.kind, tuple(field.columns), field.why) for field in message.fields
+        ),
+        problem=problem_value(message.problem),
+        created=moment(message.create_time),
+    )
+
+
+def job_message(job: Job) -> job_pb2.Job:
+    return job_pb2.Job(
+        job_id=job.job_id,
+        project=job.project,
+        kind=JOB_KINDS[job.work.kind],
+        state=JOB_STATES[job.state],
+        progress=job_pb2.Progress(stage=job.stage, done=job.done, total=job.total),
+        attempts=job.attempts,
+        cancel_requested=job.cancel_requested,
+        problem=problem_message(job.problem),
+        submission_ids=job.work.submission_ids,
+        create_time=timestamp(job.created),
+        start_time=timestamp(job.started) if job.started else None,
+        end_time=timestamp(job.ended) if job.ended else None,
+    )
+
+
+def job_value(message: job_pb2.Job) -> Job:
+    return Job(
+        job_id=message.job_id,
+        project=message.project,
+        work=Work(sure(JOB_KINDS, message.kind), tuple(message.submission_ids)),
+        state=sure(JOB_STATES, message.state),
+        stage=message.progress.stage,
+        done=message.progress.done,
+        total=message.progress.total,
+        attempts=message.attempts,
+        cancel_requested=message.cancel_requested,
+        problem=problem_value(message.problem),
+        created=moment(message.create_time),
+        started=moment(message.start_time) if message.HasField("start_time") else None,
+        ended=moment(message.end_time) if message.HasField("end_time") else None,
+    )
+
+
+def model_message(model: StoredModel) -> model_pb2.Model:
+    return model_pb2.Model(
+        name=model.name, digest=model.digest, job_id=model.job_id, update_time=timestamp(model.updated)
+    )
+
+
+def model_value(message: model_pb2.Model) -> StoredModel:
+    return StoredModel(message.name, message.digest, message.job_id, moment(message.update_time))
+
+
+def pairs_message(frame: pl.DataFrame) -> linkage_pb2.Pairs:
+    """Scored pairs as messages; `outcome` may be missing in the frame."""
+    return linkage_pb2.Pairs(
+        pairs=[
+            linkage_pb2.Pair(
+                left_id=row["left_id"],
+                right_id=row["right_id"],
+                match_weight=row["match_weight"],
+                match_probability=row["match_probability"],
+                outcome=OUTCOMES.get(row.get("outcome") or "", linkage_pb2.OUTCOME_UNSPECIFIED),
+                stage=row["stage"],
+                rule=row["rule"],
+            )
+            for row in frame.iter_rows(named=True)
+        ]
+    )
+
+
+def members_message(frame: pl.DataFrame) -> linkage_pb2.Members:
+    return linkage_pb2.Members(
+        members=[
+            linkage_pb2.Member(record_id=record, cluster_id=cluster)
+            for record, cluster in frame.select("record_id", "cluster_id").iter_rows()
+        ]
+    )

@@ -1,0 +1,147 @@
+"""How the client sends: chunks that are always the same, failures in words, and patience."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import ipaddress
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import polars as pl
+
+from linker import status
+from linker.errors import LinkerError
+from linker.resources import Limits
+
+T = TypeVar("T")
+
+Frames = pl.DataFrame | Callable[[], Iterable[pl.DataFrame]]
+
+CHUNK_BYTES = Limits().message_bytes - 1024**2  # leaves room for the message around the content
+PASSING = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED")
+
+
+class ServiceError(LinkerError):
+    """The service refused a call, or could not be reached.
+
+    Attributes:
+        code: the name of the gRPC status code.
+        reason: the reason from the service, such as "JOB_NOT_FOUND"; the code if it gave none.
+        call_id: the id under which the service logged the call, or an empty string.
+        metadata: what the reason says besides, such as `last_durable_chunk`.
+        retry_after: seconds after which the service asks to try again, or None.
+        passing: whether the same call may succeed later.
+    """
+
+    def __init__(self, code: str, sent: bytes | None) -> None:
+        """Put a failure into words.
+
+        Args:
+            code: the name of the gRPC status code.
+            sent: the serialised google.rpc.Status that came with it, if one did.
+        """
+        if sent is not None:
+            details = status.read(sent)
+        elif code == "UNAVAILABLE":
+            message, help = "The service cannot be reached.", "Check its address and whether it runs."
+            details = status.Details(code, code, message, help)
+        elif code == "DEADLINE_EXCEEDED":
+            message, help = "The service did not answer in time.", "Ask for less, or wait longer."
+            details = status.Details(code, "DEADLINE_PASSED", message, help)
+        else:
+            details = status.Details(code, code, f"The call failed: {code}.")
+        super().__init__(details.message, details.help)
+        self.code = code
+        self.reason = details.reason
+        self.call_id = details.call_id
+        self.metadata = details.metadata
+        self.retry_after = details.retry_after
+        self.passing = code in PASSING
+
+
+class Pause:
+    """Waits longer after each failure, a little at random, until patience since the first is at its end."""
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self.reset()
+
+    def reset(self) -> None:
+        """Be as patient as at the start: something went forward."""
+        self._until: float | None = None
+        self._seconds = 0.2
+
+    def after(self, error: ServiceError) -> None:
+        """Wait before the next attempt.
+
+        Raises:
+            ServiceError: the failure does not pass, or patience is at its end.
+        """
+        if self._until is None:
+            self._until = time.monotonic() + self._patience
+        seconds = max(error.retry_after or 0.0, self._seconds * random.uniform(0.5, 1.0))
+        if not error.passing or time.monotonic() + seconds > self._until:
+            raise error
+        time.sleep(seconds)
+        self._seconds = min(2 * self._seconds, 10.0)
+
+
+class Sent(Iterator[T]):
+    """What a call sends: an error on the way ends the stream, and is kept for the caller.
+
+    gRPC reads it in a thread of its own, where the error would be lost.
+    """
+
+    def __init__(self, messages: Iterator[T]) -> None:
+        self._messages = messages
+        self.error: BaseException | None = None
+
+    def __next__(self) -> T:
+        try:
+            return next(self._messages)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise StopIteration from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine and nothing else."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    return host == "localhost"
+
+
+def frames_of(records: Frames) -> Iterable[pl.DataFrame]:
+    """The frames of what is to be sent, from the start."""
+    return [records] if isinstance(records, pl.DataFrame) else records()
+
+
+def chunks_of(frames: Iterable[pl.DataFrame], chunk_rows: int) -> Iterator[tuple[int, bytes]]:
+    """Row count and Arrow bytes of each chunk; the same frames always give the same chunks.
+
+    Raises:
+        LinkerError: a single record is larger than a chunk may be.
+    """
+    for frame in frames:
+        for chunk in frame.iter_slices(chunk_rows):
+            yield from _halves(chunk)
+
+
+def _halves(chunk: pl.DataFrame) -> Iterator[tuple[int, bytes]]:
+    buffer = io.BytesIO()
+    chunk.rechunk().write_ipc_stream(buffer, compat_level=pl.CompatLevel.oldest())
+    if buffer.tell() <= CHUNK_BYTES:
+        yield chunk.height, buffer.getvalue()
+    elif chunk.height <= 1:
+        raise LinkerError(
+            f"A single record takes more than {CHUNK_BYTES // 1024**2} MiB.",
+            "Leave out the column that is so long, or shorten it.",
+        )
+    else:
+        yield from _halves(chunk[: chunk.height // 2])
+        yield from _halves(chunk[chunk.height // 2 :])

@@ -1,0 +1,412 @@
+"""The servicers of `linker.v1`: they translate and nothing else.
+
+    message ──check──▶ value ──thread──▶ Intake, Runner, Store ──▶ value ──▶ message
+
+A refusal is raised as an error of `linker.refusals`; the interceptor of `server.py` turns it into a status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import math
+import re
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Literal
+
+import polars as pl
+
+from linker import messages
+from linker.intake import Content, Intake, Upload
+from linker.jobs import Runner
+from linker.messages import batch_value, code, mandate_value, wrong
+from linker.model import Model
+from linker.refusals import Invalid, Unavailable
+from linker.resources import Job, JobKind, Submission, SubmissionKind, Table, Work
+from linker.store import Store
+from linker.v1 import (
+    common_pb2,
+    intake_pb2,
+    intake_pb2_grpc,
+    job_pb2,
+    job_pb2_grpc,
+    linkage_pb2,
+    linkage_pb2_grpc,
+    model_pb2,
+    model_pb2_grpc,
+)
+
+SERVICES = tuple(
+    service
+    for module in (intake_pb2, linkage_pb2, job_pb2, model_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+)
+_SECONDS = {"SubmitIdentities": 3600.0, "SubmitExtract": 3600.0, "ReadLinks": 3600.0, "WatchJob": 86_400.0}
+METHODS = {
+    f"/{service.full_name}/{method.name}": _SECONDS.get(method.name, 60.0)
+    for service in SERVICES
+    for method in service.methods
+}
+"""Every method of these services and the seconds it may take at most."""
+
+READ_ROWS = 10_000
+
+
+class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
+    """Uploads, submissions and refusals."""
+
+    def __init__(self, store: Store, intake: Intake) -> None:
+        self._store, self._intake = store, intake
+
+    async def SubmitIdentities(
+        self, requests: AsyncIterator[intake_pb2.SubmitIdentitiesRequest], context: object
+    ) -> intake_pb2.SubmitIdentitiesResponse:
+        submission = await self._receive(SubmissionKind.IDENTITIES, requests)
+        return intake_pb2.SubmitIdentitiesResponse(submission=messages.submission_message(submission))
+
+    async def SubmitExtract(
+        self, requests: AsyncIterator[intake_pb2.SubmitExtractRequest], context: object
+    ) -> intake_pb2.SubmitExtractResponse:
+        submission = await self._receive(SubmissionKind.EXTRACT, requests)
+        return intake_pb2.SubmitExtractResponse(submission=messages.submission_message(submission))
+
+    async def _receive(self, kind: SubmissionKind, requests: AsyncIterator[Any]) -> Submission:
+        upload = None
+        async for request in requests:
+            part = request.WhichOneof("part")
+            if (part == "header") != (upload is None) or part is None:
+                raise _out_of_place("The header is the first message of an upload, and comes once.")
+            if upload is None:
+                batch, mandate = batch_value(kind, request.header), mandate_value(request.header.mandate)
+                digest = _header_digest(request.header)
+                upload = await asyncio.to_thread(self._intake.open, batch, mandate, digest)
+            elif part == "chunk":
+                await asyncio.to_thread(_add, upload, request.chunk)
+            else:
+                end = request.end
+                return await asyncio.to_thread(upload.end, end.chunks, end.rows, end.sha256)
+        raise _out_of_place("The stream stopped before the end of the upload; what was durable still is.")
+
+    async def GetSubmission(
+        self, request: intake_pb2.GetSubmissionRequest, context: object
+    ) -> intake_pb2.GetSubmissionResponse:
+        project = code(request.project, "project")
+        if request.WhichOneof("key") is None:
+            raise wrong("key", "Give a submission_id or a batch_id.")
+        submission = await asyncio.to_thread(
+            self._store.submissions.get,
+            project,
+            submission_id=request.submission_id,
+            batch_id=request.batch_id,
+        )
+        return intake_pb2.GetSubmissionResponse(submission=messages.submission_message(submission))
+
+    async def ListSubmissions(
+        self, request: intake_pb2.ListSubmissionsRequest, context: object
+    ) -> intake_pb2.ListSubmissionsResponse:
+        project, after, count = code(request.project, "project"), _position(request), _page_size(request)
+        page = await asyncio.to_thread(self._store.submissions.page, project, after, count)
+        return intake_pb2.ListSubmissionsResponse(
+            submissions=[messages.submission_message(submission) for _, submission in page],
+            next_page_token=_token(page[-1][0]) if len(page) == count else "",
+        )
+
+    async def ListRefusals(
+        self, request: intake_pb2.ListRefusalsRequest, context: object
+    ) -> intake_pb2.ListRefusalsResponse:
+        project, first, count = code(request.project, "project"), _position(request), _page_size(request)
+        submission = await asyncio.to_thread(
+            self._store.submissions.get, project, submission_id=request.submission_id
+        )
+        page = await asyncio.to_thread(self._intake.refusals, submission, first, count)
+        return intake_pb2.ListRefusalsResponse(
+            refusals=[
+                intake_pb2.Refusal(row=row, field=field, reason=reason, row_refused=refused)
+                for row, field, reason, refused in page.select("row", "field", "reason", "refused").rows()
+            ],
+            next_page_token=_token(first + count) if page.height == count else "",
+        )
+
+
+class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
+    """Linkages, deduplications and trainings, and what came out of them."""
+
+    def __init__(self, store: Store, runner: Runner) -> None:
+        self._store, self._runner = store, runner
+
+    async def StartLinkage(
+        self, request: linkage_pb2.StartLinkageRequest, context: object
+    ) -> linkage_pb2.StartLinkageResponse:
+        if request.cardinality and messages.back(messages.CARDINALITIES, request.cardinality) is None:
+            raise wrong("cardinality", "The cardinality is not known.")
+        job = await self._start(
+            "StartLinkage",
+            request,
+            Work(
+                JobKind.LINKAGE,
+                (request.left_submission_id, request.right_submission_id),
+                messages.back(messages.CARDINALITIES, request.cardinality),
+                **_options(request.options),
+            ),
+        )
+        return linkage_pb2.StartLinkageResponse(job=messages.job_message(job))
+
+    async def StartDeduplication(
+        self, request: linkage_pb2.StartDeduplicationRequest, context: object
+    ) -> linkage_pb2.StartDeduplicationResponse:
+        work = Work(JobKind.DEDUPLICATION, (request.submission_id,), **_options(request.options))
+        job = await self._start("StartDeduplication", request, work)
+        return linkage_pb2.StartDeduplicationResponse(job=messages.job_message(job))
+
+    async def TrainModel(
+        self, request: linkage_pb2.TrainModelRequest, context: object
+    ) -> linkage_pb2.TrainModelResponse:
+        sides = (request.left_submission_id, request.right_submission_id)
+        work = Work(
+            JobKind.TRAINING,
+            sides if request.right_submission_id else sides[:1],
+            model=code(request.name, "name"),
+            seed=request.seed,
+        )
+        job = await self._start("TrainModel", request, work)
+        return linkage_pb2.TrainModelResponse(job=messages.job_message(job))
+
+    async def _start(self, method: str, request: Any, work: Work) -> Job:
+        mandate = mandate_value(request.mandate)
+        return await asyncio.to_thread(self._runner.submit, work, mandate, method, _digest(request))
+
+    async def ReadLinks(
+        self, request: linkage_pb2.ReadLinksRequest, context: object
+    ) -> AsyncIterator[linkage_pb2.ReadLinksResponse]:
+        project, read = code(request.project, "project"), _reading(request.format)
+        table = messages.back(messages.TABLES, request.table) if request.table else Table.LINKS
+        if table is None:
+            raise wrong("table", "The table is not known.")
+        frame, total = await asyncio.to_thread(self._runner.table, project, request.job_id, table)
+        first = request.first_row
+        while True:
+            # Polars cannot count to 2^64, where a caller may well begin.
+            part = await asyncio.to_thread(
+                lambda at: read(frame.slice(at, READ_ROWS).collect()), min(first, total)
+            )
+            yield linkage_pb2.ReadLinksResponse(first_row=first, total_rows=total, **part)
+            first += READ_ROWS
+            if first >= total:
+                return
+
+    async def Explain(
+        self, request: linkage_pb2.ExplainRequest, context: object
+    ) -> linkage_pb2.ExplainResponse:
+        project = code(request.project, "project")
+        explanation = await asyncio.to_thread(
+            self._runner.explain, project, request.job_id, request.left_id, request.right_id
+        )
+        return linkage_pb2.ExplainResponse(
+            prior_weight=explanation.prior,
+            steps=[
+                linkage_pb2.ExplainStep(
+                    comparison=step.comparison,
+                    level=step.level,
+                    m=step.m,
+                    u=step.u,
+                    weight=step.weight,
+                    frequency=step.frequency,
+                    total=step.total,
+                )
+                for step in explanation.steps
+            ],
+            match_weight=explanation.weight,
+            match_probability=explanation.probability,
+            rule=explanation.rule or "",
+            sentences=explanation.sentences(),
+        )
+
+    async def GetReport(
+        self, request: linkage_pb2.GetReportRequest, context: object
+    ) -> linkage_pb2.GetReportResponse:
+        project = code(request.project, "project")
+        figures = await asyncio.to_thread(self._runner.report, project, request.job_id)
+        response = linkage_pb2.GetReportResponse(
+            warnings=figures.get("warnings", []), model_digest=figures["model"]["digest"]
+        )
+        response.figures.update(figures)
+        return response
+
+
+class JobServicer(job_pb2_grpc.JobServiceServicer):
+    """Jobs, watched and cancelled."""
+
+    def __init__(self, store: Store, runner: Runner) -> None:
+        self._store, self._runner = store, runner
+        self._waiting: set[asyncio.Event] = set()
+        self._draining = False
+
+    def drain(self) -> None:
+        """End every watch: the server is about to stop."""
+        self._draining = True
+        for changed in self._waiting:
+            changed.set()
+
+    async def GetJob(self, request: job_pb2.GetJobRequest, context: object) -> job_pb2.GetJobResponse:
+        project = code(request.project, "project")
+        job = await asyncio.to_thread(self._store.jobs.get, project, request.job_id)
+        return job_pb2.GetJobResponse(job=messages.job_message(job))
+
+    async def ListJobs(self, request: job_pb2.ListJobsRequest, context: object) -> job_pb2.ListJobsResponse:
+        project, after, count = code(request.project, "project"), _position(request), _page_size(request)
+        page = await asyncio.to_thread(self._store.jobs.page, project, after, count)
+        return job_pb2.ListJobsResponse(
+            jobs=[messages.job_message(job) for _, job in page],
+            next_page_token=_token(page[-1][0]) if len(page) == count else "",
+        )
+
+    async def WatchJob(
+        self, request: job_pb2.WatchJobRequest, context: object
+    ) -> AsyncIterator[job_pb2.WatchJobResponse]:
+        project = code(request.project, "project")
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+        def notify() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody watches any more
+                loop.call_soon_threadsafe(changed.set)
+
+        self._waiting.add(changed)
+        end = self._runner.watch(request.job_id, notify)
+        try:
+            while True:
+                changed.clear()
+                job = await asyncio.to_thread(self._store.jobs.get, project, request.job_id)
+                yield job_pb2.WatchJobResponse(job=messages.job_message(job))
+                if job.state.finished:
+                    return
+                if self._draining:
+                    raise Unavailable(
+                        "DRAINING", "The server is about to stop.", "Watch the job again.", retry_after=1.0
+                    )
+                await changed.wait()
+        finally:
+            end()
+            self._waiting.discard(changed)
+
+    async def CancelJob(
+        self, request: job_pb2.CancelJobRequest, context: object
+    ) -> job_pb2.CancelJobResponse:
+        mandate = mandate_value(request.mandate)
+        job = await asyncio.to_thread(self._runner.cancel, mandate, request.job_id, _digest(request))
+        return job_pb2.CancelJobResponse(job=messages.job_message(job))
+
+
+class ModelServicer(model_pb2_grpc.ModelServiceServicer):
+    """Models by project and name."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def PutModel(
+        self, request: model_pb2.PutModelRequest, context: object
+    ) -> model_pb2.PutModelResponse:
+        mandate, name, digest = mandate_value(request.mandate), code(request.name, "name"), _digest(request)
+        checked = await asyncio.to_thread(Model.from_json, request.model_json)
+        model = await asyncio.to_thread(
+            self._store.models.put, mandate, name, checked.digest, request.model_json, digest
+        )
+        return model_pb2.PutModelResponse(model=messages.model_message(model))
+
+    async def GetModel(
+        self, request: model_pb2.GetModelRequest, context: object
+    ) -> model_pb2.GetModelResponse:
+        project = code(request.project, "project")
+        model, text = await asyncio.to_thread(self._store.models.get, project, request.name)
+        return model_pb2.GetModelResponse(model=messages.model_message(model), model_json=text)
+
+    async def ListModels(
+        self, request: model_pb2.ListModelsRequest, context: object
+    ) -> model_pb2.ListModelsResponse:
+        project, count = code(request.project, "project"), _page_size(request)
+        page = await asyncio.to_thread(self._store.models.page, project, request.page_token, count)
+        return model_pb2.ListModelsResponse(
+            models=[messages.model_message(model) for model in page],
+            next_page_token=page[-1].name if len(page) == count else "",
+        )
+
+
+def _out_of_place(message: str) -> Invalid:
+    return Invalid("STREAM_INVALID", message, "Send the header, then the chunks, then the end.")
+
+
+def _add(upload: Upload, chunk: intake_pb2.Chunk) -> None:
+    content: Content = chunk.arrow
+    if chunk.WhichOneof("content") == "rows":
+        rows = chunk.rows.rows
+        upload.check_rows(len(rows), (len(row.values) for row in rows))
+        content = [list(row.values) for row in rows]
+    upload.add(chunk.number, chunk.sha256, content)
+
+
+def _options(options: linkage_pb2.LinkageOptions) -> dict[str, Any]:
+    return {
+        "model": code(options.model, "options.model") if options.model else "",
+        "threshold": _weight(options, "threshold"),
+        "all_pairs": _weight(options, "all_pairs"),
+        "seed": options.seed,
+    }
+
+
+def _weight(options: linkage_pb2.LinkageOptions, name: Literal["threshold", "all_pairs"]) -> float | None:
+    if not options.HasField(name):
+        return None
+    value = float(getattr(options, name))
+    if not math.isfinite(value):
+        raise wrong(f"options.{name}", f"{name} is a finite number of bits.")
+    return value
+
+
+def _reading(form: common_pb2.Format) -> Callable[[pl.DataFrame], dict[str, Any]]:
+    """How the rows of a table are put into a message."""
+    if form == common_pb2.FORMAT_ARROW:
+        return lambda frame: {"arrow": _arrow(frame)}
+    if form != common_pb2.FORMAT_ROWS:
+        raise wrong("format", "format is FORMAT_ROWS or FORMAT_ARROW.")
+    return lambda frame: (
+        {"members": messages.members_message(frame)}
+        if "cluster_id" in frame.columns
+        else {"pairs": messages.pairs_message(frame)}
+    )
+
+
+def _arrow(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_ipc_stream(buffer, compat_level=pl.CompatLevel.oldest())
+    return buffer.getvalue()
+
+
+def _digest(request: Any) -> bytes:
+    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+
+
+def _header_digest(header: intake_pb2.SubmissionHeader) -> bytes:
+    """The digest of what is announced; a resumed upload may state its purpose in other words."""
+    announced = intake_pb2.SubmissionHeader()
+    announced.CopyFrom(header)
+    announced.ClearField("mandate")
+    return _digest(announced)
+
+
+def _page_size(request: Any) -> int:
+    if request.page_size < 0:
+        raise wrong("page_size", "page_size is not negative.")
+    return min(request.page_size or 100, 1000)
+
+
+def _token(position: int) -> str:
+    return f"p{position}"
+
+
+def _position(request: Any) -> int:
+    if not request.page_token:
+        return 0
+    if not re.fullmatch(r"p[0-9]{1,18}", request.page_token):
+        raise wrong("page_token", "page_token is not one that the service gave.")
+    return int(request.page_token[1:])

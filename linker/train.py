@@ -1,0 +1,426 @@
+"""Training: u from random pairs, m by EM or from labels, the prior from what the candidates show.
+
+    rows in canonical order → u (sampled, matches taken out) → m (EM over the rules) → prior → model
+
+Everything is seeded and rests on the canonical order of the rows, so the order of a file changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any as Json
+
+import numpy as np
+import numpy.typing as npt
+
+from linker.block import BlockIndex
+from linker.conditions import Op, Test
+from linker.em import Fit, Floats, PatternCounts, fit, pattern_ratio, ratios
+from linker.encode import Encoded
+from linker.model import Comparison, Level, Model
+from linker.predict import Progress, no_progress, scan_candidates, score_rows
+from linker.program import Weights, compile_tests, shifts
+
+SAMPLED_PAIRS = 500_000
+PRIOR_STRENGTH = 20.0  # pseudo-observations of the expected m
+ROUNDS = 4
+MOST_MATCHES = 0.99  # share of matches among all pairs, in files of a few records
+DISORDER = 1.0  # bits by which a level may outweigh a better one before it is told
+_FLOOR = 1e-9
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What training found, told honestly.
+
+    Attributes:
+        method: "em" or "labels".
+        converged: EM's last change was under the tolerance; None for labels.
+        iterations: of EM.
+        expected_matches: among all pairs, by the trained model.
+        unseen: (comparison, level) that no match is expected to have shown; m rests on expectation.
+        out_of_order: (comparison, level) that weighs a bit or more above a better level: a near miss of a
+            rare value can say more than the agreement of a common one, or the levels mean something else.
+        pairs: candidate pairs used, by rule.
+    """
+
+    method: str
+    converged: bool | None
+    iterations: int
+    expected_matches: float
+    unseen: tuple[tuple[str, str], ...]
+    out_of_order: tuple[tuple[str, str], ...]
+    pairs: tuple[tuple[str, int], ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the user; empty if all is well."""
+        said = []
+        if self.converged is False:
+            said.append(f"Training stopped at its limit of {self.iterations} rounds before it settled.")
+        said += [
+            f"No match showed '{level}' of {name}: its m is an expectation." for name, level in self.unseen
+        ]
+        said += [f"'{level}' of {name} weighs more than a better level." for name, level in self.out_of_order]
+        return tuple(said)
+
+    def as_dict(self) -> dict[str, Json]:
+        """Plain data, warnings included."""
+        return asdict(self) | {"warnings": list(self.warnings)}
+
+
+@dataclass(frozen=True)
+class Training:
+    """A trained model and how training went."""
+
+    model: Model
+    diagnostics: Diagnostics
+
+
+def blank_weights(comparisons: Sequence[Comparison]) -> Weights:
+    """Weights of nothing: a pass with them only notes the patterns."""
+    shape = (len(comparisons), 1 + max(len(comparison.levels) for comparison in comparisons))
+    nothing = np.zeros(shape)
+    return Weights(
+        nothing, shifts(comparisons), np.full(shape, -1, np.int16), nothing, nothing,
+        np.zeros(shape, np.int64), np.zeros(1), 0.0, np.zeros(len(comparisons), np.bool_), nothing, -np.inf,
+    )  # fmt: skip
+
+
+def sample_pairs(
+    encoded: Encoded, size: int, seed: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Random pairs of rows, with replacement; every pair of a small set instead."""
+    n, k = len(encoded.left), len(encoded.right)
+    total = n * (n - 1) // 2 if encoded.deduplicates else n * k
+    if total <= size:
+        left, right = np.divmod(np.arange(n * k, dtype=np.int64), k)
+    else:
+        rng = np.random.default_rng(seed)
+        left, right = rng.integers(0, n, size), rng.integers(0, k, size)
+    if encoded.deduplicates:
+        keep = left < right if total <= size else left != right
+        left, right = left[keep], right[keep]
+    return left, right
+
+
+def total_pairs(encoded: Encoded) -> int:
+    """All pairs that could be compared."""
+    n, k = len(encoded.left), len(encoded.right)
+    return max(1, n * (n - 1) // 2 if encoded.deduplicates else n * k)
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What both ways of training begin with.
+
+    Attributes:
+        random: [comparisons, width], P(level) of random pairs.
+        ceiling: [comparisons], the most that u of the first level can be; infinity where nothing is known.
+        union: patterns of all candidate pairs, each pair once.
+        total: all pairs that could be compared.
+        compared: candidate pairs by rule.
+    """
+
+    random: Floats
+    ceiling: Floats
+    union: PatternCounts
+    total: float
+    compared: tuple[int, ...]
+
+
+def train_em(
+    model: Model,
+    encoded: Encoded,
+    blocks: Sequence[BlockIndex],
+    *,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: Progress = no_progress,
+) -> Training:
+    """Estimate u, m and the prior without labels.
+
+    Args:
+        model: comparisons whose m are expectations; rules; frequencies already filled.
+        encoded: the records in canonical order.
+        blocks: the model's rules, indexed.
+        seed: of the random pairs.
+        threads: None for one a core.
+        progress: called with (stage, done, total); may raise to cancel.
+    """
+    evidence = _evidence(model, encoded, blocks, seed, threads, progress)
+    comparisons = model.comparisons
+    patterns, held = [], []
+    tests, nothing = compile_tests(comparisons, encoded), blank_weights(comparisons)
+    for number, index in enumerate(blocks, start=1):
+        step = _step(progress, number, len(blocks) + 1)
+        seen = scan_candidates(encoded, [index], tests, nothing, -np.inf, threads=threads, progress=step)
+        if len(seen.pattern):
+            patterns.append(_counts(seen.pattern, comparisons))
+            fixed = {name.split(".")[0] for pair in index.rule.columns for name in pair}
+            placed = any(one.place for one in comparisons if one.name in fixed)
+            held.append(np.array([one.name in fixed or (placed and one.place) for one in comparisons]))
+    progress("train", len(blocks) + 1, len(blocks) + 1)
+    expected = _expected(comparisons)
+    shared = np.array([one.shared for one in comparisons])
+    matches, kin = 0.5 * min(len(encoded.left), len(encoded.right)), 0.0
+    u = without_matches(evidence.random, expected, matches / evidence.total, evidence.ceiling)
+    found: Fit | None = None
+    for _ in range(
+        ROUNDS if patterns else 0
+    ):  # u holds the matches among the random pairs until m is known, and m depends on u
+        found = fit(patterns, held, expected, u, strength=PRIOR_STRENGTH, shared=shared, start=found)
+        log_kin = ratios(found.kin, u) if shared.any() else None
+        matches, kin = _expected_pairs(evidence.union, ratios(found.m, u), log_kin, evidence.total, matches)
+        u = without_matches(evidence.random, found.m, matches / evidence.total, evidence.ceiling)
+    if found is None:  # nothing to compare, nothing learnt
+        found, matches = Fit(expected, u, (), np.zeros_like(expected), True, 0), 0.5
+    trained = _trained(model, found.m, u, matches, evidence.total)
+    trained = _with_kin(trained, found.kin, kin / evidence.total)
+    return Training(trained, _diagnostics(trained, found, matches, blocks, evidence.compared))
+
+
+def train_labels(
+    model: Model,
+    encoded: Encoded,
+    blocks: Sequence[BlockIndex],
+    matched: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    *,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: Progress = no_progress,
+) -> Training:
+    """Estimate m from pairs known to be one person, u and the prior as without labels.
+
+    Args:
+        matched: left and right rows of the pairs; all else as in `train_em`.
+    """
+    evidence = _evidence(model, encoded, blocks, seed, threads, progress)
+    comparisons = model.comparisons
+    progress("train", len(blocks) + 1, len(blocks) + 1)
+    tests, nothing = compile_tests(comparisons, encoded), blank_weights(comparisons)
+    _, patterns = score_rows(encoded, *matched, tests, nothing)
+    expected = _expected(comparisons)
+    seen = _counts(patterns, comparisons).level_counts(expected.shape[1])
+    seen[:, 0] = 0.0
+    m = seen + PRIOR_STRENGTH * expected
+    m /= m.sum(axis=1, keepdims=True)
+    u, matches = evidence.random, float(len(matched[0]))
+    for _ in range(ROUNDS):
+        matches = expected_matches(evidence.union, ratios(m, u), evidence.total, matches)
+        u = without_matches(evidence.random, m, matches / evidence.total, evidence.ceiling)
+    trained = _trained(model, m, u, matches, evidence.total)
+    found = Fit(m, u, (), seen, True, 0)
+    return Training(
+        trained,
+        replace(
+            _diagnostics(trained, found, matches, blocks, evidence.compared), method="labels", converged=None
+        ),
+    )
+
+
+def matches_expected_by(model: Model, encoded: Encoded) -> float:
+    """Matches among all pairs that the model's prior amounts to."""
+    return model.prior * total_pairs(encoded)
+
+
+def _evidence(
+    model: Model,
+    encoded: Encoded,
+    blocks: Sequence[BlockIndex],
+    seed: int,
+    threads: int | None,
+    progress: Progress,
+) -> _Evidence:
+    comparisons = model.comparisons
+    tests, nothing = compile_tests(comparisons, encoded), blank_weights(comparisons)
+    progress("sample", 0, 1)
+    _, sampled = score_rows(encoded, *sample_pairs(encoded, SAMPLED_PAIRS, seed), tests, nothing)
+    random = _shares(_counts(sampled, comparisons).level_counts(nothing.weight.shape[1]), comparisons)
+    ceiling = _count_agreements(random, comparisons, encoded)
+    progress("sample", 1, 1)
+    step = _step(progress, 0, len(blocks) + 1)
+    everything = scan_candidates(encoded, blocks, tests, nothing, -np.inf, threads=threads, progress=step)
+    return _Evidence(
+        random,
+        ceiling,
+        _counts(everything.pattern, comparisons),
+        float(total_pairs(encoded)),
+        everything.compared,
+    )
+
+
+def _step(progress: Progress, done: int, total: int) -> Progress:
+    """The progress of one pass of several: each chunk can cancel, the whole never goes back."""
+    return lambda stage, part, parts: progress("train", done, total)
+
+
+def _count_agreements(random: Floats, comparisons: Sequence[Comparison], encoded: Encoded) -> Floats:
+    """Put the exact chance of agreement, from the values' frequencies, in the place of the sampled one.
+
+    Sampling seldom sees a rare agreement, such as that of two dates of birth.
+
+    Returns:
+        [comparisons], the chance of agreement within one side, the larger of the two: two files have few
+        matches inside, so that different people agree no more often. Infinity where that says nothing.
+    """
+    ceiling = np.full(len(comparisons), np.inf)
+    for i, comparison in enumerate(comparisons):
+        condition = comparison.levels[0].condition
+        if (
+            not isinstance(condition, Test)
+            or condition.op is not Op.EXACT
+            or condition.left != condition.right
+        ):
+            continue
+        column = encoded.column(condition.left)
+        left, right = _present(encoded.left[:, column]), _present(encoded.right[:, column])
+        size = int(max(left.max(initial=-1), right.max(initial=-1))) + 1
+        counts = np.bincount(left, minlength=size).astype(np.float64)
+        others = np.bincount(right, minlength=size).astype(np.float64)
+        within, across = max(_chance(counts, None), _chance(others, None)), _chance(counts, others)
+        agree = within if encoded.deduplicates else across
+        if max(agree, random[i, 1]) < 1.0:
+            random[i] *= (1.0 - agree) / (1.0 - random[i, 1])
+            random[i, 1] = agree
+        if not encoded.deduplicates:
+            ceiling[i] = within
+    return ceiling
+
+
+def _chance(counts: Floats, others: Floats | None) -> float:
+    """The chance that two values are equal, of one side and the other or, without others, of one side.
+
+    Half an observation is added to the pairs that agree.
+    """
+    n, k = counts.sum(), counts.sum() - 1 if others is None else others.sum()
+    equal = counts @ (counts - 1 if others is None else others)
+    return float((equal + 0.5) / (max(n, 0.0) * max(k, 0.0) + 1.0))
+
+
+def _present(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    return codes[codes >= 0]
+
+
+def _counts(patterns: npt.NDArray[np.int64], comparisons: Sequence[Comparison]) -> PatternCounts:
+    return PatternCounts.of(patterns, shifts(comparisons), [one.bits for one in comparisons])
+
+
+def _trained(model: Model, m: Floats, u: Floats, matches: float, total: float) -> Model:
+    prior = min(0.5, max(matches, 0.5) / total)
+    # A value that is not listed is no commoner than the average: in a small file with duplicates its two
+    # records would make it look so.
+    average = {x.tf: float(u[i, 1]) for i, one in enumerate(model.comparisons) for x in one.levels if x.tf}
+    frequencies = {
+        column: replace(table, rare=min(table.rare, average.get(column, 1.0)))
+        for column, table in model.frequencies.items()
+    }
+    return replace(model, comparisons=_with(model.comparisons, m, u), prior=prior, frequencies=frequencies)
+
+
+def expected_matches(union: PatternCounts, log_ratios: Floats, total: float, start: float) -> float:
+    """Fixed point of: the expected matches among the candidates under the prior that they make.
+
+    Args:
+        union: patterns of all candidate pairs.
+        log_ratios: natural log of m/u, [comparisons, width].
+        total: all pairs that could be compared.
+        start: matches to begin with.
+    """
+    return _expected_pairs(union, log_ratios, None, total, start)[0]
+
+
+def _expected_pairs(
+    union: PatternCounts, log_ratios: Floats, log_kin: Floats | None, total: float, start: float
+) -> tuple[float, float]:
+    """Expected matches and expected pairs of kin, at the same fixed point; no kin without `log_kin`."""
+    ratio, matches = pattern_ratio(union, log_ratios), max(start, 0.5)
+    kin_ratio = np.full_like(ratio, -np.inf) if log_kin is None else pattern_ratio(union, log_kin)
+    kin = max(start, 0.5)
+    for _ in range(200):
+        one, other = np.log(matches / total) + ratio, np.log(kin / total) + kin_ratio
+        everything = np.logaddexp(0.0, np.logaddexp(one, other))
+        before, matches = matches, max(0.5, float(union.counts @ np.exp(one - everything)))
+        kin = max(0.5, float(union.counts @ np.exp(other - everything)))
+        if abs(matches - before) < 1e-6 * before:
+            break
+    return matches, 0.0 if log_kin is None else kin
+
+
+def without_matches(random: Floats, m: Floats, share: float, ceiling: Floats | None = None) -> Floats:
+    """The u of different people, from the levels of random pairs of which a share are the same person.
+
+    Args:
+        random, m: [comparisons, width].
+        share: of matches among the random pairs.
+        ceiling: [comparisons], the most that u of the first level can be; None: nothing is known of it.
+    """
+    share = min(share, MOST_MATCHES)
+    u = (random - share * m) / (1.0 - share)
+    u = np.where(random > 0, np.maximum(u, np.maximum(random * 0.02, _FLOOR)), 0.0)
+    if ceiling is not None:
+        u[:, 1] = np.minimum(u[:, 1], ceiling)
+    return np.asarray(u / u.sum(axis=1, keepdims=True))
+
+
+def _expected(comparisons: Sequence[Comparison]) -> Floats:
+    """The m that the model came with, [comparisons, width]."""
+    start = np.zeros((len(comparisons), 1 + max(len(comparison.levels) for comparison in comparisons)))
+    for i, comparison in enumerate(comparisons):
+        m = np.array([level.m or 0.001 for level in comparison.levels])
+        start[i, 1 : len(m) + 1] = m / m.sum()
+    return start
+
+
+def _shares(counts: Floats, comparisons: Sequence[Comparison]) -> Floats:
+    """Level counts of random pairs as probabilities, half an observation added to each level."""
+    smoothed = counts.copy()
+    smoothed[:, 0] = 0.0
+    for i, comparison in enumerate(comparisons):
+        smoothed[i, 1 : len(comparison.levels) + 1] += 0.5
+    return np.asarray(smoothed / smoothed.sum(axis=1, keepdims=True))
+
+
+def _with(comparisons: Sequence[Comparison], m: Floats, u: Floats) -> tuple[Comparison, ...]:
+    def level(i: int, code: int, one: Level) -> Level:
+        return replace(one, m=float(m[i, code]), u=float(u[i, code]))
+
+    return tuple(
+        replace(
+            comparison, levels=tuple(level(i, k, one) for k, one in enumerate(comparison.levels, start=1))
+        )
+        for i, comparison in enumerate(comparisons)
+    )
+
+
+def _with_kin(model: Model, kin: Floats, share: float) -> Model:
+    """The model with what is known of relatives, where households share anything."""
+    if share <= 0.0:
+        return model
+    comparisons = tuple(
+        replace(
+            one, levels=tuple(replace(x, kin=float(kin[i, k])) for k, x in enumerate(one.levels, start=1))
+        )
+        if one.shared
+        else one
+        for i, one in enumerate(model.comparisons)
+    )
+    return replace(model, comparisons=comparisons, kin=min(0.5, share))
+
+
+def _diagnostics(
+    model: Model, found: Fit, matches: float, blocks: Sequence[BlockIndex], compared: Sequence[int]
+) -> Diagnostics:
+    unseen, disorder = [], []
+    for i, comparison in enumerate(model.comparisons):
+        weights = [level.weight for level in comparison.levels]
+        for code, level in enumerate(comparison.levels, start=1):
+            if found.seen[i, code] < 0.5:
+                unseen.append((comparison.name, level.label))
+            elif any(weights[code - 1] > better + DISORDER for better in weights[: code - 1]):
+                disorder.append((comparison.name, level.label))
+    return Diagnostics(
+        "em", found.converged, found.iterations, matches, tuple(unseen), tuple(disorder),
+        tuple((index.rule.name, n) for index, n in zip(blocks, compared, strict=True)),
+    )  # fmt: skip

@@ -1,0 +1,87 @@
+"""One job's work: the engine is called, and what it returns is put into a folder of durable files.
+
+links.parquet  review.parquet  [pairs.parquet]  [clusters.parquet]  report.json  model.json
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import linker
+from linker import durable, report
+from linker.decide import Cardinality
+from linker.model import Model
+from linker.records import Records
+from linker.resources import JobKind, Table, Work
+
+Progress = Callable[[str, int, int], None]
+
+
+def perform(
+    work: Work, left: Records, right: Records | None, model: Model | None, folder: Path, progress: Progress
+) -> Model:
+    """Do what a job is asked to do.
+
+    Args:
+        work: what to do.
+        left: the records of the left side, or the only ones.
+        right: the records of the right side, or None.
+        model: the model to score with, or None to estimate one.
+        folder: an empty folder for the result.
+        progress: called with (stage, done, total); what it raises ends the work.
+
+    Returns:
+        The model that was used or estimated.
+
+    Raises:
+        LinkerError: the records or the model cannot be used.
+    """
+    if work.kind is JobKind.TRAINING:
+        training = linker.train(left, right, seed=work.seed, progress=progress)
+        figures: dict[str, object] = {
+            "kind": "training",
+            "model": report.model_figures(training.model),
+            "training": training.diagnostics.as_dict(),
+            "warnings": list(training.diagnostics.warnings),
+        }
+        return _write(folder, figures, training.model)
+    result: linker.Linkage | linker.Deduplication
+    if right is not None:
+        result = linker.link(
+            left,
+            right,
+            model=model,
+            cardinality=Cardinality(work.cardinality) if work.cardinality else None,
+            threshold=work.threshold,
+            all_pairs=work.all_pairs,
+            seed=work.seed,
+            progress=progress,
+        )
+    else:
+        result = linker.dedupe(
+            left,
+            model=model,
+            threshold=work.threshold,
+            all_pairs=work.all_pairs,
+            seed=work.seed,
+            progress=progress,
+        )
+    tables = {
+        Table.LINKS: result.links,
+        Table.REVIEW: result.review,
+        Table.PAIRS: result.pairs,
+        Table.CLUSTERS: getattr(result, "clusters", None),
+    }
+    for name, table in tables.items():
+        if table is not None:
+            durable.write(folder / f"{name}.parquet", table.write_parquet)
+    return _write(folder, report.figures(result), result.model)
+
+
+def _write(folder: Path, figures: dict[str, object], model: Model) -> Model:
+    text = json.dumps(figures, allow_nan=False).encode()
+    durable.write(folder / "report.json", lambda file: file.write(text))
+    durable.write(folder / "model.json", lambda file: file.write(model.to_json().encode()))
+    return model

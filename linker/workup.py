@@ -1,0 +1,172 @@
+"""What a run works with: records in canonical order, codes, chosen rules, and a model to score with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from linker.block import BlockIndex, block_index
+from linker.defaults import default_comparisons, default_rules
+from linker.derive import standard_columns
+from linker.encode import Encoded, encode
+from linker.errors import RecordsError
+from linker.frequencies import term_frequencies
+from linker.labels import matched_rows
+from linker.model import PATTERN_BITS, Model
+from linker.predict import Progress
+from linker.records import Field, Kind, Records
+from linker.train import Training, train_em, train_labels
+
+RULE_PAIRS_A_RECORD = 30  # a default rule that gives more pairs a record than this is left out …
+ALL_PAIRS_A_RECORD = 100  # … and so are the last ones, once all together give this many
+SMALL = 200_000  # pairs that are worth it for any file, however small
+UNTRAINED = 0.001
+
+
+@dataclass(frozen=True)
+class Workup:
+    """Everything that scoring needs.
+
+    Attributes:
+        sides: the records in canonical order.
+        ids: of the left rows and of the right rows; one series where the rows are compared with each other.
+        encoded: their codes.
+        blocks: the rules that are run.
+        left_out: names of default rules that would cost too much.
+        model: what scores, or what is to be trained.
+        training: how the model was trained; None if it was given, or is not yet.
+    """
+
+    sides: tuple[Records, ...]
+    ids: tuple[pl.Series, ...]
+    encoded: Encoded
+    blocks: tuple[BlockIndex, ...]
+    left_out: tuple[str, ...]
+    model: Model
+    training: Training | None = None
+
+
+def work_up(sides: tuple[Records, ...], model: Model | None, *, together: bool = False) -> Workup:
+    """Order, standardise and encode records, and index the rules.
+
+    Args:
+        sides: one set of records to deduplicate, two to link.
+        model: a trained model; None for the defaults of the fields that all sides have.
+        together: compare all records of all sides with each other; an id then begins with the number of
+            its side, as in "1:".
+
+    Raises:
+        RecordsError: the sides have too little in common.
+        ModelError: the model does not fit the records.
+    """
+    sides = _agreed(tuple(canonical(side) for side in sides))
+    columns = [standard_columns(side) for side in sides]
+    ids = tuple(side.ids for side in sides)
+    if together:
+        columns = [pl.concat(columns, how="diagonal")]
+        ids = (pl.concat([f"{number}:" + side for number, side in enumerate(ids, start=1)]),)
+    other = columns[1] if len(columns) > 1 else None
+    if model is not None:
+        encoded = encode(columns[0], other, model)
+        return Workup(
+            sides, ids, encoded, tuple(block_index(rule, encoded) for rule in model.rules), (), model
+        )
+    draft = _draft(sides, columns)
+    encoded = encode(columns[0], other, draft)
+    blocks, left_out = _affordable((block_index(rule, encoded) for rule in draft.rules), encoded)
+    frequencies = term_frequencies(draft, columns)
+    chosen = replace(draft, rules=tuple(index.rule for index in blocks), frequencies=frequencies)
+    return Workup(sides, ids, encoded, blocks, left_out, chosen)
+
+
+def learn(
+    work: Workup, labels: pl.DataFrame | None, *, seed: int, threads: int | None, progress: Progress
+) -> Workup:
+    """Train the model of a workup, from labels if there are any."""
+    if labels is None:
+        training = train_em(
+            work.model, work.encoded, work.blocks, seed=seed, threads=threads, progress=progress
+        )
+    else:
+        rows = matched_rows(labels, work.ids[0], work.ids[-1])
+        training = train_labels(
+            work.model, work.encoded, work.blocks, rows, seed=seed, threads=threads, progress=progress
+        )
+    return replace(work, model=training.model, training=training)
+
+
+def canonical(records: Records) -> Records:
+    """The records sorted by their content, ties by id: the order of a file says nothing."""
+    keyed = records.frame.with_columns(records.ids.alias("\x00id"))
+    order = keyed.select(pl.arg_sort_by(*keyed.columns)).to_series()
+    return replace(records, ids=records.ids.gather(order), frame=records.frame[order])
+
+
+def _draft(sides: Sequence[Records], columns: Sequence[pl.DataFrame]) -> Model:
+    """Default comparisons and all default rules for what the sides have in common."""
+    shared = [name for name in columns[0].columns if all(name in side.columns for side in columns)]
+    usable = [name for name in shared if all(side[name].null_count() < len(side) for side in columns)]
+    if len(columns) == 1:  # what is different in every record of a set is no evidence of who is there twice
+        numbering = _numberings(sides, columns[0])
+        usable = [name for name in usable if name.split(".")[0] not in numbering]
+    fields = {field.name: field for side in sides for field in side.layout.fields}
+    comparisons = default_comparisons(tuple(fields.values()), usable)
+    rules = default_rules(tuple(fields.values()), usable)
+    kept = [sum(one.bits for one in comparisons[: n + 1]) <= PATTERN_BITS for n in range(len(comparisons))]
+    comparisons = tuple(one for one, fits in zip(comparisons, kept, strict=True) if fits)
+    if not comparisons or not rules:
+        raise RecordsError(
+            "The records have too few fields in common to be linked.",
+            "Say what the columns are, as in --map surname=lastname.",
+        )
+    return Model(comparisons, rules, UNTRAINED)
+
+
+def _numberings(sides: Sequence[Records], columns: pl.DataFrame) -> set[str]:
+    """Open identifiers, such as a case number, that no two records share."""
+    names = {field.name for side in sides for field in side.layout.fields if field.kind is Kind.IDENTIFIER}
+    return {name for name in names if name in columns and columns[name].n_unique() == len(columns)}
+
+
+def _agreed(sides: tuple[Records, ...]) -> tuple[Records, ...]:
+    """The sides with one kind for each field: what is a number here and a code there is text to both."""
+    kinds: dict[str, set[Kind]] = {}
+    for field in (field for side in sides for field in side.layout.fields):
+        kinds.setdefault(field.name, set()).add(field.kind)
+
+    def agreed(field: Field) -> Field:
+        return field if len(kinds[field.name]) == 1 else replace(field, kind=Kind.TEXT)
+
+    return tuple(
+        replace(
+            side, layout=replace(side.layout, fields=tuple(agreed(field) for field in side.layout.fields))
+        )
+        for side in sides
+    )
+
+
+def _affordable(
+    indexes: Iterable[BlockIndex], encoded: Encoded
+) -> tuple[tuple[BlockIndex, ...], tuple[str, ...]]:
+    """The rules that are worth their pairs, in order, and the names of those that cost too much.
+
+    Where all of them do, the cheapest is kept; where none gives a pair, there is nothing to compare.
+    """
+    records = len(encoded.left) + (0 if encoded.deduplicates else len(encoded.right))
+    one, everything = RULE_PAIRS_A_RECORD * records + SMALL, ALL_PAIRS_A_RECORD * records + 5 * SMALL
+    kept: list[BlockIndex] = []
+    left_out, total = [], 0
+    cheapest: BlockIndex | None = None
+    for index in indexes:
+        if index.pairs > one or total + index.pairs > everything:
+            left_out.append(index.rule.name)
+            cheapest = index if cheapest is None or index.pairs < cheapest.pairs else cheapest
+        elif index.pairs:
+            kept.append(index)
+            total += index.pairs
+    if not kept and cheapest is not None:
+        kept.append(cheapest)
+        left_out.remove(cheapest.rule.name)
+    return tuple(kept), tuple(left_out)
