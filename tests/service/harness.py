@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 
 from linker import status
-from linker.client import Client
+from linker.client import Client, ServiceError
 from linker.v1 import common_pb2, intake_pb2, intake_pb2_grpc
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,6 +67,18 @@ def with_errors(frame: pl.DataFrame, seed: int = 2) -> pl.DataFrame:
         pl.when(pl.int_range(pl.len()) % 11 == 0).then(None).otherwise("postcode").alias("postcode"),
         ("x" + pl.col("person_id")).alias("person_id"),
     )
+
+
+def eventually(attempt: Callable[[], object], seconds: float = 60.0) -> None:
+    """Call until it is no longer refused by the service."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            attempt()
+            return
+        except ServiceError:
+            assert time.monotonic() < until, "still refused"
+            time.sleep(0.05)
 
 
 def quiet_port() -> int:
