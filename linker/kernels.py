@@ -36,6 +36,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 Chars = npt.NDArray[np.uint32]
 Scratch = npt.NDArray[np.int64]
 Tokens = npt.NDArray[np.int32]
+# Machine words in compiled code. NumPy's annotations follow its own rules of promotion, not the compiler's.
+word: Any = np.uint64
+whole: Any = np.int64
+half: Any = np.uint32
+short: Any = np.int32
+octet: Any = np.uint8
 
 WORD = 64  # characters that fit one machine word
 # scratch[:TABLE] is the bit masks of the code points below it, the rest is work rows. A power of two that
@@ -46,14 +52,21 @@ TABLE = 1 << 14
 def kernel(function: F) -> F:
     """Compile a function for use without the interpreter lock; the compiled code is kept on disk.
 
-    A division by zero gives inf or nan, as in numpy.
+    A division by zero gives inf or nan, as in numpy. The function may not allocate: memory is not counted,
+    because counting who holds an array, in every call for every pair, would cost more than all the rest.
     """
-    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+    return cast(F, _compiled()(function))
 
 
 def inlined_kernel(function: F) -> F:
     """As `kernel`, for a few lines in a hot loop: they become part of each caller."""
-    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy", forceinline=True)(function))
+    return cast(F, _compiled(forceinline=True)(function))
+
+
+def _compiled(**options: bool) -> Callable[[Callable[..., Any]], Any]:
+    settings: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "_nrt": False}
+    compile_with: Any = numba.njit  # its annotations do not know of `_nrt`
+    return cast(Callable[[Callable[..., Any]], Any], compile_with(**settings, **options))
 
 
 def scratch_size(longest: int) -> int:
