@@ -61,7 +61,7 @@ def work_up(sides: tuple[Records, ...], model: Model | None, *, together: bool =
         RecordsError: the sides have too little in common.
         ModelError: the model does not fit the records.
     """
-    sides = _agreed(tuple(canonical(side) for side in sides))
+    sides = agreed(tuple(canonical(side) for side in sides))
     columns = [standard_columns(side) for side in sides]
     ids = tuple(side.ids for side in sides)
     if together:
@@ -130,7 +130,7 @@ def _numberings(sides: Sequence[Records], columns: pl.DataFrame) -> set[str]:
     return {name for name in names if name in columns and columns[name].n_unique() == len(columns)}
 
 
-def _agreed(sides: tuple[Records, ...]) -> tuple[Records, ...]:
+def agreed(sides: tuple[Records, ...]) -> tuple[Records, ...]:
     """The sides with one kind for each field: what is a number here and a code there is text to both."""
     kinds: dict[str, set[Kind]] = {}
     for field in (field for side in sides for field in side.layout.fields):
