@@ -29,7 +29,8 @@ from linker.errors import LinkerError, RecordsError
 from linker.explain import Explanation
 from linker.explain import explain as explain_pair
 from linker.matchkeys import Matchkeys
-from linker.matchkeys_link import key_set, with_keys, without_rivals
+from linker.matchkeys_link import with_keys, without_rivals
+from linker.matchkeys_ons import key_set
 from linker.matchkeys_pass import Matched, match_keys
 from linker.model import Model
 from linker.predict import Progress, Scored, no_progress, probability, scan_candidates

@@ -17,13 +17,12 @@ import polars as pl
 from linker.arrival import Source, records_of
 from linker.decide import Cardinality, Outcome
 from linker.matchkeys import Matchkeys
-from linker.matchkeys_ons import ONS
+from linker.matchkeys_ons import key_set
 from linker.matchkeys_pass import Matched, match_keys
 from linker.predict import Progress, no_progress
 from linker.records import Records
 
 STAGE = "matchkey"
-SETS = {"ons": ONS}  # those that come with Kinlink
 COLUMNS = ("left_id", "right_id", "match_weight", "match_probability", "outcome", "stage", "rule")
 
 
@@ -46,17 +45,6 @@ class KeyLinkage:
     keys: Matchkeys
     summary: Mapping[str, Json]
     records: tuple[Records, Records]
-
-
-def key_set(keys: Matchkeys | str | Path) -> Matchkeys:
-    """A set of matchkeys: itself, one that comes with Kinlink by its name, or one in a file.
-
-    Raises:
-        ModelError: it is no name of a set, and no file that holds one.
-    """
-    if isinstance(keys, Matchkeys):
-        return keys
-    return SETS[str(keys)] if str(keys) in SETS else Matchkeys.load(keys)
 
 
 def link_by_keys(

@@ -11,6 +11,8 @@ order and its limits. Where the words mean something particular:
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from linker.conditions import All, Any, Condition, Not, Op, Test, exact, missing, test
 from linker.matchkeys import Matchkey, Matchkeys
 from linker.model import BlockingRule
@@ -301,3 +303,16 @@ ONS = Matchkeys(
         ),
     ),
 )
+
+SETS = {"ons": ONS}  # those that come with Kinlink
+
+
+def key_set(keys: Matchkeys | str | Path) -> Matchkeys:
+    """A set of matchkeys: itself, one that comes with Kinlink by its name, or one in a file.
+
+    Raises:
+        ModelError: it is no name of a set, and no file that holds one.
+    """
+    if isinstance(keys, Matchkeys):
+        return keys
+    return SETS[str(keys)] if str(keys) in SETS else Matchkeys.load(keys)
