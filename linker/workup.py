@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from linker.block import BlockIndex, block_index
+from linker.composed import with_composed
 from linker.defaults import default_comparisons, default_rules
 from linker.derive import standard_columns
 from linker.encode import Encoded, encode
@@ -62,7 +63,8 @@ def work_up(sides: tuple[Records, ...], model: Model | None, *, together: bool =
         ModelError: the model does not fit the records.
     """
     sides = agreed(tuple(canonical(side) for side in sides))
-    columns = [standard_columns(side) for side in sides]
+    reading = () if model is None else model.columns
+    columns = [with_composed(standard_columns(side), reading) for side in sides]
     ids = tuple(side.ids for side in sides)
     if together:
         columns = [pl.concat(columns, how="diagonal")]

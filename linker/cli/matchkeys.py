@@ -71,8 +71,8 @@ def show_keys(screen: Screen, found: Mapping[str, Json]) -> None:
     screen.say(table(["Key", "What agrees", "Linked", "Ambiguous", "Review"], rows, numbers=[2, 3, 4]))
     idle = len(found["keys"]) - len(rows)
     if idle:
-        screen.say(f"{idle} more found no pair that an earlier key had not decided.")
+        screen.say(f"The other {idle} had nothing to add.")
     if found["left_out"]:
-        lacking = sorted({column.partition(".")[0] for one in found["left_out"] for column in one["missing"]})
+        lacking = sorted({column for one in found["left_out"] for column in one["missing"]})
         names = ", ".join(one["key"] for one in found["left_out"])
         screen.say(f"Left out for want of columns ({', '.join(lacking)}): {names}.")
