@@ -13,6 +13,8 @@ from linker.evaluate import Quality
 from linker.evaluate import quality as evaluate
 from linker.explain import Explanation
 from linker.linkage import Deduplication, Linkage, comparison_vectors, dedupe, explain, link, train
+from linker.matchkeys import Matchkey, Matchkeys
+from linker.matchkeys_link import KeyLinkage, link_by_keys
 from linker.model import Model
 from linker.records import Field, Kind, Layout, Records
 from linker.train import Diagnostics, Training
@@ -25,11 +27,14 @@ __all__ = [
     "Explanation",
     "Field",
     "FileError",
+    "KeyLinkage",
     "Kind",
     "Layout",
     "LayoutError",
     "Linkage",
     "LinkerError",
+    "Matchkey",
+    "Matchkeys",
     "Model",
     "ModelError",
     "Outcome",
@@ -44,6 +49,7 @@ __all__ = [
     "evaluate",
     "explain",
     "link",
+    "link_by_keys",
     "read",
     "train",
 ]

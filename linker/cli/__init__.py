@@ -12,6 +12,7 @@ import typer
 
 from linker.cli.judging import evaluate, explain
 from linker.cli.linking import dedupe, link
+from linker.cli.matchkeys import keys
 from linker.cli.models import model_app, train
 from linker.cli.remote import job_app, submit
 
@@ -46,7 +47,7 @@ def kinlink(
     """
 
 
-for command in (link, dedupe, train, evaluate, explain):
+for command in (link, dedupe, train, evaluate, explain, keys):
     app.command()(command)
 app.add_typer(model_app, name="model")
 app.command()(submit)
