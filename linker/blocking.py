@@ -150,11 +150,12 @@ def examine(
             threshold=threshold,
             seed=seed,
         )
+    counts = count_pairs((*chosen, *left_out), encoded, seed=seed)
     return Blocking(
         records,
         _possible(encoded),
-        count_pairs(chosen, encoded, seed=seed),
-        count_pairs((*chosen, *left_out), encoded, seed=seed)[len(chosen) :] if left_out else (),
+        counts[: len(chosen)],
+        counts[len(chosen) :],
         1.0 - float(matches.caught_by_any(chosen).mean()),
         matches.measured,
         certified,
@@ -169,11 +170,11 @@ def _possible(encoded: Encoded) -> int:
 
 
 def _check_columns(rules: Sequence[BlockingRule], columns: Sequence[pl.DataFrame]) -> None:
+    own, other = columns[0], columns[-1]
     for rule in rules:
-        for pair in rule.columns:
-            for name, side in zip(pair, (columns[0], columns[-1]), strict=True):
-                if name not in side:
-                    raise ModelError(
-                        f"The rule '{rule.name}' names a column that the records do not have.",
-                        f"Their columns are: {', '.join(sorted(set(columns[0].columns) & set(columns[-1].columns)))}.",
-                    )
+        if all(left in own and right in other for left, right in rule.columns):
+            continue
+        raise ModelError(
+            f"The rule '{rule.name}' names a column that the records do not have.",
+            f"Their columns are: {', '.join(name for name in own.columns if name in other)}.",
+        )

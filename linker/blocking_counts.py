@@ -25,17 +25,18 @@ LARGEST = 3
 
 Rows = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Codes = npt.NDArray[np.int32]
 
 
 class Coded(Protocol):
     """Records in codes: `linker.encode.Encoded`, or some of its rows."""
 
     @property
-    def left(self) -> npt.NDArray[np.int32]:
+    def left(self) -> Codes:
         """Codes [records, columns]; missing is -1."""
 
     @property
-    def right(self) -> npt.NDArray[np.int32]:
+    def right(self) -> Codes:
         """Of the other side; the left itself for deduplication."""
 
     @property
@@ -126,9 +127,11 @@ def count_pairs(rules: Sequence[BlockingRule], encoded: Coded, *, seed: int = 0)
     for k, rule in enumerate(rules):
         blocks = Blocks.of(rule, encoded)
         left, right = blocks.draw(LOOKED_AT, rng)
+        # All columns of a record stand side by side: fetched once, they serve every earlier rule.
+        ours, theirs = encoded.left[left], encoded.right[right]
         fresh = np.ones(len(left), np.bool_)
         for earlier in rules[:k]:
-            fresh &= ~agree(earlier, encoded, left, right)
+            fresh &= ~_agree(earlier, encoded, ours, theirs)
         estimated = blocks.products > LOOKED_AT
         pairs = blocks.pairs
         new = round(pairs * float(fresh.mean())) if estimated and len(fresh) else int(fresh.sum())
@@ -136,12 +139,16 @@ def count_pairs(rules: Sequence[BlockingRule], encoded: Coded, *, seed: int = 0)
     return tuple(counts)
 
 
-def agree(rule: BlockingRule, encoded: Coded, left: Rows, right: Rows) -> Flags:
-    """Whether a rule holds each of these pairs of rows."""
+def equal(pair: tuple[str, str], encoded: Coded, left: Codes, right: Codes) -> Flags:
+    """Whether two columns are there and equal, in each pair of these rows of codes."""
+    ours, theirs = left[:, encoded.column(pair[0])], right[:, encoded.column(pair[1])]
+    return np.asarray((ours >= 0) & (ours == theirs))
+
+
+def _agree(rule: BlockingRule, encoded: Coded, left: Codes, right: Codes) -> Flags:
     found = np.ones(len(left), np.bool_)
-    for ours, theirs in rule.columns:
-        code = encoded.left[left, encoded.column(ours)]
-        found &= (code >= 0) & (code == encoded.right[right, encoded.column(theirs)])
+    for pair in rule.columns:
+        found &= equal(pair, encoded, left, right)
     return found
 
 

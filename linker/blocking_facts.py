@@ -7,7 +7,7 @@ no date of birth is missing, is looked up in the codes; so what follows from it 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -22,6 +22,7 @@ from linker.model import Model
 
 Pair = tuple[str, str]  # a left column and the right column it is held against
 Codes = npt.NDArray[np.int32]
+_FEW = 10_000
 
 
 class Side(StrEnum):
@@ -150,14 +151,22 @@ def _constant(pair: Pair, encoded: Encoded) -> bool:
 
 def _implies(one: Pair, other: Pair, shared: npt.NDArray[np.bool_], encoded: Encoded) -> bool:
     """Whether records that agree on `one` always agree on `other`: it is a function of the value."""
+    given, then = _codes(one, encoded), _codes(other, encoded)
+    # Where it is not, the first few records mostly show it.
+    return all(
+        _is_function([x[:most] for x in given], [x[:most] for x in then], shared) for most in (_FEW, None)
+    )
+
+
+def _is_function(given: Sequence[Codes], then: Sequence[Codes], shared: npt.NDArray[np.bool_]) -> bool:
     value = np.full(len(shared), -1, np.int32)
-    for first, (given, then) in enumerate(zip(_codes(one, encoded), _codes(other, encoded), strict=True)):
-        held = given >= 0
-        held[held] = shared[given[held]]
-        given, then = given[held], then[held]
-        if first == 0:
-            value[given] = then
-        if (then < 0).any() or (value[given] != then).any():
+    for side in (0, 1):
+        held = given[side] >= 0
+        held[held] = shared[given[side][held]]
+        key, found = given[side][held], then[side][held]
+        fresh = value[key] < 0
+        value[key[fresh]] = found[fresh]
+        if (found < 0).any() or (value[key] != found).any():
             return False
     return True
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from linker.blocking_counts import Coded, Flags, Rows
+from linker.blocking_counts import Coded, Flags, Rows, equal
 from linker.blocking_facts import Facts, Pair
 from linker.blocking_logic import Logic
 from linker.errors import ModelError, TruthError
@@ -65,8 +65,9 @@ def measured_matches(pairs: Sequence[Pair], encoded: Coded, left: Rows, right: R
     """
     if not len(left):
         raise TruthError("There are no links to measure by.", "Give links of these records.")
-    equal = [_equal(pair, encoded, left, right) for pair in pairs]
-    return Matches(tuple(pairs), np.stack(equal, axis=1), True)
+    ours, theirs = encoded.left[left], encoded.right[right]
+    found = [equal(pair, encoded, ours, theirs) for pair in pairs]
+    return Matches(tuple(pairs), np.stack(found, axis=1), True)
 
 
 def expected_matches(
@@ -93,7 +94,7 @@ def expected_matches(
     logic = Logic(model, facts)
     reached = {one.name: rng.choice(len(one.levels), size, p=_m(one)) for one in model.comparisons}
     gaps: dict[tuple[str, str], npt.NDArray[np.float64]] = {}
-    equal: dict[Pair, Flags] = {}
+    agreed: dict[Pair, Flags] = {}
     for pair in pairs:
         chance = _chance(pair, encoded)
         owner = _owner(pair, model)
@@ -101,22 +102,17 @@ def expected_matches(
             odds = np.full(size, chance)
         else:
             odds = np.array(_odds(pair, owner, logic, chance))[reached[owner.name]]
-        equal[pair] = rng.random(size) < odds
+        agreed[pair] = rng.random(size) < odds
     for pair in pairs:  # what agrees in whole agrees in part
         for part in facts.implied.get(pair, ()):
-            if part in equal:
-                equal[part] = equal[part] | equal[pair]
+            if part in agreed:
+                agreed[part] = agreed[part] | agreed[pair]
     for pair in pairs:
         for side, name, codes in (("left", pair[0], encoded.left), ("right", pair[1], encoded.right)):
             # One draw for a field: its parts are missing together.
             gap = gaps.setdefault((side, name.split(".")[0]), rng.random(size))
-            equal[pair] = equal[pair] & (gap >= (codes[:, encoded.column(name)] < 0).mean())
-    return Matches(tuple(pairs), np.stack([equal[pair] for pair in pairs], axis=1), False)
-
-
-def _equal(pair: Pair, encoded: Coded, left: Rows, right: Rows) -> Flags:
-    code = encoded.left[left, encoded.column(pair[0])]
-    return np.asarray((code >= 0) & (code == encoded.right[right, encoded.column(pair[1])]))
+            agreed[pair] = agreed[pair] & (gap >= (codes[:, encoded.column(name)] < 0).mean())
+    return Matches(tuple(pairs), np.stack([agreed[pair] for pair in pairs], axis=1), False)
 
 
 def _m(comparison: Comparison) -> npt.NDArray[np.float64]:

@@ -164,7 +164,14 @@ class _Search:
         while self.chosen < MOST and caught:
             adds = {rule: float((found & self.missed).mean()) for rule, found in caught.items()}
             # What costs next to nothing is not worth infinitely much.
-            best = max(caught, key=lambda rule: (adds[rule] / (self.costs.about(rule) + records), rule.name))
+            best = max(
+                caught,
+                key=lambda rule: (
+                    adds[rule] / (self.costs.about(rule) + records),
+                    -len(rule.name),
+                    rule.name,
+                ),
+            )
             if adds[best] < WORTH:
                 caught = {rule: found for rule, found in caught.items() if adds[rule] >= WORTH}
                 continue

@@ -127,10 +127,10 @@ def _show_counts(screen: Screen, found: Blocking) -> None:
     rows += [row(one, "left out") for one in found.left_out]
     screen.title("Pairs that agree on")
     screen.say(table(["Rule", "Pairs", "New", "A record"], rows, numbers=[1, 2, 3]))
-    share = found.pairs / found.possible if found.possible else 0.0
     about_all = "about " if found.estimated else ""
+    each, share = _a_record(found.pairs, records), found.pairs / found.possible if found.possible else 0.0
     screen.say(
-        f"Together {about_all}{count(found.pairs, 'pair')}, each once, {_a_record(found.pairs, records)} a record: "
+        f"Together {about_all}{count(found.pairs, 'pair')}, each once, {each} a record: "
         f"{share:.3%} of all {found.possible:,}."
     )
     if found.estimated:
