@@ -76,24 +76,24 @@ def observe(model: Model, encoded: Encoded, left: pl.DataFrame, right: pl.DataFr
         right: of the right records; None where the left are compared with each other.
     """
     pairs = sorted(equalities(model))
-    sides = ((Side.LEFT, encoded.left), (Side.RIGHT, encoded.right))
-    seen = {pair: _shared(pair, encoded) for pair in pairs}
+    columns = _Columns(encoded)
+    seen = {pair: _shared(pair, columns) for pair in pairs}
     return Facts(
         missing=frozenset(
             (side, name)
-            for side, codes in sides
-            for place, name in enumerate(encoded.columns)
-            if len(codes) and codes[:, place].min() < 0
+            for side, of in ((Side.LEFT, columns.left), (Side.RIGHT, columns.right))
+            for name in encoded.columns
+            if of(name).min(initial=0) < 0
         ),
         never=frozenset(pair for pair in pairs if not seen[pair].any()),
-        always=frozenset(pair for pair in pairs if _constant(pair, encoded)),
+        always=frozenset(pair for pair in pairs if _constant(pair, columns)),
         implied={
             one: frozenset(
                 other
                 for other in pairs
                 if other != one
                 and _fields(one) == _fields(other)
-                and _implies(one, other, seen[one], encoded)
+                and _implies(one, other, seen[one], columns)
             )
             for one in pairs
             if seen[one].any()
@@ -128,15 +128,34 @@ def _fields(pair: Pair) -> Pair:
     return pair[0].split(".")[0], pair[1].split(".")[0]
 
 
-def _codes(pair: Pair, encoded: Encoded) -> tuple[Codes, Codes]:
-    return encoded.left[:, encoded.column(pair[0])], encoded.right[:, encoded.column(pair[1])]
+class _Columns:
+    """Columns of codes one by one, each taken out of the records once: they stand row by row."""
+
+    def __init__(self, encoded: Encoded) -> None:
+        self.encoded = encoded
+        self._left: dict[str, Codes] = {}
+        self._right = self._left if encoded.deduplicates else {}
+
+    def left(self, name: str) -> Codes:
+        return self._taken(name, self._left, self.encoded.left)
+
+    def right(self, name: str) -> Codes:
+        return self._taken(name, self._right, self.encoded.right)
+
+    def pair(self, pair: Pair) -> tuple[Codes, Codes]:
+        return self.left(pair[0]), self.right(pair[1])
+
+    def _taken(self, name: str, kept: dict[str, Codes], codes: Codes) -> Codes:
+        if name not in kept:
+            kept[name] = np.ascontiguousarray(codes[:, self.encoded.column(name)])
+        return kept[name]
 
 
-def _shared(pair: Pair, encoded: Encoded) -> npt.NDArray[np.bool_]:
+def _shared(pair: Pair, columns: _Columns) -> npt.NDArray[np.bool_]:
     """Bool by code: some pair of records can be equal with this value."""
-    ours, theirs = _codes(pair, encoded)
+    ours, theirs = columns.pair(pair)
     size = int(max(ours.max(initial=-1), theirs.max(initial=-1))) + 1
-    if encoded.deduplicates and pair[0] == pair[1]:  # a record is not compared with itself
+    if columns.encoded.deduplicates and pair[0] == pair[1]:  # a record is not compared with itself
         return np.asarray(np.bincount(ours[ours >= 0], minlength=size) >= 2)
     here, there = np.zeros(size, np.bool_), np.zeros(size, np.bool_)
     here[ours[ours >= 0]] = True
@@ -144,14 +163,14 @@ def _shared(pair: Pair, encoded: Encoded) -> npt.NDArray[np.bool_]:
     return here & there
 
 
-def _constant(pair: Pair, encoded: Encoded) -> bool:
-    codes = _codes(pair, encoded)
+def _constant(pair: Pair, columns: _Columns) -> bool:
+    codes = columns.pair(pair)
     return all(len(side) and side[0] == codes[0][0] >= 0 and (side == side[0]).all() for side in codes)
 
 
-def _implies(one: Pair, other: Pair, shared: npt.NDArray[np.bool_], encoded: Encoded) -> bool:
+def _implies(one: Pair, other: Pair, shared: npt.NDArray[np.bool_], columns: _Columns) -> bool:
     """Whether records that agree on `one` always agree on `other`: it is a function of the value."""
-    given, then = _codes(one, encoded), _codes(other, encoded)
+    given, then = columns.pair(one), columns.pair(other)
     # Where it is not, the first few records mostly show it.
     return all(
         _is_function([x[:most] for x in given], [x[:most] for x in then], shared) for most in (_FEW, None)

@@ -60,7 +60,7 @@ _tests = st.one_of(
     st.builds(lambda pair: OneTest(Op.EXACT, *pair), st.sampled_from(_PARTS)),
     st.builds(lambda pair: OneTest(Op.MISSING, *pair), st.sampled_from(_PARTS)),
     st.builds(
-        lambda pair, most: OneTest(Op.LEVENSHTEIN, *pair, most),
+        lambda pair, most: OneTest(Op.LEVENSHTEIN, pair[0], pair[1], most),
         st.sampled_from(_PARTS),
         st.sampled_from([1.0, 2.0]),
     ),
@@ -300,6 +300,35 @@ def test_the_rarest_value_that_two_records_hold_counts():
     assert certify(model, within).bound == pytest.approx(agreed + 0.5 * math.log2(0.1 / 0.25))
 
 
+@pytest.mark.parametrize(
+    ("right", "rarest"),
+    [
+        (["common", "rarer"], 0.25),  # the commoner of two values counts, and the right has none so rare
+        (["common", None], 0.01),  # where the right is missing, the left counts alone
+        ([None, None], 0.01),
+    ],
+)
+def test_unequal_values_count_by_the_commoner(right, rarest):
+    """A level that asks for nothing of the column that adjusts it."""
+    y = Level("same", exact("y"), 0.8, 0.1, "x")
+    model = model_of(
+        comparisons=(Comparison("y", missing("y"), (y, LEVELS[1])),),
+        frequencies={"x": TermFrequencies({"common": 0.5, "rarer": 0.25}, 0.01)},
+    )
+    left = pl.DataFrame({"x": ["common", "rarer", "unlisted"], "y": ["1", "2", "3"]})
+    other = pl.DataFrame({"x": pl.Series(right, dtype=pl.String), "y": ["1", "2"]})
+    assert certify(model, left, other).bound == pytest.approx(math.log2(0.8 / 0.1) + math.log2(0.1 / rarest))
+
+
+def test_of_rules_that_say_the_same_one_still_counts():
+    frame = BOTH_KNOWN.with_columns(pl.col("x").alias("x.joined"))
+    expected = certify(model_of("x"), frame, frame.clone())
+    for rules in (["x"], ["x.joined"]), (["x.joined"], ["x"]), (["x", "y"], ["x.joined"]):
+        found = certify(model_of(*rules), frame, frame.clone())
+        assert found.bound == pytest.approx(expected.bound)
+        assert found.unequal
+
+
 def test_comparisons_of_the_same_columns_do_not_contradict_one_another():
     """One level needs the columns equal, the other unequal: only one of them can be had."""
     apart = Comparison(
@@ -311,15 +340,24 @@ def test_comparisons_of_the_same_columns_do_not_contradict_one_another():
     assert found.bound == pytest.approx(max(together, other))
 
 
-def test_a_near_miss_that_is_wider_than_another_is_near_too():
-    near = (
-        Level("far", All((measure(Op.DAMERAU, "x", 1), Not(measure(Op.DAMERAU, "x", 2)))), 0.9, 0.001),
-        Level("similar", Not(All((Not(exact("x")), measure(Op.JARO_WINKLER, "x", 0.8)))), 0.5, 0.1),
-        Level("else", None, 0.1, 0.9),
-    )
+@pytest.mark.parametrize(
+    ("narrow", "wide"),
+    [
+        (measure(Op.JARO_WINKLER, "x", 0.95), measure(Op.JARO_WINKLER, "x", 0.8)),
+        (measure(Op.DAMERAU, "x", 1), measure(Op.DAMERAU, "x", 2)),
+        (exact("x"), measure(Op.LEVENSHTEIN, "x", 0)),
+    ],
+)
+def test_what_is_near_is_near_by_any_wider_limit(narrow, wide):
     frame = pl.DataFrame({"x": ["ANNA", "ANNE"]})
-    found = certify(model_of(comparisons=(Comparison("x", missing("x"), near),)), frame, frame.clone())
-    assert found.witness[0].level == "similar"
+
+    def best(condition):
+        levels = (Level("the one", condition, 0.9, 0.1), Level("else", None, 0.1, 0.9))
+        model = model_of(comparisons=(Comparison("x", missing("x"), levels),))
+        return certify(model, frame, frame.clone()).witness[0].level
+
+    assert best(All((narrow, Not(wide)))) == "else"
+    assert best(All((wide, Not(narrow)))) == "the one"
 
 
 def test_models_that_cannot_score_are_refused():

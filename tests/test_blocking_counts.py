@@ -80,6 +80,14 @@ def test_a_draw_takes_no_pair_twice_where_it_takes_all():
     assert sorted(zip(left.tolist(), right.tolist(), strict=True)) == sorted(held(rule, people, None))
 
 
+def test_every_column_of_a_long_rule_counts():
+    rule = BlockingRule((("a", "a"), ("b", "b"), ("c", "c"), ("d", "d")))
+    same = dict.fromkeys(oracle.SCHEMA) | {"a": "A", "b": "B", "c": "C", "d": 3}
+    others = [same | {name: other} for name, other in (("a", "X"), ("b", "X"), ("c", "X"), ("d", 4))]
+    (found,) = count_pairs((rule,), oracle.encoded(model_of((rule,)), [same, *others], [same, same]))
+    assert found.pairs == 2
+
+
 @pytest.mark.parametrize(
     ("text", "columns"),
     [

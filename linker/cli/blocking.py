@@ -82,8 +82,8 @@ def blocking(
 ) -> None:
     """Say what blocking costs and what it can lose, before a run.
 
-    Pairs and largest blocks of each rule; the share of matches that no rule holds, an estimate; and, with a
-    model, the largest weight that a pair can have which no rule produces.
+    Pairs and largest blocks of each rule; the share of matches that no rule holds, an estimate.
+    With a model also the largest weight that a pair can have which no rule produces.
     """
     with session(as_json) as screen:
         wishes = options.Wishes.of(id_columns, mapping, ignore)
@@ -225,6 +225,9 @@ def _show_suggestions(screen: Screen, found: tuple[Suggestion, ...], measured: b
     screen.say(f"Catches and Adds are shares of {of}; Adds is what no rule before it catches.")
     if certified:
         screen.say("Can lose is the largest weight, in bits, that no rule up to this one produces.")
+    last = found[-1].certificate
+    if last is not None and last.lossless is False:
+        screen.say("That is not under the threshold yet; no further rule was found within the budget.")
 
 
 def _a_record(pairs: int, records: int) -> str:
