@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from linker.cli.blocking import blocking
 from linker.cli.judging import evaluate, explain
 from linker.cli.linking import dedupe, link
 from linker.cli.matchkeys import keys
@@ -47,7 +48,7 @@ def kinlink(
     """
 
 
-for command in (link, dedupe, train, evaluate, explain, keys):
+for command in (link, dedupe, train, evaluate, explain, keys, blocking):
     app.command()(command)
 app.add_typer(model_app, name="model")
 app.command()(submit)
