@@ -42,12 +42,12 @@ class PatternCounts:
 
     @staticmethod
     def of(
-        patterns: npt.NDArray[np.int64], shifts: npt.NDArray[np.int64], bits: Sequence[int]
+        patterns: npt.NDArray[np.int64], shifts: npt.NDArray[np.int64], bits: Sequence[int], counts: Floats
     ) -> PatternCounts:
-        """Count packed patterns."""
-        distinct, counts = np.unique(patterns, return_counts=True)
+        """Packed patterns with how often each was seen; one that stands there twice was seen both times."""
+        distinct, places = np.unique(patterns, return_inverse=True)
         levels = (distinct[:, None] >> shifts[None, :]) & ((1 << np.asarray(bits, np.int64)) - 1)[None, :]
-        return PatternCounts(levels, counts.astype(np.float64))
+        return PatternCounts(levels, np.bincount(places, counts, minlength=len(distinct)).astype(np.float64))
 
     def level_counts(self, width: int) -> Floats:
         """Float64 [comparisons, width]: how often each level was reached."""
@@ -66,6 +66,7 @@ class Fit:
         seen: expected matches that showed each level, [comparisons, width].
         converged: the largest change of an m fell under the tolerance.
         iterations: how many were made.
+        kin_shares: of kin among each rule's candidates.
     """
 
     m: Floats
@@ -74,6 +75,7 @@ class Fit:
     seen: Floats
     converged: bool
     iterations: int
+    kin_shares: tuple[float, ...] = ()
 
 
 def fit(
@@ -132,8 +134,8 @@ def fit(
         change = float(np.abs(updated - m).max())
         m = updated
         if change < tolerance and (start is not None or iteration > SETTLING):
-            return Fit(m, kin, tuple(matches.tolist()), seen, True, iteration)
-    return Fit(m, kin, tuple(matches.tolist()), seen, False, iterations)
+            return Fit(m, kin, tuple(matches.tolist()), seen, True, iteration, tuple(relatives.tolist()))
+    return Fit(m, kin, tuple(matches.tolist()), seen, False, iterations, tuple(relatives.tolist()))
 
 
 def _shares(seen: Floats, prior: Floats) -> Floats:

@@ -106,7 +106,7 @@ def match_keys(
         RecordsError: the records can answer none of the keys.
     """
     reading = {name for key in keys.keys for name in key.columns}
-    sides = agreed((canonical(left), canonical(right)))
+    sides = agreed((canonical(left), canonical(right, 1)))
     columns = [_columns(side, reading) for side in sides]
     usable, left_out = _answerable(keys, columns[0].columns, columns[1].columns)
     model = _compiled(usable)

@@ -6,6 +6,7 @@ are different ones, so that training sees any number of pairs in little memory.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +18,12 @@ from linker.block import BlockIndex
 from linker.encode import Encoded
 from linker.kernels import kernel, whole, word
 from linker.model import Comparison
-from linker.predict import SLICE_ROWS, Progress, Scan, no_progress
+from linker.predict import SLICE_ROWS, Progress, Scan, in_threads, no_progress, score_batch
 from linker.program import Tests, blank_weights
-from linker.score import Kept
+from linker.score import Kept, Workspace
 
 Ints = npt.NDArray[np.int64]
+Batch = tuple[range, range]  # left and right rows
 MOST_RULES = 63  # whose hold is noted in one word
 _LEAST = 1 << 12
 
@@ -107,6 +109,34 @@ def tally(
     for part in scanned.each(run, count, threads, SLICE_ROWS, progress, stage):
         compared += part
     return _joined([counter.entries() for counter in counters], tuple(compared.tolist()))
+
+
+def tally_batches(
+    encoded: Encoded,
+    batches: Sequence[Batch],
+    tests: Tests,
+    comparisons: Sequence[Comparison],
+    *,
+    threads: int | None = None,
+) -> Tally:
+    """Count the patterns of all pairs of each batch's left and right rows.
+
+    In deduplication a batch of rows with themselves has each pair once.
+    """
+    weights, mine, counters = blank_weights(comparisons), threading.local(), list[_Counter]()
+
+    def run(batch: Batch) -> None:
+        if not hasattr(mine, "counter"):
+            mine.counter, mine.space = _Counter(), Workspace.of(encoded.table, tests)
+            counters.append(mine.counter)
+        left, right = np.repeat(batch[0], len(batch[1])), np.tile(batch[1], len(batch[0]))
+        if encoded.deduplicates and batch[0] == batch[1]:
+            left, right = left[left < right], right[left < right]
+        mine.counter.add(score_batch(encoded, left, right, tests, weights, mine.space))
+
+    for _ in in_threads(run, batches, threads or os.cpu_count() or 1):
+        pass
+    return _joined([counter.entries() for counter in counters], ())
 
 
 def _joined(entries: Sequence[tuple[Ints, Ints, Ints]], compared: tuple[int, ...]) -> Tally:

@@ -27,7 +27,6 @@ Progress = Callable[[str, int, int], None]
 SLICE_ROWS = 1 << 13
 KEPT_ROWS = 1 << 15  # pairs that one call can keep …
 LOOKS = 1 << 19  # … and look at: well under a second
-SCORED_PAIRS = 1 << 17
 _NO_RULES = np.full((1, 1), -1, np.int16)
 TICK = 0.5  # seconds between two reports of progress, so that a run can be cancelled
 
@@ -196,21 +195,25 @@ def score_rows(
     weights: Weights,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Weights and patterns of given pairs of rows, whatever the blocking."""
-    out, mine = Kept.empty(len(left)), threading.local()
+    scored = score_batch(encoded, left, right, tests, weights, Workspace.of(encoded.table, tests))
+    return scored.weight, scored.pattern
 
-    def run(first: int) -> None:
-        if not hasattr(mine, "space"):
-            mine.space = Workspace.of(encoded.table, tests)
-        rows = slice(first, first + SCORED_PAIRS)
-        lefts, rights = left[rows].astype(np.int32), right[rows].astype(np.int32)
-        weigh(
-            lefts, rights, len(lefts), encoded.left, encoded.right, encoded.table, tests, weights,
-            -np.inf, _NO_RULES, _NO_RULES, 0, mine.space, Kept._make(column[rows] for column in out), 0,
-        )  # fmt: skip
 
-    for _ in in_threads(run, range(0, len(left), SCORED_PAIRS), os.cpu_count() or 1):
-        pass
-    return out.weight, out.pattern
+def score_batch(
+    encoded: Encoded,
+    left: npt.NDArray[np.int64],
+    right: npt.NDArray[np.int64],
+    tests: Tests,
+    weights: Weights,
+    space: Workspace,
+) -> Kept:
+    """As `score_rows`, by one thread with its own workspace."""
+    out = Kept.empty(len(left))
+    weigh(
+        left.astype(np.int32), right.astype(np.int32), len(left), encoded.left, encoded.right, encoded.table,
+        tests, weights, -np.inf, _NO_RULES, _NO_RULES, 0, space, out, 0,
+    )  # fmt: skip
+    return out
 
 
 def probability(weight: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -3,6 +3,7 @@
     rows in canonical order → u (sampled, matches taken out) → m (EM over the rules) → prior → model
 
 Everything is seeded and rests on the canonical order of the rows, so the order of a file changes nothing.
+That order is as good as random: where there are more pairs than training needs, the first rows stand for all.
 """
 
 from __future__ import annotations
@@ -16,13 +17,19 @@ import numpy.typing as npt
 
 from linker.block import BlockIndex
 from linker.conditions import Op, Test
+from linker.dependence import Dependence, Seen, dependences
 from linker.em import Fit, Floats, PatternCounts, fit, pattern_ratio, ratios
 from linker.encode import Encoded
 from linker.model import Comparison, Level, Model
-from linker.predict import Progress, no_progress, scan_candidates, score_rows
+from linker.patterns import MOST_RULES, Batch, Tally, tally, tally_batches
+from linker.predict import Progress, no_progress, score_rows
 from linker.program import blank_weights, compile_tests, shifts
 
-SAMPLED_PAIRS = 500_000
+SAMPLED_PAIRS = 2_000_000  # random pairs for u, …
+SAMPLED_PAIRS_A_RECORD = 20
+MOST_SAMPLED_PAIRS = 10_000_000  # … and no more than this
+CANDIDATES = 10_000_000  # candidate pairs for m
+BATCH_ROWS = 128  # random pairs are those of so many rows with so many others, which stay at hand
 PRIOR_STRENGTH = 20.0  # pseudo-observations of the expected m
 ROUNDS = 4
 MOST_MATCHES = 0.99  # share of matches among all pairs, in files of a few records
@@ -43,6 +50,7 @@ class Diagnostics:
         out_of_order: (comparison, level) that weighs a bit or more above a better level: a near miss of a
             rare value can say more than the agreement of a common one, or the levels mean something else.
         pairs: candidate pairs used, by rule.
+        dependent: comparisons that the model takes as independent although they are not, the worst first.
     """
 
     method: str
@@ -52,6 +60,7 @@ class Diagnostics:
     unseen: tuple[tuple[str, str], ...]
     out_of_order: tuple[tuple[str, str], ...]
     pairs: tuple[tuple[str, int], ...]
+    dependent: tuple[Dependence, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -63,6 +72,7 @@ class Diagnostics:
             f"No match showed '{level}' of {name}: its m is an expectation." for name, level in self.unseen
         ]
         said += [f"'{level}' of {name} weighs more than a better level." for name, level in self.out_of_order]
+        said += [one.sentence for one in self.dependent]
         return tuple(said)
 
     def as_dict(self) -> dict[str, Json]:
@@ -78,21 +88,24 @@ class Training:
     diagnostics: Diagnostics
 
 
-def sample_pairs(
-    encoded: Encoded, size: int, seed: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Random pairs of rows, with replacement; every pair of a small set instead."""
-    n, k = len(encoded.left), len(encoded.right)
-    total = n * (n - 1) // 2 if encoded.deduplicates else n * k
-    if total <= size:
-        left, right = np.divmod(np.arange(n * k, dtype=np.int64), k)
-    else:
-        rng = np.random.default_rng(seed)
-        left, right = rng.integers(0, n, size), rng.integers(0, k, size)
-    if encoded.deduplicates:
-        keep = left < right if total <= size else left != right
-        left, right = left[keep], right[keep]
-    return left, right
+def sampled(encoded: Encoded, size: int, seed: int) -> list[Batch]:
+    """Batches of random pairs; every pair of a small set instead.
+
+    Args:
+        encoded: the records, in canonical order.
+        size: how many pairs, about.
+        seed: of the choice.
+    """
+    once = encoded.deduplicates
+    lefts, rights = (
+        [range(first, min(first + BATCH_ROWS, rows)) for first in range(0, rows, BATCH_ROWS)]
+        for rows in (len(encoded.left), len(encoded.right))
+    )
+    if total_pairs(encoded) <= size:
+        return [(x, y) for x in lefts for y in rights if not once or x.start <= y.start]
+    rng, count = np.random.default_rng(seed), -(-size // BATCH_ROWS**2)
+    chosen = zip(rng.integers(0, len(lefts), count), rng.integers(0, len(rights), count), strict=True)
+    return [(lefts[x], rights[y]) for x, y in chosen if not once or x != y]
 
 
 def total_pairs(encoded: Encoded) -> int:
@@ -108,13 +121,17 @@ class _Evidence:
     Attributes:
         random: [comparisons, width], P(level) of random pairs.
         ceiling: [comparisons], the most that u of the first level can be; infinity where nothing is known.
-        union: patterns of all candidate pairs, each pair once.
+        sample: patterns of the random pairs.
+        candidates: patterns of the candidate pairs that were looked at, each pair once, with their rules.
+        union: patterns of all candidate pairs, as those that were looked at show them.
         total: all pairs that could be compared.
         compared: candidate pairs by rule.
     """
 
     random: Floats
     ceiling: Floats
+    sample: PatternCounts
+    candidates: Tally
     union: PatternCounts
     total: float
     compared: tuple[int, ...]
@@ -142,16 +159,13 @@ def train_em(
     evidence = _evidence(model, encoded, blocks, seed, threads, progress)
     comparisons = model.comparisons
     patterns, held = [], []
-    tests, nothing = compile_tests(comparisons, encoded), blank_weights(comparisons)
-    for number, index in enumerate(blocks, start=1):
-        step = _step(progress, number, len(blocks) + 1)
-        seen = scan_candidates(encoded, [index], tests, nothing, -np.inf, threads=threads, progress=step)
-        if len(seen.pattern):
-            patterns.append(_counts(seen.pattern, comparisons))
+    for k, index in enumerate(blocks[:MOST_RULES]):
+        seen = _of_rule(evidence.candidates, k, comparisons)
+        if len(seen.counts):
+            patterns.append(seen)
             fixed = {name.split(".")[0] for pair in index.rule.columns for name in pair}
             placed = any(one.place for one in comparisons if one.name in fixed)
             held.append(np.array([one.name in fixed or (placed and one.place) for one in comparisons]))
-    progress("train", len(blocks) + 1, len(blocks) + 1)
     expected = _expected(comparisons)
     shared = np.array([one.shared for one in comparisons])
     matches, kin = 0.5 * min(len(encoded.left), len(encoded.right)), 0.0
@@ -168,7 +182,11 @@ def train_em(
         found, matches = Fit(expected, u, (), np.zeros_like(expected), True, 0), 0.5
     trained = _trained(model, found.m, u, matches, evidence.total)
     trained = _with_kin(trained, found.kin, kin / evidence.total)
-    return Training(trained, _diagnostics(trained, found, matches, blocks, evidence.compared))
+    told = _diagnostics(trained, found, matches, blocks, evidence.compared)
+    shown = [Seen(*one) for one in zip(patterns, held, found.shares, found.kin_shares, strict=True)]
+    random = Seen(evidence.sample, np.zeros(len(comparisons), np.bool_), trained.prior, trained.kin)
+    dependent = dependences(comparisons, found.m, u, found.kin, shown, random)
+    return Training(trained, replace(told, dependent=dependent))
 
 
 def train_labels(
@@ -188,11 +206,12 @@ def train_labels(
     """
     evidence = _evidence(model, encoded, blocks, seed, threads, progress)
     comparisons = model.comparisons
-    progress("train", len(blocks) + 1, len(blocks) + 1)
     tests, nothing = compile_tests(comparisons, encoded), blank_weights(comparisons)
     _, patterns = score_rows(encoded, *matched, tests, nothing)
     expected = _expected(comparisons)
-    seen = _counts(patterns, comparisons).level_counts(expected.shape[1])
+    bits = [one.bits for one in comparisons]
+    known = PatternCounts.of(patterns, shifts(comparisons), bits, np.ones(len(patterns)))
+    seen = known.level_counts(expected.shape[1])
     seen[:, 0] = 0.0
     m = seen + PRIOR_STRENGTH * expected
     m /= m.sum(axis=1, keepdims=True)
@@ -201,13 +220,11 @@ def train_labels(
         matches = expected_matches(evidence.union, ratios(m, u), evidence.total, matches)
         u = without_matches(evidence.random, m, matches / evidence.total, evidence.ceiling)
     trained = _trained(model, m, u, matches, evidence.total)
-    found = Fit(m, u, (), seen, True, 0)
-    return Training(
-        trained,
-        replace(
-            _diagnostics(trained, found, matches, blocks, evidence.compared), method="labels", converged=None
-        ),
-    )
+    told = _diagnostics(trained, Fit(m, u, (), seen, True, 0), matches, blocks, evidence.compared)
+    free = np.zeros(len(comparisons), np.bool_)
+    labelled, random = Seen(known, free, 1.0), Seen(evidence.sample, free, trained.prior)
+    dependent = dependences(comparisons, m, u, u, [labelled], random)
+    return Training(trained, replace(told, method="labels", converged=None, dependent=dependent))
 
 
 def matches_expected_by(model: Model, encoded: Encoded) -> float:
@@ -225,25 +242,25 @@ def _evidence(
 ) -> _Evidence:
     comparisons = model.comparisons
     tests, nothing = compile_tests(comparisons, encoded), blank_weights(comparisons)
+    records = len(encoded.left) + len(encoded.right)
+    size = min(MOST_SAMPLED_PAIRS, max(SAMPLED_PAIRS, SAMPLED_PAIRS_A_RECORD * records))
     progress("sample", 0, 1)
-    _, sampled = score_rows(encoded, *sample_pairs(encoded, SAMPLED_PAIRS, seed), tests, nothing)
-    random = _shares(_counts(sampled, comparisons).level_counts(nothing.weight.shape[1]), comparisons)
+    sample = tally_batches(encoded, sampled(encoded, size, seed), tests, comparisons, threads=threads)
+    shown = _counts(sample, comparisons)
+    random = _shares(shown.level_counts(nothing.weight.shape[1]), comparisons)
     ceiling = _count_agreements(random, comparisons, encoded)
     progress("sample", 1, 1)
-    step = _step(progress, 0, len(blocks) + 1)
-    everything = scan_candidates(encoded, blocks, tests, nothing, -np.inf, threads=threads, progress=step)
-    return _Evidence(
-        random,
-        ceiling,
-        _counts(everything.pattern, comparisons),
-        float(total_pairs(encoded)),
-        everything.compared,
+    share = min(1.0, CANDIDATES / max(1, sum(index.pairs for index in blocks)))
+    count = len(encoded.right)
+    rows = count if share == 1.0 else round(count * (share**0.5 if encoded.deduplicates else share))
+    seen = tally(
+        encoded, blocks, tests, comparisons, rows=rows, threads=threads, progress=progress, stage="train"
     )
-
-
-def _step(progress: Progress, done: int, total: int) -> Progress:
-    """The progress of one pass of several: each chunk can cancel, the whole never goes back."""
-    return lambda stage, part, parts: progress("train", done, total)
+    total = float(total_pairs(encoded))
+    of_rows = rows * (rows - 1) / 2 if encoded.deduplicates else rows * len(encoded.left)
+    union = _counts(seen, comparisons)
+    scaled = replace(union, counts=union.counts * (total / max(1.0, of_rows)))
+    return _Evidence(random, ceiling, shown, seen, scaled, total, seen.compared)
 
 
 def _count_agreements(random: Floats, comparisons: Sequence[Comparison], encoded: Encoded) -> Floats:
@@ -293,8 +310,15 @@ def _present(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     return codes[codes >= 0]
 
 
-def _counts(patterns: npt.NDArray[np.int64], comparisons: Sequence[Comparison]) -> PatternCounts:
-    return PatternCounts.of(patterns, shifts(comparisons), [one.bits for one in comparisons])
+def _counts(seen: Tally, comparisons: Sequence[Comparison]) -> PatternCounts:
+    bits = [one.bits for one in comparisons]
+    return PatternCounts.of(seen.pattern, shifts(comparisons), bits, seen.counts.astype(np.float64))
+
+
+def _of_rule(seen: Tally, k: int, comparisons: Sequence[Comparison]) -> PatternCounts:
+    """What one rule shows, whatever other rules hold the pairs too."""
+    its = (seen.held >> k) & 1 == 1
+    return _counts(Tally(seen.pattern[its], seen.held[its], seen.counts[its], ()), comparisons)
 
 
 def _trained(model: Model, m: Floats, u: Floats, matches: float, total: float) -> Model:

@@ -26,7 +26,7 @@ def simulate(pairs, share, seed, missing=0.0, agree_on=()):
     for c in agree_on:
         levels[:, c] = 1
     shifts, bits = np.array([0, 2, 4, 6]), [2] * 4
-    return PatternCounts.of((levels << shifts).sum(axis=1), shifts, bits)
+    return PatternCounts.of((levels << shifts).sum(axis=1), shifts, bits, np.ones(pairs))
 
 
 def flat(m=M):
@@ -110,7 +110,7 @@ def test_the_same_counts_in_another_order_are_the_same_fit():
 def test_patterns_are_counted_and_unpacked(rows):
     levels = np.array(rows, np.int64)
     shifts = np.array([0, 2, 4, 6])
-    counted = PatternCounts.of((levels << shifts).sum(axis=1), shifts, [2] * 4)
+    counted = PatternCounts.of((levels << shifts).sum(axis=1), shifts, [2] * 4, np.ones(len(rows)))
     seen = {tuple(row): rows.count(tuple(row)) for row in levels.tolist()}
     assert {tuple(row): n for row, n in zip(counted.levels.tolist(), counted.counts, strict=True)} == seen
     totals = counted.level_counts(4)

@@ -16,7 +16,9 @@ from linker.encode import encode
 from linker.errors import TruthError
 from linker.labels import matched_rows
 from linker.model import BlockingRule, Comparison, Level, Model
-from linker.train import expected_matches, sample_pairs, train_em, train_labels, without_matches
+from linker.patterns import tally_batches
+from linker.program import compile_tests
+from linker.train import expected_matches, sampled, train_em, train_labels, without_matches
 from tests.made_up_people import register, retyped
 
 AGREE = {"a": 0.95, "b": 0.9, "c": 0.8, "d": 0.7}
@@ -135,16 +137,25 @@ def test_the_prior_is_the_share_under_which_it_expects_itself():
 
 def test_small_sets_are_sampled_whole_and_large_ones_by_the_seed():
     model = Model((comparison("a"),), (), 0.5)
-    three, four = (pl.DataFrame({"a": [str(k) for k in range(n)]}) for n in (3, 4))
-    both = list(zip(*sample_pairs(encode(three, four, model), 12, 0), strict=True))
-    assert sorted(both) == [(i, j) for i in range(3) for j in range(4)]
-    within = list(zip(*sample_pairs(encode(four, None, model), 6, 0), strict=True))
-    assert sorted(within) == [(i, j) for i in range(4) for j in range(i + 1, 4)]
-    codes = encode(pl.DataFrame({"a": [str(k) for k in range(500)]}), None, model)
-    one, same, other = (sample_pairs(codes, 1000, seed) for seed in (1, 1, 2))
-    assert np.array_equal(one, same)
-    assert not np.array_equal(one[0][:900], other[0][:900])
-    assert (one[0] != one[1]).all()
+
+    def people(n):
+        return pl.DataFrame({"a": [str(k) for k in range(n)]})
+
+    def pairs(codes, size, seed=0):
+        return [(x, y) for left, right in sampled(codes, size, seed) for x in left for y in right]
+
+    link = encode(people(300), people(200), model)
+    assert sorted(pairs(link, 60_000)) == [(i, j) for i in range(300) for j in range(200)]
+    dedupe = encode(people(300), None, model)
+    tests = compile_tests(model.comparisons, dedupe)
+    whole = tally_batches(dedupe, sampled(dedupe, 300 * 150, 0), tests, model.comparisons)
+    assert whole.counts.sum() == 300 * 299 // 2
+    many = encode(people(5_000), None, model)
+    one, same, other = (sampled(many, 200_000, seed) for seed in (1, 1, 2))
+    assert one == same
+    assert one != other
+    assert all(left.start != right.start for left, right in one)
+    assert len(pairs(many, 200_000)) == pytest.approx(200_000, rel=0.2)
 
 
 # --- labels ---------------------------------------------------------------------------------------
