@@ -25,6 +25,7 @@ Sources: Myers, "A fast bit-vector algorithm for approximate string matching bas
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -43,17 +44,35 @@ WORD = 64  # characters that fit one machine word
 TABLE = 1 << 14
 
 
+_unkept: list[str] = []  # functions for which there was no folder
+
+
+def _compiled(function: F, **options: bool) -> F:
+    """With the cache of Numba: beside the module where that may be written, else the user's cache folder."""
+    compiled = functools.partial(numba.njit, nogil=True, error_model="numpy", **options)
+    try:
+        return cast(F, compiled(cache=True)(function))
+    except RuntimeError:  # neither may be written; a shared folder is no choice, for what is in it is run
+        _unkept.append(function.__name__)
+        return cast(F, compiled()(function))
+
+
+def kept() -> bool:
+    """Whether there is a folder that keeps compiled kernels."""
+    return not _unkept
+
+
 def kernel(function: F) -> F:
     """Compile a function for use without the interpreter lock; the compiled code is kept on disk.
 
     A division by zero gives inf or nan, as in numpy.
     """
-    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+    return _compiled(function)
 
 
 def inlined_kernel(function: F) -> F:
     """As `kernel`, for a few lines in a hot loop: they become part of each caller."""
-    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy", forceinline=True)(function))
+    return _compiled(function, forceinline=True)
 
 
 def scratch_size(longest: int) -> int:

@@ -1,4 +1,4 @@
-"""Compile the kernels before they are needed: some ten seconds the first time, then kept on disk.
+"""Compile the kernels before they are needed: some ten seconds the first time, then they are kept on disk.
 
 python -m linker.warm
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from linker.linkage import link
+from linker.compiling import told_of_compiling
+from linker.linkage import dedupe, explain, link
 
 _PEOPLE = pl.DataFrame(
     {
@@ -20,10 +21,12 @@ _PEOPLE = pl.DataFrame(
 
 
 def warm() -> None:
-    """Load the compiled kernels, or compile them: a linkage of three made-up people needs them all."""
-    link(_PEOPLE, _PEOPLE)
+    """Load the compiled kernels, or compile them: all that the engine does, with three made-up people."""
+    found = link(_PEOPLE, _PEOPLE)
+    dedupe(_PEOPLE, model=found.model)
+    explain(found.model, _PEOPLE, _PEOPLE, "1", "1")
 
 
 if __name__ == "__main__":
-    print("Compiling the kernels, once …", flush=True)
-    warm()
+    with told_of_compiling(lambda words: print(words, flush=True)):
+        warm()
