@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         FileError,
         LayoutError,
         LinkerError,
+        ManifestError,
         ModelError,
         RecordsError,
         TruthError,
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
     from linker.evaluate import quality as evaluate
     from linker.explain import Explanation
     from linker.linkage import Deduplication, Linkage, comparison_vectors, dedupe, explain, link, train
+    from linker.manifest import Manifest
     from linker.model import Model
     from linker.records import Field, Kind, Layout, Records
     from linker.train import Diagnostics, Training
+    from linker.verification import Verdict, verify
 
 __all__ = [
     "Cancelled",
@@ -48,6 +51,8 @@ __all__ = [
     "LayoutError",
     "Linkage",
     "LinkerError",
+    "Manifest",
+    "ManifestError",
     "Model",
     "ModelError",
     "Outcome",
@@ -56,6 +61,7 @@ __all__ = [
     "RecordsError",
     "Training",
     "TruthError",
+    "Verdict",
     "arrive",
     "comparison_vectors",
     "dedupe",
@@ -64,16 +70,18 @@ __all__ = [
     "link",
     "read",
     "train",
+    "verify",
 ]
 
 _HOME = {
     "Cancelled": "errors", "Cardinality": "decide", "Deduplication": "linkage", "Diagnostics": "train",
     "Explanation": "explain", "Field": "records", "FileError": "errors", "Kind": "records",
     "Layout": "records", "LayoutError": "errors", "Linkage": "linkage", "LinkerError": "errors",
-    "Model": "model", "ModelError": "errors", "Outcome": "decide", "Quality": "evaluate",
-    "Records": "records", "RecordsError": "errors", "Training": "train", "TruthError": "errors",
-    "arrive": "arrival", "comparison_vectors": "linkage", "dedupe": "linkage", "evaluate": "evaluate",
-    "explain": "linkage", "link": "linkage", "read": "arrival", "train": "linkage",
+    "Manifest": "manifest", "ManifestError": "errors", "Model": "model", "ModelError": "errors",
+    "Outcome": "decide", "Quality": "evaluate", "Records": "records", "RecordsError": "errors",
+    "Training": "train", "TruthError": "errors", "Verdict": "verification", "arrive": "arrival",
+    "comparison_vectors": "linkage", "dedupe": "linkage", "evaluate": "evaluate", "explain": "linkage",
+    "link": "linkage", "read": "arrival", "train": "linkage", "verify": "verification",
 }  # fmt: skip
 _CALLED = {"evaluate": "quality"}  # there
 
