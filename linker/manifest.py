@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -139,23 +140,20 @@ class Manifest:
 
     def as_dict(self) -> dict[str, Json]:
         """Plain data; the format first."""
-        return {"format": FORMAT} | asdict(self)
+        threshold = self.threshold if math.isfinite(self.threshold) else None  # JSON knows no infinity
+        return {"format": FORMAT} | asdict(self) | {"threshold": threshold}
 
     def to_json(self) -> str:
         """The manifest as one JSON document."""
         return json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
-    def save(self, path: str | Path, *, model_file: str | None = None) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the manifest, complete or not at all.
-
-        Args:
-            path: where.
-            model_file: name of the model's file in the same folder, to be noted.
 
         Raises:
             FileError: the place cannot be written.
         """
-        write_text(replace(self, model_file=model_file).to_json(), path)
+        write_text(self.to_json(), path)
 
     @staticmethod
     def load(path: str | Path) -> Manifest:
@@ -190,7 +188,7 @@ def _from_dict(data: Mapping[str, Json]) -> Manifest:
         asked=Asked(**data["asked"]),
         model=str(data["model"]),
         model_file=None if data["model_file"] is None else Path(data["model_file"]).name,
-        threshold=float(data["threshold"]),
+        threshold=math.inf if data["threshold"] is None else float(data["threshold"]),
         counts=dict(data["counts"]),
         results=dict(data["results"]),
         code=dict(data["code"]),

@@ -10,6 +10,7 @@ import polars as pl
 
 from linker.arrival import checked
 from linker.decide import Cardinality
+from linker.digest import digest
 from linker.errors import ManifestError
 from linker.files import read_frame
 from linker.linkage import dedupe, link
@@ -69,6 +70,10 @@ def verify(
         raise ManifestError("The run trained its own model.", "Leave the model out: it is trained again.")
     if model is not None and model.digest != manifest.model:
         raise ManifestError("The model is not the one of the run.", "Give the model of that digest.")
+    if asked.labels != (None if labels is None else digest(labels.cast(pl.String))):
+        raise ManifestError(
+            "The labels are not those of the run.", "Give the labels of that digest, or none."
+        )
     if manifest.kind == "linkage":
         again = link(
             *sides,
@@ -93,7 +98,7 @@ def verify(
             threads=threads,
             progress=progress,
         ).manifest
-    results = {name: again.results.get(name) == digest for name, digest in manifest.results.items()}
+    results = {name: again.results.get(name) == before for name, before in manifest.results.items()}
     return Verdict(all(results.values()), results, _differences(manifest, again), again)
 
 

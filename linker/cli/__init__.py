@@ -33,6 +33,11 @@ COMMANDS = {
         "explain",
         "Say why a pair has its match weight, comparison by comparison; the bits add up exactly.",
     ),
+    "verify": (
+        "runs",
+        "verify",
+        "Run again as a manifest says, and say whether the result is the same, byte for byte.",
+    ),
     "model": ("models", "model_app", "Look at a model."),
     "submit": (
         "remote",
