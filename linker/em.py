@@ -66,6 +66,7 @@ class Fit:
         seen: expected matches that showed each level, [comparisons, width].
         converged: the largest change of an m fell under the tolerance.
         iterations: how many were made.
+        kin_shares: of kin among each rule's candidates.
     """
 
     m: Floats
@@ -74,6 +75,7 @@ class Fit:
     seen: Floats
     converged: bool
     iterations: int
+    kin_shares: tuple[float, ...] = ()
 
 
 def fit(
@@ -132,8 +134,8 @@ def fit(
         change = float(np.abs(updated - m).max())
         m = updated
         if change < tolerance and (start is not None or iteration > SETTLING):
-            return Fit(m, kin, tuple(matches.tolist()), seen, True, iteration)
-    return Fit(m, kin, tuple(matches.tolist()), seen, False, iterations)
+            return Fit(m, kin, tuple(matches.tolist()), seen, True, iteration, tuple(relatives.tolist()))
+    return Fit(m, kin, tuple(matches.tolist()), seen, False, iterations, tuple(relatives.tolist()))
 
 
 def _shares(seen: Floats, prior: Floats) -> Floats:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from linker.block import BlockIndex
 from linker.conditions import Op, Test
+from linker.dependence import Dependence, Seen, dependences
 from linker.em import Fit, Floats, PatternCounts, fit, pattern_ratio, ratios
 from linker.encode import Encoded
 from linker.model import Comparison, Level, Model
@@ -43,6 +44,7 @@ class Diagnostics:
         out_of_order: (comparison, level) that weighs a bit or more above a better level: a near miss of a
             rare value can say more than the agreement of a common one, or the levels mean something else.
         pairs: candidate pairs used, by rule.
+        dependent: comparisons that the model takes as independent although they are not, the worst first.
     """
 
     method: str
@@ -52,6 +54,7 @@ class Diagnostics:
     unseen: tuple[tuple[str, str], ...]
     out_of_order: tuple[tuple[str, str], ...]
     pairs: tuple[tuple[str, int], ...]
+    dependent: tuple[Dependence, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -63,6 +66,7 @@ class Diagnostics:
             f"No match showed '{level}' of {name}: its m is an expectation." for name, level in self.unseen
         ]
         said += [f"'{level}' of {name} weighs more than a better level." for name, level in self.out_of_order]
+        said += [one.sentence for one in self.dependent]
         return tuple(said)
 
     def as_dict(self) -> dict[str, Json]:
@@ -118,6 +122,7 @@ class _Evidence:
     Attributes:
         random: [comparisons, width], P(level) of random pairs.
         ceiling: [comparisons], the most that u of the first level can be; infinity where nothing is known.
+        sample: patterns of the random pairs.
         union: patterns of all candidate pairs, each pair once.
         total: all pairs that could be compared.
         compared: candidate pairs by rule.
@@ -125,6 +130,7 @@ class _Evidence:
 
     random: Floats
     ceiling: Floats
+    sample: PatternCounts
     union: PatternCounts
     total: float
     compared: tuple[int, ...]
@@ -178,7 +184,11 @@ def train_em(
         found, matches = Fit(expected, u, (), np.zeros_like(expected), True, 0), 0.5
     trained = _trained(model, found.m, u, matches, evidence.total)
     trained = _with_kin(trained, found.kin, kin / evidence.total)
-    return Training(trained, _diagnostics(trained, found, matches, blocks, evidence.compared))
+    told = _diagnostics(trained, found, matches, blocks, evidence.compared)
+    shown = [Seen(*one) for one in zip(patterns, held, found.shares, found.kin_shares, strict=True)]
+    random = Seen(evidence.sample, np.zeros(len(comparisons), np.bool_), trained.prior, trained.kin)
+    dependent = dependences(comparisons, found.m, u, found.kin, shown, random)
+    return Training(trained, replace(told, dependent=dependent))
 
 
 def train_labels(
@@ -202,7 +212,8 @@ def train_labels(
     tests, nothing = compile_tests(comparisons, encoded), blank_weights(comparisons)
     _, patterns = score_rows(encoded, *matched, tests, nothing)
     expected = _expected(comparisons)
-    seen = _counts(patterns, comparisons).level_counts(expected.shape[1])
+    known = _counts(patterns, comparisons)
+    seen = known.level_counts(expected.shape[1])
     seen[:, 0] = 0.0
     m = seen + PRIOR_STRENGTH * expected
     m /= m.sum(axis=1, keepdims=True)
@@ -211,13 +222,11 @@ def train_labels(
         matches = expected_matches(evidence.union, ratios(m, u), evidence.total, matches)
         u = without_matches(evidence.random, m, matches / evidence.total, evidence.ceiling)
     trained = _trained(model, m, u, matches, evidence.total)
-    found = Fit(m, u, (), seen, True, 0)
-    return Training(
-        trained,
-        replace(
-            _diagnostics(trained, found, matches, blocks, evidence.compared), method="labels", converged=None
-        ),
-    )
+    told = _diagnostics(trained, Fit(m, u, (), seen, True, 0), matches, blocks, evidence.compared)
+    free = np.zeros(len(comparisons), np.bool_)
+    labelled, random = Seen(known, free, 1.0), Seen(evidence.sample, free, trained.prior)
+    dependent = dependences(comparisons, m, u, u, [labelled], random)
+    return Training(trained, replace(told, method="labels", converged=None, dependent=dependent))
 
 
 def matches_expected_by(model: Model, encoded: Encoded) -> float:
@@ -237,7 +246,8 @@ def _evidence(
     tests, nothing = compile_tests(comparisons, encoded), blank_weights(comparisons)
     progress("sample", 0, 1)
     _, sampled = score_rows(encoded, *sample_pairs(encoded, SAMPLED_PAIRS, seed), tests, nothing)
-    random = _shares(_counts(sampled, comparisons).level_counts(nothing.weight.shape[1]), comparisons)
+    sample = _counts(sampled, comparisons)
+    random = _shares(sample.level_counts(nothing.weight.shape[1]), comparisons)
     ceiling = _count_agreements(random, comparisons, encoded)
     progress("sample", 1, 1)
     step = _step(progress, 0, len(blocks) + 1)
@@ -245,6 +255,7 @@ def _evidence(
     return _Evidence(
         random,
         ceiling,
+        sample,
         _counts(everything.pattern, comparisons),
         float(total_pairs(encoded)),
         everything.compared,
