@@ -9,6 +9,7 @@ import polars as pl
 
 from linker.compiling import told_of_compiling
 from linker.linkage import dedupe, explain, link
+from linker.verification import verify
 
 _PEOPLE = pl.DataFrame(
     {
@@ -23,6 +24,7 @@ _PEOPLE = pl.DataFrame(
 def warm() -> None:
     """Load the compiled kernels, or compile them: all that the engine does, with three made-up people."""
     found = link(_PEOPLE, _PEOPLE)
+    verify(found.manifest, _PEOPLE, _PEOPLE)
     dedupe(_PEOPLE, model=found.model)
     explain(found.model, _PEOPLE, _PEOPLE, "1", "1")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
+from importlib import import_module
 
 import polars as pl
 import pytest
@@ -11,6 +13,7 @@ import pytest
 import linker
 from linker import Manifest, ManifestError
 from linker.manifest import Input
+from linker.predict import scan_candidates
 from tests.made_up_people import register, retyped
 
 LEFT = register(400, seed=3)
@@ -31,6 +34,14 @@ def test_it_is_the_same_whatever_the_order_of_rows_and_the_threads(run):
     assert again.manifest == run.manifest
     assert again.links.equals(run.links)
     assert linker.dedupe(LEFT).manifest == linker.dedupe(shuffled(LEFT, 3), threads=1).manifest
+
+
+@pytest.mark.parametrize("chunk_pairs", [50, 1 << 30])
+def test_it_is_the_same_whatever_the_size_of_the_chunks(run, chunk_pairs, monkeypatch):
+    for module in ("linker.linkage", "linker.train"):
+        chunked = partial(scan_candidates, chunk_pairs=chunk_pairs)
+        monkeypatch.setattr(import_module(module), "scan_candidates", chunked)
+    assert linker.link(LEFT, RIGHT).manifest == run.manifest
 
 
 @pytest.mark.parametrize(
