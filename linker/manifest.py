@@ -21,7 +21,6 @@ from typing import Any as Json
 
 import polars as pl
 
-from linker.digest import digest
 from linker.errors import ManifestError
 from linker.files import write_text
 from linker.records import Field, Kind, Layout, Records
@@ -79,6 +78,8 @@ class Input:
 
     @staticmethod
     def of(records: Records) -> Input:
+        from linker.digest import digest  # it loads the compiler, which reading a manifest does not need
+
         refused = int(records.refusals["refused"].sum())
         return Input(
             digest(records.frame.with_columns(records.ids.alias("\x00id"))),
@@ -120,6 +121,8 @@ class Manifest:
     @staticmethod
     def of(result: Linkage | Deduplication) -> Manifest:
         """The manifest of a run that has ended."""
+        from linker.digest import digest
+
         clusters: pl.DataFrame | None = getattr(result, "clusters", None)
         tables = {"links": result.links, "review": result.review}
         return Manifest(

@@ -12,11 +12,9 @@ import typer
 
 from linker.cli import options
 from linker.cli.reading import read_sources
-from linker.cli.runs import model_as, read_as, trained
 from linker.cli.screen import Screen, session, table
 from linker.errors import FileError, RecordsError
 from linker.files import read_frame
-from linker.linkage import explain as explain_pair
 from linker.manifest import Manifest
 from linker.model import Model
 
@@ -173,6 +171,9 @@ def explain(
             raise typer.BadParameter(
                 "--run says how the columns are understood: leave --id, --map, --ignore."
             )
+        from linker.cli.runs import model_as, read_as, trained
+        from linker.linkage import explain as explain_pair
+
         paths = [left, right] if right else [left]
         if run:
             manifest = Manifest.load(run)
