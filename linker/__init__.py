@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from linker.explain import Explanation
     from linker.linkage import Deduplication, Linkage, comparison_vectors, dedupe, explain, link, train
     from linker.manifest import Manifest
+    from linker.matchkeys import Matchkey, Matchkeys
+    from linker.matchkeys_link import KeyLinkage, link_by_keys
     from linker.model import Model
     from linker.records import Field, Kind, Layout, Records
     from linker.train import Diagnostics, Training
@@ -46,6 +48,7 @@ __all__ = [
     "Explanation",
     "Field",
     "FileError",
+    "KeyLinkage",
     "Kind",
     "Layout",
     "LayoutError",
@@ -53,6 +56,8 @@ __all__ = [
     "LinkerError",
     "Manifest",
     "ManifestError",
+    "Matchkey",
+    "Matchkeys",
     "Model",
     "ModelError",
     "Outcome",
@@ -68,6 +73,7 @@ __all__ = [
     "evaluate",
     "explain",
     "link",
+    "link_by_keys",
     "read",
     "train",
     "verify",
@@ -75,13 +81,15 @@ __all__ = [
 
 _HOME = {
     "Cancelled": "errors", "Cardinality": "decide", "Deduplication": "linkage", "Diagnostics": "train",
-    "Explanation": "explain", "Field": "records", "FileError": "errors", "Kind": "records",
-    "Layout": "records", "LayoutError": "errors", "Linkage": "linkage", "LinkerError": "errors",
-    "Manifest": "manifest", "ManifestError": "errors", "Model": "model", "ModelError": "errors",
-    "Outcome": "decide", "Quality": "evaluate", "Records": "records", "RecordsError": "errors",
-    "Training": "train", "TruthError": "errors", "Verdict": "verification", "arrive": "arrival",
+    "Explanation": "explain", "Field": "records", "FileError": "errors", "KeyLinkage": "matchkeys_link",
+    "Kind": "records", "Layout": "records", "LayoutError": "errors", "Linkage": "linkage",
+    "LinkerError": "errors", "Manifest": "manifest", "ManifestError": "errors", "Matchkey": "matchkeys",
+    "Matchkeys": "matchkeys", "Model": "model", "ModelError": "errors", "Outcome": "decide",
+    "Quality": "evaluate", "Records": "records", "RecordsError": "errors", "Training": "train",
+    "TruthError": "errors", "Verdict": "verification", "arrive": "arrival",
     "comparison_vectors": "linkage", "dedupe": "linkage", "evaluate": "evaluate", "explain": "linkage",
-    "link": "linkage", "read": "arrival", "train": "linkage", "verify": "verification",
+    "link": "linkage", "link_by_keys": "matchkeys_link", "read": "arrival", "train": "linkage",
+    "verify": "verification",
 }  # fmt: skip
 _CALLED = {"evaluate": "quality"}  # there
 

@@ -17,6 +17,8 @@ from linker.files import read_frame
 from linker.recognise import recognise
 from linker.records import Layout, Records
 
+Source = Records | pl.DataFrame | str | Path
+
 REFUSALS = {"row": pl.UInt32, "field": pl.String, "reason": pl.String, "refused": pl.Boolean}
 
 
@@ -32,6 +34,17 @@ def read(
     Args and Raises: as `arrive`, and FileError where the file cannot be read as what it claims to be.
     """
     return arrive(read_frame(path), id_column=id_column, mapping=mapping, ignore=ignore)
+
+
+def records_of(source: Source) -> Records:
+    """Records as they are, a frame of text as it arrives, or what a file holds."""
+    match source:
+        case Records():
+            return source
+        case pl.DataFrame():
+            return arrive(source)
+        case _:
+            return read(source)
 
 
 def arrive(

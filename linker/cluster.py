@@ -20,6 +20,7 @@ UNSEEN = -2.0  # bits; what a pair says that is not among the scored pairs
 FOR = 10.0  # bits; the most that one pair says for
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 def cluster(pairs: pl.DataFrame, ids: pl.Series, threshold: float) -> pl.DataFrame:
@@ -50,7 +51,8 @@ def cluster(pairs: pl.DataFrame, ids: pl.Series, threshold: float) -> pl.DataFra
     evidence = np.concatenate([weight, weight])[order] - min(threshold, 0.0)
     gain = np.clip(evidence, AGAINST, FOR) - UNSEEN
     group = np.arange(len(records))
-    _contract(left[:links], right[:links], starts, others[order], gain, group)
+    following, last, size = np.full(len(group), -1), group.copy(), np.ones(len(group))
+    _contract(left[:links], right[:links], starts, others[order], gain, group, following, last, size)
     smallest = np.full(len(records), len(records))
     np.minimum.at(smallest, group, np.arange(len(records)))
     return pl.DataFrame({"record_id": records, "cluster_id": records.gather(smallest[group])})
@@ -58,12 +60,21 @@ def cluster(pairs: pl.DataFrame, ids: pl.Series, threshold: float) -> pl.DataFra
 
 @kernel
 def _contract(
-    left: Ints, right: Ints, starts: Ints, others: Ints, gain: npt.NDArray[np.float64], group: Ints
+    left: Ints,
+    right: Ints,
+    starts: Ints,
+    others: Ints,
+    gain: Floats,
+    group: Ints,
+    following: Ints,
+    last: Ints,
+    size: Floats,
 ) -> None:
-    """Join groups along the links; `gain` is each pair's evidence beyond that of an unseen pair."""
-    following = np.full(len(group), -1)  # the members of a group are a chain from its first
-    last = group.copy()
-    size = np.ones(len(group))
+    """Join groups along the links.
+
+    The members of a group are a chain from its first; `gain` is each pair's evidence beyond that of an
+    unseen pair.
+    """
     for link in range(len(left)):
         one, other = group[left[link]], group[right[link]]
         if one == other:

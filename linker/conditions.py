@@ -31,6 +31,11 @@ class Op(StrEnum):
     RELATIVE_DIFFERENCE = "relative_difference"  # absolute difference / larger magnitude <= value
 
 
+MEASURED = frozenset(  # what looks at characters; one measure answers to all limits
+    {Op.JARO_WINKLER, Op.JARO, Op.LEVENSHTEIN, Op.DAMERAU, Op.STANDARDISED_LEVENSHTEIN}
+)
+
+
 @dataclass(frozen=True)
 class Test:
     """One measured comparison of a left column with a right column."""

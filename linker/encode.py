@@ -1,52 +1,33 @@
 """Standard columns → integer codes and flat buffers, the only thing that the kernels read.
 
 Two cells hold the same code exactly when their values are equal; missing is -1. Columns that are
-compared with one another share a dictionary (forename and surname, for swapped names). The values of
-all dictionaries stand in one table, so that a code alone finds a value's characters, tokens and number:
-
-    codes[row, column] ──▶ starts[code]      .. starts[code + 1]       into chars (code points)
-                       ──▶ token_starts[code] .. token_starts[code + 1] into tokens (sorted ids)
-                       ──▶ numbers[code]
-
-Codes follow the sorted values, so that they do not depend on the order of the rows.
+compared with one another form a group and share a dictionary (forename and surname, for swapped names).
+The values of all dictionaries stand in one table, group after group (`linker.spelling`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from linker.conditions import tests_of
+from linker.codebook import Codebook
+from linker.conditions import MEASURED, Test, tests_of
 from linker.errors import ModelError
-from linker.kernels import scratch_size
+from linker.kernels import kernel, short, word
 from linker.model import Model
+from linker.spelling import SEPARATOR, Spelt, ValueTable, joined, spell
+from linker.views import text_view
 
-_SEPARATOR = "\x1f"
-
-
-class ValueTable(NamedTuple):
-    """The distinct values of all columns.
-
-    Attributes:
-        chars: uint32 code points of all texts, one after the other.
-        starts: int64 [values + 1].
-        tokens: int32 ids of all token lists, each list sorted without repeats.
-        token_starts: int64 [values + 1].
-        numbers: float64 [values]; NaN where the value is no number.
-        scratch: length of the scratch array that the distances need.
-    """
-
-    chars: npt.NDArray[np.uint32]
-    starts: npt.NDArray[np.int64]
-    tokens: npt.NDArray[np.int32]
-    token_starts: npt.NDArray[np.int64]
-    numbers: npt.NDArray[np.float64]
-    scratch: int
+Codes = npt.NDArray[np.int32]
+_LINE = 16  # codes in a cache line
 
 
 @dataclass(frozen=True)
@@ -55,19 +36,23 @@ class Encoded:
 
     Attributes:
         columns: names; position is the second index of the codes.
-        left: int32 [records, columns], a record's codes side by side.
+        left: int32 [records, width], a record's codes side by side; after them, for every column that some
+            test measures, the signature of its value in two halves, so that most pairs are told apart by what
+            stands in the record itself.
         right: the same of the other side; the left itself for deduplication.
         table: what the codes stand for.
-        offsets: first code of each column's dictionary and its size, by column.
-        values: by column, the texts of its dictionary in the order of the codes.
+        offsets: the place of each column's first value in the table, and how many values there are.
+        books: by column, the dictionary of its group.
+        sketches: where the signature of a column's value stands.
     """
 
     columns: tuple[str, ...]
-    left: npt.NDArray[np.int32]
-    right: npt.NDArray[np.int32]
+    left: Codes
+    right: Codes
     table: ValueTable
     offsets: dict[str, tuple[int, int]]
-    values: dict[str, pl.Series]
+    books: dict[str, Codebook]
+    sketches: dict[str, int]
 
     @property
     def deduplicates(self) -> bool:
@@ -88,6 +73,10 @@ class Encoded:
                 "Map a column to it, or use a model for these fields.",
             ) from None
 
+    def values(self, name: str) -> pl.Series:
+        """The texts behind the codes of a column, in their order."""
+        return self.books[name].texts()[: self.offsets[name][1]]
+
 
 def encode(left: pl.DataFrame, right: pl.DataFrame | None, model: Model) -> Encoded:
     """Encode the standard columns that a model reads.
@@ -100,42 +89,154 @@ def encode(left: pl.DataFrame, right: pl.DataFrame | None, model: Model) -> Enco
         ModelError: the model reads a column that no side has. One that only one side has is missing on the
             other, and so says nothing.
     """
-    groups = _groups(model)
-    sides = [left] if right is None else [left, right]
-    columns = tuple(sorted(model.columns))
-    # A column that only one side has can still be the other half of a test across columns.
-    for name in columns:
-        if all(name not in side.columns for side in sides):
-            raise ModelError(
-                f"The model reads the column '{name}', which the records do not have.",
-                "Map a column to it with --map, or use a model for these fields.",
+    encoder = Encoder(left, model, other=None if right is None else right.schema)
+    return encoder.encoded if right is None else encoder.with_right(right)
+
+
+class Encoder:
+    """The left side in codes, and the dictionaries to encode others with."""
+
+    def __init__(self, left: pl.DataFrame, model: Model, other: pl.Schema | None = None) -> None:
+        """Encode the left side.
+
+        Args:
+            left: standard columns.
+            model: names the columns that are read.
+            other: the columns that the other side will have; None where there is none.
+
+        Raises:
+            ModelError: the model reads a column that no side has.
+        """
+        schemas = [left.schema] if other is None else [left.schema, other]
+        self.columns = tuple(sorted(model.columns))
+        # A column that only one side has can still be the other half of a test across columns.
+        for name in self.columns:
+            if all(name not in schema for schema in schemas):
+                raise ModelError(
+                    f"The model reads the column '{name}', which the records do not have.",
+                    "Map a column to it with --map, or use a model for these fields.",
+                )
+        measured = {name for test in _tests(model) if test.op in MEASURED for name in (test.left, test.right)}
+        self._groups = [_Group.of(names, schemas, measured) for names in _groups(model)]
+        sketched = [name for group in self._groups if group.measured for name in group.names]
+        self._sketches = {name: len(self.columns) + 2 * i for i, name in enumerate(sketched)}
+        self.left = self._rows(left)
+
+    @cached_property
+    def encoded(self) -> Encoded:
+        """The left side against itself."""
+        return self._encoded(self.left)
+
+    def with_right(self, right: pl.DataFrame) -> Encoded:
+        """The left side against another, whose values are kept."""
+        return self._encoded(self._rows(right))
+
+    @contextmanager
+    def with_part(self, part: pl.DataFrame) -> Iterator[Encoded]:
+        """The left side against a part of a larger one, whose values are forgotten afterwards."""
+        books = [book for group in self._groups for book in (group.book, group.tokens) if book is not None]
+        marks, runs = [book.mark() for book in books], [len(group.runs) for group in self._groups]
+        try:
+            yield self._encoded(self._rows(part))
+        finally:
+            for book, mark in zip(books, marks, strict=True):
+                book.back(mark)
+            for group, known in zip(self._groups, runs, strict=True):
+                del group.runs[known:]
+
+    def _rows(self, frame: pl.DataFrame) -> Codes:
+        """The rows of a frame; new values are learnt."""
+        rows = _aligned(len(frame), len(self.columns) + 2 * len(self._sketches))
+
+        def add(group: _Group) -> None:
+            names = [name for name in group.names if name in frame.schema]
+            for name in names:
+                group.book.add(text_view(_as_text(frame[name])), rows, self.columns.index(name))
+            known = sum(len(run.place) for run in group.runs)
+            group.runs.append(
+                spell(
+                    group.book, known, measured=group.measured, tokens=group.tokens, is_number=group.is_number
+                )
             )
-    codes = [np.full((len(side), len(columns)), -1, dtype=np.int32) for side in sides]
-    dictionaries: list[_Dictionary] = []
-    offsets: dict[str, tuple[int, int]] = {}
-    values: dict[str, pl.Series] = {}
-    base = 0
-    for group in groups:
-        members = [
-            (s, name, _as_text(sides[s][name]))
-            for name in group
-            for s in range(len(sides))
-            if name in sides[s]
-        ]
-        if not members:
-            continue
-        dictionary = _Dictionary.of(
-            [text for _, _, text in members], [sides[s].schema[name] for s, name, _ in members]
+            if group.measured:
+                signature = np.concatenate([run.signature for run in group.runs])
+                for name in names:
+                    _sketch(rows, self.columns.index(name), self._sketches[name], signature)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(add, self._groups))
+        return rows
+
+    def _encoded(self, right: Codes) -> Encoded:
+        offsets, books, base = {}, {}, 0
+        for group in self._groups:
+            for name in group.names:
+                offsets[name], books[name] = (base, group.book.size), group.book
+            base += group.book.size
+        table = joined([run for group in self._groups for run in group.runs])
+        return Encoded(self.columns, self.left, right, table, offsets, books, self._sketches)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Columns that share a dictionary.
+
+    Attributes:
+        names: the columns.
+        book: the dictionary.
+        tokens: the dictionary of tokens, where the values are lists.
+        is_number: all of them are numbers.
+        measured: some test looks at their characters.
+        runs: what stands behind the codes, in the order in which they came.
+    """
+
+    names: tuple[str, ...]
+    book: Codebook
+    tokens: Codebook | None
+    is_number: bool
+    measured: bool
+    runs: list[Spelt]
+
+    @staticmethod
+    def of(names: Sequence[str], schemas: Sequence[pl.Schema], measured: set[str]) -> _Group:
+        dtypes = [schema[name] for schema in schemas for name in names if name in schema]
+        is_list = any(isinstance(dtype, pl.List) for dtype in dtypes)
+        is_number = bool(dtypes) and all(dtype.is_numeric() for dtype in dtypes)
+        return _Group(
+            tuple(names),
+            Codebook(),
+            Codebook() if is_list else None,
+            is_number,
+            not measured.isdisjoint(names),
+            [],
         )
-        for s, name, text in members:
-            local = text.cast(pl.Enum(dictionary.texts)).to_physical().cast(pl.Int64)
-            codes[s][:, columns.index(name)] = (local + base).fill_null(-1).to_numpy()
-        for name in group:
-            offsets[name] = (base, len(dictionary.texts))
-            values[name] = dictionary.texts
-        base += len(dictionary.texts)
-        dictionaries.append(dictionary)
-    return Encoded(columns, codes[0], codes[-1], _table(dictionaries), offsets, values)
+
+
+def _aligned(rows: int, width: int) -> Codes:
+    """Rows of missing values that share as few cache lines as can be."""
+    wide = 8 if width <= 8 else -(-width // _LINE) * _LINE
+    room = np.full(rows * wide + _LINE, -1, np.int32)
+    first = (-room.ctypes.data // room.itemsize) % _LINE
+    return room[first : first + rows * wide].reshape(rows, wide)
+
+
+@kernel
+def _sketch(rows: Codes, column: int, at: int, signature: npt.NDArray[np.uint64]) -> None:
+    """Write the signatures of a column's values into the rows."""
+    for row in range(len(rows)):
+        code = rows[row, column]
+        if code >= 0:
+            signed = signature[code]
+            rows[row, at] = short(signed & word(0xFFFFFFFF))
+            rows[row, at + 1] = short(signed >> word(32))
+
+
+def _tests(model: Model) -> Iterator[Test]:
+    for comparison in model.comparisons:
+        yield from tests_of(comparison.null)
+        for level in comparison.levels:
+            if level.condition is not None:
+                yield from tests_of(level.condition)
 
 
 def _groups(model: Model) -> list[list[str]]:
@@ -157,13 +258,8 @@ def _groups(model: Model) -> list[list[str]]:
 
 
 def _compared(model: Model) -> Iterable[tuple[str, str]]:
-    for comparison in model.comparisons:
-        for condition in (
-            comparison.null,
-            *(x.condition for x in comparison.levels if x.condition is not None),
-        ):
-            for test in tests_of(condition):
-                yield test.left, test.right
+    for test in _tests(model):
+        yield test.left, test.right
     for rule in model.rules:
         yield from rule.columns
 
@@ -172,73 +268,8 @@ def _as_text(series: pl.Series) -> pl.Series:
     """One text a value, so that any column has a dictionary; lists are joined, sorted and without repeats."""
     if not isinstance(series.dtype, pl.List):
         return series.cast(pl.String)
-    joined = series.list.join(_SEPARATOR)
+    joined = series.list.join(SEPARATOR)
     joined = joined.set(series.list.len().fill_null(0) == 0, None)
     distinct = joined.unique().drop_nulls()
-    sorted_texts = distinct.str.split(_SEPARATOR).list.unique().list.sort().list.join(_SEPARATOR)
+    sorted_texts = distinct.str.split(SEPARATOR).list.unique().list.sort().list.join(SEPARATOR)
     return sorted_texts.gather(joined.cast(pl.Enum(distinct)).to_physical())
-
-
-@dataclass(frozen=True)
-class _Dictionary:
-    """Sorted distinct values of the columns of one group."""
-
-    texts: pl.Series
-    is_list: bool
-    is_number: bool
-
-    @staticmethod
-    def of(columns: Sequence[pl.Series], dtypes: Sequence[pl.DataType]) -> _Dictionary:
-        texts = pl.concat([column.alias("") for column in columns]).unique().drop_nulls().sort()
-        return _Dictionary(
-            texts,
-            any(isinstance(dtype, pl.List) for dtype in dtypes),
-            all(dtype.is_numeric() for dtype in dtypes),
-        )
-
-
-def _table(dictionaries: Sequence[_Dictionary]) -> ValueTable:
-    texts, lists, numbers = [], [], []
-    for one in dictionaries:
-        size = len(one.texts)
-        blank = pl.Series("", [""], dtype=pl.String).new_from_index(0, size)
-        # Lists and numbers have characters too: a model for text may meet a column that is none, and two
-        # blanks would be equal to it.
-        texts.append(one.texts.alias(""))
-        lists.append(
-            one.texts.alias("").str.split(_SEPARATOR)
-            if one.is_list
-            else pl.Series("", [None], dtype=pl.List(pl.String)).new_from_index(0, size)
-        )
-        numbers.append(
-            one.texts.alias("").cast(pl.Float64, strict=False)
-            if one.is_number
-            else blank.cast(pl.Float64, strict=False)
-        )
-    if not texts:
-        raise ModelError("The records have none of the columns that the model reads.", "Check the columns.")
-    text = pl.concat(texts)
-    chars = np.frombuffer("".join(text.to_list()).encode("utf-32-le"), dtype=np.uint32)
-    lengths = text.str.len_chars().to_numpy()
-    starts = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
-    token_ids, token_starts = _tokens(pl.concat(lists))
-    return ValueTable(
-        chars if len(chars) else np.zeros(1, np.uint32),
-        starts.astype(np.int64),
-        token_ids,
-        token_starts,
-        pl.concat(numbers).fill_null(float("nan")).to_numpy(),
-        scratch_size(int(lengths.max(initial=0))),
-    )
-
-
-def _tokens(lists: pl.Series) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    counts = lists.list.len().fill_null(0).to_numpy()
-    starts = np.concatenate(([0], np.cumsum(counts, dtype=np.int64))).astype(np.int64)
-    flat = lists.drop_nulls().explode()
-    if not len(flat):
-        return np.zeros(1, np.int32), starts
-    # Sorted texts give sorted ids: the lists were sorted by text.
-    distinct = flat.unique().sort()
-    ids = flat.cast(pl.Enum(distinct)).to_physical().cast(pl.Int32).to_numpy()
-    return np.ascontiguousarray(ids), starts

@@ -12,6 +12,7 @@ from typing import Any as Json
 import numpy as np
 import polars as pl
 
+from linker.composed import with_composed
 from linker.derive import standard_columns
 from linker.encode import encode
 from linker.errors import RecordsError
@@ -126,8 +127,8 @@ def explain(model: Model, left: Records, right: Records, left_id: str, right_id:
         ModelError: the model does not fit the records.
     """
     sides = [
-        standard_columns(_only(left, left_id, "left")),
-        standard_columns(_only(right, right_id, "right")),
+        with_composed(standard_columns(one), model.columns)
+        for one in (_only(left, left_id, "left"), _only(right, right_id, "right"))
     ]
     encoded = encode(sides[0], sides[1], model)
     tests, weights = compile_tests(model.comparisons, encoded), compile_weights(model, encoded)

@@ -25,7 +25,6 @@ Sources: Myers, "A fast bit-vector algorithm for approximate string matching bas
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -37,6 +36,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 Chars = npt.NDArray[np.uint32]
 Scratch = npt.NDArray[np.int64]
 Tokens = npt.NDArray[np.int32]
+# Machine words in compiled code. NumPy's annotations follow its own rules of promotion, not the compiler's.
+word: Any = np.uint64
+whole: Any = np.int64
+half: Any = np.uint32
+short: Any = np.int32
+octet: Any = np.uint8
 
 WORD = 64  # characters that fit one machine word
 # scratch[:TABLE] is the bit masks of the code points below it, the rest is work rows. A power of two that
@@ -49,12 +54,13 @@ _unkept: list[str] = []  # functions for which there was no folder
 
 def _compiled(function: F, **options: bool) -> F:
     """With the cache of Numba: beside the module where that may be written, else the user's cache folder."""
-    compiled = functools.partial(numba.njit, nogil=True, error_model="numpy", **options)
+    settings = {"nogil": True, "error_model": "numpy", "_nrt": False, **options}
+    compile_with: Any = numba.njit  # its annotations do not know of `_nrt`
     try:
-        return cast(F, compiled(cache=True)(function))
+        return cast(F, compile_with(cache=True, **settings)(function))
     except RuntimeError:  # neither may be written; a shared folder is no choice, for what is in it is run
         _unkept.append(function.__name__)
-        return cast(F, compiled()(function))
+        return cast(F, compile_with(**settings)(function))
 
 
 def kept() -> bool:
@@ -65,7 +71,8 @@ def kept() -> bool:
 def kernel(function: F) -> F:
     """Compile a function for use without the interpreter lock; the compiled code is kept on disk.
 
-    A division by zero gives inf or nan, as in numpy.
+    A division by zero gives inf or nan, as in numpy. The function may not allocate: memory is not counted,
+    because counting who holds an array, in every call for every pair, would cost more than all the rest.
     """
     return _compiled(function)
 

@@ -23,14 +23,18 @@ from typing import Any as Json
 import polars as pl
 
 from linker import decide
-from linker.arrival import arrive, read
+from linker.arrival import Source, records_of
 from linker.cluster import cluster
 from linker.decide import Cardinality, Outcome
 from linker.digest import digest
 from linker.errors import LinkerError, RecordsError
 from linker.explain import Explanation
 from linker.explain import explain as explain_pair
-from linker.manifest import Asked, Manifest
+from linker.manifest import Asked, Manifest, name_of
+from linker.matchkeys import Matchkeys
+from linker.matchkeys_link import with_keys, without_rivals
+from linker.matchkeys_ons import key_set
+from linker.matchkeys_pass import Matched, match_keys
 from linker.model import Model
 from linker.predict import Progress, Scored, no_progress, probability, scan_candidates
 from linker.program import compile_tests, compile_weights, shifts
@@ -38,8 +42,6 @@ from linker.records import Records
 from linker.threshold import Expectation, expect, matching_gain
 from linker.train import Training, matches_expected_by
 from linker.workup import Workup, canonical, learn, work_up
-
-Source = Records | pl.DataFrame | str | Path
 
 REVIEW_BITS = 4.0  # the clerical band begins so far under the threshold
 SURE = 0.99
@@ -111,6 +113,7 @@ def link(
     left: Source,
     right: Source,
     *,
+    keys: Matchkeys | str | Path | None = None,
     model: Model | None = None,
     labels: pl.DataFrame | None = None,
     cardinality: Cardinality | None = None,
@@ -126,6 +129,8 @@ def link(
     Args:
         left: records, a frame of text, or a file.
         right: the other side.
+        keys: matchkeys that come before the model, by themselves, by the name of a set ("ons") or in a file;
+            what they link is fixed. See `linker.matchkeys`.
         model: how to score; None to learn it from the records.
         labels: pairs known to be one person, for the learning; see `linker.labels`.
         cardinality: how many links a record may have; None for one-to-one.
@@ -140,9 +145,11 @@ def link(
         LinkerError: what is wrong with the files, columns, records or the model.
     """
     _check(threshold, all_pairs)
-    sides = (_records(left), _records(right))
+    sides = (records_of(left), records_of(right))
     run = _Run(progress or no_progress, threads)
     cardinality = cardinality or Cardinality.ONE_TO_ONE
+    chosen = None if keys is None else key_set(keys)
+    matched = None if chosen is None else run.match(sides, chosen)
     work = run.prepare(sides, model, labels, seed)
     matches = matches_expected_by(work.model, work.encoded)
     gain = 0.0
@@ -151,16 +158,21 @@ def link(
     scored = run.score(work, min(_lowest(threshold), all_pairs or 0.0))
     pairs = _frame(scored, work)
     with run.timed("decide"):
-        expected = _expect(pairs, cardinality, gain, threshold)
+        open_pairs = pairs if matched is None else without_rivals(pairs, matched, cardinality)
+        expected = _expect(open_pairs, cardinality, gain, threshold)
         decided = decide.link(
-            pairs.with_columns(_stage(gain)),
+            open_pairs.with_columns(_stage(gain)),
             cardinality=cardinality,
             threshold=expected.threshold,
             review=expected.threshold - REVIEW_BITS,
             lead=lead,
         )
     links, review = _split(decided)
+    if matched is not None:
+        links, review = with_keys(links, review, pairs, matched)
     summary = run.summary(work, scored, links, review, expected, matches)
+    if matched is not None:
+        summary |= {"matchkeys": matched.summary(links)}
     summary |= {"cardinality": cardinality.value, "conflicts": _conflicts(decided)}
     return Linkage(
         links,
@@ -171,7 +183,7 @@ def link(
         expected.threshold,
         summary,
         sides,
-        _asked(cardinality, threshold, lead, all_pairs, seed, model, labels),
+        _asked(cardinality, threshold, lead, all_pairs, seed, model, labels, chosen),
     )
 
 
@@ -196,7 +208,7 @@ def dedupe(
     All other arguments and errors as in `link`.
     """
     _check(threshold, all_pairs)
-    sides = tuple(_records(source) for source in (records, *others))
+    sides = tuple(records_of(source) for source in (records, *others))
     run = _Run(progress or no_progress, threads)
     work = run.prepare(sides, model, labels, seed, together=len(sides) > 1)
     lowest = _lowest(threshold)
@@ -226,7 +238,7 @@ def dedupe(
         expected.threshold,
         summary,
         sides,
-        _asked(None, threshold, 0.0, all_pairs, seed, model, labels),
+        _asked(None, threshold, 0.0, all_pairs, seed, model, labels, None),
     )
 
 
@@ -240,7 +252,7 @@ def train(
     progress: Progress | None = None,
 ) -> Training:
     """Learn a model for two sets of records, or for one against itself; arguments as in `link`."""
-    sides = (_records(left),) if right is None else (_records(left), _records(right))
+    sides = (records_of(left),) if right is None else (records_of(left), records_of(right))
     work = _Run(progress or no_progress, threads).prepare(sides, None, labels, seed)
     assert work.training is not None
     return work.training
@@ -248,9 +260,9 @@ def train(
 
 def explain(model: Model, left: Source, right: Source | None, left_id: str, right_id: str) -> Explanation:
     """Why a pair has its weight; `right` None for deduplication. See `linker.explain`."""
-    own = _records(left)
+    own = records_of(left)
     if right is not None:
-        return explain_pair(model, own, _records(right), left_id, right_id)
+        return explain_pair(model, own, records_of(right), left_id, right_id)
     # Within one set the earlier record in canonical order stands left, as in the run itself.
     own = canonical(own)
     first, second = own.ids.index_of(left_id), own.ids.index_of(right_id)
@@ -274,7 +286,7 @@ def comparison_vectors(
         left_id, right_id and one column a comparison: 1 for its best level, 0 for its last, evenly spaced
         between, null where a value is missing. Sorted by the ids.
     """
-    sides = (_records(left),) if right is None else (_records(left), _records(right))
+    sides = (records_of(left),) if right is None else (records_of(left), records_of(right))
     run = _Run(progress or no_progress, threads)
     work = run.prepare(sides, None, None, 0)
     scored = run.score(work, -math.inf)
@@ -305,6 +317,11 @@ class _Run:
         began = time.perf_counter()
         yield
         self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - began, 3)
+
+    def match(self, sides: tuple[Records, Records], keys: Matchkeys) -> Matched:
+        """What the matchkeys decide."""
+        with self.timed("matchkeys"):
+            return match_keys(*sides, keys, threads=self.threads, progress=self.progress)
 
     def prepare(
         self,
@@ -378,25 +395,17 @@ def _asked(
     seed: int,
     model: Model | None,
     labels: pl.DataFrame | None,
+    keys: Matchkeys | None,
 ) -> Asked:
     pairs = None if labels is None else digest(labels.cast(pl.String))
     way = None if cardinality is None else cardinality.value
-    return Asked(way, threshold, lead, all_pairs, seed, model is not None, pairs)
+    named = None if keys is None else name_of(keys)
+    return Asked(way, threshold, lead, all_pairs, seed, model is not None, pairs, named)
 
 
 def _check(*weights: float | None) -> None:
     if any(weight is not None and not math.isfinite(weight) for weight in weights):
         raise LinkerError("A weight that was given is not a finite number.", "Give bits, such as 5 or -2.5.")
-
-
-def _records(source: Source) -> Records:
-    match source:
-        case Records():
-            return source
-        case pl.DataFrame():
-            return arrive(source)
-        case _:
-            return read(source)
 
 
 def _expect(

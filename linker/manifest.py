@@ -27,11 +27,13 @@ from linker.records import Field, Kind, Layout, Records
 
 if TYPE_CHECKING:
     from linker.linkage import Deduplication, Linkage
+    from linker.matchkeys import Matchkeys
 
 FORMAT = "kinlink-manifest/1"
 COUNTED = (
     "candidate_pairs", "rules", "rules_left_out", "links", "review", "clusters", "conflicts",
 )  # fmt: skip
+COUNTED_OF_KEYS = ("key", "linked", "ambiguous", "review", "not_linked")
 LIBRARIES = ("polars", "numpy", "numba", "llvmlite", "scipy", "jellyfish")
 
 
@@ -47,6 +49,7 @@ class Asked:
         seed: of the random pairs in training.
         model_given: whether the model was given and not trained.
         labels: digest of the pairs known to be one person, or None.
+        keys: name and digest of the matchkeys before the model, as `name_of` gives them, or None.
     """
 
     cardinality: str | None
@@ -56,6 +59,12 @@ class Asked:
     seed: int
     model_given: bool
     labels: str | None
+    keys: str | None
+
+
+def name_of(keys: Matchkeys) -> str:
+    """By what a manifest knows a set of matchkeys: the name it bears and its digest."""
+    return f"{keys.name} {keys.digest}"
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,7 @@ class Manifest:
         model: digest of the model that scored.
         model_file: name of the file beside the manifest that keeps the model, or None.
         threshold: the weight from which pairs were linked, in bits.
-        counts: how many candidate pairs, by rule too, links, pairs for review, clusters.
+        counts: how many candidate pairs, by rule too, links, pairs for review, clusters, pairs of each key.
         results: digest of each table: "links", "review", "clusters".
         code: "version" of Kinlink, and "sources", a digest of its modules.
         environment: "python", "machine", and the version of each library that has a part in the numbers.
@@ -132,7 +141,7 @@ class Manifest:
             model=result.model.digest,
             model_file=None,
             threshold=result.threshold,
-            counts={name: result.summary[name] for name in COUNTED if name in result.summary},
+            counts=_counts(result.summary),
             results={
                 name: digest(table)
                 for name, table in (tables | ({} if clusters is None else {"clusters": clusters})).items()
@@ -182,6 +191,19 @@ class Manifest:
             raise ManifestError(
                 f"A part of {name} is missing or of the wrong type.", "Run 'kinlink link' again."
             ) from None
+
+
+def _counts(summary: Mapping[str, Json]) -> dict[str, Json]:
+    """What a run counted; of the matchkeys the pairs of each by outcome."""
+    counts = {name: summary[name] for name in COUNTED if name in summary}
+    if "matchkeys" in summary:
+        found = summary["matchkeys"]
+        keys = [{part: one[part] for part in COUNTED_OF_KEYS} for one in found["keys"]]
+        left_out = [one["key"] for one in found["left_out"]]
+        counts["matchkeys"] = {
+            "candidate_pairs": found["candidate_pairs"], "keys": keys, "left_out": left_out,
+        }  # fmt: skip
+    return counts
 
 
 def _from_dict(data: Mapping[str, Json]) -> Manifest:

@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from linker.conditions import All, Any, Condition, Not, Op, Test
+from linker.conditions import MEASURED, All, Any, Condition, Not, Op, Test
 from linker.encode import Encoded
 from linker.errors import ModelError
 from linker.model import Comparison, Model
 
 OPS = {op: number for number, op in enumerate(Op)}
-_MEASURED = {Op.JARO_WINKLER, Op.JARO, Op.LEVENSHTEIN, Op.DAMERAU, Op.STANDARDISED_LEVENSHTEIN}
+_UNBOUNDED = 1e9  # bits that stand for infinity in a bound
 
 
 class Tests(NamedTuple):
@@ -30,22 +30,49 @@ class Tests(NamedTuple):
     Attributes:
         op: int8 [nodes].
         left, right: int16 [nodes], columns.
+        sketch_left, sketch_right: int16 [nodes], where the signatures of measured values stand.
+        base: int64 [nodes], the place of the first value of these columns in the table.
         value: float64 [nodes], the limit.
         measure: int16 [nodes]; nodes that measure the same two columns alike share a memo.
         then, otherwise: int32 [nodes], where to go on.
         entry: int32 [comparisons], where each chain begins.
+        plain_left, plain_right: int16 [comparisons], the columns of a comparison that begins plainly: null
+            where either is missing, the first level where they are equal; -1 for one that does not.
+        rest: int32 [comparisons], where a plain one goes on if they are not equal.
         measures: how many memos there are.
     """
 
     op: npt.NDArray[np.int8]
     left: npt.NDArray[np.int16]
     right: npt.NDArray[np.int16]
+    sketch_left: npt.NDArray[np.int16]
+    sketch_right: npt.NDArray[np.int16]
+    base: npt.NDArray[np.int64]
     value: npt.NDArray[np.float64]
     measure: npt.NDArray[np.int16]
     then: npt.NDArray[np.int32]
     otherwise: npt.NDArray[np.int32]
     entry: npt.NDArray[np.int32]
+    plain_left: npt.NDArray[np.int16]
+    plain_right: npt.NDArray[np.int16]
+    rest: npt.NDArray[np.int32]
     measures: int
+
+
+class Bounds(NamedTuple):
+    """How much a pair can still gain, so that it is given up as soon as it cannot reach the cut.
+
+    Attributes:
+        order: int64 [comparisons], the most decisive first.
+        most: float64 [comparisons], the most that each can give.
+        rest: float64 [comparisons], the most that a plain one can give where its columns are not equal.
+        start: the prior and the most of all.
+    """
+
+    order: npt.NDArray[np.int64]
+    most: npt.NDArray[np.float64]
+    rest: npt.NDArray[np.float64]
+    start: float
 
 
 class Weights(NamedTuple):
@@ -57,11 +84,13 @@ class Weights(NamedTuple):
         tf_column: int16 [comparisons, level codes]; -1: no adjustment.
         tf_weight, tf_base: float64 [comparisons, level codes]; base is log2 of the u replaced.
         tf_shift: int64 [comparisons, level codes]; a value's code plus this is its place in `log_frequency`.
+        tf_size: int64 [comparisons, level codes], how many values have a frequency.
         log_frequency: float64, log2 of the term frequencies, column after column.
         prior: log2 of the prior odds.
         shared: bool [comparisons], what a household shares.
         kin: float64 [comparisons, level codes], log2(kin/u); 0 where the comparison is not shared.
         kin_prior: log2 of the prior odds of kin; minus infinity without kin.
+        bounds: how much a pair can still gain.
     """
 
     weight: npt.NDArray[np.float64]
@@ -70,11 +99,13 @@ class Weights(NamedTuple):
     tf_weight: npt.NDArray[np.float64]
     tf_base: npt.NDArray[np.float64]
     tf_shift: npt.NDArray[np.int64]
+    tf_size: npt.NDArray[np.int64]
     log_frequency: npt.NDArray[np.float64]
     prior: float
     shared: npt.NDArray[np.bool_]
     kin: npt.NDArray[np.float64]
     kin_prior: float
+    bounds: Bounds
 
 
 @dataclass
@@ -117,22 +148,72 @@ def compile_tests(comparisons: Sequence[Comparison], encoded: Encoded) -> Tests:
     """
     chain = _Chain([])
     entry = [chain.comparison(comparison) for comparison in comparisons]
+    plain = [_plain(comparison) for comparison in comparisons]
     memos: dict[tuple[Op, str, str], int] = {}
     measure = [
-        memos.setdefault((t.op, t.left, t.right), len(memos)) if t.op in _MEASURED else -1
+        memos.setdefault((t.op, t.left, t.right), len(memos)) if t.op in MEASURED else -1
         for t, _, _ in chain.nodes
     ]
     return Tests(
         op=np.array([OPS[t.op] for t, _, _ in chain.nodes], np.int8),
         left=np.array([encoded.column(t.left) for t, _, _ in chain.nodes], np.int16),
         right=np.array([encoded.column(t.right) for t, _, _ in chain.nodes], np.int16),
+        sketch_left=np.array([encoded.sketches.get(t.left, -1) for t, _, _ in chain.nodes], np.int16),
+        sketch_right=np.array([encoded.sketches.get(t.right, -1) for t, _, _ in chain.nodes], np.int16),
+        base=np.array([encoded.offsets[t.left][0] for t, _, _ in chain.nodes], np.int64),
         value=np.array([t.value for t, _, _ in chain.nodes], np.float64),
         measure=np.array(measure, np.int16),
         then=np.array([then for _, then, _ in chain.nodes], np.int32),
         otherwise=np.array([otherwise for _, _, otherwise in chain.nodes], np.int32),
         entry=np.array(entry, np.int32),
+        plain_left=np.array([-1 if t is None else encoded.column(t.left) for t in plain], np.int16),
+        plain_right=np.array([-1 if t is None else encoded.column(t.right) for t in plain], np.int16),
+        # The chain of a plain one begins with the null test, which goes on to that of equality.
+        rest=np.array(
+            [
+                start if t is None else chain.nodes[chain.nodes[start][2]][2]
+                for start, t in zip(entry, plain, strict=True)
+            ],
+            np.int32,
+        ),
         measures=max(1, len(memos)),
     )
+
+
+def _plain(comparison: Comparison) -> Test | None:
+    """The test of equality that a plain comparison begins with."""
+    null, first = comparison.null, comparison.levels[0].condition
+    if not isinstance(null, Test) or not isinstance(first, Test) or first.op is not Op.EXACT:
+        return None
+    return first if (null.op, null.left, null.right) == (Op.MISSING, first.left, first.right) else None
+
+
+def _bounds(weights: Weights, comparisons: Sequence[Comparison]) -> Bounds:
+    """The bounds of a model's weights.
+
+    The discount for kin only takes away, so that it is left out.
+    """
+    count, width = weights.weight.shape
+    most, rest, expected = np.zeros(count), np.zeros(count), np.zeros(count)
+    for c, comparison in enumerate(comparisons):
+        gains = np.zeros(width)
+        for code in range(1, len(comparison.levels) + 1):
+            gains[code] = weights.weight[c, code] + _largest_gain(weights, c, code)
+        gains = np.clip(gains[: len(comparison.levels) + 1], -_UNBOUNDED, _UNBOUNDED)
+        u = np.array([0.0, *(level.u or 0.0 for level in comparison.levels)])
+        most[c], rest[c], expected[c] = gains.max(), gains[2:].max(initial=-_UNBOUNDED), gains @ u
+    return Bounds(np.argsort(expected - most, kind="stable"), most, rest, float(weights.prior + most.sum()))
+
+
+def _largest_gain(weights: Weights, c: int, code: int) -> float:
+    """The most that a level's term frequency can add."""
+    column = weights.tf_column[c, code]
+    if column < 0:
+        return 0.0
+    first = weights.tf_shift[c, code]
+    values = weights.log_frequency[first : first + weights.tf_size[c, code]]
+    gains = weights.tf_weight[c, code] * (weights.tf_base[c, code] - values)
+    return float(gains.max(initial=0.0))
 
 
 def shifts(comparisons: Sequence[Comparison]) -> npt.NDArray[np.int64]:
@@ -150,7 +231,8 @@ def compile_weights(model: Model, encoded: Encoded) -> Weights:
     shape = (len(model.comparisons), 1 + max(len(comparison.levels) for comparison in model.comparisons))
     weight, tf_weight, tf_base, kin = np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape)
     shared = np.zeros(len(model.comparisons), np.bool_)
-    tf_column, tf_shift = np.full(shape, -1, np.int16), np.zeros(shape, np.int64)
+    tf_column = np.full(shape, -1, np.int16)
+    tf_shift, tf_size = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     frequencies, filled, places = [np.zeros(1)], 1, dict[str, int]()
     for i, comparison in enumerate(model.comparisons):
         for code, level in enumerate(comparison.levels, start=1):
@@ -166,25 +248,43 @@ def compile_weights(model: Model, encoded: Encoded) -> Weights:
                 )
             if level.tf not in places:
                 frequencies.append(_log_frequencies(level.tf, model, encoded))
-                places[level.tf] = filled - encoded.offsets[level.tf][0]
+                places[level.tf] = filled
                 filled += len(frequencies[-1])
             tf_column[i, code], tf_shift[i, code] = encoded.column(level.tf), places[level.tf]
+            tf_size[i, code] = encoded.offsets[level.tf][1]
             tf_weight[i, code], tf_base[i, code] = level.tf_weight, np.log2(base)
     if np.isposinf(weight).any():
         raise ModelError("A level of the model has a u of 0: its weight has no bound.", "Give it a small u.")
-    return Weights(
+    weights = Weights(
         weight,
         shifts(model.comparisons),
         tf_column,
         tf_weight,
         tf_base,
         tf_shift,
+        tf_size,
         np.concatenate(frequencies),
         model.prior_weight,
         shared,
         kin,
         float(np.log2(model.kin / (1.0 - model.kin))) if model.kin > 0.0 else -np.inf,
+        _no_bounds(len(model.comparisons)),
     )
+    return weights._replace(bounds=_bounds(weights, model.comparisons))
+
+
+def blank_weights(comparisons: Sequence[Comparison]) -> Weights:
+    """Weights of nothing: a pass with them only notes the patterns."""
+    count, width = len(comparisons), 1 + max(len(comparison.levels) for comparison in comparisons)
+    nothing, nowhere = np.zeros((count, width)), np.zeros((count, width), np.int64)
+    return Weights(
+        nothing, shifts(comparisons), np.full((count, width), -1, np.int16), nothing, nothing,
+        nowhere, nowhere, np.zeros(1), 0.0, np.zeros(count, np.bool_), nothing, -np.inf, _no_bounds(count),
+    )  # fmt: skip
+
+
+def _no_bounds(comparisons: int) -> Bounds:
+    return Bounds(np.arange(comparisons), np.zeros(comparisons), np.zeros(comparisons), 0.0)
 
 
 def _log_frequencies(column: str, model: Model, encoded: Encoded) -> npt.NDArray[np.float64]:
@@ -192,7 +292,7 @@ def _log_frequencies(column: str, model: Model, encoded: Encoded) -> npt.NDArray
     table = model.frequencies.get(column)
     if table is None:
         raise ModelError(f"The model has no term frequencies for '{column}'.", "Train it, or leave them out.")
-    values = encoded.values[column]
+    values = encoded.values(column)
     listed = pl.DataFrame({"value": list(table.values), "share": list(table.values.values())}, _LISTED)
     shares = (
         values.alias("value").to_frame().join(listed, on="value", how="left", maintain_order="left")["share"]

@@ -23,12 +23,13 @@ from linker.report_page import STYLE, bars, facts, rows_table
 
 if TYPE_CHECKING:
     from linker.linkage import Deduplication, Linkage
+    from linker.matchkeys_link import KeyLinkage
 
 MARK = '<meta name="generator" content="Kinlink">'
 FORMAT = "kinlink-report/1"
 
 
-def write_report(result: Linkage | Deduplication, path: str | Path) -> Path:
+def write_report(result: Linkage | Deduplication | KeyLinkage, path: str | Path) -> Path:
     """Write the page to `path` and its figures as JSON beside it (`report.html`, `report.json`).
 
     Returns:
@@ -45,20 +46,27 @@ def write_report(result: Linkage | Deduplication, path: str | Path) -> Path:
     return beside
 
 
-def figures(result: Linkage | Deduplication) -> dict[str, Json]:
+def figures(result: Linkage | Deduplication | KeyLinkage) -> dict[str, Json]:
     """Everything that the report shows, as plain data."""
+    from linker.matchkeys_link import KeyLinkage  # here, because the engine takes a while to load
+
     clusters = getattr(result, "clusters", None)
     found: dict[str, Json] = {
         "format": FORMAT,
         "kind": "linkage" if clusters is None else "deduplication",
         "summary": _finite(dict(result.summary)),
-        "threshold": _finite(result.threshold),
         "links": result.links.height,
         "review": result.review.height,
         "files": [_understood(records) for records in result.records],
         "set_aside": [_set_aside(records) for records in result.records],
-        "weights": weight_bands(result.links, result.review),
         "links_by_rule": _counted(result.links, "rule"),
+        "warnings": [],
+    }
+    if isinstance(result, KeyLinkage):
+        return found
+    found |= {
+        "threshold": _finite(result.threshold),
+        "weights": weight_bands(result.links, result.review),
         "model": model_figures(result.model),
         "training": None
         if result.training is None
@@ -118,22 +126,28 @@ def weight_bands(links: pl.DataFrame, review: pl.DataFrame) -> list[dict[str, Js
     ]
 
 
+_TABLES = ("rules", "matchkeys")  # figures of the summary that have sections of their own
+
+
 def page(found: Mapping[str, Json]) -> str:
     """The HTML of the figures."""
     title = "Linkage report" if found["kind"] == "linkage" else "Deduplication report"
+    by_model, keys = "model" in found, found["summary"].get("matchkeys")
+    figures_of_run = {key: value for key, value in found["summary"].items() if key not in _TABLES}
     sections = [
         ("Result", facts(_headline(found))),
         *([("Notes", _list(found["warnings"]))] if found["warnings"] else []),
         ("How the columns were understood", "".join(map(_file_section, found["files"]))),
         ("Set aside", _set_aside_section(found["set_aside"])),
-        ("Match weights", bars(found["weights"], found["threshold"])),
+        *([("Matchkeys", _matchkeys_section(keys))] if keys else []),
+        *([("Match weights", bars(found["weights"], found["threshold"]))] if by_model else []),
         *([("Clusters", rows_table(["Records in the cluster", "Clusters"], found["cluster_sizes"]))]
           if "cluster_sizes" in found else []),
-        ("Blocking rules", _rules_section(found)),
-        ("Model", _model_section(found["model"])),
-        ("Training", _training_section(found["training"])),
-        ("Run", facts(_flat({name: value for name, value in found["summary"].items() if name != "rules"}))),
-        ("Manifest", _manifest_section(found["manifest"])),
+        *([("Blocking rules", _rules_section(found)),
+           ("Model", _model_section(found["model"])),
+           ("Training", _training_section(found["training"]))] if by_model else []),
+        ("Run", facts(_flat(figures_of_run))),
+        *([("Manifest", _manifest_section(found["manifest"]))] if by_model else []),
     ]  # fmt: skip
     body = "".join(f"<section><h2>{escape(head)}</h2>{content}</section>" for head, content in sections)
     return (
@@ -149,7 +163,8 @@ def _headline(found: Mapping[str, Json]) -> list[tuple[str, Json]]:
         (f"Records of file {k}", one["records"]) for k, one in enumerate(found["files"], 1)
     ]
     said += [("Links", found["links"]), ("Pairs for review", found["review"])]
-    said.append(("Threshold (bits of match weight)", found["threshold"]))
+    if "threshold" in found:
+        said.append(("Threshold (bits of match weight)", found["threshold"]))
     return said + [
         (key.replace("_", " ").capitalize(), value)
         for key, value in _flat(found["summary"])
@@ -158,11 +173,32 @@ def _headline(found: Mapping[str, Json]) -> list[tuple[str, Json]]:
 
 
 def _rules_section(found: Mapping[str, Json]) -> str:
-    linked = dict(found["links_by_rule"])
+    keys = {one["key"] for one in found["summary"].get("matchkeys", {}).get("keys", ())}
+    linked = {name: many for name, many in found["links_by_rule"] if name not in keys}
     pairs = {one["rule"]: one["pairs"] for one in found["summary"].get("rules", ())}
     names = list(dict.fromkeys([*found["model"]["rules"], *pairs, *linked]))
     rows = [(name, pairs.get(name, "-"), linked.get(name, 0)) for name in names if name]
     return rows_table(["Pairs that agree on", "Candidate pairs", "Links"], rows)
+
+
+def _matchkeys_section(keys: Mapping[str, Json]) -> str:
+    """What each key did, in the keys' order."""
+    said = (
+        f"<p>Set {escape(keys['name'])}, version {escape(keys['version'])}, digest {keys['digest'][:16]}; "
+        f"{keys['candidate_pairs']:,} candidate pairs. A pair belongs to the first key that it meets.</p>"
+    )
+    by_model = any(one["model_probability"] is not None for one in keys["keys"])
+    heads = ["Key", "What agrees", "Linked", "Ambiguous", "For people", "Linked before"]
+    parts = ["key", "label", "linked", "ambiguous", "review", "not_linked"]
+    if by_model:
+        heads, parts = [*heads, "Mean probability by the model"], [*parts, "model_probability"]
+    said += rows_table(
+        heads, [["-" if one[part] is None else one[part] for part in parts] for one in keys["keys"]]
+    )
+    if keys["left_out"]:
+        rows = [(one["key"], one["label"], one["missing"]) for one in keys["left_out"]]
+        said += "<h3>Left out</h3>" + rows_table(["Key", "What agrees", "Columns not there"], rows)
+    return said
 
 
 def _training_section(training: Mapping[str, Json] | None) -> str:

@@ -2,19 +2,38 @@
 
 No pair is written down before it is scored. Level codes of a pair are packed into one integer (its
 *pattern*); the weight is looked up from the pattern's parts, so it can be explained to the last bit.
+
+A pair that cannot reach the cut is given up early, and nothing else changes: first every field that is
+equal or missing is settled by its codes alone, then the others are measured, the most decisive first; after
+each, the weight so far and the most that the rest can still give are held against the cut. The weight of a
+pair that is kept is added up anew in the order of the model.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from linker.block import block_key, bucket_of, tag_of
 from linker.conditions import Op
-from linker.encode import ValueTable
-from linker.kernels import common, damerau_osa, inlined_kernel, jaro, jaro_winkler, kernel, levenshtein
+from linker.encode import Codes
+from linker.kernels import (
+    common,
+    damerau_osa,
+    half,
+    inlined_kernel,
+    jaro,
+    jaro_winkler,
+    kernel,
+    levenshtein,
+    whole,
+    word,
+)
 from linker.program import OPS, Tests, Weights
+from linker.spelling import KINDS, LENGTH, LENGTH_BITS, MANY, ValueTable
 
 _MISSING, _EXACT = OPS[Op.MISSING], OPS[Op.EXACT]
 _JARO_WINKLER, _JARO = OPS[Op.JARO_WINKLER], OPS[Op.JARO]
@@ -23,18 +42,79 @@ _STANDARDISED = OPS[Op.STANDARDISED_LEVENSHTEIN]
 _COMMON, _SUBSET, _JACCARD = OPS[Op.COMMON], OPS[Op.SUBSET], OPS[Op.JACCARD]
 _DIFFERENCE = OPS[Op.DIFFERENCE]
 
-Codes = npt.NDArray[np.int32]
+MEMO_BITS = 12
+BATCH = 256  # candidates between their production and their comparison
+_SLACK = 1e-6  # bits by which the sums of a bound may differ from those of the weight
+_NEAR = 1e-9  # by which a similarity may differ from its bound
+
+
+class Workspace(NamedTuple):
+    """What one thread writes on.
+
+    Attributes:
+        scratch: int64, for the distances.
+        memo_key: int64 [measures << MEMO_BITS], the pair of values measured; -1: none.
+        memo: float64, what was measured.
+        levels: int64 [comparisons], level codes of the pair at hand.
+        left, right: int32 [BATCH], candidates.
+    """
+
+    scratch: npt.NDArray[np.int64]
+    memo_key: npt.NDArray[np.int64]
+    memo: npt.NDArray[np.float64]
+    levels: npt.NDArray[np.int64]
+    left: npt.NDArray[np.int32]
+    right: npt.NDArray[np.int32]
+
+    @staticmethod
+    def of(table: ValueTable, tests: Tests) -> Workspace:
+        """A clean one."""
+        memos = tests.measures << MEMO_BITS
+        return Workspace(
+            np.empty(table.scratch, np.int64),
+            np.full(memos, -1, np.int64),
+            np.empty(memos),
+            np.empty(len(tests.entry), np.int64),
+            np.empty(BATCH, np.int32),
+            np.empty(BATCH, np.int32),
+        )
+
+
+class Kept(NamedTuple):
+    """Pairs of weight >= cut.
+
+    Attributes:
+        left, right: int32 rows.
+        weight: float64 match weights in bits.
+        pattern: int64 packed level codes.
+    """
+
+    left: npt.NDArray[np.int32]
+    right: npt.NDArray[np.int32]
+    weight: npt.NDArray[np.float64]
+    pattern: npt.NDArray[np.int64]
+
+    def first(self, rows: int) -> Kept:
+        """A copy of the first rows, so that the rest can go."""
+        return Kept(
+            self.left[:rows].copy(),
+            self.right[:rows].copy(),
+            self.weight[:rows].copy(),
+            self.pattern[:rows].copy(),
+        )
+
+    @staticmethod
+    def empty(size: int) -> Kept:
+        """Room for as many."""
+        return Kept(
+            np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size), np.empty(size, np.int64)
+        )
 
 
 @inlined_kernel
 def _measure(table: ValueTable, op: int, a: int, b: int, scratch: npt.NDArray[np.int64]) -> float:
-    chars, a0, a1, b0, b1 = (
-        table.chars,
-        table.starts[a],
-        table.starts[a + 1],
-        table.starts[b],
-        table.starts[b + 1],
-    )
+    chars, a0, b0 = table.chars, table.place[a] >> LENGTH_BITS, table.place[b] >> LENGTH_BITS
+    a1, b1 = a0 + (table.place[a] & LENGTH), b0 + (table.place[b] & LENGTH)
     if op == _JARO_WINKLER:
         return jaro_winkler(chars, a0, a1, b0, b1, scratch)
     if op == _JARO:
@@ -49,9 +129,60 @@ def _measure(table: ValueTable, op: int, a: int, b: int, scratch: npt.NDArray[np
 
 
 @inlined_kernel
-def _longer_by(table: ValueTable, a: int, b: int) -> int:
-    """Difference of two lengths: no edit distance is smaller."""
-    return abs((table.starts[a + 1] - table.starts[a]) - (table.starts[b + 1] - table.starts[b]))
+def _ones(bits: int) -> int:
+    """How many bits are set."""
+    bits -= (bits >> word(1)) & word(0x5555555555555555)
+    bits = (bits & word(0x3333333333333333)) + ((bits >> word(2)) & word(0x3333333333333333))
+    bits = (bits + (bits >> word(4))) & word(0x0F0F0F0F0F0F0F0F)
+    return whole((bits * word(0x0101010101010101)) >> word(56))
+
+
+@inlined_kernel
+def _signature(rows: Codes, row: int, at: int) -> int:
+    """The signature of a value, from the row itself."""
+    return word(half(rows[row, at])) | (word(half(rows[row, at + 1])) << word(32))
+
+
+@inlined_kernel
+def _hopeless(one: int, other: int, op: int, limit: float) -> bool:
+    """No need to measure: the signatures alone show that the limit is not met.
+
+    They count the characters of 29 kinds, up to two of each. An edit changes at most one character into
+    another, which two bits show; an exchange changes none. Jaro's matches are characters in common.
+    """
+    longer, shorter = whole(one >> KINDS), whole(other >> KINDS)
+    if longer < shorter:
+        longer, shorter = shorter, longer
+    if longer == MANY:
+        return False
+    apart = _ones((one ^ other) & ((word(1) << KINDS) - word(1)))
+    edits = max(longer - shorter, (apart + 1) >> 1)
+    if op in (_LEVENSHTEIN, _DAMERAU):
+        return edits > limit
+    if op == _STANDARDISED:
+        return longer > 0 and 1.0 - edits / longer < limit - _NEAR
+    matched = min((longer + shorter - apart) >> 1, shorter)
+    if matched <= 0:
+        return longer > 0 and limit > 0.0
+    most = (matched / longer + matched / shorter + 1.0) / 3.0
+    if op == _JARO_WINKLER and most > 0.7:
+        most += 0.4 * (1.0 - most)
+    return most < limit - _NEAR
+
+
+@inlined_kernel
+def _measured_holds(
+    table: ValueTable, op: int, slot: int, limit: float, a: int, b: int, space: Workspace
+) -> bool:
+    key = (whole(a) << 32) | whole(b)
+    mixed = word(key) * word(0x9E3779B97F4A7C15)
+    place = (whole(slot) << MEMO_BITS) + whole(mixed >> word(64 - MEMO_BITS))
+    if space.memo_key[place] != key:
+        space.memo_key[place] = key
+        space.memo[place] = _measure(table, op, a, b, space.scratch)
+    if op in (_LEVENSHTEIN, _DAMERAU):
+        return space.memo[place] <= limit
+    return space.memo[place] >= limit
 
 
 @inlined_kernel
@@ -81,40 +212,31 @@ def _numbers_hold(table: ValueTable, op: int, limit: float, a: int, b: int) -> b
 
 
 @inlined_kernel
-def _level(
-    c: int,
-    left: Codes,
-    x: int,
-    right: Codes,
-    y: int,
-    table: ValueTable,
-    tests: Tests,
-    memo: npt.NDArray[np.float64],
-    scratch: npt.NDArray[np.int64],
+def _reached(
+    node: int, left: Codes, x: int, right: Codes, y: int, table: ValueTable, tests: Tests, space: Workspace
 ) -> int:
-    """Level code that comparison c reaches on left row x and right row y. A memo is NaN until measured."""
-    node = tests.entry[c]
+    """Level code that a chain ends in, from one of its nodes on."""
     while node >= 0:
         a, b, op = left[x, tests.left[node]], right[y, tests.right[node]], tests.op[node]
+        limit, base = tests.value[node], tests.base[node]
         if op == _MISSING:
             holds = a < 0 or b < 0
         elif a < 0 or b < 0:
             holds = False
         elif a == b:
-            holds = op < _COMMON or op > _JACCARD or _tokens_hold(table, op, tests.value[node], a, b)
+            holds = op < _COMMON or op > _JACCARD or _tokens_hold(table, op, limit, base + a, base + b)
         elif op == _EXACT:
             holds = False
         elif op < _COMMON:
-            slot = tests.measure[node]
-            edits = op in (_LEVENSHTEIN, _DAMERAU)
-            if np.isnan(memo[slot]) and not (edits and _longer_by(table, a, b) > tests.value[node]):
-                memo[slot] = _measure(table, op, a, b, scratch)
-            # Left unmeasured, the memo is NaN and holds against no limit.
-            holds = memo[slot] <= tests.value[node] if edits else memo[slot] >= tests.value[node]
+            one = _signature(left, x, tests.sketch_left[node])
+            other = _signature(right, y, tests.sketch_right[node])
+            holds = not _hopeless(one, other, op, limit) and _measured_holds(
+                table, op, tests.measure[node], limit, base + a, base + b, space
+            )
         elif op <= _JACCARD:
-            holds = _tokens_hold(table, op, tests.value[node], a, b)
+            holds = _tokens_hold(table, op, limit, base + a, base + b)
         else:
-            holds = _numbers_hold(table, op, tests.value[node], a, b)
+            holds = _numbers_hold(table, op, limit, base + a, base + b)
         node = tests.then[node] if holds else tests.otherwise[node]
     return -1 - node
 
@@ -141,6 +263,91 @@ def kin_discount(kin: float) -> float:
     if kin < -60.0:
         return 0.0
     return kin if kin > 60.0 else math.log2(1.0 + 2.0**kin)
+
+
+@inlined_kernel
+def _levels(
+    left: Codes,
+    x: int,
+    right: Codes,
+    y: int,
+    table: ValueTable,
+    tests: Tests,
+    weights: Weights,
+    cut: float,
+    space: Workspace,
+) -> bool:
+    """Find the levels of a pair; false as soon as it cannot reach the cut."""
+    bounds = weights.bounds
+    bound, later = bounds.start, 0
+    for c in bounds.order:
+        column, other = tests.plain_left[c], tests.plain_right[c]
+        if column < 0:
+            space.levels[c] = -1
+            later += 1
+            continue
+        a, b = left[x, column], right[y, other]
+        if a < 0 or b < 0:
+            code, gives = 0, 0.0
+        elif a == b:
+            code = 1
+            gives = weights.weight[c, 1] + frequency_gain(c, 1, left, x, right, y, weights)
+        else:
+            code, gives = -1, bounds.rest[c]
+            later += 1
+        space.levels[c] = code
+        bound += min(max(gives, -1e9), 1e9) - bounds.most[c]
+        if bound < cut - _SLACK:
+            return False
+    if later == 0:
+        return True
+    for c in bounds.order:
+        if space.levels[c] >= 0:
+            continue
+        plain = tests.plain_left[c] >= 0
+        code = _reached(tests.rest[c] if plain else tests.entry[c], left, x, right, y, table, tests, space)
+        gives = weights.weight[c, code] + frequency_gain(c, code, left, x, right, y, weights)
+        space.levels[c] = code
+        bound += min(max(gives, -1e9), 1e9) - (bounds.rest[c] if plain else bounds.most[c])
+        if bound < cut - _SLACK:
+            return False
+    return True
+
+
+@kernel
+def weigh(
+    lefts: npt.NDArray[np.int32],
+    rights: npt.NDArray[np.int32],
+    count: int,
+    left: Codes,
+    right: Codes,
+    table: ValueTable,
+    tests: Tests,
+    weights: Weights,
+    cut: float,
+    space: Workspace,
+    kept: Kept,
+    written: int,
+) -> int:
+    """Score candidates, and write those of weight >= cut to `kept`; returns how many it then holds."""
+    for i in range(count):
+        x, y = lefts[i], rights[i]
+        if not _levels(left, x, right, y, table, tests, weights, cut, space):
+            continue
+        weight, kin, pattern = weights.prior, weights.kin_prior, 0
+        for c in range(len(tests.entry)):
+            code = space.levels[c]
+            pattern |= code << weights.shift[c]
+            gain = frequency_gain(c, code, left, x, right, y, weights)
+            weight += weights.weight[c, code] + gain
+            if weights.shared[c]:
+                kin += weights.kin[c, code] + gain
+        weight -= kin_discount(kin)
+        if weight >= cut:
+            kept.left[written], kept.right[written] = x, y
+            kept.weight[written], kept.pattern[written] = weight, pattern
+            written += 1
+    return written
 
 
 @inlined_kernel
@@ -183,11 +390,13 @@ def _produced_by(
 @kernel
 def scan(
     k: int,
-    first: int,
+    row: int,
+    at: int,
     last: int,
-    order: npt.NDArray[np.int32],
-    start: npt.NDArray[np.int64],
-    stop: npt.NDArray[np.int64],
+    most: int,
+    starts: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int32],
+    tags: npt.NDArray[np.uint32],
     left: Codes,
     right: Codes,
     deduplicates: bool,
@@ -197,41 +406,60 @@ def scan(
     tests: Tests,
     weights: Weights,
     cut: float,
-    out_left: npt.NDArray[np.int32],
-    out_right: npt.NDArray[np.int32],
-    out_weight: npt.NDArray[np.float64],
-    out_pattern: npt.NDArray[np.int64],
-) -> tuple[int, int]:
-    """Score the candidates that rule k gives for the right rows first..last-1.
+    space: Workspace,
+    kept: Kept,
+) -> tuple[int, int, int, int]:
+    """Score the candidates that rule k gives for the right rows from `row` to last - 1.
 
-    Pairs of weight >= cut are written to the outputs, which hold as many as the runs are long.
+    Args:
+        k: the rule.
+        row: the right row to go on with.
+        at: the place in its bucket to go on from; -1 for the beginning.
+        last: the row to stop before.
+        most: candidates to look at, about; the kernel stops then, or when `kept` is full.
+        starts, rows, tags: the rule's index.
+        left, right: codes.
+        deduplicates: the right is the left: of each pair only one order counts.
+        rule_left, rule_right: columns of all rules, -1 after the last.
+        table, tests, weights, cut: see `weigh`.
+        space: this thread's.
+        kept: the output.
 
     Returns:
-        pairs written, pairs compared.
+        the row and place to go on with, pairs written, pairs compared.
     """
-    memo = np.empty(tests.measures)
-    scratch = np.empty(table.scratch, np.int64)
-    written = compared = 0
-    for y in range(first, last):
-        for position in range(start[y], stop[y]):
-            x = order[position]
-            if deduplicates and x >= y:
-                continue
-            if not _produced_by(k, left, x, right, y, rule_left, rule_right):
-                continue
-            compared += 1
-            memo[:] = np.nan
-            weight, kin, pattern = weights.prior, weights.kin_prior, 0
-            for c in range(len(tests.entry)):
-                code = _level(c, left, x, right, y, table, tests, memo, scratch)
-                pattern |= code << weights.shift[c]
-                gain = frequency_gain(c, code, left, x, right, y, weights)
-                weight += weights.weight[c, code] + gain
-                if weights.shared[c]:
-                    kin += weights.kin[c, code] + gain
-            weight -= kin_discount(kin)
-            if weight >= cut:
-                out_left[written], out_right[written] = x, y
-                out_weight[written], out_pattern[written] = weight, pattern
-                written += 1
-    return written, compared
+    written = compared = looked = 0
+    while row < last and looked < most and written + BATCH <= len(kept.left):
+        count = 0
+        while row < last and count < BATCH:
+            key = block_key(right, row, rule_right[k])
+            if key != 0:
+                bucket, tag = bucket_of(key, len(starts) - 1), tag_of(key)
+                end = starts[bucket + 1]
+                if at < 0:
+                    at = starts[bucket]
+                while at < end and count < BATCH:
+                    if tags[at] == tag:
+                        x = rows[at]
+                        if deduplicates and x >= row:
+                            at = end
+                            break
+                        space.left[count], space.right[count] = x, row
+                        count += 1
+                    at += 1
+                looked += 1
+                if at < end:
+                    break
+            row += 1
+            at = -1
+        fresh = 0
+        for i in range(count):
+            x, y = space.left[i], space.right[i]
+            space.left[fresh], space.right[fresh] = x, y
+            fresh += _produced_by(k, left, x, right, y, rule_left, rule_right)
+        looked += count
+        compared += fresh
+        written = weigh(
+            space.left, space.right, fresh, left, right, table, tests, weights, cut, space, kept, written
+        )  # fmt: skip
+    return row, at, written, compared

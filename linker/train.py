@@ -21,7 +21,7 @@ from linker.em import Fit, Floats, PatternCounts, fit, pattern_ratio, ratios
 from linker.encode import Encoded
 from linker.model import Comparison, Level, Model
 from linker.predict import Progress, no_progress, scan_candidates, score_rows
-from linker.program import Weights, compile_tests, shifts
+from linker.program import blank_weights, compile_tests, shifts
 
 SAMPLED_PAIRS = 500_000
 PRIOR_STRENGTH = 20.0  # pseudo-observations of the expected m
@@ -80,16 +80,6 @@ class Training:
 
     model: Model
     diagnostics: Diagnostics
-
-
-def blank_weights(comparisons: Sequence[Comparison]) -> Weights:
-    """Weights of nothing: a pass with them only notes the patterns."""
-    shape = (len(comparisons), 1 + max(len(comparison.levels) for comparison in comparisons))
-    nothing = np.zeros(shape)
-    return Weights(
-        nothing, shifts(comparisons), np.full(shape, -1, np.int16), nothing, nothing,
-        np.zeros(shape, np.int64), np.zeros(1), 0.0, np.zeros(len(comparisons), np.bool_), nothing, -np.inf,
-    )  # fmt: skip
 
 
 def sample_pairs(

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import polars as pl
 
-from linker.arrival import checked
+from linker.arrival import Source, checked
 from linker.decide import Cardinality
 from linker.digest import digest
 from linker.errors import ManifestError
 from linker.files import read_frame
 from linker.linkage import dedupe, link
-from linker.manifest import Input, Manifest
+from linker.manifest import Input, Manifest, name_of
+from linker.matchkeys import Matchkeys
+from linker.matchkeys_ons import SETS, key_set
 from linker.model import Model
 from linker.predict import Progress
 from linker.records import Layout, Records
-
-Source = Records | pl.DataFrame | str | Path
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def verify(
     *sources: Source,
     model: Model | None = None,
     labels: pl.DataFrame | None = None,
+    keys: Matchkeys | str | Path | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Verdict:
@@ -55,11 +56,12 @@ def verify(
         sources: its inputs, in its order: files, frames or records; the order of their rows may be another.
         model: the model of the first run, if one was given to it.
         labels: its labels, if it had any.
+        keys: its matchkeys, if it had any; those that come with Kinlink need not be given.
         threads: None for one a core.
         progress: called with (stage, done, total); may raise `Cancelled`.
 
     Raises:
-        ManifestError: an input, the model or the labels are not those of the first run.
+        ManifestError: an input, the model, the labels or the matchkeys are not those of the first run.
         LinkerError: what is wrong with a file.
     """
     asked = manifest.asked
@@ -74,9 +76,11 @@ def verify(
         raise ManifestError(
             "The labels are not those of the run.", "Give the labels of that digest, or none."
         )
+    chosen = _keys_of(manifest, keys)
     if manifest.kind == "linkage":
         again = link(
             *sides,
+            keys=chosen,
             model=model,
             labels=labels,
             cardinality=Cardinality(asked.cardinality or Cardinality.ONE_TO_ONE),
@@ -100,6 +104,21 @@ def verify(
         ).manifest
     results = {name: again.results.get(name) == before for name, before in manifest.results.items()}
     return Verdict(all(results.values()), results, _differences(manifest, again), again)
+
+
+def _keys_of(manifest: Manifest, given: Matchkeys | str | Path | None) -> Matchkeys | None:
+    """The matchkeys of a run: given, or of its name among those that come with Kinlink."""
+    known = manifest.asked.keys
+    if known is None:
+        if given is not None:
+            raise ManifestError("The run had no matchkeys.", "Leave them out.")
+        return None
+    chosen = SETS.get(known.rpartition(" ")[0]) if given is None else key_set(given)
+    if chosen is None:
+        raise ManifestError("The run had matchkeys of its own.", "Give the set of that digest too.")
+    if name_of(chosen) != known:
+        raise ManifestError("The matchkeys are not those of the run.", "Give the set of that digest.")
+    return chosen
 
 
 def records_of(manifest: Manifest, sources: Sequence[Source]) -> list[Records]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from linker.block import BlockIndex, block_index
+from linker.composed import with_composed
 from linker.defaults import default_comparisons, default_rules
 from linker.derive import standard_columns
 from linker.encode import Encoded, encode
@@ -61,8 +62,9 @@ def work_up(sides: tuple[Records, ...], model: Model | None, *, together: bool =
         RecordsError: the sides have too little in common.
         ModelError: the model does not fit the records.
     """
-    sides = _agreed(tuple(canonical(side) for side in sides))
-    columns = [standard_columns(side) for side in sides]
+    sides = agreed(tuple(canonical(side) for side in sides))
+    reading = () if model is None else model.columns
+    columns = [with_composed(standard_columns(side), reading) for side in sides]
     ids = tuple(side.ids for side in sides)
     if together:
         columns = [pl.concat(columns, how="diagonal")]
@@ -130,7 +132,7 @@ def _numberings(sides: Sequence[Records], columns: pl.DataFrame) -> set[str]:
     return {name for name in names if name in columns and columns[name].n_unique() == len(columns)}
 
 
-def _agreed(sides: tuple[Records, ...]) -> tuple[Records, ...]:
+def agreed(sides: tuple[Records, ...]) -> tuple[Records, ...]:
     """The sides with one kind for each field: what is a number here and a code there is text to both."""
     kinds: dict[str, set[Kind]] = {}
     for field in (field for side in sides for field in side.layout.fields):

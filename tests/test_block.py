@@ -13,8 +13,7 @@ from linker.encode import encode
 from linker.errors import ModelError
 from linker.model import BlockingRule, Comparison, Level, Model
 from linker.predict import scan_candidates
-from linker.program import compile_tests
-from linker.train import blank_weights
+from linker.program import blank_weights, compile_tests
 from tests import pair_oracle as oracle
 
 LEVELS = (Level("same", exact("a"), 0.9, 0.1), Level("else", None, 0.1, 0.9))

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
-from linker import Manifest
+from linker import Manifest, Matchkeys
 from linker.cli import app
 from tests.made_up_people import register, retyped
 
@@ -90,6 +90,24 @@ def test_a_run_with_a_given_model_is_verified_with_it(data, linked, tmp_path):
     assert "--model" in run("verify", manifest, *files, code=1).stderr
     assert document("verify", manifest, *files, "--model", data / "kept.json")["same"]
     run("link", *files, *options, tmp_path / "l.csv", "--save-model", tmp_path / "m.json", code=2)
+
+
+def test_a_run_with_matchkeys_is_verified_with_them_and_one_by_them_alone_leaves_no_manifest(data, tmp_path):
+    files = (data / "left.csv", data / "right.csv", "--map", "surname=x1", "--out", tmp_path / "l.csv")
+    manifest, own = tmp_path / "l.manifest.json", tmp_path / "own.json"
+    inputs = files[:2]
+    document("link", *files, "--keys", "ons")
+    assert document("verify", manifest, *inputs)["same"]
+    run("keys", "ons", "--out", own)
+    own.write_text(own.read_text().replace('"name": "ons"', '"name": "own"'))
+    document("link", *files, "--keys", own)
+    assert Manifest.load(manifest).asked.keys == f"own {Matchkeys.load(own).digest}"
+    assert document("verify", manifest, *inputs, "--keys", own)["same"]
+    assert "matchkeys" in run("verify", manifest, *inputs, code=1).stderr
+    told = run("link", *files, "--keys", "ons", "--keys-only").stdout
+    assert "manifest" not in told
+    assert "--run" not in told
+    assert not manifest.exists()  # that of the run before would say something else
 
 
 def test_explain_takes_columns_and_model_from_the_run(data, linked, tmp_path):

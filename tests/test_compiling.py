@@ -26,6 +26,7 @@ for _ in range(2):
 EVERYTHING = """
 from numba.core import event
 import linker
+from linker.blocking import examine
 from linker.classifiers import febrl
 from linker.linkage import comparison_vectors
 from tests.made_up_people import register, retyped
@@ -43,6 +44,11 @@ others = retyped(people)
 found = linker.link(people, others)
 linker.link(people, others, model=found.model, threads=1, all_pairs=-10.0, lead=2.0)
 linker.verify(found.manifest, people, others)
+linker.link(people, others, keys="ons")
+linker.link_by_keys(people, others)
+sides = linker.arrive(people), linker.arrive(others)
+examine(*sides, model=found.model, suggest=True, links=found.links)
+examine(sides[0], suggest=True)
 linker.dedupe(people)
 linker.dedupe(people, others)
 linker.train(people, others, labels=found.links.head(50).select("left_id", "right_id"))

@@ -152,13 +152,13 @@ def test_the_order_of_the_rows_changes_no_byte_of_a_linkage(linked, sides, order
 
 
 def test_the_size_of_the_chunks_changes_no_byte_of_a_linkage(linked, sides, monkeypatch):
-    monkeypatch.setitem(predict.scan_candidates.__kwdefaults__, "chunk_pairs", 7)
+    monkeypatch.setitem(predict.scan_candidates.__kwdefaults__, "slice_rows", 7)
     assert essence(linker.link(*sides, all_pairs=LOWEST)) == essence(linked)
 
 
 @pytest.mark.parametrize("order", ROW_ORDERS)
 def test_order_threads_and_chunks_change_no_byte_of_a_deduplication(deduped, one_set, order, monkeypatch):
-    monkeypatch.setitem(predict.scan_candidates.__kwdefaults__, "chunk_pairs", 7)
+    monkeypatch.setitem(predict.scan_candidates.__kwdefaults__, "slice_rows", 7)
     turned = ROW_ORDERS[order](one_set)
     assert essence(linker.dedupe(turned, all_pairs=LOWEST, threads=3)) == essence(deduped)
 

@@ -13,6 +13,7 @@ import pytest
 import linker
 from linker import Manifest, ManifestError
 from linker.manifest import Input
+from linker.matchkeys_ons import ONS
 from linker.predict import scan_candidates
 from tests.made_up_people import register, retyped
 
@@ -36,11 +37,11 @@ def test_it_is_the_same_whatever_the_order_of_rows_and_the_threads(run):
     assert linker.dedupe(LEFT).manifest == linker.dedupe(shuffled(LEFT, 3), threads=1).manifest
 
 
-@pytest.mark.parametrize("chunk_pairs", [50, 1 << 30])
-def test_it_is_the_same_whatever_the_size_of_the_chunks(run, chunk_pairs, monkeypatch):
+@pytest.mark.parametrize("slice_rows", [50, 1 << 30])
+def test_it_is_the_same_whatever_the_size_of_the_slices(run, slice_rows, monkeypatch):
     for module in ("linker.linkage", "linker.train"):
-        chunked = partial(scan_candidates, chunk_pairs=chunk_pairs)
-        monkeypatch.setattr(import_module(module), "scan_candidates", chunked)
+        sliced = partial(scan_candidates, slice_rows=slice_rows)
+        monkeypatch.setattr(import_module(module), "scan_candidates", sliced)
     assert linker.link(LEFT, RIGHT).manifest == run.manifest
 
 
@@ -53,6 +54,9 @@ def test_it_is_the_same_whatever_the_size_of_the_chunks(run, chunk_pairs, monkey
         ({"lead": 3.0}, "asked"),
         ({"cardinality": linker.Cardinality.MANY_TO_MANY}, "asked"),
         ({"all_pairs": -5.0}, "asked"),
+        ({"keys": "ons"}, "asked"),
+        ({"keys": "ons"}, "counts"),
+        ({"keys": "ons"}, "results"),
     ],
 )
 def test_another_wish_gives_another_manifest(run, wishes, part):
@@ -119,6 +123,26 @@ def test_a_run_with_labels_and_one_with_a_model_need_them_again(run):
             linker.verify(given, LEFT, RIGHT, model=model)
     with pytest.raises(ManifestError, match="model"):
         linker.verify(run.manifest, LEFT, RIGHT, model=run.model)
+
+
+def test_a_run_with_matchkeys_needs_them_again(tmp_path):
+    found = linker.link(LEFT, RIGHT, keys="ons")
+    before = found.manifest
+    assert before.asked.keys == f"ons {ONS.digest}"
+    counted = {one["key"]: one["linked"] for one in before.counts["matchkeys"]["keys"]}
+    linked = found.links.filter(pl.col("stage") == "matchkey")["rule"]
+    assert sum(counted.values()) == linked.len() > 0
+    assert all(many == (linked == key).sum() for key, many in counted.items())
+    verdict = linker.verify(before, shuffled(LEFT, 7), RIGHT, threads=1)
+    assert (verdict.same, verdict.differences, verdict.again) == (True, (), before)
+    own = replace(ONS, name="own", keys=ONS.keys[:3])
+    own.save(tmp_path / "own.json")
+    named = linker.link(LEFT, RIGHT, keys=own).manifest
+    assert linker.verify(named, LEFT, RIGHT, keys=tmp_path / "own.json").same
+    plain = replace(named, asked=replace(named.asked, keys=None))
+    for manifest, keys in ((named, None), (named, "ons"), (before, own), (plain, own)):
+        with pytest.raises(ManifestError, match="matchkeys"):
+            linker.verify(manifest, LEFT, RIGHT, keys=keys)
 
 
 def test_a_wrong_input_is_told_before_any_work(run):

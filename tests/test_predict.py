@@ -18,6 +18,7 @@ from linker.errors import Cancelled
 from linker.model import BlockingRule, Comparison, Level, Model
 from linker.predict import scan_candidates
 from linker.program import compile_tests, compile_weights
+from linker.score import BATCH
 from tests import pair_oracle as oracle
 
 MODEL = Model(
@@ -56,18 +57,26 @@ def people():
     st.integers(1, 12),
     st.integers(1, 5),
 )
-def test_threads_and_chunks_change_nothing(model, left, right, chunk_pairs, threads):
+def test_threads_and_slices_change_nothing(model, left, right, slice_rows, threads):
     one = oracle.scan(model, left, right, threads=1)
-    assert oracle.same(one, oracle.scan(model, left, right, threads=threads, chunk_pairs=chunk_pairs))
+    assert oracle.same(one, oracle.scan(model, left, right, threads=threads, slice_rows=slice_rows))
 
 
-@pytest.mark.parametrize("chunk_pairs", [1, 97, 10**9])
+@pytest.mark.parametrize("slice_rows", [1, 97, 10**9])
 @pytest.mark.parametrize("right", [False, True])
-def test_any_chunk_size_gives_the_same_pairs_bit_for_bit(people, chunk_pairs, right):
+def test_any_slice_gives_the_same_pairs_bit_for_bit(people, slice_rows, right):
     sides = (people[:90], people[90:]) if right else (people, None)
     expected = oracle.scan(MODEL, *sides, threads=1)
     assert len(expected.left) > 500
-    assert oracle.same(expected, oracle.scan(MODEL, *sides, threads=3, chunk_pairs=chunk_pairs))
+    assert oracle.same(expected, oracle.scan(MODEL, *sides, threads=3, slice_rows=slice_rows))
+
+
+def test_a_call_that_may_look_at_few_pairs_goes_on_where_it_stopped(people, monkeypatch):
+    expected = oracle.scan(MODEL, people)
+    assert sum(expected.compared) > 1_000
+    monkeypatch.setattr("linker.predict.LOOKS", 1)
+    monkeypatch.setattr("linker.predict.KEPT_ROWS", BATCH)
+    assert oracle.same(expected, oracle.scan(MODEL, people))
 
 
 def test_rows_in_another_order_give_the_same_pairs(people):
@@ -88,7 +97,7 @@ def test_progress_rises_from_nothing_to_all_in_the_thread_of_the_caller(people):
         assert threading.current_thread() is threading.main_thread()
         heard.append((stage, done, total))
 
-    oracle.scan(MODEL, people, threads=4, chunk_pairs=50, progress=progress, stage="some stage")
+    oracle.scan(MODEL, people, threads=4, slice_rows=10, progress=progress, stage="some stage")
     stages, done, totals = zip(*heard, strict=True)
     assert set(stages) == {"some stage"}
     assert len(set(totals)) == 1
@@ -102,7 +111,7 @@ def test_nothing_to_compare_still_reports_its_end():
     heard = []
     alone = [dict.fromkeys(oracle.SCHEMA)]
     found = oracle.scan(MODEL, alone, progress=lambda *step: heard.append(step))
-    assert heard == [("compare", 0, 0)]
+    assert heard == [("compare", 0, 1), ("compare", 1, 1)]
     assert len(found.left) == 0
     assert found.compared == (0, 0)
 
@@ -127,20 +136,19 @@ def test_a_cancelled_pass_stops_soon_and_leaves_no_thread(people, threads):
     tests, weights = compile_tests(MODEL.comparisons, codes), compile_weights(MODEL, codes)
     with pytest.raises(Cancelled):
         scan_candidates(
-            codes, blocks, tests, weights, -np.inf, threads=threads, chunk_pairs=1, progress=progress
+            codes, blocks, tests, weights, -np.inf, threads=threads, slice_rows=1, progress=progress
         )
     assert calls[0] == 4
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("linker")]
 
 
-def test_after_a_cancel_few_chunks_are_still_worked_on(people, monkeypatch):
+def test_after_a_cancel_few_slices_are_still_worked_on(people, monkeypatch):
     begun = []
-    plain = oracle.scan(MODEL, people)
 
     def slow(*arguments):
         begun.append(arguments)
         time.sleep(0.01)
-        return 0, 0
+        return arguments[3], -1, 0, 0
 
     monkeypatch.setattr("linker.predict.scan", slow)
     handed = []
@@ -151,8 +159,8 @@ def test_after_a_cancel_few_chunks_are_still_worked_on(people, monkeypatch):
             raise Cancelled("The work was cancelled.")
 
     with pytest.raises(Cancelled):
-        oracle.scan(MODEL, people, threads=2, chunk_pairs=10, progress=progress)
-    assert len(begun) <= 10 < sum(plain.compared) / 10
+        oracle.scan(MODEL, people, threads=2, slice_rows=1, progress=progress)
+    assert len(begun) <= 2 * 10 < len(people)
 
 
 def test_an_error_in_a_worker_reaches_the_caller(people, monkeypatch):
@@ -161,4 +169,4 @@ def test_an_error_in_a_worker_reaches_the_caller(people, monkeypatch):
 
     monkeypatch.setattr("linker.predict.scan", broken)
     with pytest.raises(MemoryError):
-        oracle.scan(MODEL, people, threads=3, chunk_pairs=10)
+        oracle.scan(MODEL, people, threads=3, slice_rows=10)

@@ -38,6 +38,8 @@ COMMANDS = {
         "verify",
         "Run again as a manifest says, and say whether the result is the same, byte for byte.",
     ),
+    "keys": ("matchkeys", "keys", "List a set of matchkeys, or write it to a file."),
+    "blocking": ("blocking", "blocking", "Say what blocking costs and what it can lose, before a run."),
     "model": ("models", "model_app", "Look at a model."),
     "submit": (
         "remote",

@@ -11,6 +11,7 @@ import polars as pl
 import typer
 
 from linker.cli import options
+from linker.cli.matchkeys import Keys, KeysOnly, check_keys_only, show_keys
 from linker.cli.outputs import (
     CLUSTERS,
     LINKS,
@@ -24,6 +25,7 @@ from linker.cli.outputs import (
 from linker.cli.reading import Source, gather_refusals, read_sources, show_layouts, show_refusals
 from linker.cli.screen import Screen, count, session, table
 from linker.manifest import FORMAT as MANIFEST_FORMAT
+from linker.matchkeys_ons import key_set
 from linker.model import FORMAT as MODEL_FORMAT
 from linker.model import Model
 from linker.report import FORMAT as REPORT_FORMAT
@@ -31,6 +33,8 @@ from linker.report import MARK, write_report
 
 if TYPE_CHECKING:
     from linker.linkage import Deduplication, Linkage
+    from linker.manifest import Manifest
+    from linker.matchkeys_link import KeyLinkage
     from linker.train import Diagnostics
 
 ALL_PAIRS_CUT = -10.0  # bits; a pair under it is a thousand times likelier no match than one
@@ -59,6 +63,8 @@ def link(
     many_to_many: Annotated[
         bool, typer.Option("--many-to-many", help="Every pair decides for itself.")
     ] = False,
+    keys: Keys = None,
+    keys_only: KeysOnly = False,
     model: options.ModelFile = None,
     save_model: options.SaveModel = None,
     threshold: options.Threshold = None,
@@ -81,15 +87,20 @@ def link(
 
     Writes left_id, right_id, match_weight (bits), match_probability, outcome, stage and rule of every link.
     Pairs for people to decide go to <out>.review.<ext>, rows and values set aside to <out>.refusals.<ext>.
-    The manifest of the run goes to <out>.manifest.json; 'kinlink verify' runs again by it.
+    The manifest of the run goes to <out>.manifest.json; 'kinlink verify' runs again by it. With --keys-only
+    there is none.
     An older result of these names is replaced, another's file never.
     """
     with session(as_json) as screen:
         wishes = options.Wishes.of(id_columns, mapping, ignore)
         cardinality = options.cardinality_of(one_to_one, many_to_one, many_to_many)
+        if keys_only:
+            other = [model, save_model, threshold, all_pairs, many_to_one, many_to_many, lead]
+            check_keys_only(keys, any(one not in (None, False, 0.0) for one in other))
+        chosen = key_set(keys) if keys else None
         out = out or default_table("links", [left, right])
         _apart(out, all_pairs, report, model, save_model)
-        outputs = Outputs([left, right, model])
+        outputs = Outputs([left, right, model, Path(keys) if keys else None])
         outputs.claim_table(out, LINKS, {"review": LINKS, "refusals": REFUSALS})
         _claim(outputs, out, all_pairs, report, save_model)
         scoring = Model.load(model) if model else None
@@ -98,19 +109,25 @@ def link(
         with screen.progress() as progress:
             from linker.decide import Cardinality  # with the engine come its compiled kernels: slow to load
             from linker.linkage import link as link_records
+            from linker.matchkeys_link import link_by_keys
 
-            result = link_records(
-                sources[0].records,
-                sources[1].records,
-                model=scoring,
-                cardinality=Cardinality(cardinality),
-                threshold=threshold,
-                lead=lead,
-                all_pairs=ALL_PAIRS_CUT if all_pairs else None,
-                seed=seed,
-                threads=threads,
-                progress=progress,
-            )
+            records = (sources[0].records, sources[1].records)
+            result: Linkage | KeyLinkage
+            if chosen and keys_only:
+                result = link_by_keys(*records, chosen, threads=threads, progress=progress)
+            else:
+                result = link_records(
+                    *records,
+                    keys=chosen,
+                    model=scoring,
+                    cardinality=Cardinality(cardinality),
+                    threshold=threshold,
+                    lead=lead,
+                    all_pairs=ALL_PAIRS_CUT if all_pairs else None,
+                    seed=seed,
+                    threads=threads,
+                    progress=progress,
+                )
         outputs.table("links", result.links, out)
         coverage = [
             (
@@ -121,6 +138,8 @@ def link(
             for column, source in zip(("left_id", "right_id"), sources, strict=True)
         ]
         _finish(screen, outputs, sources, result, out, all_pairs, report, model, save_model, coverage)
+        if keys_only:
+            return
         screen.say("", "Next, why two records were linked or not:")
         screen.line(f"  kinlink explain {left} {right} --pair LEFT_ID,RIGHT_ID --run {manifest_beside(out)}")
 
@@ -226,7 +245,7 @@ def _finish(
     screen: Screen,
     outputs: Outputs,
     sources: Sequence[Source],
-    result: Linkage | Deduplication,
+    result: Linkage | Deduplication | KeyLinkage,
     out: Path,
     all_pairs: Path | None,
     report: Path | None,
@@ -235,32 +254,35 @@ def _finish(
     coverage: Sequence[tuple[str, int, int]],
 ) -> None:
     """Write what stands beside the result, and show the figures."""
+    from linker.matchkeys_link import KeyLinkage
+
+    by_model = None if isinstance(result, KeyLinkage) else result
     refusals = gather_refusals(sources)
     outputs.companion("review", result.review, out)
     outputs.companion("refusals", refusals, out)
-    if all_pairs and result.pairs is not None:
-        outputs.table("all pairs", result.pairs, all_pairs)
-    if save_model:
-        outputs.text("model", result.model.to_json(), save_model)
-    kept, beside = save_model or model, manifest_beside(out)
-    near = kept is not None and kept.resolve().parent == beside.resolve().parent
-    manifest = replace(result.manifest, model_file=kept.name if kept and near else None)
-    outputs.text("manifest", manifest.to_json(), beside)
+    if all_pairs and by_model and by_model.pairs is not None:
+        outputs.table("all pairs", by_model.pairs, all_pairs)
+    if by_model:
+        manifest = _keep_run(outputs, by_model, out, model, save_model)
+        screen.document |= {
+            "threshold": by_model.threshold, "model": by_model.model.digest, "manifest": manifest.as_dict(),
+        }  # fmt: skip
+    else:
+        manifest_beside(out).unlink(missing_ok=True)  # of an older run by a model
     if report:
         figures = write_report(result, report)
         outputs.note("report", report)
         outputs.note("report figures", figures)
     show_refusals(screen, refusals)
-    _show_figures(screen, result, coverage)
-    warnings = [] if result.training is None else list(result.training.diagnostics.warnings)
+    if "matchkeys" in result.summary:
+        show_keys(screen, result.summary["matchkeys"])
+    _show_figures(screen, result, by_model, coverage)
+    training = by_model.training if by_model else None
     screen.document |= {
         "summary": dict(result.summary),
-        "threshold": result.threshold,
         "links": result.links.height,
         "review": result.review.height,
-        "model": result.model.digest,
-        "warnings": warnings,
-        "manifest": manifest.as_dict(),
+        "warnings": [] if training is None else list(training.diagnostics.warnings),
     }
     sizes = {
         "links": rows_of(result.links, "link"),
@@ -277,8 +299,25 @@ def _finish(
         "report figures": "its figures",
     }
     outputs.show(screen, sizes)
-    if result.training is not None:
-        _warn(screen, result.training.diagnostics)
+    if training is not None:
+        _warn(screen, training.diagnostics)
+
+
+def _keep_run(
+    outputs: Outputs,
+    result: Linkage | Deduplication,
+    out: Path,
+    model: Path | None,
+    save_model: Path | None,
+) -> Manifest:
+    """Write the manifest, and the model if it is to be kept."""
+    if save_model:
+        outputs.text("model", result.model.to_json(), save_model)
+    kept, beside = save_model or model, manifest_beside(out)
+    near = kept is not None and kept.resolve().parent == beside.resolve().parent
+    manifest = replace(result.manifest, model_file=kept.name if kept and near else None)
+    outputs.text("manifest", manifest.to_json(), beside)
+    return manifest
 
 
 def _warn(screen: Screen, found: Diagnostics) -> None:
@@ -288,17 +327,21 @@ def _warn(screen: Screen, found: Diagnostics) -> None:
 
 
 def _show_figures(
-    screen: Screen, result: Linkage | Deduplication, coverage: Sequence[tuple[str, int, int]]
+    screen: Screen,
+    result: Linkage | Deduplication | KeyLinkage,
+    by_model: Linkage | Deduplication | None,
+    coverage: Sequence[tuple[str, int, int]],
 ) -> None:
     lines: list[tuple[str, str]] = [("Pairs linked", f"{result.links.height:,}")]
     for words, number, total in coverage:
         share = f" ({number / total:.1%})" if total else ""
         lines.append((words, f"{number:,} of {total:,}{share}"))
-    chance = 1.0 / (1.0 + 2.0**-result.threshold)
     lines.append(("Pairs for people to decide", f"{result.review.height:,}"))
-    lines.append(("Threshold", f"{result.threshold:.2f} bits (probability {chance:.4f})"))
-    for name in ("precision", "recall"):
-        lines.append((f"Expected {name} (by the model)", f"{result.summary[f'expected_{name}']:.4f}"))
+    if by_model:
+        chance = 1.0 / (1.0 + 2.0**-by_model.threshold)
+        lines.append(("Threshold", f"{by_model.threshold:.2f} bits (probability {chance:.4f})"))
+        for name in ("precision", "recall"):
+            lines.append((f"Expected {name} (by the model)", f"{result.summary[f'expected_{name}']:.4f}"))
     lines.append(("Candidate pairs compared", f"{result.summary['candidate_pairs']:,}"))
     screen.title("Result")
     screen.say(table(["", ""], lines, numbers=[1], heads_shown=False))

@@ -33,6 +33,10 @@ def verify(
             "--model", metavar="FILE", help="The model that was given to the run, if it is not beside it."
         ),
     ] = None,
+    keys: Annotated[
+        str | None,
+        typer.Option("--keys", metavar="FILE", help="The matchkeys of the run, if they were in a file."),
+    ] = None,
     threads: options.Threads = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -48,7 +52,7 @@ def verify(
         with native_silence():
             frames = [read_frame(path) for path in files]
         with screen.progress() as progress:
-            verdict = verify_run(before, *frames, model=given, threads=threads, progress=progress)
+            verdict = verify_run(before, *frames, model=given, keys=keys, threads=threads, progress=progress)
         _show(screen, before, verdict)
     if not verdict.same:
         raise typer.Exit(1)

@@ -1,0 +1,259 @@
+"""A dictionary of texts in compiled code: equal texts get one code, in the order of their first coming.
+
+An open-addressing table of 64-bit slots (32 bits of hash, code + 1) over the values' words (`linker.views`).
+A hash only says where to look: texts are compared byte by byte, so equal codes mean equal texts.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import nanoarrow
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from linker.kernels import inlined_kernel, kernel, octet, whole, word
+from linker.views import INLINE, TextView
+
+Words = npt.NDArray[np.uint64]
+Bytes = npt.NDArray[np.uint8]
+T = TypeVar("T", bound=np.generic)
+
+_LEAST = 1 << 10
+_K1, _K2 = word(0x9E3779B97F4A7C15), word(0xD6E8FEB86659FD93)
+_SHORT = word(0xFFFFFFFF)
+
+
+class Codebook:
+    """Texts and their codes, 0 for the first.
+
+    Attributes:
+        size: how many texts it holds.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._slots = np.zeros(2 * _LEAST, np.uint64)
+        self._words = np.zeros((_LEAST, 2), np.uint64)
+        self._place = np.zeros(_LEAST, np.int64)
+        self._store = np.zeros(1 << 12, np.uint8)
+        self._stored = 0
+
+    @property
+    def words(self) -> Words:
+        """uint64 [size, 2], the texts; of a longer one the second word is its place in the store."""
+        return self._words[: self.size]
+
+    @property
+    def store(self) -> Bytes:
+        """uint8, the bytes of the longer texts."""
+        return self._store
+
+    def add(self, view: TextView, codes: npt.NDArray[np.int32], column: int) -> npt.NDArray[np.int64]:
+        """Write the codes of a column, new texts getting new ones; missing cells are left alone.
+
+        Args:
+            view: the cells.
+            codes: int32 [rows, columns].
+            column: which of them to write.
+
+        Returns:
+            The rows in which the new texts came first, in the order of their codes.
+        """
+        row, before, origin = 0, self.size, np.empty(_LEAST, np.int64)
+        while True:
+            row, self.size, self._stored = _add(
+                view, row, codes, column, self._slots, self._words, self._place, self._store,
+                self.size, self._stored, origin, before,
+            )  # fmt: skip
+            if row == len(view.words):
+                return origin[: self.size - before]
+            self._grow(int(view.words[row, 0] & _SHORT))
+            origin = _longer(origin, min(len(self._words), self.size - before + len(view.words) - row))
+
+    def texts(self, first: int = 0) -> pl.Series:
+        """The texts themselves, from a code on."""
+        words = self._words[first : self.size]
+        ends = np.cumsum((words[:, 0] & _SHORT).astype(np.int64))
+        offsets = np.concatenate(([0], ends)).astype(np.int64)
+        out = np.empty(max(1, int(offsets[-1])), np.uint8)
+        _write(words, self._store, offsets, out)
+        array = nanoarrow.c_array_from_buffers(
+            nanoarrow.large_string(), len(words), [None, offsets, out[: int(offsets[-1])]]
+        )
+        return pl.Series("", array)
+
+    def mark(self) -> tuple[int, int]:
+        """Where the book stands, to come back to."""
+        return self.size, self._stored
+
+    def back(self, mark: tuple[int, int]) -> None:
+        """Forget the texts that came after a mark."""
+        size, self._stored = mark
+        # Texts stand in the slots as if they had come one by one: those that came last can simply go.
+        self._slots[self._place[size : self.size]] = 0
+        self.size = size
+
+    def _grow(self, length: int) -> None:
+        """Make room for one more text: the kernel stops where it would not fit."""
+        if self.size == len(self._words):
+            slots = np.zeros(4 * len(self._slots), np.uint64)
+            self._words, self._place = (
+                _longer(self._words, len(slots) // 2),
+                _longer(self._place, len(slots) // 2),
+            )
+            _rehash(self._slots, slots, self._place, self.size)
+            self._slots = slots
+        self._store = _longer(self._store, _room(self._stored + length, len(self._store)))
+
+
+def _room(needed: int, held: int) -> int:
+    return held if needed <= held else max(needed, 2 * held)
+
+
+def _longer(array: npt.NDArray[T], size: int) -> npt.NDArray[T]:
+    if size <= len(array):
+        return array
+    out = np.zeros((size, *array.shape[1:]), array.dtype)
+    out[: len(array)] = array
+    return out
+
+
+@inlined_kernel
+def _mixed(key: int) -> int:
+    key = (key ^ (key >> word(32))) * _K1
+    return key ^ (key >> word(29))
+
+
+@inlined_kernel
+def _eight(store: Bytes, position: int) -> int:
+    """Eight bytes as one word."""
+    eight = word(0)
+    for i in range(8):
+        eight |= word(store[word(position + i)]) << word(8 * i)
+    return eight
+
+
+@inlined_kernel
+def _hash_long(store: Bytes, start: int, length: int) -> int:
+    key = word(length)
+    # The last eight bytes overlap those before: a text that is long here has more than twelve.
+    for i in range(0, length - 8, 8):
+        key = _mixed((key ^ _eight(store, start + i)) * _K2)
+    return _mixed((key ^ _eight(store, start + length - 8)) * _K2)
+
+
+@inlined_kernel
+def _same_long(store: Bytes, start: int, other: Bytes, there: int, length: int) -> bool:
+    for i in range(0, length - 8, 8):
+        if _eight(store, start + i) != _eight(other, there + i):
+            return False
+    return bool(_eight(store, start + length - 8) == _eight(other, there + length - 8))
+
+
+@kernel
+def _add(
+    view: TextView,
+    row: int,
+    codes: npt.NDArray[np.int32],
+    column: int,
+    slots: Words,
+    words: Words,
+    place: npt.NDArray[np.int64],
+    store: Bytes,
+    size: int,
+    stored: int,
+    origin: npt.NDArray[np.int64],
+    before: int,
+) -> tuple[int, int, int]:
+    """Codes of the rows from `row` on, until the end or until a text would not fit.
+
+    Returns:
+        the next row, texts in the book, bytes in the store.
+    """
+    bits = 0
+    while (1 << bits) < len(slots):
+        bits += 1
+    shift, mask = word(64 - bits), len(slots) - 1
+    for y in range(row, len(view.words)):
+        bit = view.first + y
+        if len(view.valid) and not (view.valid[bit >> 3] >> (bit & 7)) & 1:
+            continue
+        one, two = view.words[y, 0], view.words[y, 1]
+        length = whole(one & _SHORT)
+        start = whole(0)
+        if length <= INLINE:
+            key = _mixed((one ^ _mixed(two * _K2)) * _K2)
+        else:
+            start = view.bases[whole(two & _SHORT)] + whole(two >> word(32))
+            key = _hash_long(view.store, start, length)
+        tag = key >> word(32)
+        slot = whole(key >> shift)
+        while True:
+            held = slots[slot]
+            if held == 0:
+                new = size - before
+                if size == len(words) or new == len(origin):
+                    return y, size, stored
+                if length > INLINE:
+                    if stored + length > len(store):
+                        return y, size, stored
+                    for i in range(length):
+                        store[stored + i] = view.store[start + i]
+                    two = word(stored)
+                    stored += length
+                words[size, 0], words[size, 1] = one, two
+                place[size], origin[new] = slot, y
+                slots[slot] = (tag << word(32)) | word(size + 1)
+                codes[y, column] = size
+                size += 1
+                break
+            if held >> word(32) == tag:
+                code = whole(held & _SHORT) - 1
+                if words[code, 0] == one and (
+                    words[code, 1] == two
+                    if length <= INLINE
+                    else _same_long(store, whole(words[code, 1]), view.store, start, length)
+                ):
+                    codes[y, column] = code
+                    break
+            slot = (slot + 1) & mask
+    return len(view.words), size, stored
+
+
+@kernel
+def _write(words: Words, store: Bytes, offsets: npt.NDArray[np.int64], out: Bytes) -> None:
+    """Lay the bytes of texts one after the other."""
+    for k in range(len(words)):
+        at, length = offsets[k], offsets[k + 1] - offsets[k]
+        if length > INLINE:
+            start = whole(words[k, 1])
+            for i in range(length):
+                out[at + i] = store[start + i]
+        else:
+            for i in range(length):
+                out[at + i] = short_byte(words[k, 0], words[k, 1], i)
+
+
+@inlined_kernel
+def short_byte(one: int, two: int, i: int) -> int:
+    """Byte i of a text that fits its two words."""
+    shifted = one >> word(32 + 8 * i) if i < 4 else two >> word(8 * (i - 4))
+    return octet(shifted & word(0xFF))
+
+
+@kernel
+def _rehash(old: Words, slots: Words, place: npt.NDArray[np.int64], size: int) -> None:
+    """Put the texts into a larger table, in the order of their coming."""
+    bits = 0
+    while (1 << bits) < len(slots):
+        bits += 1
+    shift, mask = word(32 - bits) if bits < 32 else word(0), len(slots) - 1
+    for code in range(size):
+        held = old[place[code]]
+        slot = whole((held >> word(32)) >> shift)
+        while slots[slot] != 0:
+            slot = (slot + 1) & mask
+        slots[slot] = held
+        place[code] = slot

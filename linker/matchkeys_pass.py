@@ -1,0 +1,285 @@
+"""The pass over a set of matchkeys: candidate pairs → first key of each pair → what is linked.
+
+All keys are the levels of one comparison, so that one run of the fused pass (`predict.scan_candidates`) gives
+every pair its first key; the blocking rules are the smallest of the keys' sets of equal columns. A key of
+people who moved together is a comparison of its own, since one pair alone does not say whether it is met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any as Json
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from linker.block import block
+from linker.composed import fields_read, with_composed
+from linker.conditions import All, Any, Condition, Not, Op, Test
+from linker.decide import Outcome
+from linker.derive import standard_columns
+from linker.encode import encode
+from linker.errors import RecordsError
+from linker.matchkeys import Matchkey, Matchkeys
+from linker.model import BlockingRule, Comparison, Level, Model
+from linker.predict import Progress, Scored, no_progress, scan_candidates
+from linker.program import compile_tests, compile_weights, shifts
+from linker.records import Kind, Records
+from linker.workup import agreed, canonical
+
+Rows = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+_FREE, _LINKED, _OPEN = 0, 1, 2  # what a record is while the keys are gone through
+_OUTCOMES = (Outcome.NOT_LINKED, Outcome.LINKED, Outcome.REVIEW, Outcome.AMBIGUOUS)
+_OVER, _LINK, _CLERICAL, _AMBIGUOUS = range(4)  # positions in it
+
+
+@dataclass(frozen=True)
+class Matched:
+    """What a set of matchkeys made of two sets of records.
+
+    Attributes:
+        keys: the set.
+        pairs: left_id, right_id, key (name of the first one that the pair meets) and outcome, sorted by the
+            ids. NOT_LINKED is a pair whose record an earlier key linked, REVIEW one of a clerical key.
+        used: the names of the keys that the records can answer, in order.
+        left_out: (name, columns that the records lack) of the others.
+        compared: candidate pairs that were looked at.
+    """
+
+    keys: Matchkeys
+    pairs: pl.DataFrame
+    used: tuple[str, ...]
+    left_out: tuple[tuple[str, tuple[str, ...]], ...]
+    compared: int
+
+    def summary(self, links: pl.DataFrame) -> dict[str, Json]:
+        """Plain figures: the set, and for each key its pairs, and how many of them had which outcome.
+
+        Args:
+            links: the links of the run: of a key's links the mean probability by the model is given, null
+                without a model.
+        """
+        counted = self.pairs.group_by("key", "outcome").len()
+        found = {(key, outcome): many for key, outcome, many in counted.rows()}
+        sure = dict(links.group_by("rule").agg(pl.col("match_probability").mean()).rows())
+        labels = {key.name: key.label for key in self.keys.keys}
+        return {
+            "name": self.keys.name,
+            "version": self.keys.version,
+            "digest": self.keys.digest,
+            "candidate_pairs": self.compared,
+            "keys": [
+                {"key": name, "label": labels[name]}
+                | {outcome.value.lower(): found.get((name, outcome.value), 0) for outcome in _OUTCOMES}
+                | {"model_probability": sure.get(name)}
+                for name in self.used
+            ],
+            "left_out": [
+                {"key": name, "label": labels[name], "missing": list(columns)}
+                for name, columns in self.left_out
+            ],
+        }
+
+
+def match_keys(
+    left: Records,
+    right: Records,
+    keys: Matchkeys,
+    *,
+    threads: int | None = None,
+    progress: Progress = no_progress,
+) -> Matched:
+    """Go through a set of matchkeys; what a key links is said in `linker.matchkeys`.
+
+    Args:
+        left: records.
+        right: the other side.
+        keys: the set.
+        threads: worker threads; None for one a core.
+        progress: called with ("matchkeys", done, total); may raise `Cancelled`.
+
+    Raises:
+        RecordsError: the records can answer none of the keys.
+    """
+    reading = {name for key in keys.keys for name in key.columns}
+    sides = agreed((canonical(left), canonical(right)))
+    columns = [_columns(side, reading) for side in sides]
+    usable, left_out = _answerable(keys, columns[0].columns, columns[1].columns)
+    model = _compiled(usable)
+    encoded = encode(columns[0], columns[1], model)
+    scored = scan_candidates(
+        encoded,
+        block(model.rules, encoded),
+        compile_tests(model.comparisons, encoded),
+        compile_weights(model, encoded),
+        0.5,  # a pair of no key weighs 0, one of any key 1 or more
+        threads=threads,
+        progress=progress,
+        stage="matchkeys",
+    )
+    first, met = _levels(scored, model, usable)
+    rank, outcome = _settle(usable, scored, first, met, columns)
+    pairs = pl.DataFrame(
+        {
+            "left_id": sides[0].ids.gather(scored.left),
+            "right_id": sides[1].ids.gather(scored.right),
+            "key": pl.Series([*(key.name for key in usable), None]).gather(rank),
+            "outcome": pl.Series([one.value for one in _OUTCOMES]).gather(outcome),
+        }
+    )
+    return Matched(
+        keys,
+        pairs.filter(pl.col("key").is_not_null()).sort("left_id", "right_id"),
+        tuple(key.name for key in usable),
+        left_out,
+        sum(scored.compared),
+    )
+
+
+def _columns(records: Records, reading: Collection[str]) -> pl.DataFrame:
+    """The columns that the keys read, as far as the records have them."""
+    needed = fields_read(reading)
+    whole = (Kind.FULL_NAME, Kind.ADDRESS)  # fall into pieces that have names of their own
+    fields = tuple(field for field in records.layout.fields if field.name in needed or field.kind in whole)
+    made = standard_columns(replace(records, layout=replace(records.layout, fields=fields)))
+    made = with_composed(made, reading)
+    return made.select(name for name in made.columns if name in reading)
+
+
+def _answerable(
+    keys: Matchkeys, left: Collection[str], right: Collection[str]
+) -> tuple[list[Matchkey], tuple[tuple[str, tuple[str, ...]], ...]]:
+    """The keys without what no record can answer, and those of which nothing is left."""
+    usable, left_out = [], []
+    for key in keys.keys:
+        equal = tuple(
+            rule for rule in key.equal if all(one in left and other in right for one, other in rule.columns)
+        )
+        where = True if key.where is None else _simplified(key.where, left, right)
+        moved = tuple(names for names in key.moved if all(one in left and one in right for one in names))
+        if not equal or where is False or (key.moved and not moved):
+            lacking = key.columns - (frozenset(left) & frozenset(right))
+            left_out.append((key.name, tuple(sorted(lacking))))
+        else:
+            condition = None if where is True else where
+            usable.append(replace(key, equal=equal, where=condition, moved=moved))
+    if not usable:
+        missing = sorted({column for _, columns in left_out for column in columns})
+        raise RecordsError(
+            f"The records can answer no matchkey of '{keys.name}'.",
+            f"These columns are not there, on one side at least: {', '.join(missing)}.",
+        )
+    return usable, tuple(left_out)
+
+
+def _simplified(condition: Condition, left: Collection[str], right: Collection[str]) -> Condition | bool:
+    """The condition without tests of columns that are not there: a missing value agrees with nothing."""
+    match condition:
+        case Test(op=op, left=one, right=other):
+            return condition if one in left and other in right else op is Op.MISSING
+        case Not(of=part):
+            made = _simplified(part, left, right)
+            return not made if isinstance(made, bool) else Not(made)
+        case All(of=parts) | Any(of=parts):
+            decides = isinstance(condition, Any)  # true decides any, false decides all
+            made_of = [_simplified(part, left, right) for part in parts]
+            if any(one is decides for one in made_of):
+                return decides
+            rest = tuple(one for one in made_of if not isinstance(one, bool))
+            return type(condition)(rest) if rest else not decides
+
+
+def _compiled(keys: Sequence[Matchkey]) -> Model:
+    """A model whose weights are no evidence: 1 for a key, 0 for none."""
+    plain = [key for key in keys if not key.moved]
+    chains = [plain] if plain else []
+    chains += [[key] for key in keys if key.moved]
+    comparisons = tuple(
+        Comparison(
+            f"matchkeys {number}",
+            Any(()),  # never
+            (*(Level(key.name, key.condition, 1.0, 0.5) for key in chain), Level("none", None, 1.0, 1.0)),
+        )
+        for number, chain in enumerate(chains)
+    )
+    return Model(comparisons, _rules(keys), 0.5)
+
+
+def _rules(keys: Iterable[Matchkey]) -> tuple[BlockingRule, ...]:
+    """The sets of equal columns without those that a smaller set includes anyway."""
+    sets = list(dict.fromkeys(frozenset(rule.columns) for key in keys for rule in key.equal))
+    smallest = [one for one in sets if not any(other < one for other in sets)]
+    return tuple(BlockingRule(tuple(sorted(one))) for one in smallest)
+
+
+def _levels(scored: Scored, model: Model, keys: Sequence[Matchkey]) -> tuple[Rows, Mapping[int, Mask]]:
+    """Each pair's first key (position; their number for none), and which pairs meet each key of movers."""
+    positions = [place for place, key in enumerate(keys) if not key.moved]
+    moving = [place for place, key in enumerate(keys) if key.moved]
+    codes = [
+        (scored.pattern >> place) & ((1 << comparison.bits) - 1)
+        for place, comparison in zip(shifts(model.comparisons).tolist(), model.comparisons, strict=True)
+    ]
+    # Level codes begin at 1, and the last level is none of the keys.
+    first = np.full(len(scored.left), len(keys), np.int64)
+    if positions:
+        first = np.array([-1, *positions, len(keys)], np.int64)[codes.pop(0)]
+    return first, {place: code == 1 for place, code in zip(moving, codes, strict=True)}
+
+
+def _settle(
+    keys: Sequence[Matchkey],
+    scored: Scored,
+    first: Rows,
+    met: Mapping[int, Mask],
+    columns: Sequence[pl.DataFrame],
+) -> tuple[Rows, npt.NDArray[np.int8]]:
+    """Go through the keys in order.
+
+    Returns:
+        Each pair's key (position; their number for none) and outcome (position in `_OUTCOMES`).
+    """
+    left, right, rank = scored.left, scored.right, first.copy()
+    outcome = np.full(len(left), _OVER, np.int8)
+    left_state, right_state = (np.full(len(side), _FREE, np.int8) for side in columns)
+    for place, key in enumerate(keys):
+        over = (left_state[left] == _LINKED) | (right_state[right] == _LINKED)
+        if key.moved:
+            movers = met[place] & (~over | (outcome == _LINK))
+            rank[_moved(movers, key, scored, columns) & (rank > place) & ~over] = place
+        rows = np.flatnonzero((rank == place) & ~over)
+        a, b = left[rows], right[rows]
+        single = _once(a) & _once(b) & (left_state[a] == _FREE) & (right_state[b] == _FREE)
+        outcome[rows] = np.where(single, _CLERICAL if key.clerical else _LINK, _AMBIGUOUS)
+        state = np.where(single & (not key.clerical), _LINKED, _OPEN)
+        left_state[a], right_state[b] = state, state
+    return rank, outcome
+
+
+def _once(codes: npt.NDArray[np.int32]) -> Mask:
+    """True where a code stands only once."""
+    _, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    return np.asarray(counts[inverse] == 1)
+
+
+def _moved(movers: Mask, key: Matchkey, scored: Scored, columns: Sequence[pl.DataFrame]) -> Mask:
+    """Which of the pairs lead from an address to another as the pair of somebody else does too."""
+    together = np.zeros(len(movers), np.bool_)
+    rows = np.flatnonzero(movers)
+    people = (scored.left[rows], scored.right[rows])
+    for names in key.moved:
+        ends = [
+            side[name].gather(places).alias(f"{end} {name}")
+            for end, side, places in zip(("left", "right"), columns, people, strict=True)
+            for name in names
+        ]
+        moves = pl.DataFrame({"left": people[0], "right": people[1], "row": rows})
+        moves = moves.with_columns(ends).drop_nulls()
+        move = [one.name for one in ends]
+        several = [pl.col(end).n_unique().over(move) > 1 for end in ("left", "right")]
+        together[moves.filter(*several)["row"].to_numpy()] = True
+    return together
