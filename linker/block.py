@@ -15,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from linker.encode import Codes, Encoded
+from linker.encode import Codes, Encoded, aligned
 from linker.kernels import half, inlined_kernel, kernel, whole, word
 from linker.model import BlockingRule
 
+_CACHED = 1 << 21  # bytes of codes that stay near the processor
+_DENSE = 8  # rows in the bucket that a right row looks through, on average
 _LOOKS = 64  # rows in a bucket, on average, up to which pairs are counted one by one
 
 
@@ -54,6 +56,16 @@ class BlockIndex:
         if encoded.deduplicates and np.array_equal(self.left, self.right):
             return int(counts - len(self.rows)) // 2
         return int(counts)
+
+    @cached_property
+    def packed(self) -> Codes | None:
+        """The left codes in the order of `rows`, where blocks are so large that reading them is the cost."""
+        sizes = np.diff(self.starts).astype(np.float64)
+        if self.encoded.left.nbytes < _CACHED or sizes @ sizes < _DENSE * sizes.sum():
+            return None
+        packed = aligned(len(self.rows), self.encoded.left.shape[1])
+        np.take(self.encoded.left, self.rows, axis=0, out=packed, mode="clip")
+        return packed
 
 
 @inlined_kernel

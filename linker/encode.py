@@ -146,7 +146,7 @@ class Encoder:
 
     def _rows(self, frame: pl.DataFrame) -> Codes:
         """The rows of a frame; new values are learnt."""
-        rows = _aligned(len(frame), len(self.columns) + 2 * len(self._sketches))
+        rows = aligned(len(frame), len(self.columns) + 2 * len(self._sketches))
 
         def add(group: _Group) -> None:
             names = [name for name in group.names if name in frame.schema]
@@ -212,7 +212,7 @@ class _Group:
         )
 
 
-def _aligned(rows: int, width: int) -> Codes:
+def aligned(rows: int, width: int) -> Codes:
     """Rows of missing values that share as few cache lines as can be."""
     wide = 8 if width <= 8 else -(-width // _LINE) * _LINE
     room = np.full(rows * wide + _LINE, -1, np.int32)

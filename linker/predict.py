@@ -28,6 +28,7 @@ SLICE_ROWS = 1 << 13
 KEPT_ROWS = 1 << 15  # pairs that one call can keep …
 LOOKS = 1 << 19  # … and look at: well under a second
 SCORED_PAIRS = 1 << 17
+_NO_RULES = np.full((1, 1), -1, np.int16)
 TICK = 0.5  # seconds between two reports of progress, so that a run can be cancelled
 
 
@@ -89,42 +90,88 @@ def scan_candidates(
         progress: called with right rows done and in all; may raise to cancel.
         stage: the name that progress reports.
     """
-    rule_left, rule_right = padded(blocks)
-    workers = threads or os.cpu_count() or 1
-    mine, stopped = threading.local(), threading.Event()
-
-    def run(rows: range) -> _Found:
-        if not hasattr(mine, "space"):
-            mine.space, mine.kept = Workspace.of(encoded.table, tests), Kept.empty(KEPT_ROWS)
-        found = _Found([], np.zeros(len(blocks), np.int64), len(rows))
-        for k, index in enumerate(blocks):
-            row, at = rows.start, -1
-            while row < rows.stop and not stopped.is_set():
-                row, at, written, compared = scan(
-                    k, row, at, rows.stop, LOOKS, index.starts, index.rows, index.tags,
-                    encoded.left, encoded.right, encoded.deduplicates, rule_left, rule_right,
-                    encoded.table, tests, weights, cut, mine.space, mine.kept,
-                )  # fmt: skip
-                found.compared[k] += compared
-                if written:
-                    found.parts.append((k, mine.kept.first(written)))
-        return found
-
-    total, done = len(encoded.right), [0]
-    size = max(1, min(slice_rows, -(-total // (4 * workers))))
-    slices = [range(first, min(first + size, total)) for first in range(0, total, size)]
+    scanned = Scan(encoded, blocks, tests, weights, cut)
     compared = np.zeros(len(blocks), np.int64)
     parts: list[tuple[int, Kept]] = [(0, Kept.empty(0))]
-    progress(stage, 0, total)
-    try:
-        for found in in_threads(run, slices, workers, lambda: progress(stage, done[0], total)):
-            parts += found.parts
-            compared += found.compared
-            done[0] += found.rows
-            progress(stage, done[0], total)
-    finally:
-        stopped.set()
+
+    def run(rows: range) -> _Found:
+        kept: list[tuple[int, Kept]] = []
+        counts = scanned.run(rows, lambda k, part: kept.append((k, part.copy())))
+        return _Found(kept, counts, len(rows))
+
+    for found in scanned.each(run, len(encoded.right), threads, slice_rows, progress, stage):
+        parts += found.parts
+        compared += found.compared
     return _sorted(parts, tuple(compared.tolist()))
+
+
+class Scan:
+    """The candidates of some right rows at a time, for any number of threads."""
+
+    def __init__(
+        self,
+        encoded: Encoded,
+        blocks: Sequence[BlockIndex],
+        tests: Tests,
+        weights: Weights,
+        cut: float,
+        noted: int = 0,
+    ) -> None:
+        """Prepare a pass: as in `scan_candidates`; of so many rules it is noted whether they hold."""
+        self._encoded, self._blocks, self._tests, self._weights = encoded, blocks, tests, weights
+        self._cut, self._noted = cut, noted
+        self._rule_left, self._rule_right = padded(blocks)
+        self._left = [encoded.left if index.packed is None else index.packed for index in blocks]
+        self._mine, self._stopped = threading.local(), threading.Event()
+
+    def run(self, rows: range, take: Callable[[int, Kept], None]) -> npt.NDArray[np.int64]:
+        """Hand out the pairs that are kept; returns how many were compared, by rule.
+
+        Args:
+            rows: right rows.
+            take: called with the rule and pairs, which it must not hold on to.
+        """
+        encoded, compared = self._encoded, np.zeros(len(self._blocks), np.int64)
+        if not hasattr(self._mine, "space"):
+            self._mine.space = Workspace.of(encoded.table, self._tests)
+            self._mine.kept = Kept.empty(KEPT_ROWS)
+        for k, index in enumerate(self._blocks):
+            row, at = rows.start, -1
+            while row < rows.stop and not self._stopped.is_set():
+                row, at, written, counted = scan(
+                    k, row, at, rows.stop, LOOKS, index.starts, index.rows, index.tags,
+                    self._left[k], index.packed is not None, encoded.right, encoded.deduplicates,
+                    self._rule_left, self._rule_right, encoded.table, self._tests, self._weights,
+                    self._cut, self._noted, self._mine.space, self._mine.kept,
+                )  # fmt: skip
+                compared[k] += counted
+                if written:
+                    take(k, self._mine.kept.first(written))
+        return compared
+
+    def each(
+        self,
+        run: Callable[[range], Result],
+        rows: int,
+        threads: int | None,
+        slice_rows: int,
+        progress: Progress,
+        stage: str,
+    ) -> Iterator[Result]:
+        """What `run` makes of each slice of the first right rows, as it comes."""
+        workers, done = threads or os.cpu_count() or 1, [0]
+        size = max(1, min(slice_rows, -(-rows // (4 * workers))))
+        slices = [range(first, min(first + size, rows)) for first in range(0, rows, size)]
+        progress(stage, 0, rows)
+        try:
+            for part, result in in_threads(
+                lambda part: (part, run(part)), slices, workers, lambda: progress(stage, done[0], rows)
+            ):
+                yield result
+                done[0] += len(part)
+                progress(stage, done[0], rows)
+        finally:
+            self._stopped.set()
 
 
 def _sorted(parts: Sequence[tuple[int, Kept]], compared: tuple[int, ...]) -> Scored:
@@ -156,10 +203,9 @@ def score_rows(
             mine.space = Workspace.of(encoded.table, tests)
         rows = slice(first, first + SCORED_PAIRS)
         lefts, rights = left[rows].astype(np.int32), right[rows].astype(np.int32)
-        part = Kept(out.left[rows], out.right[rows], out.weight[rows], out.pattern[rows])
         weigh(
             lefts, rights, len(lefts), encoded.left, encoded.right, encoded.table, tests, weights,
-            -np.inf, mine.space, part, 0,
+            -np.inf, _NO_RULES, _NO_RULES, 0, mine.space, Kept._make(column[rows] for column in out), 0,
         )  # fmt: skip
 
     for _ in in_threads(run, range(0, len(left), SCORED_PAIRS), os.cpu_count() or 1):

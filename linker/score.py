@@ -87,28 +87,28 @@ class Kept(NamedTuple):
         left, right: int32 rows.
         weight: float64 match weights in bits.
         pattern: int64 packed level codes.
+        held: int64, bit k says that rule k holds the pair; 0 where that was not asked for.
     """
 
     left: npt.NDArray[np.int32]
     right: npt.NDArray[np.int32]
     weight: npt.NDArray[np.float64]
     pattern: npt.NDArray[np.int64]
+    held: npt.NDArray[np.int64]
 
     def first(self, rows: int) -> Kept:
-        """A copy of the first rows, so that the rest can go."""
-        return Kept(
-            self.left[:rows].copy(),
-            self.right[:rows].copy(),
-            self.weight[:rows].copy(),
-            self.pattern[:rows].copy(),
-        )
+        """The first rows."""
+        return Kept._make(column[:rows] for column in self)
+
+    def copy(self) -> Kept:
+        """Of its own, so that what it was part of can go."""
+        return Kept._make(column.copy() for column in self)
 
     @staticmethod
     def empty(size: int) -> Kept:
         """Room for as many."""
-        return Kept(
-            np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size), np.empty(size, np.int64)
-        )
+        rows, words = np.empty((2, size), np.int32), np.empty((2, size), np.int64)
+        return Kept(rows[0], rows[1], np.empty(size), words[0], words[1])
 
 
 @inlined_kernel
@@ -314,42 +314,6 @@ def _levels(
     return True
 
 
-@kernel
-def weigh(
-    lefts: npt.NDArray[np.int32],
-    rights: npt.NDArray[np.int32],
-    count: int,
-    left: Codes,
-    right: Codes,
-    table: ValueTable,
-    tests: Tests,
-    weights: Weights,
-    cut: float,
-    space: Workspace,
-    kept: Kept,
-    written: int,
-) -> int:
-    """Score candidates, and write those of weight >= cut to `kept`; returns how many it then holds."""
-    for i in range(count):
-        x, y = lefts[i], rights[i]
-        if not _levels(left, x, right, y, table, tests, weights, cut, space):
-            continue
-        weight, kin, pattern = weights.prior, weights.kin_prior, 0
-        for c in range(len(tests.entry)):
-            code = space.levels[c]
-            pattern |= code << weights.shift[c]
-            gain = frequency_gain(c, code, left, x, right, y, weights)
-            weight += weights.weight[c, code] + gain
-            if weights.shared[c]:
-                kin += weights.kin[c, code] + gain
-        weight -= kin_discount(kin)
-        if weight >= cut:
-            kept.left[written], kept.right[written] = x, y
-            kept.weight[written], kept.pattern[written] = weight, pattern
-            written += 1
-    return written
-
-
 @inlined_kernel
 def _agrees(
     left: Codes,
@@ -366,6 +330,63 @@ def _agrees(
         if code < 0 or code != right[y, right_columns[i]]:
             return False
     return True
+
+
+@kernel
+def weigh(
+    lefts: npt.NDArray[np.int32],
+    rights: npt.NDArray[np.int32],
+    count: int,
+    left: Codes,
+    right: Codes,
+    table: ValueTable,
+    tests: Tests,
+    weights: Weights,
+    cut: float,
+    rule_left: npt.NDArray[np.int16],
+    rule_right: npt.NDArray[np.int16],
+    noted: int,
+    space: Workspace,
+    kept: Kept,
+    written: int,
+) -> int:
+    """Score candidates, and write those of weight >= cut to `kept`; returns how many it then holds.
+
+    Args:
+        lefts, rights: int32 rows of the candidates.
+        count: how many there are.
+        left, right: codes.
+        table: what they stand for.
+        tests, weights: the compiled model.
+        cut: in bits; -inf keeps all.
+        rule_left, rule_right: columns of all rules, -1 after the last.
+        noted: of so many of the rules, note which hold a pair.
+        space: this thread's.
+        kept: the output.
+        written: how many it holds.
+    """
+    for i in range(count):
+        x, y = lefts[i], rights[i]
+        if not _levels(left, x, right, y, table, tests, weights, cut, space):
+            continue
+        weight, kin, pattern = weights.prior, weights.kin_prior, 0
+        for c in range(len(tests.entry)):
+            code = space.levels[c]
+            pattern |= code << weights.shift[c]
+            gain = frequency_gain(c, code, left, x, right, y, weights)
+            weight += weights.weight[c, code] + gain
+            if weights.shared[c]:
+                kin += weights.kin[c, code] + gain
+        weight -= kin_discount(kin)
+        if weight >= cut:
+            kept.left[written], kept.right[written] = x, y
+            kept.weight[written], kept.pattern[written] = weight, pattern
+            held = 0
+            for k in range(noted):
+                held |= whole(_agrees(left, x, right, y, rule_left[k], rule_right[k])) << k
+            kept.held[written] = held
+            written += 1
+    return written
 
 
 @inlined_kernel
@@ -398,6 +419,7 @@ def scan(
     rows: npt.NDArray[np.int32],
     tags: npt.NDArray[np.uint32],
     left: Codes,
+    packed: bool,
     right: Codes,
     deduplicates: bool,
     rule_left: npt.NDArray[np.int16],
@@ -406,6 +428,7 @@ def scan(
     tests: Tests,
     weights: Weights,
     cut: float,
+    noted: int,
     space: Workspace,
     kept: Kept,
 ) -> tuple[int, int, int, int]:
@@ -418,12 +441,12 @@ def scan(
         last: the row to stop before.
         most: candidates to look at, about; the kernel stops then, or when `kept` is full.
         starts, rows, tags: the rule's index.
-        left, right: codes.
+        left: codes of the left rows, in the order of `rows` if `packed`.
+        packed: so that a block's codes stand side by side.
+        right: codes of the right rows.
         deduplicates: the right is the left: of each pair only one order counts.
         rule_left, rule_right: columns of all rules, -1 after the last.
-        table, tests, weights, cut: see `weigh`.
-        space: this thread's.
-        kept: the output.
+        table, tests, weights, cut, noted, space, kept: see `weigh`.
 
     Returns:
         the row and place to go on with, pairs written, pairs compared.
@@ -440,11 +463,10 @@ def scan(
                     at = starts[bucket]
                 while at < end and count < BATCH:
                     if tags[at] == tag:
-                        x = rows[at]
-                        if deduplicates and x >= row:
+                        if deduplicates and rows[at] >= row:
                             at = end
                             break
-                        space.left[count], space.right[count] = x, row
+                        space.left[count], space.right[count] = at if packed else rows[at], row
                         count += 1
                     at += 1
                 looked += 1
@@ -460,6 +482,10 @@ def scan(
         looked += count
         compared += fresh
         written = weigh(
-            space.left, space.right, fresh, left, right, table, tests, weights, cut, space, kept, written
+            space.left, space.right, fresh, left, right, table, tests, weights, cut, rule_left, rule_right,
+            noted, space, kept, written,
         )  # fmt: skip
+    if packed:
+        for i in range(written):
+            kept.left[i] = rows[kept.left[i]]
     return row, at, written, compared
