@@ -50,6 +50,12 @@ class ModelError(LinkerError):
     reason = "MODEL_INVALID"
 
 
+class ManifestError(LinkerError):
+    """A manifest cannot be read, or what is given with it is not what its run had."""
+
+    reason = "MANIFEST_INVALID"
+
+
 class TruthError(LinkerError):
     """Truth or labels do not fit the records."""
 

@@ -271,7 +271,7 @@ class Runner:
             NotReady: the job has no result.
         """
         job, folder = self._result(project, job_id)
-        model = Model.load(folder / "model.json")
+        model = Model.load(folder / work.MODEL_FILE)
         ids = job.work.submission_ids
         wanted = ((left_id,), (right_id,)) if len(ids) > 1 else ((left_id, right_id),)
         sides = [

@@ -49,24 +49,37 @@ WORD = 64  # characters that fit one machine word
 TABLE = 1 << 14
 
 
+_unkept: list[str] = []  # functions for which there was no folder
+
+
+def _compiled(function: F, **options: bool) -> F:
+    """With the cache of Numba: beside the module where that may be written, else the user's cache folder."""
+    settings = {"nogil": True, "error_model": "numpy", "_nrt": False, **options}
+    compile_with: Any = numba.njit  # its annotations do not know of `_nrt`
+    try:
+        return cast(F, compile_with(cache=True, **settings)(function))
+    except RuntimeError:  # neither may be written; a shared folder is no choice, for what is in it is run
+        _unkept.append(function.__name__)
+        return cast(F, compile_with(**settings)(function))
+
+
+def kept() -> bool:
+    """Whether there is a folder that keeps compiled kernels."""
+    return not _unkept
+
+
 def kernel(function: F) -> F:
     """Compile a function for use without the interpreter lock; the compiled code is kept on disk.
 
     A division by zero gives inf or nan, as in numpy. The function may not allocate: memory is not counted,
     because counting who holds an array, in every call for every pair, would cost more than all the rest.
     """
-    return cast(F, _compiled()(function))
+    return _compiled(function)
 
 
 def inlined_kernel(function: F) -> F:
     """As `kernel`, for a few lines in a hot loop: they become part of each caller."""
-    return cast(F, _compiled(forceinline=True)(function))
-
-
-def _compiled(**options: bool) -> Callable[[Callable[..., Any]], Any]:
-    settings: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "_nrt": False}
-    compile_with: Any = numba.njit  # its annotations do not know of `_nrt`
-    return cast(Callable[[Callable[..., Any]], Any], compile_with(**settings, **options))
+    return _compiled(function, forceinline=True)
 
 
 def scratch_size(longest: int) -> int:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any as Json
 
@@ -25,9 +26,11 @@ from linker import decide
 from linker.arrival import Source, records_of
 from linker.cluster import cluster
 from linker.decide import Cardinality, Outcome
+from linker.digest import digest
 from linker.errors import LinkerError, RecordsError
 from linker.explain import Explanation
 from linker.explain import explain as explain_pair
+from linker.manifest import Asked, Manifest, name_of
 from linker.matchkeys import Matchkeys
 from linker.matchkeys_link import with_keys, without_rivals
 from linker.matchkeys_ons import key_set
@@ -59,6 +62,7 @@ class Linkage:
         threshold: the weight from which a pair may be linked, in bits.
         summary: plain figures of the run, no personal value.
         records: the records as they were understood, left and right.
+        asked: what the run was asked to do.
     """
 
     links: pl.DataFrame
@@ -69,6 +73,12 @@ class Linkage:
     threshold: float
     summary: Mapping[str, Json]
     records: tuple[Records, Records]
+    asked: Asked
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """All that the result depends on, with digests; made when it is first asked for."""
+        return Manifest.of(self)
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,7 @@ class Deduplication:
     Attributes:
         clusters: record_id, cluster_id; every record that was not refused, sorted by record_id. Ids of
             several sets begin with the number of the set, as in "1:".
-        links, review, pairs, model, training, threshold, summary: as in `Linkage`.
+        links, review, pairs, model, training, threshold, summary, asked: as in `Linkage`.
         records: the records as they were understood.
     """
 
@@ -91,6 +101,12 @@ class Deduplication:
     threshold: float
     summary: Mapping[str, Json]
     records: tuple[Records, ...]
+    asked: Asked
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """As in `Linkage`."""
+        return Manifest.of(self)
 
 
 def link(
@@ -132,7 +148,8 @@ def link(
     sides = (records_of(left), records_of(right))
     run = _Run(progress or no_progress, threads)
     cardinality = cardinality or Cardinality.ONE_TO_ONE
-    matched = None if keys is None else run.match(sides, key_set(keys))
+    chosen = None if keys is None else key_set(keys)
+    matched = None if chosen is None else run.match(sides, chosen)
     work = run.prepare(sides, model, labels, seed)
     matches = matches_expected_by(work.model, work.encoded)
     gain = 0.0
@@ -158,7 +175,15 @@ def link(
         summary |= {"matchkeys": matched.summary(links)}
     summary |= {"cardinality": cardinality.value, "conflicts": _conflicts(decided)}
     return Linkage(
-        links, review, _kept(pairs, all_pairs), work.model, work.training, expected.threshold, summary, sides
+        links,
+        review,
+        _kept(pairs, all_pairs),
+        work.model,
+        work.training,
+        expected.threshold,
+        summary,
+        sides,
+        _asked(cardinality, threshold, lead, all_pairs, seed, model, labels, chosen),
     )
 
 
@@ -213,6 +238,7 @@ def dedupe(
         expected.threshold,
         summary,
         sides,
+        _asked(None, threshold, 0.0, all_pairs, seed, model, labels, None),
     )
 
 
@@ -359,6 +385,22 @@ class _Run:
             "model": work.model.digest,
             "seconds": dict(self.seconds),
         }
+
+
+def _asked(
+    cardinality: Cardinality | None,
+    threshold: float | None,
+    lead: float,
+    all_pairs: float | None,
+    seed: int,
+    model: Model | None,
+    labels: pl.DataFrame | None,
+    keys: Matchkeys | None,
+) -> Asked:
+    pairs = None if labels is None else digest(labels.cast(pl.String))
+    way = None if cardinality is None else cardinality.value
+    named = None if keys is None else name_of(keys)
+    return Asked(way, threshold, lead, all_pairs, seed, model is not None, pairs, named)
 
 
 def _check(*weights: float | None) -> None:

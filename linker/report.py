@@ -71,6 +71,7 @@ def figures(result: Linkage | Deduplication | KeyLinkage) -> dict[str, Json]:
         "training": None
         if result.training is None
         else _finite(dataclasses.asdict(result.training.diagnostics)),
+        "manifest": _finite(result.manifest.as_dict()),
         "warnings": [] if result.training is None else list(result.training.diagnostics.warnings),
     }
     if clusters is not None:
@@ -146,6 +147,7 @@ def page(found: Mapping[str, Json]) -> str:
            ("Model", _model_section(found["model"])),
            ("Training", _training_section(found["training"]))] if by_model else []),
         ("Run", facts(_flat(figures_of_run))),
+        *([("Manifest", _manifest_section(found["manifest"]))] if by_model else []),
     ]  # fmt: skip
     body = "".join(f"<section><h2>{escape(head)}</h2>{content}</section>" for head, content in sections)
     return (
@@ -205,6 +207,16 @@ def _training_section(training: Mapping[str, Json] | None) -> str:
     return facts(
         (name.replace("_", " "), value) for name, value in training.items() if not isinstance(value, list)
     )
+
+
+def _manifest_section(manifest: Mapping[str, Json]) -> str:
+    """What says that a run is the same; the rest of it stands in the other sections."""
+    said = [(f"Digest of input {k}", one["digest"]) for k, one in enumerate(manifest["inputs"], start=1)]
+    said += [(f"Digest of {name}", one) for name, one in manifest["results"].items()]
+    said += [("Digest of the model", manifest["model"])]
+    said += [(name.replace("_", " ").capitalize(), one) for name, one in manifest["asked"].items()]
+    said += _flat({"Kinlink": manifest["code"], "Environment": manifest["environment"]})
+    return facts(said)
 
 
 def _model_section(model: Mapping[str, Json]) -> str:

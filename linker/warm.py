@@ -1,4 +1,4 @@
-"""Compile the kernels before they are needed: some ten seconds the first time, then kept on disk.
+"""Compile the kernels before they are needed: half a minute the first time, then they are kept on disk.
 
 python -m linker.warm
 """
@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import polars as pl
 
-from linker.linkage import link
+from linker.arrival import arrive
+from linker.blocking import examine
+from linker.compiling import told_of_compiling
+from linker.linkage import dedupe, explain, link
+from linker.verification import verify
 
 _PEOPLE = pl.DataFrame(
     {
@@ -15,15 +19,21 @@ _PEOPLE = pl.DataFrame(
         "forename": ["ANNA", "BEN", "CARA"],
         "surname": ["ALDER", "BIRCH", "CEDAR"],
         "date_of_birth": ["1980-02-03", "1990-04-05", "2000-06-07"],
+        "sex": ["F", "M", "F"],
+        "postcode": ["AB1 2CD", "LS6 3EF", "NG7 4GH"],
     }
 )
 
 
 def warm() -> None:
-    """Load the compiled kernels, or compile them: a linkage of three made-up people needs them all."""
-    link(_PEOPLE, _PEOPLE)
+    """Load the compiled kernels, or compile them: all that the engine does, with three made-up people."""
+    found = link(_PEOPLE, _PEOPLE, keys="ons")
+    verify(found.manifest, _PEOPLE, _PEOPLE)
+    dedupe(_PEOPLE, model=found.model)
+    explain(found.model, _PEOPLE, _PEOPLE, "1", "1")
+    examine(arrive(_PEOPLE), model=found.model, suggest=True)
 
 
 if __name__ == "__main__":
-    print("Compiling the kernels, once …", flush=True)
-    warm()
+    with told_of_compiling(lambda words: print(words, flush=True)):
+        warm()

@@ -1,12 +1,13 @@
 """One job's work: the engine is called, and what it returns is put into a folder of durable files.
 
-links.parquet  review.parquet  [pairs.parquet]  [clusters.parquet]  report.json  model.json
+links.parquet  review.parquet  [pairs.parquet]  [clusters.parquet]  report.json  model.json  [manifest.json]
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import linker
@@ -16,6 +17,7 @@ from linker.model import Model
 from linker.records import Records
 from linker.resources import JobKind, Table, Work
 
+MODEL_FILE = "model.json"
 Progress = Callable[[str, int, int], None]
 
 
@@ -77,11 +79,13 @@ def perform(
     for name, table in tables.items():
         if table is not None:
             durable.write(folder / f"{name}.parquet", table.write_parquet)
+    manifest = replace(result.manifest, model_file=MODEL_FILE).to_json().encode()
+    durable.write(folder / "manifest.json", lambda file: file.write(manifest))
     return _write(folder, report.figures(result), result.model)
 
 
 def _write(folder: Path, figures: dict[str, object], model: Model) -> Model:
     text = json.dumps(figures, allow_nan=False).encode()
     durable.write(folder / "report.json", lambda file: file.write(text))
-    durable.write(folder / "model.json", lambda file: file.write(model.to_json().encode()))
+    durable.write(folder / MODEL_FILE, lambda file: file.write(model.to_json().encode()))
     return model

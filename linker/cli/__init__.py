@@ -1,28 +1,105 @@
 """The command line: `kinlink` works on files; what needs a service says so.
 
 Data and summary on stdout, progress and complaints on stderr; exit code 0 done, 1 failed, 2 wrong usage.
+A command's module, and the engine with it, is loaded only when that command is called.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
-from linker.cli.blocking import blocking
-from linker.cli.judging import evaluate, explain
-from linker.cli.linking import dedupe, link
-from linker.cli.matchkeys import keys
-from linker.cli.models import model_app, train
-from linker.cli.remote import job_app, submit
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+# command: module, name in it, first line of its help (a test compares)
+COMMANDS = {
+    "link": ("linking", "link", "Link the records of two files that are about the same person."),
+    "dedupe": (
+        "linking",
+        "dedupe",
+        "Find the records that are about the same person, in one file or in several together.",
+    ),
+    "train": ("models", "train", "Estimate a model from the records, and say honestly how well that went."),
+    "evaluate": ("judging", "evaluate", "Say how good links or clusters are where the truth is known."),
+    "explain": (
+        "judging",
+        "explain",
+        "Say why a pair has its match weight, comparison by comparison; the bits add up exactly.",
+    ),
+    "verify": (
+        "runs",
+        "verify",
+        "Run again as a manifest says, and say whether the result is the same, byte for byte.",
+    ),
+    "keys": ("matchkeys", "keys", "List a set of matchkeys, or write it to a file."),
+    "blocking": ("blocking", "blocking", "Say what blocking costs and what it can lose, before a run."),
+    "model": ("models", "model_app", "Look at a model."),
+    "submit": (
+        "remote",
+        "submit",
+        "Send a file to a service; an upload that broke off goes on where it stopped when this is run again.",
+    ),
+    "job": ("remote", "job_app", "Start, watch, read and cancel jobs at a service."),
+}
+
+
+@cache
+def _load(name: str) -> Any:
+    module, attribute, _ = COMMANDS[name]
+    found = getattr(import_module(f"linker.cli.{module}"), attribute)
+    holder = typer.Typer(callback=lambda: None, add_completion=False)
+    if isinstance(found, typer.Typer):
+        holder.add_typer(found, name=name)
+    else:
+        holder.command(name)(found)
+    group: Any = get_command(holder)
+    return group.commands[name]
+
+
+class _Commands(Mapping[str, Any]):
+    """The commands by name, each loaded when it is asked for."""
+
+    def __getitem__(self, name: str) -> Any:
+        return _load(name) if name in COMMANDS else COMMANDS[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class _Group(TyperGroup):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands: Any = _Commands()
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The list of commands needs a line of each, not the commands."""
+        shown = TyperGroup(
+            name=self.name,
+            help=self.help,
+            params=self.params,
+            rich_markup_mode=self.rich_markup_mode,
+            commands=[TyperCommand(name, help=words) for name, (_, _, words) in COMMANDS.items()],
+        )
+        shown.format_help(ctx, formatter)
+
 
 app = typer.Typer(
     name="kinlink",
+    cls=_Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=SETTINGS,
     help="Link the records of people, across files and within one.",
 )
 
@@ -46,13 +123,6 @@ def kinlink(
 
     kinlink link a.csv b.csv is all it takes to begin.
     """
-
-
-for command in (link, dedupe, train, evaluate, explain, keys, blocking):
-    app.command()(command)
-app.add_typer(model_app, name="model")
-app.command()(submit)
-app.add_typer(job_app, name="job")
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from linker.cli.reading import read_sources
 from linker.cli.screen import Screen, session, table
 from linker.errors import FileError, RecordsError
 from linker.files import read_frame
+from linker.manifest import Manifest
 from linker.model import Model
 
 if TYPE_CHECKING:
@@ -143,6 +144,14 @@ def explain(
         typer.Argument(metavar="[RIGHT]", show_default=False, help="Without it: both records are in LEFT."),
     ] = None,
     pair: Annotated[str, typer.Option("--pair", metavar="LEFT_ID,RIGHT_ID", help="The two records.")] = ...,  # type: ignore[assignment]
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run",
+            metavar="MANIFEST",
+            help="Read the files and score as in this run, by the model kept beside it if there is one.",
+        ),
+    ] = None,
     model: options.ModelFile = None,
     values: Annotated[
         bool, typer.Option("--values", help="Show the values compared too: personal data, mind who looks on.")
@@ -158,21 +167,28 @@ def explain(
     with session(as_json) as screen:
         if "," not in pair:
             raise typer.BadParameter("--pair takes two ids with a comma between them.")
-        wishes = options.Wishes.of(id_columns, mapping, ignore)
-        scoring = Model.load(model) if model else None
-        sources = read_sources([left, right] if right else [left], wishes)
-        sides = [source.records for source in sources]
-        left_id, right_id = _split(pair, sides[0].ids, sides[-1].ids)
-        if scoring is None:
-            with screen.progress() as progress:
-                from linker.linkage import train
+        if run and (id_columns or mapping or ignore):
+            raise typer.BadParameter(
+                "--run says how the columns are understood: leave --id, --map, --ignore."
+            )
+        from linker.cli.runs import model_as, read_as, trained
+        from linker.linkage import explain as explain_pair
 
-                scoring = train(
-                    sides[0], sides[1] if right else None, seed=seed, threads=threads, progress=progress
-                ).model
-        from linker.explain import explain as explain_pair
-
-        explanation = explain_pair(scoring, sides[0], sides[-1], left_id, right_id)
+        paths = [left, right] if right else [left]
+        if run:
+            manifest = Manifest.load(run)
+            sides = read_as(manifest, paths)
+            left_id, right_id = _split(pair, sides[0].ids, sides[-1].ids)
+            scoring = model_as(manifest, run, model, sides, threads, screen)
+        else:
+            given = Model.load(model) if model else None
+            sides = [
+                source.records
+                for source in read_sources(paths, options.Wishes.of(id_columns, mapping, ignore))
+            ]
+            left_id, right_id = _split(pair, sides[0].ids, sides[-1].ids)
+            scoring = given or trained(sides, seed, threads, screen)
+        explanation = explain_pair(scoring, sides[0], sides[1] if right else None, left_id, right_id)
         _show_explanation(screen, explanation, values)
 
 

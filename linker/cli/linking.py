@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,17 +11,29 @@ import polars as pl
 import typer
 
 from linker.cli import options
-from linker.cli.matchkeys import Keys, KeysOnly, show_keys
-from linker.cli.outputs import CLUSTERS, LINKS, PAIRS, REFUSALS, Outputs, default_table, rows_of
+from linker.cli.matchkeys import Keys, KeysOnly, check_keys_only, show_keys
+from linker.cli.outputs import (
+    CLUSTERS,
+    LINKS,
+    PAIRS,
+    REFUSALS,
+    Outputs,
+    default_table,
+    manifest_beside,
+    rows_of,
+)
 from linker.cli.reading import Source, gather_refusals, read_sources, show_layouts, show_refusals
 from linker.cli.screen import Screen, count, session, table
+from linker.manifest import FORMAT as MANIFEST_FORMAT
 from linker.matchkeys_ons import key_set
+from linker.model import FORMAT as MODEL_FORMAT
 from linker.model import Model
 from linker.report import FORMAT as REPORT_FORMAT
 from linker.report import MARK, write_report
 
 if TYPE_CHECKING:
     from linker.linkage import Deduplication, Linkage
+    from linker.manifest import Manifest
     from linker.matchkeys_link import KeyLinkage
     from linker.train import Diagnostics
 
@@ -53,6 +66,7 @@ def link(
     keys: Keys = None,
     keys_only: KeysOnly = False,
     model: options.ModelFile = None,
+    save_model: options.SaveModel = None,
     threshold: options.Threshold = None,
     lead: Annotated[
         float,
@@ -73,20 +87,22 @@ def link(
 
     Writes left_id, right_id, match_weight (bits), match_probability, outcome, stage and rule of every link.
     Pairs for people to decide go to <out>.review.<ext>, rows and values set aside to <out>.refusals.<ext>.
+    The manifest of the run goes to <out>.manifest.json; 'kinlink verify' runs again by it. With --keys-only
+    there is none.
     An older result of these names is replaced, another's file never.
     """
     with session(as_json) as screen:
         wishes = options.Wishes.of(id_columns, mapping, ignore)
         cardinality = options.cardinality_of(one_to_one, many_to_one, many_to_many)
         if keys_only:
-            other = [model, threshold, all_pairs, many_to_one, many_to_many, lead]
-            _check_keys_only(keys, any(one not in (None, False, 0.0) for one in other))
+            other = [model, save_model, threshold, all_pairs, many_to_one, many_to_many, lead]
+            check_keys_only(keys, any(one not in (None, False, 0.0) for one in other))
         chosen = key_set(keys) if keys else None
         out = out or default_table("links", [left, right])
-        options.apart({"--out": out, "--all-pairs": all_pairs, "--report": report})
+        _apart(out, all_pairs, report, model, save_model)
         outputs = Outputs([left, right, model, Path(keys) if keys else None])
         outputs.claim_table(out, LINKS, {"review": LINKS, "refusals": REFUSALS})
-        _claim(outputs, all_pairs, report)
+        _claim(outputs, out, all_pairs, report, save_model)
         scoring = Model.load(model) if model else None
         sources = read_sources([left, right], wishes)
         show_layouts(screen, sources)
@@ -121,12 +137,11 @@ def link(
             )
             for column, source in zip(("left_id", "right_id"), sources, strict=True)
         ]
-        _finish(screen, outputs, sources, result, out, all_pairs, report, coverage)
+        _finish(screen, outputs, sources, result, out, all_pairs, report, model, save_model, coverage)
         if keys_only:
             return
-        again = wishes.typed() + (f" --model {model}" if model else "")
         screen.say("", "Next, why two records were linked or not:")
-        screen.line(f"  kinlink explain {left} {right} --pair LEFT_ID,RIGHT_ID{again}")
+        screen.line(f"  kinlink explain {left} {right} --pair LEFT_ID,RIGHT_ID --run {manifest_beside(out)}")
 
 
 def dedupe(
@@ -142,6 +157,7 @@ def dedupe(
     mapping: options.Mapping = None,
     ignore: options.Ignored = None,
     model: options.ModelFile = None,
+    save_model: options.SaveModel = None,
     threshold: options.Threshold = None,
     all_pairs: options.AllPairs = None,
     report: options.Report = None,
@@ -154,17 +170,18 @@ def dedupe(
     Writes record_id and cluster_id of every record: records of one person share the cluster. With several
     files every id begins with the number of its file, as in 2:1234.
     Pairs for people to decide go to <out>.review.<ext>, rows and values set aside to <out>.refusals.<ext>.
+    The manifest of the run goes to <out>.manifest.json; 'kinlink verify' runs again by it.
     An older result of these names is replaced, another's file never.
     """
     with session(as_json) as screen:
         wishes = options.Wishes.of(id_columns, mapping, ignore)
         out = out or default_table("clusters", files)
-        options.apart({"--out": out, "--pairs": pairs, "--all-pairs": all_pairs, "--report": report})
+        _apart(out, all_pairs, report, model, save_model, pairs)
         outputs = Outputs([*files, model])
         outputs.claim_table(out, CLUSTERS, {"review": LINKS, "refusals": REFUSALS})
         if pairs:
             outputs.claim_table(pairs, LINKS)
-        _claim(outputs, all_pairs, report)
+        _claim(outputs, out, all_pairs, report, save_model)
         scoring = Model.load(model) if model else None
         sources = read_sources(files, wishes)
         show_layouts(screen, sources)
@@ -188,14 +205,35 @@ def dedupe(
         screen.document["clusters"] = {
             "persons": result.clusters["cluster_id"].n_unique(), "of_two_or_more": sizes.height,
         }  # fmt: skip
-        _finish(screen, outputs, sources, result, out, all_pairs, report, coverage)
+        _finish(screen, outputs, sources, result, out, all_pairs, report, model, save_model, coverage)
         if len(files) == 1:
-            again = wishes.typed() + (f" --model {model}" if model else "")
             screen.say("", "Next, why two records were linked or not:")
-            screen.line(f"  kinlink explain {files[0]} --pair ID,ID{again}")
+            screen.line(f"  kinlink explain {files[0]} --pair ID,ID --run {manifest_beside(out)}")
 
 
-def _claim(outputs: Outputs, all_pairs: Path | None, report: Path | None) -> None:
+def _apart(
+    out: Path,
+    all_pairs: Path | None,
+    report: Path | None,
+    model: Path | None,
+    save_model: Path | None,
+    pairs: Path | None = None,
+) -> None:
+    if model and save_model:
+        raise typer.BadParameter("--save-model keeps a model that was trained, and --model gives one.")
+    options.apart({
+        "--out": out, "the manifest beside --out": manifest_beside(out), "--pairs": pairs,
+        "--all-pairs": all_pairs, "--report": report, "--save-model": save_model,
+        "the figures beside --report": report and report.with_suffix(".json"),
+    })  # fmt: skip
+
+
+def _claim(
+    outputs: Outputs, out: Path, all_pairs: Path | None, report: Path | None, save_model: Path | None
+) -> None:
+    outputs.claim_text(manifest_beside(out), MANIFEST_FORMAT)
+    if save_model:
+        outputs.claim_text(save_model, MODEL_FORMAT)
     if all_pairs:
         outputs.claim_table(all_pairs, PAIRS)
     if report:
@@ -211,6 +249,8 @@ def _finish(
     out: Path,
     all_pairs: Path | None,
     report: Path | None,
+    model: Path | None,
+    save_model: Path | None,
     coverage: Sequence[tuple[str, int, int]],
 ) -> None:
     """Write what stands beside the result, and show the figures."""
@@ -222,6 +262,13 @@ def _finish(
     outputs.companion("refusals", refusals, out)
     if all_pairs and by_model and by_model.pairs is not None:
         outputs.table("all pairs", by_model.pairs, all_pairs)
+    if by_model:
+        manifest = _keep_run(outputs, by_model, out, model, save_model)
+        screen.document |= {
+            "threshold": by_model.threshold, "model": by_model.model.digest, "manifest": manifest.as_dict(),
+        }  # fmt: skip
+    else:
+        manifest_beside(out).unlink(missing_ok=True)  # of an older run by a model
     if report:
         figures = write_report(result, report)
         outputs.note("report", report)
@@ -237,8 +284,6 @@ def _finish(
         "review": result.review.height,
         "warnings": [] if training is None else list(training.diagnostics.warnings),
     }
-    if by_model:
-        screen.document |= {"threshold": by_model.threshold, "model": by_model.model.digest}
     sizes = {
         "links": rows_of(result.links, "link"),
         "clusters": count(coverage[0][2], "record")
@@ -248,6 +293,8 @@ def _finish(
         "review": rows_of(result.review, "pair") + " for people to decide",
         "refusals": rows_of(refusals, "row or value", "rows or values") + " set aside",
         "all pairs": f"every scored pair from {ALL_PAIRS_CUT:g} bits up",
+        "model": "the model",
+        "manifest": "the manifest of the run, for 'kinlink verify'",
         "report": "the report, opens in a browser",
         "report figures": "its figures",
     }
@@ -256,25 +303,27 @@ def _finish(
         _warn(screen, training.diagnostics)
 
 
+def _keep_run(
+    outputs: Outputs,
+    result: Linkage | Deduplication,
+    out: Path,
+    model: Path | None,
+    save_model: Path | None,
+) -> Manifest:
+    """Write the manifest, and the model if it is to be kept."""
+    if save_model:
+        outputs.text("model", result.model.to_json(), save_model)
+    kept, beside = save_model or model, manifest_beside(out)
+    near = kept is not None and kept.resolve().parent == beside.resolve().parent
+    manifest = replace(result.manifest, model_file=kept.name if kept and near else None)
+    outputs.text("manifest", manifest.to_json(), beside)
+    return manifest
+
+
 def _warn(screen: Screen, found: Diagnostics) -> None:
     """What the user should know of the training; 'kinlink train' tells all."""
     if found.converged is False:
         screen.warn(f"Training stopped at its limit of {found.iterations} rounds before it settled.")
-
-
-def _check_keys_only(keys: str | None, about_model: bool) -> None:
-    """Refuse options that do not go with `--keys-only`.
-
-    Raises:
-        typer.BadParameter: says what to leave out or to give.
-    """
-    if keys is None:
-        raise typer.BadParameter("--keys-only needs --keys, such as --keys ons.")
-    if about_model:
-        raise typer.BadParameter(
-            "--keys-only links one to one and without a model: leave out --model, --threshold, --lead, "
-            "--all-pairs, --many-to-one and --many-to-many."
-        )
 
 
 def _show_figures(

@@ -59,6 +59,21 @@ def keys(
             outputs.show(screen, {"matchkeys": "the matchkeys"})
 
 
+def check_keys_only(keys: str | None, about_model: bool) -> None:
+    """Refuse options that do not go with `--keys-only`.
+
+    Raises:
+        typer.BadParameter: says what to leave out or to give.
+    """
+    if keys is None:
+        raise typer.BadParameter("--keys-only needs --keys, such as --keys ons.")
+    if about_model:
+        raise typer.BadParameter(
+            "--keys-only links one to one and without a model: leave out --model, --save-model, "
+            "--threshold, --lead, --all-pairs, --many-to-one and --many-to-many."
+        )
+
+
 def show_keys(screen: Screen, found: Mapping[str, Json]) -> None:
     """What each key did, from the summary of a run."""
     screen.title(f"Matchkeys {found['name']}, version {found['version']}")

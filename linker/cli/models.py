@@ -112,6 +112,10 @@ def _show_training(screen: Screen, training: Training) -> None:
     if found.out_of_order:
         screen.say("", "These levels weigh more than a better one:")
         screen.say(table(["Comparison", "Levels"], _by_comparison(found.out_of_order)))
+    if found.dependent:
+        screen.say("", "The model takes comparisons as independent, and these are not:")
+        for one in found.dependent:
+            screen.say(f"- {one.sentence}")
 
 
 def _by_comparison(levels: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

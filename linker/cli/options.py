@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -42,6 +41,13 @@ ModelFile = Annotated[
     typer.Option(
         "--model", metavar="FILE", help="A model from 'kinlink train'. Without it one is trained first."
     ),
+]
+SaveModel = Annotated[
+    Path | None,
+    typer.Option("--save-model", metavar="FILE", help="Keep the model that was trained (JSON) here."),
+]
+RunManifest = Annotated[
+    Path, typer.Argument(metavar="MANIFEST", show_default=False, help="The manifest beside a run's result.")
 ]
 Threshold = Annotated[
     float | None,
@@ -83,13 +89,6 @@ class Wishes:
     ids: tuple[str, ...] = ()
     mapping: tuple[tuple[str, str], ...] = ()
     ignore: tuple[str, ...] = ()
-
-    def typed(self) -> str:
-        """The options that say the same again, with a blank before; empty where nothing was asked."""
-        words = [word for name in self.ids for word in ("--id", name)]
-        words += [word for field, joined in self.mapping for word in ("--map", f"{field}={joined}")]
-        words += [word for name in self.ignore for word in ("--ignore", name)]
-        return f" {shlex.join(words)}" if words else ""
 
     @staticmethod
     def of(ids: list[str] | None, mapping: list[str] | None, ignore: list[str] | None) -> Wishes:

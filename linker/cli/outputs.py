@@ -20,6 +20,7 @@ from linker.files import (
     check_place,
     check_writable,
     write_frame,
+    write_text,
 )
 
 LINKS = ("left_id", "right_id", "match_weight", "match_probability", "outcome", "stage", "rule")
@@ -92,6 +93,11 @@ class Outputs:
         else:
             self.table(purpose, frame, path)
 
+    def text(self, purpose: str, text: str, path: Path) -> None:
+        """Write a text file that was claimed."""
+        write_text(text, path)
+        self.written[purpose] = path
+
     def note(self, purpose: str, path: Path) -> None:
         """Remember a file that was written elsewhere."""
         self.written[purpose] = path
@@ -109,6 +115,11 @@ def default_table(stem: str, inputs: Sequence[Path]) -> Path:
     """A name in this directory: CSV where all inputs are text, else Parquet."""
     text = all(path.suffix.lower() in TEXT_EXTENSIONS for path in inputs)
     return Path(f"{stem}{'.csv' if text else '.parquet'}")
+
+
+def manifest_beside(path: Path) -> Path:
+    """Where the manifest of a run goes: `links.parquet` gives `links.manifest.json`."""
+    return path.with_name(f"{path.stem}.manifest.json")
 
 
 def rows_of(frame: pl.DataFrame, word: str, plural: str | None = None) -> str:

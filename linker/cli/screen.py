@@ -100,7 +100,14 @@ class Screen:
 
     @contextmanager
     def progress(self) -> Iterator[ProgressCall]:
-        """A bar for each stage on stderr; nothing where stderr is no terminal."""
+        """A bar for each stage on stderr, if it is a terminal; a wait for the compiler is told anyhow."""
+        from linker.compiling import told_of_compiling  # it loads the compiler
+
+        with told_of_compiling(self.warn), self._bars() as step:
+            yield step
+
+    @contextmanager
+    def _bars(self) -> Iterator[ProgressCall]:
         if not self._err.is_terminal:
             yield lambda stage, done, total: None
             return
@@ -111,16 +118,12 @@ class Screen:
             TextColumn("{task.fields[part]}"),
         )
         with Progress(*columns, TimeElapsedColumn(), console=self._err, transient=True) as bars:
-            waiting: TaskID | None = bars.add_task(
-                "prepare", total=None, part="the first run compiles: up to a minute"
-            )
+            waiting: list[TaskID] = [bars.add_task("prepare", total=None, part="")]
             stages: dict[str, TaskID] = {}
 
             def step(stage: str, done: int, total: int) -> None:
-                nonlocal waiting
-                if waiting is not None:
-                    bars.remove_task(waiting)
-                    waiting = None
+                while waiting:
+                    bars.remove_task(waiting.pop())
                 if stage not in stages:
                     stages[stage] = bars.add_task(stage, part="")
                 bars.update(stages[stage], completed=done, total=max(total, 1), part=f"{done:,} of {total:,}")

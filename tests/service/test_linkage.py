@@ -111,6 +111,7 @@ def test_the_report_counts_what_is_there(client, job, here):
     assert report["figures"]["kind"] == "linkage"
     assert report["figures"]["links"] == client.read_links(job.job_id).height
     assert report["model_digest"] == here[2].model.digest
+    assert report["figures"]["manifest"]["results"] == here[2].manifest.results
 
 
 def test_duplicates_are_found(client):
