@@ -21,6 +21,7 @@ Bytes = npt.NDArray[np.uint8]
 T = TypeVar("T", bound=np.generic)
 
 _LEAST = 1 << 10
+_TELLING = 500  # rows that say what is to come
 _K1, _K2 = word(0x9E3779B97F4A7C15), word(0xD6E8FEB86659FD93)
 _SHORT = word(0xFFFFFFFF)
 
@@ -50,27 +51,26 @@ class Codebook:
         """uint8, the bytes of the longer texts."""
         return self._store
 
-    def add(self, view: TextView, codes: npt.NDArray[np.int32], column: int) -> npt.NDArray[np.int64]:
+    def add(self, view: TextView, codes: npt.NDArray[np.int32], column: int) -> None:
         """Write the codes of a column, new texts getting new ones; missing cells are left alone.
 
         Args:
             view: the cells.
             codes: int32 [rows, columns].
             column: which of them to write.
-
-        Returns:
-            The rows in which the new texts came first, in the order of their codes.
         """
-        row, before, origin = 0, self.size, np.empty(_LEAST, np.int64)
+        row, before, stored = 0, self.size, self._stored
         while True:
             row, self.size, self._stored = _add(
                 view, row, codes, column, self._slots, self._words, self._place, self._store,
-                self.size, self._stored, origin, before,
+                self.size, self._stored,
             )  # fmt: skip
             if row == len(view.words):
-                return origin[: self.size - before]
-            self._grow(int(view.words[row, 0] & _SHORT))
-            origin = _longer(origin, min(len(self._words), self.size - before + len(view.words) - row))
+                return
+            # What has come so far says what is to come.
+            times = len(view.words) / max(1, row) if row >= _TELLING else 1.0
+            expected = before + times * (self.size - before), stored + times * (self._stored - stored)
+            self._grow(int(view.words[row, 0] & _SHORT), *map(int, expected))
 
     def texts(self, first: int = 0) -> pl.Series:
         """The texts themselves, from a code on."""
@@ -95,27 +95,24 @@ class Codebook:
         self._slots[self._place[size : self.size]] = 0
         self.size = size
 
-    def _grow(self, length: int) -> None:
-        """Make room for one more text: the kernel stops where it would not fit."""
+    def _grow(self, length: int, texts: int, stored: int) -> None:
+        """Make room for one more text, and for as many as are expected."""
         if self.size == len(self._words):
-            slots = np.zeros(4 * len(self._slots), np.uint64)
-            self._words, self._place = (
-                _longer(self._words, len(slots) // 2),
-                _longer(self._place, len(slots) // 2),
-            )
+            count = 2 * self.size
+            while count < 1.02 * texts:
+                count *= 2
+            slots = np.zeros(2 * count, np.uint64)
+            self._words, self._place = _longer(self._words, count), _longer(self._place, count)
             _rehash(self._slots, slots, self._place, self.size)
             self._slots = slots
-        self._store = _longer(self._store, _room(self._stored + length, len(self._store)))
-
-
-def _room(needed: int, held: int) -> int:
-    return held if needed <= held else max(needed, 2 * held)
+        if self._stored + length > len(self._store):
+            self._store = _longer(
+                self._store, max(self._stored + length, 2 * len(self._store), int(1.02 * stored))
+            )
 
 
 def _longer(array: npt.NDArray[T], size: int) -> npt.NDArray[T]:
-    if size <= len(array):
-        return array
-    out = np.zeros((size, *array.shape[1:]), array.dtype)
+    out = np.empty((size, *array.shape[1:]), array.dtype)
     out[: len(array)] = array
     return out
 
@@ -164,8 +161,6 @@ def _add(
     store: Bytes,
     size: int,
     stored: int,
-    origin: npt.NDArray[np.int64],
-    before: int,
 ) -> tuple[int, int, int]:
     """Codes of the rows from `row` on, until the end or until a text would not fit.
 
@@ -193,8 +188,7 @@ def _add(
         while True:
             held = slots[slot]
             if held == 0:
-                new = size - before
-                if size == len(words) or new == len(origin):
+                if size == len(words):
                     return y, size, stored
                 if length > INLINE:
                     if stored + length > len(store):
@@ -204,7 +198,7 @@ def _add(
                     two = word(stored)
                     stored += length
                 words[size, 0], words[size, 1] = one, two
-                place[size], origin[new] = slot, y
+                place[size] = slot
                 slots[slot] = (tag << word(32)) | word(size + 1)
                 codes[y, column] = size
                 size += 1

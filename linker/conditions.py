@@ -36,6 +36,10 @@ MEASURED = frozenset(  # what looks at characters; one measure answers to all li
 )
 
 
+COUNTED = frozenset({Op.COMMON, Op.SUBSET, Op.JACCARD})  # what looks at the tokens of lists
+SUBTRACTED = frozenset({Op.DIFFERENCE, Op.RELATIVE_DIFFERENCE})  # what looks at numbers
+
+
 @dataclass(frozen=True)
 class Test:
     """One measured comparison of a left column with a right column."""

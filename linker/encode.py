@@ -19,11 +19,11 @@ import numpy.typing as npt
 import polars as pl
 
 from linker.codebook import Codebook
-from linker.conditions import MEASURED, Test, tests_of
+from linker.conditions import COUNTED, MEASURED, SUBTRACTED, Test, tests_of
 from linker.errors import ModelError
 from linker.kernels import kernel, short, word
 from linker.model import Model
-from linker.spelling import SEPARATOR, Spelt, ValueTable, joined, spell
+from linker.spelling import SEPARATOR, Looks, Spelt, ValueTable, joined, spell
 from linker.views import text_view
 
 Codes = npt.NDArray[np.int32]
@@ -41,7 +41,8 @@ class Encoded:
             stands in the record itself.
         right: the same of the other side; the left itself for deduplication.
         table: what the codes stand for.
-        offsets: the place of each column's first value in the table, and how many values there are.
+        offsets: the place of each column's first value in the table, where tests look at more than whether
+            values are equal, and how many values there are.
         books: by column, the dictionary of its group.
         sketches: where the signature of a column's value stands.
     """
@@ -116,9 +117,9 @@ class Encoder:
                     f"The model reads the column '{name}', which the records do not have.",
                     "Map a column to it with --map, or use a model for these fields.",
                 )
-        measured = {name for test in _tests(model) if test.op in MEASURED for name in (test.left, test.right)}
-        self._groups = [_Group.of(names, schemas, measured) for names in _groups(model)]
-        sketched = [name for group in self._groups if group.measured for name in group.names]
+        tests = list(_tests(model))
+        self._groups = [_Group.of(names, schemas, tests) for names in _groups(model)]
+        sketched = [name for group in self._groups if group.looks.measured for name in group.names]
         self._sketches = {name: len(self.columns) + 2 * i for i, name in enumerate(sketched)}
         self.left = self._rows(left)
 
@@ -152,13 +153,11 @@ class Encoder:
             names = [name for name in group.names if name in frame.schema]
             for name in names:
                 group.book.add(text_view(_as_text(frame[name])), rows, self.columns.index(name))
+            if not group.looks:
+                return
             known = sum(len(run.place) for run in group.runs)
-            group.runs.append(
-                spell(
-                    group.book, known, measured=group.measured, tokens=group.tokens, is_number=group.is_number
-                )
-            )
-            if group.measured:
+            group.runs.append(spell(group.book, known, group.looks, group.tokens))
+            if group.looks.measured:
                 signature = np.concatenate([run.signature for run in group.runs])
                 for name in names:
                     _sketch(rows, self.columns.index(name), self._sketches[name], signature)
@@ -172,7 +171,7 @@ class Encoder:
         for group in self._groups:
             for name in group.names:
                 offsets[name], books[name] = (base, group.book.size), group.book
-            base += group.book.size
+            base += group.book.size if group.looks else 0
         table = joined([run for group in self._groups for run in group.runs])
         return Encoded(self.columns, self.left, right, table, offsets, books, self._sketches)
 
@@ -185,31 +184,28 @@ class _Group:
         names: the columns.
         book: the dictionary.
         tokens: the dictionary of tokens, where the values are lists.
-        is_number: all of them are numbers.
-        measured: some test looks at their characters.
+        looks: what tests look at.
         runs: what stands behind the codes, in the order in which they came.
     """
 
     names: tuple[str, ...]
     book: Codebook
     tokens: Codebook | None
-    is_number: bool
-    measured: bool
+    looks: Looks
     runs: list[Spelt]
 
     @staticmethod
-    def of(names: Sequence[str], schemas: Sequence[pl.Schema], measured: set[str]) -> _Group:
+    def of(names: Sequence[str], schemas: Sequence[pl.Schema], tests: Sequence[Test]) -> _Group:
         dtypes = [schema[name] for schema in schemas for name in names if name in schema]
         is_list = any(isinstance(dtype, pl.List) for dtype in dtypes)
-        is_number = bool(dtypes) and all(dtype.is_numeric() for dtype in dtypes)
-        return _Group(
-            tuple(names),
-            Codebook(),
-            Codebook() if is_list else None,
-            is_number,
-            not measured.isdisjoint(names),
-            [],
+        ops = {test.op for test in tests if test.left in names}
+        looks = Looks(
+            not ops.isdisjoint(MEASURED),
+            not ops.isdisjoint(COUNTED),
+            not ops.isdisjoint(SUBTRACTED),
+            bool(dtypes) and all(dtype.is_numeric() for dtype in dtypes),
         )
+        return _Group(tuple(names), Codebook(), Codebook() if is_list else None, looks, [])
 
 
 def aligned(rows: int, width: int) -> Codes:

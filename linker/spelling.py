@@ -3,7 +3,6 @@
 The codes of a group of columns begin at its base, so that base + code finds a value:
 
     place[value]      = first character << 24 | how many   in chars (code points)
-    signature[value]  = which characters, whether twice, and how many: bounds a distance unmeasured
     token_starts[value] .. token_starts[value + 1]          in tokens (ids, ascending)
     numbers[value]
 """
@@ -12,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,8 @@ from linker.codebook import Bytes, Codebook, Words, short_byte
 from linker.errors import RecordsError
 from linker.kernels import half, inlined_kernel, kernel, scratch_size, whole, word
 from linker.views import INLINE, text_view
+
+T = TypeVar("T", bound=np.generic)
 
 SEPARATOR = "\x1f"
 LENGTH_BITS = 24
@@ -36,16 +37,14 @@ class ValueTable(NamedTuple):
     Attributes:
         chars: uint32 code points of the texts that some test measures.
         place: int64 [values].
-        signature: uint64 [values].
         tokens: int32.
-        token_starts: int64 [values + 1].
-        numbers: float64 [values]; NaN where the value is no number.
+        token_starts: int64 [values + 1]; shorter where no value is a list.
+        numbers: float64 [values]; NaN where the value is no number, shorter where none is.
         scratch: length of the scratch array that the distances need.
     """
 
     chars: npt.NDArray[np.uint32]
     place: npt.NDArray[np.int64]
-    signature: npt.NDArray[np.uint64]
     tokens: npt.NDArray[np.int32]
     token_starts: npt.NDArray[np.int64]
     numbers: npt.NDArray[np.float64]
@@ -53,8 +52,32 @@ class ValueTable(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Looks:
+    """What tests look at in the values of a group of columns.
+
+    Attributes:
+        measured: their characters.
+        counted: their tokens.
+        subtracted: them as numbers.
+        numeric: they are numbers.
+    """
+
+    measured: bool
+    counted: bool
+    subtracted: bool
+    numeric: bool
+
+    def __bool__(self) -> bool:
+        return self.measured or self.counted or self.subtracted
+
+
+@dataclass(frozen=True)
 class Spelt:
-    """A run of one group's values, places and token starts counted from its own beginning."""
+    """A run of one group's values, places counted from its own beginning.
+
+    The signature of a text says which characters it has, which of them twice, and how many: it bounds a
+    distance without measuring it. It stands in the records' rows.
+    """
 
     chars: npt.NDArray[np.uint32]
     place: npt.NDArray[np.int64]
@@ -64,37 +87,39 @@ class Spelt:
     numbers: npt.NDArray[np.float64]
 
 
-def spell(book: Codebook, first: int, *, measured: bool, tokens: Codebook | None, is_number: bool) -> Spelt:
+def spell(book: Codebook, first: int, looks: Looks, tokens: Codebook | None) -> Spelt:
     """What stands behind the codes of a book from `first` on.
 
     Args:
         book: the group's dictionary.
         first: the first code.
-        measured: some test looks at characters.
+        looks: what tests look at.
         tokens: the dictionary of tokens, where the values are lists.
-        is_number: the values are numbers.
 
     Raises:
         RecordsError: a value is too long.
     """
     words = book.words[first:]
     size = len(words)
-    chars = np.zeros(0, np.uint32)
-    place, signature = np.zeros(size, np.int64), np.zeros(size, np.uint64)
-    if measured:
+    chars, place, signature = np.zeros(0, np.uint32), np.zeros(size, np.int64), np.zeros(0, np.uint64)
+    if looks.measured:
+        signature = np.empty(size, np.uint64)
         longest = int((words[:, 0] & word(0xFFFFFFFF)).max(initial=0))
         if longest > LENGTH:
             raise RecordsError("A value is longer than 16 million bytes.", "Leave the column out, or cut it.")
         chars = np.empty(int((words[:, 0] & word(0xFFFFFFFF)).sum()), np.uint32)
         chars = chars[: _spell(words, book.store, chars, place, signature)].copy()
-    ids, counts = np.zeros(0, np.int32), np.zeros(size, np.int64)
-    if tokens is not None:
+    # What is no list has no tokens, and what is no number is none: a model may look at them all the same.
+    ids, counts = np.zeros(0, np.int32), np.zeros(size if looks.counted else 0, np.int64)
+    if looks.counted and tokens is not None:
         lists = book.texts(first).str.split(SEPARATOR)
         counts = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
         ids = _ids(lists, tokens)
-    numbers = np.full(size, np.nan)
-    if is_number:
-        numbers = book.texts(first).cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+    numbers = np.zeros(0)
+    if looks.subtracted:
+        numbers = np.full(size, np.nan)
+        if looks.numeric:
+            numbers = book.texts(first).cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
     return Spelt(chars, place, signature, ids, counts, numbers)
 
 
@@ -102,21 +127,34 @@ def joined(runs: Sequence[Spelt]) -> ValueTable:
     """One table of runs that follow one another."""
     chars = [run.chars for run in runs]
     begins = np.cumsum([0, *map(len, chars)])
-    place = [
-        run.place + (int(begin) << LENGTH_BITS) if len(run.chars) else run.place
+    places = [
+        run.place + (int(begin) << LENGTH_BITS) if begin and len(run.chars) else run.place
         for run, begin in zip(runs, begins, strict=False)
     ]
-    places = np.concatenate(place)
-    counts = np.concatenate([run.counts for run in runs])
+    counts = _filled([run.counts for run in runs], [len(run.place) for run in runs], 0)
+    longest = max((int((run.place & LENGTH).max(initial=0)) for run in runs if len(run.chars)), default=0)
     return ValueTable(
-        np.concatenate([*chars, np.zeros(1, np.uint32)]),
-        places,
-        np.concatenate([run.signature for run in runs]),
-        np.concatenate([*(run.tokens for run in runs), np.zeros(1, np.int32)]),
+        _one(chars, np.uint32),
+        _one(places, np.int64),
+        _one([run.tokens for run in runs], np.int32),
         np.concatenate(([0], np.cumsum(counts))),
-        np.concatenate([run.numbers for run in runs]),
-        scratch_size(int((places & LENGTH).max(initial=0))),
+        _filled([run.numbers for run in runs], [len(run.place) for run in runs], np.nan),
+        scratch_size(longest),
     )
+
+
+def _one(parts: Sequence[npt.NDArray[T]], dtype: type[T]) -> npt.NDArray[T]:
+    """The parts as one, without a copy where only one has anything."""
+    filled = [part for part in parts if len(part)]
+    return np.concatenate(filled) if len(filled) > 1 else filled[0] if filled else np.zeros(1, dtype)
+
+
+def _filled(parts: Sequence[npt.NDArray[T]], sizes: Sequence[int], blank: float) -> npt.NDArray[T]:
+    """What some runs have, with blanks for the others; nothing where none has any."""
+    if not any(map(len, parts)):
+        return np.zeros(0, np.array([blank]).dtype)
+    pieces = zip(parts, sizes, strict=True)
+    return np.concatenate([part if len(part) else np.full(size, blank, part.dtype) for part, size in pieces])
 
 
 def _ids(lists: pl.Series, tokens: Codebook) -> npt.NDArray[np.int32]:

@@ -14,7 +14,7 @@ from linker.conditions import Op
 from linker.kernels import kernel
 from linker.program import OPS
 from linker.score import _hopeless
-from linker.spelling import spell
+from linker.spelling import Looks, spell
 from linker.views import text_view
 
 TEXTS = st.text(max_size=40) | st.text("AB", max_size=14)
@@ -23,15 +23,15 @@ COLUMNS = st.lists(st.none() | TEXTS, max_size=40)
 
 def added(book, series):
     codes = np.full((len(series), 3), -1, np.int32)
-    origin = book.add(text_view(series), codes, 1)
+    book.add(text_view(series), codes, 1)
     assert (codes[:, [0, 2]] == -1).all()
-    return codes[:, 1], origin
+    return codes[:, 1]
 
 
 @given(COLUMNS, COLUMNS)
 def test_equal_texts_have_one_code_in_the_order_of_their_coming(first, second):
     book, whole = Codebook(), pl.Series(first + second, dtype=pl.String)
-    codes = np.concatenate([added(book, whole[: len(first)])[0], added(book, whole[len(first) :])[0]])
+    codes = np.concatenate([added(book, whole[: len(first)]), added(book, whole[len(first) :])])
     distinct = whole.drop_nulls().unique(maintain_order=True)
     assert book.texts().to_list() == distinct.to_list()
     assert [None if code < 0 else distinct[int(code)] for code in codes] == whole.to_list()
@@ -47,7 +47,7 @@ def test_what_came_after_a_mark_is_forgotten(kept, one, other):
     added(book, pl.Series(one, dtype=pl.String))
     book.back(mark)
     assert book.texts().to_list() == plain.texts().to_list()
-    again, expected = (added(x, pl.Series(other, dtype=pl.String))[0] for x in (book, plain))
+    again, expected = (added(x, pl.Series(other, dtype=pl.String)) for x in (book, plain))
     assert again.tolist() == expected.tolist()
 
 
@@ -56,14 +56,13 @@ def test_a_book_that_grows_many_times_and_goes_back():
     numbers = pl.Series(rng.integers(0, 300_000, 200_000)).cast(pl.String)
     texts = ("a street as long as can be, number " + numbers).append(numbers)
     book = Codebook()
-    few, _ = added(book, texts[:500])
+    few = added(book, texts[:500])
     mark = book.mark()
-    codes, origin = added(book, texts)
+    codes = added(book, texts)
     assert book.size == texts.n_unique()
     assert book.texts().gather(codes).equals(texts)
-    assert texts.gather(origin).equals(book.texts(mark[0]))
     book.back(mark)
-    again, _ = added(book, texts[:500])
+    again = added(book, texts[:500])
     assert again.tolist() == few.tolist()
     assert book.size == mark[0]
 
@@ -74,7 +73,7 @@ def test_slices_and_chunks_are_read_as_they_are(pieces):
     cut = whole[slice(*pieces)]
     for series in (cut, pl.concat([cut, whole], rechunk=False)):
         book = Codebook()
-        codes, _ = added(book, series)
+        codes = added(book, series)
         assert [None if code < 0 else book.texts()[int(code)] for code in codes] == series.to_list()
 
 
@@ -97,7 +96,7 @@ def test_no_pair_is_hopeless_that_reaches_its_limit(pair):
     one, other = one + "\0", other + "\0"
     if one == other:
         return
-    signatures = spell(book, 0, measured=True, tokens=None, is_number=False).signature
+    signatures = spell(book, 0, Looks(True, False, False, False), None).signature
     longer = max(len(one), len(other))
     for op, reached in (
         (Op.LEVENSHTEIN, distance.Levenshtein.distance(one, other)),
@@ -114,6 +113,6 @@ def test_most_strangers_are_hopeless():
     names = ["".join(rng.choice(list("ABCDEFGHIJKLMNOPRSTUW"), 7)) for _ in range(60)]
     book = Codebook()
     added(book, pl.Series(names))
-    signatures = spell(book, 0, measured=True, tokens=None, is_number=False).signature
+    signatures = spell(book, 0, Looks(True, False, False, False), None).signature
     told = [hopeless(x, y, OPS[Op.LEVENSHTEIN], 2.0) for x in signatures[:30] for y in signatures[30:]]
     assert sum(told) > 0.8 * len(told)

@@ -33,6 +33,8 @@ WHOLE = model_of(
     exact("n"),
     exact("d"),
     Measure(Op.LEVENSHTEIN, "a", "a", 1),
+    Measure(Op.DIFFERENCE, "n", "n", 1),
+    Measure(Op.DIFFERENCE, "d", "d", 1),
     Measure(Op.EXACT, "a", "b"),
     Measure(Op.COMMON, "t", "s", 1),
 )
@@ -105,7 +107,8 @@ def test_columns_that_meet_through_a_third_share_a_dictionary():
     codes = encode(pl.DataFrame({"a": ["X"], "b": ["Y"], "c": ["X"]}), None, model)
     assert codes.left[0, :3].tolist() == [0, 1, 0]
     apart = encode(pl.DataFrame({"a": ["X"], "c": ["X"]}), None, model_of(exact("a"), exact("c")))
-    assert apart.offsets["a"][0] + apart.left[0, 0] != apart.offsets["c"][0] + apart.left[0, 1]
+    assert apart.books["a"] is not apart.books["c"]
+    assert codes.books["a"] is codes.books["c"]
 
 
 def test_empty_lists_say_nothing_and_the_order_and_repeats_of_words_do_not_matter():
