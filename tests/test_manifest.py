@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import partial
-from importlib import import_module
 
 import polars as pl
 import pytest
@@ -14,7 +12,7 @@ import linker
 from linker import Manifest, ManifestError
 from linker.manifest import Input
 from linker.matchkeys_ons import ONS
-from linker.predict import scan_candidates
+from linker.predict import Scan
 from tests.made_up_people import register, retyped
 
 LEFT = register(400, seed=3)
@@ -37,12 +35,17 @@ def test_it_is_the_same_whatever_the_order_of_rows_and_the_threads(run):
     assert linker.dedupe(LEFT).manifest == linker.dedupe(shuffled(LEFT, 3), threads=1).manifest
 
 
-@pytest.mark.parametrize("slice_rows", [50, 1 << 30])
-def test_it_is_the_same_whatever_the_size_of_the_slices(run, slice_rows, monkeypatch):
-    for module in ("linker.linkage", "linker.train"):
-        sliced = partial(scan_candidates, slice_rows=slice_rows)
-        monkeypatch.setattr(import_module(module), "scan_candidates", sliced)
+@pytest.mark.parametrize("rows_a_slice", [1, 7])  # in training and in scoring
+def test_it_is_the_same_whatever_the_size_of_the_slices(run, rows_a_slice, monkeypatch):
+    stages, each = set(), Scan.each
+
+    def sliced(scan, work, rows, threads, slice_rows, progress, stage):
+        stages.add(stage)
+        return each(scan, work, rows, threads, rows_a_slice, progress, stage)
+
+    monkeypatch.setattr(Scan, "each", sliced)
     assert linker.link(LEFT, RIGHT).manifest == run.manifest
+    assert stages == {"train", "compare"}
 
 
 @pytest.mark.parametrize(
