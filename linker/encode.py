@@ -28,6 +28,7 @@ from linker.views import text_view
 
 Codes = npt.NDArray[np.int32]
 _LINE = 16  # codes in a cache line
+_VECTOR = pl.List(pl.Float64)
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ class Encoder:
                     "Map a column to it with --map, or use a model for these fields.",
                 )
         measured = {name for test in _tests(model) if test.op in MEASURED for name in (test.left, test.right)}
+        self._as_bytes = model.raw is not None
         self._groups = [_Group.of(names, schemas, measured) for names in _groups(model)]
         sketched = [name for group in self._groups if group.measured for name in group.names]
         self._sketches = {name: len(self.columns) + 2 * i for i, name in enumerate(sketched)}
@@ -155,7 +157,13 @@ class Encoder:
             known = sum(len(run.place) for run in group.runs)
             group.runs.append(
                 spell(
-                    group.book, known, measured=group.measured, tokens=group.tokens, is_number=group.is_number
+                    group.book,
+                    known,
+                    measured=group.measured,
+                    as_bytes=self._as_bytes,
+                    tokens=group.tokens,
+                    is_number=group.is_number,
+                    is_vector=group.is_vector,
                 )
             )
             if group.measured:
@@ -186,6 +194,7 @@ class _Group:
         book: the dictionary.
         tokens: the dictionary of tokens, where the values are lists.
         is_number: all of them are numbers.
+        is_vector: all of them are vectors.
         measured: some test looks at their characters.
         runs: what stands behind the codes, in the order in which they came.
     """
@@ -194,19 +203,21 @@ class _Group:
     book: Codebook
     tokens: Codebook | None
     is_number: bool
+    is_vector: bool
     measured: bool
     runs: list[Spelt]
 
     @staticmethod
     def of(names: Sequence[str], schemas: Sequence[pl.Schema], measured: set[str]) -> _Group:
         dtypes = [schema[name] for schema in schemas for name in names if name in schema]
-        is_list = any(isinstance(dtype, pl.List) for dtype in dtypes)
+        is_list = any(dtype == pl.List(pl.String) for dtype in dtypes)
         is_number = bool(dtypes) and all(dtype.is_numeric() for dtype in dtypes)
         return _Group(
             tuple(names),
             Codebook(),
             Codebook() if is_list else None,
             is_number,
+            bool(dtypes) and all(dtype == _VECTOR for dtype in dtypes),
             not measured.isdisjoint(names),
             [],
         )
@@ -229,6 +240,15 @@ def _sketch(rows: Codes, column: int, at: int, signature: npt.NDArray[np.uint64]
             signed = signature[code]
             rows[row, at] = short(signed & word(0xFFFFFFFF))
             rows[row, at + 1] = short(signed >> word(32))
+
+
+def observed(column: str, encoded: Encoded) -> npt.NDArray[np.float64]:
+    """log2 of the share of each value of a column in all that both sides have, in the order of the codes."""
+    sides = [encoded.left] if encoded.deduplicates else [encoded.left, encoded.right]
+    codes = np.concatenate([side[:, encoded.column(column)] for side in sides])
+    counts = np.bincount(codes[codes >= 0], minlength=encoded.offsets[column][1])
+    # What only other columns of the dictionary hold is never looked up; it counts as held once.
+    return np.asarray(np.log2(np.maximum(counts, 1) / max(1, counts.sum())))
 
 
 def _tests(model: Model) -> Iterator[Test]:
@@ -268,6 +288,8 @@ def _as_text(series: pl.Series) -> pl.Series:
     """One text a value, so that any column has a dictionary; lists are joined, sorted and without repeats."""
     if not isinstance(series.dtype, pl.List):
         return series.cast(pl.String)
+    if series.dtype == _VECTOR:  # its order means something
+        return series.cast(pl.List(pl.String)).list.join(SEPARATOR)
     joined = series.list.join(SEPARATOR)
     joined = joined.set(series.list.len().fill_null(0) == 0, None)
     distinct = joined.unique().drop_nulls()

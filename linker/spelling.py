@@ -2,10 +2,11 @@
 
 The codes of a group of columns begin at its base, so that base + code finds a value:
 
-    place[value]      = first character << 24 | how many   in chars (code points)
+    place[value]      = first character << 24 | how many   in chars (code points, or bytes)
     signature[value]  = which characters, whether twice, and how many: bounds a distance unmeasured
     token_starts[value] .. token_starts[value + 1]          in tokens (ids, ascending)
     numbers[value]
+    vector_starts[value] .. vector_starts[value + 1]        in vectors, where some column holds vectors
 """
 
 from __future__ import annotations
@@ -34,12 +35,15 @@ class ValueTable(NamedTuple):
     """The distinct values of all columns; see the module's docstring.
 
     Attributes:
-        chars: uint32 code points of the texts that some test measures.
+        chars: uint32 characters of the texts that some test measures: code points, or the bytes of UTF-8
+            for a model that reads raw columns.
         place: int64 [values].
         signature: uint64 [values].
         tokens: int32.
         token_starts: int64 [values + 1].
         numbers: float64 [values]; NaN where the value is no number.
+        vectors: float64, the numbers of all vectors, one after the other.
+        vector_starts: int64 [values + 1]; only the first where no column holds vectors.
         scratch: length of the scratch array that the distances need.
     """
 
@@ -49,6 +53,8 @@ class ValueTable(NamedTuple):
     tokens: npt.NDArray[np.int32]
     token_starts: npt.NDArray[np.int64]
     numbers: npt.NDArray[np.float64]
+    vectors: npt.NDArray[np.float64]
+    vector_starts: npt.NDArray[np.int64]
     scratch: int
 
 
@@ -62,9 +68,20 @@ class Spelt:
     tokens: npt.NDArray[np.int32]
     counts: npt.NDArray[np.int64]
     numbers: npt.NDArray[np.float64]
+    vectors: npt.NDArray[np.float64]
+    sizes: npt.NDArray[np.int64] | None
 
 
-def spell(book: Codebook, first: int, *, measured: bool, tokens: Codebook | None, is_number: bool) -> Spelt:
+def spell(
+    book: Codebook,
+    first: int,
+    *,
+    measured: bool,
+    tokens: Codebook | None,
+    is_number: bool,
+    is_vector: bool = False,
+    as_bytes: bool = False,
+) -> Spelt:
     """What stands behind the codes of a book from `first` on.
 
     Args:
@@ -73,6 +90,8 @@ def spell(book: Codebook, first: int, *, measured: bool, tokens: Codebook | None
         measured: some test looks at characters.
         tokens: the dictionary of tokens, where the values are lists.
         is_number: the values are numbers.
+        is_vector: the values are vectors.
+        as_bytes: characters are the bytes of UTF-8 and not code points.
 
     Raises:
         RecordsError: a value is too long.
@@ -86,7 +105,7 @@ def spell(book: Codebook, first: int, *, measured: bool, tokens: Codebook | None
         if longest > LENGTH:
             raise RecordsError("A value is longer than 16 million bytes.", "Leave the column out, or cut it.")
         chars = np.empty(int((words[:, 0] & word(0xFFFFFFFF)).sum()), np.uint32)
-        chars = chars[: _spell(words, book.store, chars, place, signature)].copy()
+        chars = chars[: _spell(words, book.store, chars, place, signature, as_bytes)].copy()
     ids, counts = np.zeros(0, np.int32), np.zeros(size, np.int64)
     if tokens is not None:
         lists = book.texts(first).str.split(SEPARATOR)
@@ -95,7 +114,12 @@ def spell(book: Codebook, first: int, *, measured: bool, tokens: Codebook | None
     numbers = np.full(size, np.nan)
     if is_number:
         numbers = book.texts(first).cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
-    return Spelt(chars, place, signature, ids, counts, numbers)
+    vectors, sizes = np.zeros(0), None
+    if is_vector:
+        texts = book.texts(first).str.split(SEPARATOR)
+        vectors = texts.explode().cast(pl.Float64).to_numpy()
+        sizes = texts.list.len().to_numpy().astype(np.int64)
+    return Spelt(chars, place, signature, ids, counts, numbers, vectors, sizes)
 
 
 def joined(runs: Sequence[Spelt]) -> ValueTable:
@@ -108,6 +132,10 @@ def joined(runs: Sequence[Spelt]) -> ValueTable:
     ]
     places = np.concatenate(place)
     counts = np.concatenate([run.counts for run in runs])
+    vector_starts = np.zeros(1, np.int64)
+    if any(run.sizes is not None for run in runs):
+        sizes = [np.zeros(len(run.place), np.int64) if run.sizes is None else run.sizes for run in runs]
+        vector_starts = np.concatenate(([0], np.cumsum(np.concatenate(sizes))))
     return ValueTable(
         np.concatenate([*chars, np.zeros(1, np.uint32)]),
         places,
@@ -115,6 +143,8 @@ def joined(runs: Sequence[Spelt]) -> ValueTable:
         np.concatenate([*(run.tokens for run in runs), np.zeros(1, np.int32)]),
         np.concatenate(([0], np.cumsum(counts))),
         np.concatenate([run.numbers for run in runs]),
+        np.concatenate([*(run.vectors for run in runs), np.zeros(1)]),
+        vector_starts,
         scratch_size(int((places & LENGTH).max(initial=0))),
     )
 
@@ -144,8 +174,9 @@ def _spell(
     chars: npt.NDArray[np.uint32],
     place: npt.NDArray[np.int64],
     signature: npt.NDArray[np.uint64],
+    as_bytes: bool,
 ) -> int:
-    """Code points, places and signatures of texts in UTF-8; returns how many code points there are."""
+    """Characters, places and signatures of texts in UTF-8; returns how many characters there are."""
     at = whole(0)
     for k in range(len(words)):
         length = whole(words[k, 0] & word(0xFFFFFFFF))
@@ -153,7 +184,7 @@ def _spell(
         begin, signed, char, more = at, word(0), half(0), 0
         for i in range(length):
             byte = half(store[start + i] if length > INLINE else short_byte(words[k, 0], words[k, 1], i))
-            if byte < 0x80:
+            if byte < 0x80 or as_bytes:
                 char, more = byte, 0
             elif byte < 0xC0:
                 char, more = (char << half(6)) | (byte & half(0x3F)), more - 1
