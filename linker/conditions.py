@@ -29,15 +29,31 @@ class Op(StrEnum):
     JACCARD = "jaccard"  # tokens in common / tokens in either >= value
     DIFFERENCE = "difference"  # absolute difference of two numbers <= value (days for dates)
     RELATIVE_DIFFERENCE = "relative_difference"  # absolute difference / larger magnitude <= value
+    # Measures that models of other tools are made of (linker.kernels_more).
+    UNRESTRICTED_DAMERAU = "unrestricted_damerau"  # edits with swaps, swapped parts edited again <= value
+    HAMMING = "hamming"  # characters that differ in texts of one length <= value
+    PERCENTAGE = "percentage"  # absolute difference / larger number <= value
+    KILOMETRES = "kilometres"  # distance of two points <= value
+    BEST_LEVENSHTEIN = "best_levenshtein"  # least over two lists <= value
+    BEST_DAMERAU = "best_damerau"  # least over two lists, unrestricted <= value
+    BEST_JARO_WINKLER = "best_jaro_winkler"  # largest over two lists >= value
+    BEST_JARO = "best_jaro"  # largest over two lists >= value
+    CHARACTER_JACCARD = "character_jaccard"  # characters in common / characters in either >= value
+    COSINE = "cosine"  # cosine of the angle of two vectors >= value
 
 
 MEASURED = frozenset(  # what looks at characters; one measure answers to all limits
-    {Op.JARO_WINKLER, Op.JARO, Op.LEVENSHTEIN, Op.DAMERAU, Op.STANDARDISED_LEVENSHTEIN}
-)
+    {
+        Op.JARO_WINKLER, Op.JARO, Op.LEVENSHTEIN, Op.DAMERAU, Op.STANDARDISED_LEVENSHTEIN,
+        Op.UNRESTRICTED_DAMERAU, Op.HAMMING, Op.CHARACTER_JACCARD,
+        Op.BEST_LEVENSHTEIN, Op.BEST_DAMERAU, Op.BEST_JARO_WINKLER, Op.BEST_JARO,
+    }
+)  # fmt: skip
 
 
 COUNTED = frozenset({Op.COMMON, Op.SUBSET, Op.JACCARD})  # what looks at the tokens of lists
-SUBTRACTED = frozenset({Op.DIFFERENCE, Op.RELATIVE_DIFFERENCE})  # what looks at numbers
+SUBTRACTED = frozenset({Op.DIFFERENCE, Op.RELATIVE_DIFFERENCE, Op.PERCENTAGE})  # what looks at numbers
+POINTED = frozenset({Op.KILOMETRES, Op.COSINE})  # what looks at vectors
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def digest(frame: pl.DataFrame, *, chunk_rows: int = CHUNK_ROWS, threads: int | 
     """The digest of a table, in hex.
 
     Args:
-        frame: columns of text or Float64; null is a value of its own.
+        frame: columns of any type; null is a value of its own.
         chunk_rows: rows a chunk; changes nothing in the digest.
         threads: None for one a core; changes nothing either.
     """
@@ -53,7 +53,7 @@ def digest(frame: pl.DataFrame, *, chunk_rows: int = CHUNK_ROWS, threads: int | 
 
 
 def _kind(kind: pl.DataType) -> str:
-    return {pl.String(): "text", pl.Float64(): "number"}[kind]
+    return {pl.String(): "text", pl.Float64(): "number"}.get(kind, str(kind))
 
 
 def _seed(name: str, kind: pl.DataType) -> Words:
@@ -63,13 +63,24 @@ def _seed(name: str, kind: pl.DataType) -> Words:
 
 def _content(column: pl.Series) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
     """Each value's length in bytes, -1 for null, and the bytes of all of them."""
-    if column.dtype != pl.String:
+    if column.dtype == pl.Float64:
         lengths = np.where(column.is_null().to_numpy(), np.int32(-1), np.int32(8)).astype(np.int32)
         values = column.drop_nulls().to_numpy().astype("<f8")
         return lengths, np.frombuffer(values.tobytes(), np.uint8)
+    column = _words_of(column)
     sizes = column.str.len_bytes().cast(pl.Int32).fill_null(-1).to_numpy()
     text = column.str.join("", ignore_nulls=True).item() or ""
     return sizes.astype(np.int32), np.frombuffer(text.encode(), np.uint8)
+
+
+def _words_of(column: pl.Series) -> pl.Series:
+    """Values of any type as text; those of lists and structures as JSON."""
+    if not column.dtype.is_nested():
+        return column.cast(pl.String)
+    inside = pl.col(column.name)
+    return (
+        column.to_frame().select(pl.when(inside.is_not_null()).then(pl.struct(inside).struct.json_encode()))
+    ).to_series()
 
 
 @kernel

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import polars as pl
 
 from linker.codebook import Codebook
-from linker.conditions import COUNTED, MEASURED, SUBTRACTED, Test, tests_of
+from linker.conditions import COUNTED, MEASURED, POINTED, SUBTRACTED, Test, tests_of
 from linker.errors import ModelError
 from linker.kernels import kernel, short, word
 from linker.model import Model
@@ -28,6 +28,7 @@ from linker.views import text_view
 
 Codes = npt.NDArray[np.int32]
 _LINE = 16  # codes in a cache line
+_VECTOR = pl.List(pl.Float64)
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class Encoder:
                     "Map a column to it with --map, or use a model for these fields.",
                 )
         tests = list(_tests(model))
-        self._groups = [_Group.of(names, schemas, tests) for names in _groups(model)]
+        self._groups = [_Group.of(names, schemas, tests, model.raw is not None) for names in _groups(model)]
         sketched = [name for group in self._groups if group.looks.measured for name in group.names]
         self._sketches = {name: len(self.columns) + 2 * i for i, name in enumerate(sketched)}
         self.left = self._rows(left)
@@ -195,15 +196,20 @@ class _Group:
     runs: list[Spelt]
 
     @staticmethod
-    def of(names: Sequence[str], schemas: Sequence[pl.Schema], tests: Sequence[Test]) -> _Group:
+    def of(
+        names: Sequence[str], schemas: Sequence[pl.Schema], tests: Sequence[Test], by_bytes: bool
+    ) -> _Group:
         dtypes = [schema[name] for schema in schemas for name in names if name in schema]
-        is_list = any(isinstance(dtype, pl.List) for dtype in dtypes)
+        is_list = any(dtype == pl.List(pl.String) for dtype in dtypes)
         ops = {test.op for test in tests if test.left in names}
         looks = Looks(
             not ops.isdisjoint(MEASURED),
             not ops.isdisjoint(COUNTED),
             not ops.isdisjoint(SUBTRACTED),
+            not ops.isdisjoint(POINTED),
             bool(dtypes) and all(dtype.is_numeric() for dtype in dtypes),
+            bool(dtypes) and all(dtype == _VECTOR for dtype in dtypes),
+            by_bytes,
         )
         return _Group(tuple(names), Codebook(), Codebook() if is_list else None, looks, [])
 
@@ -225,6 +231,15 @@ def _sketch(rows: Codes, column: int, at: int, signature: npt.NDArray[np.uint64]
             signed = signature[code]
             rows[row, at] = short(signed & word(0xFFFFFFFF))
             rows[row, at + 1] = short(signed >> word(32))
+
+
+def observed(column: str, encoded: Encoded) -> npt.NDArray[np.float64]:
+    """log2 of the share of each value of a column in all that both sides have, in the order of the codes."""
+    sides = [encoded.left] if encoded.deduplicates else [encoded.left, encoded.right]
+    codes = np.concatenate([side[:, encoded.column(column)] for side in sides])
+    counts = np.bincount(codes[codes >= 0], minlength=encoded.offsets[column][1])
+    # What only other columns of the dictionary hold is never looked up; it counts as held once.
+    return np.asarray(np.log2(np.maximum(counts, 1) / max(1, counts.sum())))
 
 
 def _tests(model: Model) -> Iterator[Test]:
@@ -264,6 +279,8 @@ def _as_text(series: pl.Series) -> pl.Series:
     """One text a value, so that any column has a dictionary; lists are joined, sorted and without repeats."""
     if not isinstance(series.dtype, pl.List):
         return series.cast(pl.String)
+    if series.dtype == _VECTOR:  # its order means something
+        return series.cast(pl.List(pl.String)).list.join(SEPARATOR)
     joined = series.list.join(SEPARATOR)
     joined = joined.set(series.list.len().fill_null(0) == 0, None)
     distinct = joined.unique().drop_nulls()

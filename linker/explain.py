@@ -19,6 +19,7 @@ from linker.errors import RecordsError
 from linker.model import Model
 from linker.predict import probability, score_rows
 from linker.program import compile_tests, compile_weights
+from linker.raw import model_columns
 from linker.records import Records
 from linker.score import frequency_gain, kin_discount
 
@@ -126,18 +127,22 @@ def explain(model: Model, left: Records, right: Records, left_id: str, right_id:
         RecordsError: an id is not among the records.
         ModelError: the model does not fit the records.
     """
-    sides = [
-        with_composed(standard_columns(one), model.columns)
-        for one in (_only(left, left_id, "left"), _only(right, right_id, "right"))
-    ]
-    encoded = encode(sides[0], sides[1], model)
+    chosen = _row(left, left_id, "left"), _row(right, right_id, "right")
+    if model.raw is None:
+        own = [_only(side, row) for side, row in zip((left, right), chosen, strict=True)]
+        columns = [with_composed(standard_columns(side), model.columns) for side in own]
+        x = y = 0
+    else:  # all rows, because their frequencies count
+        columns = model_columns(model, [left.frame, right.frame])
+        x, y = chosen
+    sides = [columns[0][x], columns[1][y]]
+    encoded = encode(columns[0], columns[1], model)
     tests, weights = compile_tests(model.comparisons, encoded), compile_weights(model, encoded)
-    first = np.zeros(1, np.int64)
-    weight, pattern = score_rows(encoded, first, first, tests, weights)
+    weight, pattern = score_rows(encoded, np.array([x], np.int64), np.array([y], np.int64), tests, weights)
     total, kin, steps = weights.prior, weights.kin_prior, []
     for c, comparison in enumerate(model.comparisons):
         code = int(pattern[0] >> weights.shift[c]) & ((1 << comparison.bits) - 1)
-        gain = float(frequency_gain(c, code, encoded.left, 0, encoded.right, 0, weights))
+        gain = float(frequency_gain(c, code, encoded.left, x, encoded.right, y, weights))
         total += float(weights.weight[c, code]) + gain
         if weights.shared[c]:
             kin += float(weights.kin[c, code]) + gain
@@ -167,22 +172,26 @@ def explain(model: Model, left: Records, right: Records, left_id: str, right_id:
         rule.name
         for rule in model.rules
         if all(
-            encoded.left[0, encoded.column(a)] >= 0
-            and encoded.left[0, encoded.column(a)] == encoded.right[0, encoded.column(b)]
+            encoded.left[x, encoded.column(a)] >= 0
+            and encoded.left[x, encoded.column(a)] == encoded.right[y, encoded.column(b)]
             for a, b in rule.columns
         )
     )
     return Explanation(weights.prior, tuple(steps), total, float(probability(weight)[0]), next(holds, None))
 
 
-def _only(records: Records, record_id: str, side: str) -> Records:
-    mask = records.ids == record_id
-    if not mask.any():
+def _row(records: Records, record_id: str, side: str) -> int:
+    row = records.ids.index_of(record_id)
+    if row is None:
         raise RecordsError(
             f"There is no record with the {side} id that was given.",
             "Check the id, and that the record was not refused.",
         )
-    return Records(records.ids.filter(mask), records.frame.filter(mask), records.layout, records.refusals)
+    return row
+
+
+def _only(records: Records, row: int) -> Records:
+    return Records(records.ids[[row]], records.frame[[row]], records.layout, records.refusals)
 
 
 def _silent(name: str, sides: list[pl.DataFrame]) -> str:

@@ -71,6 +71,18 @@ def read_frame(path: str | Path) -> pl.DataFrame:
     )
 
 
+def read_typed(path: str | Path) -> pl.DataFrame:
+    """As `read_frame`, but Parquet and Arrow keep their types, lists and empty texts."""
+    path = Path(path)
+    with _named_errors(path):
+        form = _form(path)
+        if form != "text":
+            frame = {"parquet": _read_parquet, "file": _read_arrow, "stream": _read_stream}[form](path)
+            check_names(tuple(frame.columns), path)
+            return frame
+    return read_frame(path)
+
+
 def write_frame(frame: pl.DataFrame, path: str | Path) -> None:
     """Write a frame in the format its extension names, complete or not at all; an older file is replaced.
 

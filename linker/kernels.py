@@ -29,6 +29,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+import numba.extending
 import numpy as np
 import numpy.typing as npt
 
@@ -85,6 +86,18 @@ def inlined_kernel(function: F) -> F:
 def scratch_size(longest: int) -> int:
     """Length of the scratch array that strings of at most `longest` characters need."""
     return TABLE + 3 * (longest + 2)
+
+
+def _fused(typing: Any, x: Any, y: Any, z: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.fma(*values)
+
+    double = numba.types.float64
+    return double(double, double, double), generate
+
+
+# x * y + z, rounded once, as DuckDB's compiler makes it: so similarities are the same to the last bit.
+fused = cast("Callable[[float, float, float], float]", numba.extending.intrinsic(_fused))
 
 
 @inlined_kernel
@@ -307,10 +320,10 @@ def _jaro(chars: Chars, a0: int, a1: int, b0: int, b1: int, prefix: int, scratch
     if long < short:
         long, short = short, long
         a0, a1, b0, b1 = b0, b1, a0, a1
-    if short == prefix:
-        if short == 0:
-            return 1.0 if long == 0 else 0.0
-        return (2.0 + prefix / long) / 3.0
+    if short == 0:
+        return 1.0 if long == 0 else 0.0
+    if short == prefix:  # the same sum as below, so that the last bit is the same
+        return (prefix / long + 1.0 + 1.0) / 3.0
     window = max(long // 2 - 1, 0)
     a0 += prefix
     b0 += prefix
@@ -338,7 +351,7 @@ def jaro_winkler(chars: Chars, a0: int, a1: int, b0: int, b1: int, scratch: Scra
     prefix = _common_prefix(chars, a0, a1, b0, b1)
     similarity = _jaro(chars, a0, a1, b0, b1, prefix, scratch)
     if similarity > 0.7:
-        similarity += min(prefix, 4) * 0.1 * (1.0 - similarity)
+        similarity = fused(min(prefix, 4) * 0.1, 1.0 - similarity, similarity)
     return similarity
 
 

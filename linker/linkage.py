@@ -38,6 +38,7 @@ from linker.matchkeys_pass import Matched, match_keys
 from linker.model import Model
 from linker.predict import Progress, Scored, no_progress, probability, scan_candidates
 from linker.program import compile_tests, compile_weights, shifts
+from linker.raw import raw_records
 from linker.records import Records
 from linker.threshold import Expectation, expect, matching_gain
 from linker.train import Training, matches_expected_by
@@ -145,7 +146,7 @@ def link(
         LinkerError: what is wrong with the files, columns, records or the model.
     """
     _check(threshold, all_pairs)
-    sides = (records_of(left), records_of(right))
+    sides = (_records(left, model), _records(right, model))
     run = _Run(progress or no_progress, threads)
     cardinality = cardinality or Cardinality.ONE_TO_ONE
     chosen = None if keys is None else key_set(keys)
@@ -208,7 +209,7 @@ def dedupe(
     All other arguments and errors as in `link`.
     """
     _check(threshold, all_pairs)
-    sides = tuple(records_of(source) for source in (records, *others))
+    sides = tuple(_records(source, model) for source in (records, *others))
     run = _Run(progress or no_progress, threads)
     work = run.prepare(sides, model, labels, seed, together=len(sides) > 1)
     lowest = _lowest(threshold)
@@ -260,11 +261,11 @@ def train(
 
 def explain(model: Model, left: Source, right: Source | None, left_id: str, right_id: str) -> Explanation:
     """Why a pair has its weight; `right` None for deduplication. See `linker.explain`."""
-    own = records_of(left)
+    own = _records(left, model)
     if right is not None:
-        return explain_pair(model, own, records_of(right), left_id, right_id)
+        return explain_pair(model, own, _records(right, model), left_id, right_id)
     # Within one set the earlier record in canonical order stands left, as in the run itself.
-    own = canonical(own)
+    own = canonical(own) if model.raw is None else own
     first, second = own.ids.index_of(left_id), own.ids.index_of(right_id)
     if first is not None and second is not None and second < first:
         left_id, right_id = right_id, left_id
@@ -406,6 +407,11 @@ def _asked(
 def _check(*weights: float | None) -> None:
     if any(weight is not None and not math.isfinite(weight) for weight in weights):
         raise LinkerError("A weight that was given is not a finite number.", "Give bits, such as 5 or -2.5.")
+
+
+def _records(source: Source, model: Model | None) -> Records:
+    raw = None if model is None else model.raw
+    return records_of(source) if raw is None else raw_records(source, raw.id_column)
 
 
 def _expect(

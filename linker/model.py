@@ -23,9 +23,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any as Json
 
+from linker import sources
 from linker.conditions import Condition, from_data, tests_of, to_data
 from linker.errors import ModelError
 from linker.files import write_text
+from linker.sources import Raw
 
 FORMAT = "kinlink-model/1"
 PATTERN_BITS = 63
@@ -43,6 +45,8 @@ class Level:
         tf: the column whose term frequency adjusts this level, or None.
         tf_weight: the share of the adjustment that is applied.
         kin: P(this level | two people of one household), or None where households share nothing.
+        tf_level: place, in the comparison, of the level whose u the term frequency stands in for.
+        tf_minimum: a term frequency below it counts as it.
     """
 
     label: str
@@ -52,6 +56,8 @@ class Level:
     tf: str | None = None
     tf_weight: float = 1.0
     kin: float | None = None
+    tf_level: int = 0
+    tf_minimum: float = 0.0
 
     @property
     def weight(self) -> float:
@@ -124,6 +130,7 @@ class Model:
         frequencies: by column.
         notes: how it was trained, for people; scoring does not read it.
         kin: P(two records taken at random are of two people of one household); 0 leaves kin out.
+        raw: what the model makes of records as they stand; None where it reads standard columns.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -132,6 +139,7 @@ class Model:
     frequencies: Mapping[str, TermFrequencies] = field(default_factory=dict)
     notes: Mapping[str, Json] = field(default_factory=dict)
     kin: float = 0.0
+    raw: Raw | None = None
 
     def __post_init__(self) -> None:
         check(self)
@@ -230,6 +238,8 @@ def check(model: Model) -> None:
         for level in comparison.levels:
             if not math.isfinite(level.tf_weight):
                 raise ModelError(f"A term frequency weight of '{comparison.name}' is not a finite number.")
+            if not (0.0 <= level.tf_minimum <= 1.0 and 0 <= level.tf_level < len(comparison.levels)):
+                raise ModelError(f"The term frequencies of '{comparison.name}' have a wrong base or minimum.")
             if any(p is not None and not 0.0 <= p <= 1.0 for p in (level.m, level.u, level.kin)):
                 raise ModelError(f"A level of '{comparison.name}' has an m, u or kin outside 0 to 1.")
     for column, table in model.frequencies.items():
@@ -237,6 +247,8 @@ def check(model: Model) -> None:
             raise ModelError(
                 f"A term frequency of '{column}' is not a number above 0.", "Train the model anew."
             )
+    if model.raw is not None and (unknown := model.columns - model.raw.sources.keys()):
+        raise ModelError(f"The model does not say how its column '{min(unknown)}' is made.")
     for rule in model.rules:
         if not rule.columns:
             raise ModelError("A blocking rule names no column.", "Name at least one, or leave the rule out.")
@@ -244,7 +256,7 @@ def check(model: Model) -> None:
 
 def to_dict(model: Model) -> dict[str, Json]:
     """The model as plain data; keys in a fixed order."""
-    return {
+    data: dict[str, Json] = {
         "format": FORMAT,
         "prior": model.prior,
         "kin": model.kin,
@@ -265,6 +277,9 @@ def to_dict(model: Model) -> dict[str, Json]:
         },
         "notes": dict(model.notes),
     }
+    if model.raw is not None:
+        data["raw"] = sources.to_data(model.raw)
+    return data
 
 
 def _level_to_dict(level: Level) -> dict[str, Json]:
@@ -276,6 +291,8 @@ def _level_to_dict(level: Level) -> dict[str, Json]:
         data |= {"kin": level.kin}
     if level.tf is not None:
         data |= {"tf": level.tf, "tf_weight": level.tf_weight}
+        if level.tf_level or level.tf_minimum:
+            data |= {"tf_level": level.tf_level, "tf_minimum": level.tf_minimum}
     return data
 
 
@@ -285,6 +302,8 @@ def from_dict(data: Json) -> Model:
     Raises:
         ModelError: the data is no model of this version.
     """
+    if isinstance(data, dict) and "blocking_rules_to_generate_predictions" in data:
+        raise ModelError("This is a model of Splink.", "Read it first: kinlink model import FILE OUT.")
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ModelError(
             f"This is not a model of the format {FORMAT}.",
@@ -313,6 +332,7 @@ def from_dict(data: Json) -> Model:
             },
             notes=dict(data["notes"]),
             kin=float(data["kin"]),
+            raw=sources.from_data(data["raw"]) if "raw" in data else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         raise ModelError("A part of the model is missing or of the wrong type.", "Train it anew.") from None
@@ -323,4 +343,14 @@ def _level_from_dict(data: Mapping[str, Json]) -> Level:
     m, u = (None if data[key] is None else float(data[key]) for key in ("m", "u"))
     tf = None if data.get("tf") is None else str(data["tf"])
     kin = None if data.get("kin") is None else float(data["kin"])
-    return Level(str(data["label"]), condition, m, u, tf, float(data.get("tf_weight", 1.0)), kin)
+    return Level(
+        str(data["label"]),
+        condition,
+        m,
+        u,
+        tf,
+        float(data.get("tf_weight", 1.0)),
+        kin,
+        int(data.get("tf_level", 0)),
+        float(data.get("tf_minimum", 0.0)),
+    )

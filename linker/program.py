@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from linker.conditions import MEASURED, All, Any, Condition, Not, Op, Test
-from linker.encode import Encoded
+from linker.encode import Encoded, observed
 from linker.errors import ModelError
 from linker.model import Comparison, Model
 
@@ -83,6 +83,7 @@ class Weights(NamedTuple):
         shift: int64 [comparisons], where a level code stands in a packed pattern.
         tf_column: int16 [comparisons, level codes]; -1: no adjustment.
         tf_weight, tf_base: float64 [comparisons, level codes]; base is log2 of the u replaced.
+        tf_least: float64 [comparisons, level codes], log2 of the least term frequency that counts.
         tf_shift: int64 [comparisons, level codes]; a value's code plus this is its place in `log_frequency`.
         tf_size: int64 [comparisons, level codes], how many values have a frequency.
         log_frequency: float64, log2 of the term frequencies, column after column.
@@ -98,6 +99,7 @@ class Weights(NamedTuple):
     tf_column: npt.NDArray[np.int16]
     tf_weight: npt.NDArray[np.float64]
     tf_base: npt.NDArray[np.float64]
+    tf_least: npt.NDArray[np.float64]
     tf_shift: npt.NDArray[np.int64]
     tf_size: npt.NDArray[np.int64]
     log_frequency: npt.NDArray[np.float64]
@@ -230,6 +232,7 @@ def compile_weights(model: Model, encoded: Encoded) -> Weights:
     """
     shape = (len(model.comparisons), 1 + max(len(comparison.levels) for comparison in model.comparisons))
     weight, tf_weight, tf_base, kin = np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    tf_least = np.full(shape, -np.inf)
     shared = np.zeros(len(model.comparisons), np.bool_)
     tf_column = np.full(shape, -1, np.int16)
     tf_shift, tf_size = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
@@ -241,7 +244,7 @@ def compile_weights(model: Model, encoded: Encoded) -> Weights:
                 shared[i], kin[i, code] = True, np.log2(level.kin / level.u)
             if level.tf is None:
                 continue
-            base = comparison.levels[0].u
+            base = comparison.levels[level.tf_level].u
             if not base:
                 raise ModelError(
                     f"The comparison '{comparison.name}' has term frequencies but no u.", "Train it."
@@ -253,6 +256,8 @@ def compile_weights(model: Model, encoded: Encoded) -> Weights:
             tf_column[i, code], tf_shift[i, code] = encoded.column(level.tf), places[level.tf]
             tf_size[i, code] = encoded.offsets[level.tf][1]
             tf_weight[i, code], tf_base[i, code] = level.tf_weight, np.log2(base)
+            if level.tf_minimum:
+                tf_least[i, code] = np.log2(level.tf_minimum)
     if np.isposinf(weight).any():
         raise ModelError("A level of the model has a u of 0: its weight has no bound.", "Give it a small u.")
     weights = Weights(
@@ -261,6 +266,7 @@ def compile_weights(model: Model, encoded: Encoded) -> Weights:
         tf_column,
         tf_weight,
         tf_base,
+        tf_least,
         tf_shift,
         tf_size,
         np.concatenate(frequencies),
@@ -278,7 +284,7 @@ def blank_weights(comparisons: Sequence[Comparison]) -> Weights:
     count, width = len(comparisons), 1 + max(len(comparison.levels) for comparison in comparisons)
     nothing, nowhere = np.zeros((count, width)), np.zeros((count, width), np.int64)
     return Weights(
-        nothing, shifts(comparisons), np.full((count, width), -1, np.int16), nothing, nothing,
+        nothing, shifts(comparisons), np.full((count, width), -1, np.int16), nothing, nothing, nothing,
         nowhere, nowhere, np.zeros(1), 0.0, np.zeros(count, np.bool_), nothing, -np.inf, _no_bounds(count),
     )  # fmt: skip
 
@@ -290,6 +296,8 @@ def _no_bounds(comparisons: int) -> Bounds:
 def _log_frequencies(column: str, model: Model, encoded: Encoded) -> npt.NDArray[np.float64]:
     """log2 of the frequency of each value in the dictionary of a column."""
     table = model.frequencies.get(column)
+    if table is None and model.raw is not None:
+        return observed(column, encoded)
     if table is None:
         raise ModelError(f"The model has no term frequencies for '{column}'.", "Train it, or leave them out.")
     values = encoded.values(column)

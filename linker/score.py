@@ -32,6 +32,7 @@ from linker.kernels import (
     whole,
     word,
 )
+from linker.measures import distance_op, further
 from linker.program import OPS, Tests, Weights
 from linker.spelling import KINDS, LENGTH, LENGTH_BITS, MANY, ValueTable
 
@@ -40,7 +41,8 @@ _JARO_WINKLER, _JARO = OPS[Op.JARO_WINKLER], OPS[Op.JARO]
 _LEVENSHTEIN, _DAMERAU = OPS[Op.LEVENSHTEIN], OPS[Op.DAMERAU]
 _STANDARDISED = OPS[Op.STANDARDISED_LEVENSHTEIN]
 _COMMON, _SUBSET, _JACCARD = OPS[Op.COMMON], OPS[Op.SUBSET], OPS[Op.JACCARD]
-_DIFFERENCE = OPS[Op.DIFFERENCE]
+_DIFFERENCE, _RELATIVE_DIFFERENCE = OPS[Op.DIFFERENCE], OPS[Op.RELATIVE_DIFFERENCE]
+_UNRESTRICTED = OPS[Op.UNRESTRICTED_DAMERAU]
 
 MEMO_BITS = 12
 BATCH = 256  # candidates between their production and their comparison
@@ -113,6 +115,8 @@ class Kept(NamedTuple):
 
 @inlined_kernel
 def _measure(table: ValueTable, op: int, a: int, b: int, scratch: npt.NDArray[np.int64]) -> float:
+    if op > _RELATIVE_DIFFERENCE:
+        return further(table, op, a, b, scratch)
     chars, a0, b0 = table.chars, table.place[a] >> LENGTH_BITS, table.place[b] >> LENGTH_BITS
     a1, b1 = a0 + (table.place[a] & LENGTH), b0 + (table.place[b] & LENGTH)
     if op == _JARO_WINKLER:
@@ -157,7 +161,7 @@ def _hopeless(one: int, other: int, op: int, limit: float) -> bool:
         return False
     apart = _ones((one ^ other) & ((word(1) << KINDS) - word(1)))
     edits = max(longer - shorter, (apart + 1) >> 1)
-    if op in (_LEVENSHTEIN, _DAMERAU):
+    if op in (_LEVENSHTEIN, _DAMERAU, _UNRESTRICTED):
         return edits > limit
     if op == _STANDARDISED:
         return longer > 0 and 1.0 - edits / longer < limit - _NEAR
@@ -174,13 +178,16 @@ def _hopeless(one: int, other: int, op: int, limit: float) -> bool:
 def _measured_holds(
     table: ValueTable, op: int, slot: int, limit: float, a: int, b: int, space: Workspace
 ) -> bool:
+    if slot < 0:
+        value = _measure(table, op, a, b, space.scratch)
+        return value <= limit if distance_op(op) else value >= limit
     key = (whole(a) << 32) | whole(b)
     mixed = word(key) * word(0x9E3779B97F4A7C15)
     place = (whole(slot) << MEMO_BITS) + whole(mixed >> word(64 - MEMO_BITS))
     if space.memo_key[place] != key:
         space.memo_key[place] = key
         space.memo[place] = _measure(table, op, a, b, space.scratch)
-    if op in (_LEVENSHTEIN, _DAMERAU):
+    if op in (_LEVENSHTEIN, _DAMERAU) or distance_op(op):
         return space.memo[place] <= limit
     return space.memo[place] >= limit
 
@@ -223,11 +230,15 @@ def _reached(
             holds = a < 0 or b < 0
         elif a < 0 or b < 0:
             holds = False
+        elif op > _UNRESTRICTED:
+            holds = _measured_holds(table, op, tests.measure[node], limit, base + a, base + b, space)
         elif a == b:
             holds = op < _COMMON or op > _JACCARD or _tokens_hold(table, op, limit, base + a, base + b)
+            if op in (_JARO_WINKLER, _JARO):  # two empty texts are not alike
+                holds = (table.place[base + a] & LENGTH) > 0 or limit <= 0.0
         elif op == _EXACT:
             holds = False
-        elif op < _COMMON:
+        elif op < _COMMON or op == _UNRESTRICTED:
             one = _signature(left, x, tests.sketch_left[node])
             other = _signature(right, y, tests.sketch_right[node])
             holds = not _hopeless(one, other, op, limit) and _measured_holds(
@@ -254,6 +265,7 @@ def frequency_gain(c: int, code: int, left: Codes, x: int, right: Codes, y: int,
     frequency = weights.log_frequency[first + max(a, b)]
     if a >= 0 and b >= 0:
         frequency = max(weights.log_frequency[first + a], weights.log_frequency[first + b])
+    frequency = max(frequency, weights.tf_least[c, code])
     return weights.tf_weight[c, code] * (weights.tf_base[c, code] - frequency)
 
 

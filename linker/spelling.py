@@ -2,9 +2,10 @@
 
 The codes of a group of columns begin at its base, so that base + code finds a value:
 
-    place[value]      = first character << 24 | how many   in chars (code points)
+    place[value]      = first character << 24 | how many   in chars (code points, or bytes)
     token_starts[value] .. token_starts[value + 1]          in tokens (ids, ascending)
     numbers[value]
+    vector_starts[value] .. vector_starts[value + 1]        in vectors
 """
 
 from __future__ import annotations
@@ -35,11 +36,14 @@ class ValueTable(NamedTuple):
     """The distinct values of all columns; see the module's docstring.
 
     Attributes:
-        chars: uint32 code points of the texts that some test measures.
+        chars: uint32 characters of the texts that some test measures: code points, or the bytes of UTF-8
+            for a model that reads raw columns.
         place: int64 [values].
         tokens: int32.
         token_starts: int64 [values + 1]; shorter where no value is a list.
         numbers: float64 [values]; NaN where the value is no number, shorter where none is.
+        vectors: float64, the numbers of all vectors, one after the other.
+        vector_starts: int64 [values + 1]; shorter where no value is a vector.
         scratch: length of the scratch array that the distances need.
     """
 
@@ -48,6 +52,8 @@ class ValueTable(NamedTuple):
     tokens: npt.NDArray[np.int32]
     token_starts: npt.NDArray[np.int64]
     numbers: npt.NDArray[np.float64]
+    vectors: npt.NDArray[np.float64]
+    vector_starts: npt.NDArray[np.int64]
     scratch: int
 
 
@@ -59,16 +65,22 @@ class Looks:
         measured: their characters.
         counted: their tokens.
         subtracted: them as numbers.
+        pointed: them as vectors.
         numeric: they are numbers.
+        vectorial: they are vectors.
+        by_bytes: characters are the bytes of UTF-8 and not code points.
     """
 
-    measured: bool
-    counted: bool
-    subtracted: bool
-    numeric: bool
+    measured: bool = False
+    counted: bool = False
+    subtracted: bool = False
+    pointed: bool = False
+    numeric: bool = False
+    vectorial: bool = False
+    by_bytes: bool = False
 
     def __bool__(self) -> bool:
-        return self.measured or self.counted or self.subtracted
+        return self.measured or self.counted or self.subtracted or self.pointed
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,8 @@ class Spelt:
     tokens: npt.NDArray[np.int32]
     counts: npt.NDArray[np.int64]
     numbers: npt.NDArray[np.float64]
+    vectors: npt.NDArray[np.float64]
+    sizes: npt.NDArray[np.int64]
 
 
 def spell(book: Codebook, first: int, looks: Looks, tokens: Codebook | None) -> Spelt:
@@ -108,7 +122,7 @@ def spell(book: Codebook, first: int, looks: Looks, tokens: Codebook | None) -> 
         if longest > LENGTH:
             raise RecordsError("A value is longer than 16 million bytes.", "Leave the column out, or cut it.")
         chars = np.empty(int((words[:, 0] & word(0xFFFFFFFF)).sum()), np.uint32)
-        chars = chars[: _spell(words, book.store, chars, place, signature)].copy()
+        chars = chars[: _spell(words, book.store, chars, place, signature, looks.by_bytes)].copy()
     # What is no list has no tokens, and what is no number is none: a model may look at them all the same.
     ids, counts = np.zeros(0, np.int32), np.zeros(size if looks.counted else 0, np.int64)
     if looks.counted and tokens is not None:
@@ -120,7 +134,12 @@ def spell(book: Codebook, first: int, looks: Looks, tokens: Codebook | None) -> 
         numbers = np.full(size, np.nan)
         if looks.numeric:
             numbers = book.texts(first).cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
-    return Spelt(chars, place, signature, ids, counts, numbers)
+    vectors, sizes = np.zeros(0), np.zeros(size if looks.pointed else 0, np.int64)
+    if looks.pointed and looks.vectorial:
+        parts = book.texts(first).str.split(SEPARATOR)
+        vectors = parts.explode().cast(pl.Float64).to_numpy()
+        sizes = parts.list.len().to_numpy().astype(np.int64)
+    return Spelt(chars, place, signature, ids, counts, numbers, vectors, sizes)
 
 
 def joined(runs: Sequence[Spelt]) -> ValueTable:
@@ -131,14 +150,20 @@ def joined(runs: Sequence[Spelt]) -> ValueTable:
         run.place + (int(begin) << LENGTH_BITS) if begin and len(run.chars) else run.place
         for run, begin in zip(runs, begins, strict=False)
     ]
-    counts = _filled([run.counts for run in runs], [len(run.place) for run in runs], 0)
+    rows = [len(run.place) for run in runs]
+    counts, sizes = (
+        _filled([run.counts for run in runs], rows, 0),
+        _filled([run.sizes for run in runs], rows, 0),
+    )
     longest = max((int((run.place & LENGTH).max(initial=0)) for run in runs if len(run.chars)), default=0)
     return ValueTable(
         _one(chars, np.uint32),
         _one(places, np.int64),
         _one([run.tokens for run in runs], np.int32),
         np.concatenate(([0], np.cumsum(counts))),
-        _filled([run.numbers for run in runs], [len(run.place) for run in runs], np.nan),
+        _filled([run.numbers for run in runs], rows, np.nan),
+        _one([run.vectors for run in runs], np.float64),
+        np.concatenate(([0], np.cumsum(sizes))),
         scratch_size(longest),
     )
 
@@ -182,8 +207,9 @@ def _spell(
     chars: npt.NDArray[np.uint32],
     place: npt.NDArray[np.int64],
     signature: npt.NDArray[np.uint64],
+    by_bytes: bool,
 ) -> int:
-    """Code points, places and signatures of texts in UTF-8; returns how many code points there are."""
+    """Characters, places and signatures of texts in UTF-8; returns how many characters there are."""
     at = whole(0)
     for k in range(len(words)):
         length = whole(words[k, 0] & word(0xFFFFFFFF))
@@ -191,7 +217,7 @@ def _spell(
         begin, signed, char, more = at, word(0), half(0), 0
         for i in range(length):
             byte = half(store[start + i] if length > INLINE else short_byte(words[k, 0], words[k, 1], i))
-            if byte < 0x80:
+            if byte < 0x80 or by_bytes:
                 char, more = byte, 0
             elif byte < 0xC0:
                 char, more = (char << half(6)) | (byte & half(0x3F)), more - 1

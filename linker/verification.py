@@ -19,6 +19,7 @@ from linker.matchkeys import Matchkeys
 from linker.matchkeys_ons import SETS, key_set
 from linker.model import Model
 from linker.predict import Progress
+from linker.raw import raw_records
 from linker.records import Layout, Records
 
 
@@ -153,6 +154,8 @@ def records_of(manifest: Manifest, sources: Sequence[Source]) -> list[Records]:
 def _understood(source: Source, layout: Layout, place: int) -> Records:
     if isinstance(source, Records):
         return source
+    if not layout.fields and layout.id_column is not None:  # for a model that reads records as they stand
+        return raw_records(source, layout.id_column)
     frame = source if isinstance(source, pl.DataFrame) else read_frame(source)
     needed = {name for field in layout.fields for name in field.columns} | {layout.id_column} - {None}
     if not needed <= set(frame.columns):

@@ -17,6 +17,7 @@ from linker.frequencies import term_frequencies
 from linker.labels import matched_rows
 from linker.model import PATTERN_BITS, Model
 from linker.predict import Progress
+from linker.raw import by_text_of_id, model_columns
 from linker.records import Field, Kind, Records
 from linker.train import Training, train_em, train_labels
 
@@ -62,9 +63,13 @@ def work_up(sides: tuple[Records, ...], model: Model | None, *, together: bool =
         RecordsError: the sides have too little in common.
         ModelError: the model does not fit the records.
     """
-    sides = agreed(tuple(canonical(one, side) for side, one in enumerate(sides)))
-    reading = () if model is None else model.columns
-    columns = [with_composed(standard_columns(side), reading) for side in sides]
+    if model is not None and model.raw is not None:
+        sides = tuple(by_text_of_id(side) for side in sides) if together else sides
+        columns = model_columns(model, [side.frame for side in sides])
+    else:
+        sides = agreed(tuple(canonical(one, side) for side, one in enumerate(sides)))
+        reading = () if model is None else model.columns
+        columns = [with_composed(standard_columns(side), reading) for side in sides]
     ids = tuple(side.ids for side in sides)
     if together:
         columns = [pl.concat(columns, how="diagonal")]

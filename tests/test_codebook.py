@@ -96,7 +96,7 @@ def test_no_pair_is_hopeless_that_reaches_its_limit(pair):
     one, other = one + "\0", other + "\0"
     if one == other:
         return
-    signatures = spell(book, 0, Looks(True, False, False, False), None).signature
+    signatures = spell(book, 0, Looks(measured=True), None).signature
     longer = max(len(one), len(other))
     for op, reached in (
         (Op.LEVENSHTEIN, distance.Levenshtein.distance(one, other)),
@@ -113,6 +113,6 @@ def test_most_strangers_are_hopeless():
     names = ["".join(rng.choice(list("ABCDEFGHIJKLMNOPRSTUW"), 7)) for _ in range(60)]
     book = Codebook()
     added(book, pl.Series(names))
-    signatures = spell(book, 0, Looks(True, False, False, False), None).signature
+    signatures = spell(book, 0, Looks(measured=True), None).signature
     told = [hopeless(x, y, OPS[Op.LEVENSHTEIN], 2.0) for x in signatures[:30] for y in signatures[30:]]
     assert sum(told) > 0.8 * len(told)

@@ -184,7 +184,7 @@ def explain(
             given = Model.load(model) if model else None
             sides = [
                 source.records
-                for source in read_sources(paths, options.Wishes.of(id_columns, mapping, ignore))
+                for source in read_sources(paths, options.Wishes.of(id_columns, mapping, ignore), given)
             ]
             left_id, right_id = _split(pair, sides[0].ids, sides[-1].ids)
             scoring = given or trained(sides, seed, threads, screen)

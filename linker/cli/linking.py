@@ -104,7 +104,7 @@ def link(
         outputs.claim_table(out, LINKS, {"review": LINKS, "refusals": REFUSALS})
         _claim(outputs, out, all_pairs, report, save_model)
         scoring = Model.load(model) if model else None
-        sources = read_sources([left, right], wishes)
+        sources = read_sources([left, right], wishes, scoring)
         show_layouts(screen, sources)
         with screen.progress() as progress:
             from linker.decide import Cardinality  # with the engine come its compiled kernels: slow to load
@@ -183,7 +183,7 @@ def dedupe(
             outputs.claim_table(pairs, LINKS)
         _claim(outputs, out, all_pairs, report, save_model)
         scoring = Model.load(model) if model else None
-        sources = read_sources(files, wishes)
+        sources = read_sources(files, wishes, scoring)
         show_layouts(screen, sources)
         with screen.progress() as progress:
             from linker.linkage import dedupe as dedupe_records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,11 +18,14 @@ from linker.errors import ModelError
 from linker.files import read_frame, write_text
 from linker.model import FORMAT, Model
 from linker.report import model_figures
+from linker.splink import MARK, NOTES, read_splink, write_splink
 
 if TYPE_CHECKING:
     from linker.train import Training
 
-model_app = typer.Typer(no_args_is_help=True, help="Look at a model.")
+model_app = typer.Typer(
+    no_args_is_help=True, help="Look at a model; bring one from Splink, or take one there."
+)
 
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="FILE", show_default=False, help="From 'kinlink train'.")
@@ -132,6 +136,62 @@ def show(file: ModelArgument, as_json: options.AsJson = False) -> None:
         show_model(screen, Model.load(file))
 
 
+@model_app.command("import")
+def import_model(
+    file: Annotated[Path, typer.Argument(metavar="FILE", show_default=False, help="JSON that Splink saved.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", show_default=False, help="Where the model goes.")],
+    as_json: options.AsJson = False,
+) -> None:
+    """Read a model of Splink 4 or 5, exactly; what cannot be is refused by name.
+
+    An older model of the same name is replaced, another's file never.
+    """
+    with session(as_json) as screen:
+        outputs = Outputs([file])
+        outputs.claim_text(out, FORMAT)
+        model = read_splink(file)
+        write_text(model.to_json(), out)
+        outputs.note("model", out)
+        remarks = model.notes[NOTES]["remarks"]
+        screen.document["remarks"] = remarks
+        show_model(screen, model)
+        if remarks:
+            screen.title("Notes")
+        for remark in remarks:
+            screen.say(f"- {remark}")
+        outputs.show(screen, {"model": "the model"})
+        screen.say("", "Next, the links by this model:")
+        screen.line(f"  kinlink link LEFT RIGHT --model {out}")
+
+
+@model_app.command("export")
+def export_model(
+    file: Annotated[Path, typer.Argument(metavar="MODEL", show_default=False, help="A model of Kinlink.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", show_default=False, help="Where the JSON goes.")],
+    frequencies_of_data: Annotated[
+        bool,
+        typer.Option(
+            "--frequencies-of-data",
+            help="Let Splink take term frequencies from its data; it cannot hold the model's own.",
+        ),
+    ] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write a model as Splink 5's JSON for DuckDB; what Splink cannot express is refused by name.
+
+    An older export of the same name is replaced, another's file never.
+    """
+    with session(as_json) as screen:
+        outputs = Outputs([file])
+        key, value = MARK
+        outputs.claim_text(out, f'"{key}": "{value}')
+        model = Model.load(file)
+        written = write_splink(model, frequencies_of_data=frequencies_of_data)
+        write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", out)
+        outputs.note("model", out)
+        outputs.show(screen, {"model": "the model for Splink 5"})
+
+
 @model_app.command("check")
 def check(file: ModelArgument, as_json: options.AsJson = False) -> None:
     """Check that a model can score, and name the levels that look wrong. Exit code 1 if it cannot."""
@@ -196,3 +256,5 @@ def show_model(screen: Screen, model: Model) -> None:
         screen.say("* rare values count for more, common ones for less.")
     screen.say(f"Prior: {model.prior:.3g} ({model.prior_weight:+.2f} bits). Digest: {model.digest[:16]}.")
     screen.say("Candidates are pairs that agree on: " + "; ".join(rule.name for rule in model.rules) + ".")
+    if model.raw is not None:
+        screen.say(f"It reads columns as they stand; ids are in '{model.raw.id_column}'.")

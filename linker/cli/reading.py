@@ -17,6 +17,7 @@ from linker.cli.options import Wishes
 from linker.cli.screen import Screen, count, plain, table
 from linker.errors import LayoutError
 from linker.files import read_frame
+from linker.model import Model
 from linker.records import Layout, Records
 
 _NONE = "-"
@@ -30,14 +31,17 @@ class Source:
     records: Records
 
 
-def read_sources(paths: Sequence[Path], wishes: Wishes) -> list[Source]:
+def read_sources(paths: Sequence[Path], wishes: Wishes, model: Model | None = None) -> list[Source]:
     """Read files as records.
 
-    A mapped or ignored column applies to each file that has it; a wish that fits no file is refused.
+    A mapped or ignored column applies to each file that has it; a wish that fits no file is refused. A model
+    may read records as they stand: then there is nothing to understand.
 
     Raises:
         LinkerError: a file, its columns or its records cannot be used.
     """
+    if model is not None and model.raw is not None:
+        return _read_raw(paths, wishes, model.raw.id_column)
     frames = []
     for path in paths:
         with native_silence():
@@ -58,6 +62,18 @@ def read_sources(paths: Sequence[Path], wishes: Wishes) -> list[Source]:
         )
         sources.append(Source(path, records))
     return sources
+
+
+def _read_raw(paths: Sequence[Path], wishes: Wishes, id_column: str) -> list[Source]:
+    if wishes.mapping or wishes.ignore:
+        raise typer.BadParameter("The model reads columns as they stand: --map and --ignore have no meaning.")
+    if len(wishes.ids) > 1 and len(wishes.ids) != len(paths):
+        raise typer.BadParameter(f"--id is given {len(wishes.ids)} times for {len(paths)} files.")
+    from linker.raw import raw_records
+
+    ids = wishes.ids or (id_column,)
+    with native_silence():
+        return [Source(path, raw_records(path, ids[place % len(ids)])) for place, path in enumerate(paths)]
 
 
 @contextmanager
@@ -144,8 +160,11 @@ def show_layouts(screen: Screen, sources: Sequence[Source]) -> None:
         if None in found:
             why += "; not compared: in one file only"
         rows.append([name, *(" + ".join(field.columns) if field else _NONE for field in found), why])
-    screen.title("How the columns were understood")
-    screen.say(table(heads, rows))
+    if rows:
+        screen.title("How the columns were understood")
+        screen.say(table(heads, rows))
+    else:
+        screen.title("The model reads the columns as they stand")
     for source, layout in zip(sources, layouts, strict=True):
         identity = (
             f"column {layout.id_column}" if layout.id_column else "the row number (no id column was found)"
