@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from linker.matchkeys import Matchkey, Matchkeys
     from linker.matchkeys_link import KeyLinkage, link_by_keys
     from linker.model import Model
+    from linker.pairs import pairs
     from linker.records import Field, Kind, Layout, Records
     from linker.train import Diagnostics, Training
     from linker.verification import Verdict, verify
@@ -74,6 +75,7 @@ __all__ = [
     "explain",
     "link",
     "link_by_keys",
+    "pairs",
     "read",
     "train",
     "verify",
@@ -88,8 +90,8 @@ _HOME = {
     "Quality": "evaluate", "Records": "records", "RecordsError": "errors", "Training": "train",
     "TruthError": "errors", "Verdict": "verification", "arrive": "arrival",
     "comparison_vectors": "linkage", "dedupe": "linkage", "evaluate": "evaluate", "explain": "linkage",
-    "link": "linkage", "link_by_keys": "matchkeys_link", "read": "arrival", "train": "linkage",
-    "verify": "verification",
+    "link": "linkage", "link_by_keys": "matchkeys_link", "pairs": "pairs", "read": "arrival",
+    "train": "linkage", "verify": "verification",
 }  # fmt: skip
 _CALLED = {"evaluate": "quality"}  # there
 

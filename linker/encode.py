@@ -46,6 +46,7 @@ class Encoded:
             values are equal, and how many values there are.
         books: by column, the dictionary of its group.
         sketches: where the signature of a column's value stands.
+        seen: by column, how often each value was counted in all records, of which these may be a part.
     """
 
     columns: tuple[str, ...]
@@ -55,6 +56,7 @@ class Encoded:
     offsets: dict[str, tuple[int, int]]
     books: dict[str, Codebook]
     sketches: dict[str, int]
+    seen: dict[str, npt.NDArray[np.int64]]
 
     @property
     def deduplicates(self) -> bool:
@@ -122,7 +124,21 @@ class Encoder:
         self._groups = [_Group.of(names, schemas, tests, model.raw is not None) for names in _groups(model)]
         sketched = [name for group in self._groups if group.looks.measured for name in group.names]
         self._sketches = {name: len(self.columns) + 2 * i for i, name in enumerate(sketched)}
+        self._seen: dict[str, npt.NDArray[np.int64]] = {}
         self.left = self._rows(left)
+
+    def count(self, frame: pl.DataFrame) -> None:
+        """Count the values of columns of other records, which are kept: of all of them, if of any."""
+        for group in self._groups:
+            for name in group.names:
+                if name in frame.schema:
+                    codes = np.full((len(frame), 1), -1, np.int32)
+                    group.book.add(text_view(_as_text(frame[name])), codes, 0)
+                    counts = np.bincount(codes[codes >= 0], minlength=group.book.size)
+                    known = self._seen.get(name, counts[:0])
+                    counts[: len(known)] += known
+                    self._seen[name] = counts
+            self._learn(group)
 
     @cached_property
     def encoded(self) -> Encoded:
@@ -154,10 +170,7 @@ class Encoder:
             names = [name for name in group.names if name in frame.schema]
             for name in names:
                 group.book.add(text_view(_as_text(frame[name])), rows, self.columns.index(name))
-            if not group.looks:
-                return
-            known = sum(len(run.place) for run in group.runs)
-            group.runs.append(spell(group.book, known, group.looks, group.tokens))
+            self._learn(group)
             if group.looks.measured:
                 signature = np.concatenate([run.signature for run in group.runs])
                 for name in names:
@@ -167,6 +180,12 @@ class Encoder:
             list(pool.map(add, self._groups))
         return rows
 
+    def _learn(self, group: _Group) -> None:
+        """Spell the values of a group that are new."""
+        if group.looks:
+            known = sum(len(run.place) for run in group.runs)
+            group.runs.append(spell(group.book, known, group.looks, group.tokens))
+
     def _encoded(self, right: Codes) -> Encoded:
         offsets, books, base = {}, {}, 0
         for group in self._groups:
@@ -174,7 +193,7 @@ class Encoder:
                 offsets[name], books[name] = (base, group.book.size), group.book
             base += group.book.size if group.looks else 0
         table = joined([run for group in self._groups for run in group.runs])
-        return Encoded(self.columns, self.left, right, table, offsets, books, self._sketches)
+        return Encoded(self.columns, self.left, right, table, offsets, books, self._sketches, self._seen)
 
 
 @dataclass(frozen=True)
@@ -235,11 +254,16 @@ def _sketch(rows: Codes, column: int, at: int, signature: npt.NDArray[np.uint64]
 
 def observed(column: str, encoded: Encoded) -> npt.NDArray[np.float64]:
     """log2 of the share of each value of a column in all that both sides have, in the order of the codes."""
-    sides = [encoded.left] if encoded.deduplicates else [encoded.left, encoded.right]
-    codes = np.concatenate([side[:, encoded.column(column)] for side in sides])
-    counts = np.bincount(codes[codes >= 0], minlength=encoded.offsets[column][1])
+    size = encoded.offsets[column][1]
+    counts = encoded.seen.get(column)
+    if counts is None:
+        sides = [encoded.left] if encoded.deduplicates else [encoded.left, encoded.right]
+        codes = np.concatenate([side[:, encoded.column(column)] for side in sides])
+        counts = np.bincount(codes[codes >= 0])
     # What only other columns of the dictionary hold is never looked up; it counts as held once.
-    return np.asarray(np.log2(np.maximum(counts, 1) / max(1, counts.sum())))
+    held = np.ones(size)
+    held[: len(counts)] = np.maximum(counts, 1)
+    return np.asarray(np.log2(held / max(1, counts.sum())))
 
 
 def _tests(model: Model) -> Iterator[Test]:

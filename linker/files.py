@@ -83,6 +83,70 @@ def read_typed(path: str | Path) -> pl.DataFrame:
     return read_frame(path)
 
 
+def read_parts(path: str | Path, rows: int, *, typed: bool = False) -> Iterator[pl.DataFrame]:
+    """A file of records a part at a time, so that it need not fit in memory.
+
+    An Arrow stream, which has no table of its parts, is read whole.
+
+    Args:
+        path: as in `read_frame`.
+        rows: how many a part has, about.
+        typed: values keep their types, as in `read_typed`.
+
+    Raises:
+        FileError: as `read_frame`, when the part is asked for that cannot be read.
+    """
+    path = Path(path)
+    with _named_errors(path):
+        form = _form(path)
+        if form == "stream":
+            batches = iter([_read_stream(path)])
+        elif form == "text":
+            batches = _text_batches(path, rows)
+        else:
+            lazy = _lazy_parquet(path) if form == "parquet" else pl.scan_ipc(path, glob=False)
+            batches = iter(lazy.collect_batches(chunk_size=rows))
+        for part in _of_size(batches, rows):
+            check_names(tuple(part.columns), path)
+            if typed and form != "text":
+                yield part
+            else:
+                text = part if form == "text" else _as_text(part, path)
+                yield text.with_columns(pl.when(pl.all().str.strip_chars() != "").then(pl.all()))
+
+
+def _text_batches(path: Path, rows: int) -> Iterator[pl.DataFrame]:
+    form = scan(as_bytes(path), path)
+    lazy = pl.scan_csv(
+        path,
+        separator=form.separator,
+        quote_char='"' if form.quoted else None,
+        infer_schema=False,
+        glob=False,
+    )
+    left = form.rows
+    for batch in lazy.collect_batches(chunk_size=rows):
+        if batch.width != len(form.columns):
+            break
+        batch.columns = list(form.columns)
+        yield batch.head(left)
+        left -= min(left, batch.height)
+    if left:
+        raise FileError(f"{path} cannot be read: its rows and quotation marks do not fit together.", _DAMAGED)
+
+
+def _of_size(batches: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+    """The batches as parts of about so many rows."""
+    held: list[pl.DataFrame] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(part.height for part in held) >= rows:
+            yield from pl.concat(held, rechunk=True).iter_slices(rows)
+            held = []
+    if held:
+        yield pl.concat(held, rechunk=True)
+
+
 def write_frame(frame: pl.DataFrame, path: str | Path) -> None:
     """Write a frame in the format its extension names, complete or not at all; an older file is replaced.
 
@@ -263,12 +327,16 @@ def _read_text(path: Path) -> pl.DataFrame:
 
 
 def _read_parquet(path: Path) -> pl.DataFrame:
+    return _lazy_parquet(path).collect()
+
+
+def _lazy_parquet(path: Path) -> pl.LazyFrame:
     with path.open("rb") as file:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - 4))
         if file.read() != b"PAR1":
             raise FileError(f"{path} is a Parquet file without its end.", _DAMAGED)
-    return pl.read_parquet(path, glob=False, hive_partitioning=False)
+    return pl.scan_parquet(path, glob=False, hive_partitioning=False)
 
 
 def _read_arrow(path: Path) -> pl.DataFrame:

@@ -10,7 +10,7 @@ is read from text where a CSV file could not say better: a number, or a date wri
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -32,7 +32,17 @@ _SEPARATOR, _MARK = chr(SEPARATOR), chr(MARK)
 
 
 def raw_records(source: arrival.Source, id_column: str) -> Records:
-    """The records of a file or frame, none refused; rows are in the order of their ids.
+    """As `raw_table`, rows in the order of their ids: as Splink orders a pair within one table."""
+    if isinstance(source, Records):
+        return raw_table(source, id_column)
+    records = raw_table(source, id_column)
+    assert records.layout.id_column is not None
+    order = records.frame[records.layout.id_column].arg_sort()  # numbers as numbers, texts by their bytes
+    return replace(records, ids=records.ids.gather(order), frame=records.frame[order])
+
+
+def raw_table(source: arrival.Source, id_column: str) -> Records:
+    """The records of a file or frame, none refused.
 
     Args:
         source: a file, a frame, or what this made of one.
@@ -56,8 +66,6 @@ def raw_records(source: arrival.Source, id_column: str) -> Records:
             f"The records have no column '{id_column}', where the model looks for their ids.",
             "Name it so, or change 'id_column' in the model.",
         )
-    # Ids order the rows, as Splink orders a pair within one table: numbers as numbers, texts by their bytes.
-    frame = frame.sort(name)
     ids = frame[name].cast(pl.String).alias("id")
     if ids.null_count() or ids.n_unique() < len(ids):
         raise RecordsError(
@@ -72,15 +80,22 @@ def by_text_of_id(records: Records) -> Records:
     return replace(records, ids=records.ids.gather(order), frame=records.frame[order])
 
 
-def model_columns(model: Model, frames: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
+def model_columns(
+    model: Model, frames: Sequence[pl.DataFrame], only: Collection[str] | None = None
+) -> list[pl.DataFrame]:
     """The columns that a model with `raw` reads, one frame for each set of records, in the order of its rows.
+
+    Args:
+        model: the model.
+        frames: the sets of records.
+        only: make only these columns; None for all.
 
     Raises:
         ModelError: a column is not there, or is of a type that the model cannot use.
         RecordsError: a value cannot be used.
     """
     assert model.raw is not None
-    sources = model.raw.sources
+    sources = {name: one for name, one in model.raw.sources.items() if only is None or name in only}
     needed = sorted(frozenset[str]().union(*(source.columns for source in sources.values())))
     sides = _alike(needed, frames)
     tests = list(_tests(model))
@@ -96,7 +111,8 @@ def model_columns(model: Model, frames: Sequence[pl.DataFrame]) -> list[pl.DataF
 
     made = [columns_of(side, frame.height) for side, frame in zip(sides, frames, strict=True)]
     compared = [(test.left, test.right) for test in tests if test.op is not Op.MISSING]
-    _compare_alike([*compared, *(pair for rule in model.rules for pair in rule.columns)], made)
+    pairs = [*compared, *(pair for rule in model.rules for pair in rule.columns)]
+    _compare_alike([pair for pair in pairs if sources.keys() >= set(pair)], made)
     return [pl.DataFrame(list(side.values())) for side in made]
 
 
