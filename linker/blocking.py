@@ -117,6 +117,11 @@ def examine(
     Raises:
         LinkerError: the records, the model, a rule or the links do not fit one another.
     """
+    if model is not None and model.raw is not None:
+        raise ModelError(
+            "The model reads records as they stand, and blocking is examined on standard columns.",
+            "Leave the model out, or give one that 'kinlink train' made.",
+        )
     work = work_up((left,) if right is None else (left, right), model)
     columns = tuple(standard_columns(side) for side in work.sides)
     chosen = tuple(rules) or work.model.rules

@@ -146,6 +146,11 @@ def link(
         LinkerError: what is wrong with the files, columns, records or the model.
     """
     _check(threshold, all_pairs)
+    if keys is not None and model is not None and model.raw is not None:
+        raise LinkerError(
+            "The model reads records as they stand, and matchkeys read standard columns.",
+            "Give one of the two.",
+        )
     sides = (_records(left, model), _records(right, model))
     run = _Run(progress or no_progress, threads)
     cardinality = cardinality or Cardinality.ONE_TO_ONE

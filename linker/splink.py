@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any as Json
@@ -81,13 +81,11 @@ def _model(settings: Mapping[str, Json]) -> Model:
     if prior is None:
         prior = _PRIOR
         remarks.append(f"The model has no prior: Splink's default of {_PRIOR} stands in.")
-    return Model(
-        comparisons,
-        rules,
-        float(prior),
-        notes={NOTES: {"link_type": settings.get("link_type", "link_only"), "remarks": remarks}},
-        raw=Raw(reader.sources, str(settings.get("unique_id_column_name") or "unique_id")),
-    )
+    raw = Raw(reader.sources, str(settings.get("unique_id_column_name") or "unique_id"))
+    notes = {NOTES: {"link_type": settings.get("link_type", "link_only"), "remarks": remarks}}
+    model = Model(comparisons, rules, float(prior), notes=notes, raw=raw)
+    used = {name: source for name, source in reader.sources.items() if name in model.columns}
+    return replace(model, raw=replace(raw, sources=used))
 
 
 @dataclass

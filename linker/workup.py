@@ -17,7 +17,7 @@ from linker.frequencies import term_frequencies
 from linker.labels import matched_rows
 from linker.model import PATTERN_BITS, Model
 from linker.predict import Progress
-from linker.raw import by_text_of_id, model_columns
+from linker.raw import by_text_of_id, model_columns, raw_records
 from linker.records import Field, Kind, Records
 from linker.train import Training, train_em, train_labels
 
@@ -64,6 +64,7 @@ def work_up(sides: tuple[Records, ...], model: Model | None, *, together: bool =
         ModelError: the model does not fit the records.
     """
     if model is not None and model.raw is not None:
+        sides = tuple(raw_records(side, model.raw.id_column) for side in sides)
         sides = tuple(by_text_of_id(side) for side in sides) if together else sides
         columns = model_columns(model, [side.frame for side in sides])
     else:

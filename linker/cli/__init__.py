@@ -40,7 +40,7 @@ COMMANDS = {
     ),
     "keys": ("matchkeys", "keys", "List a set of matchkeys, or write it to a file."),
     "blocking": ("blocking", "blocking", "Say what blocking costs and what it can lose, before a run."),
-    "model": ("models", "model_app", "Look at a model."),
+    "model": ("models", "model_app", "Look at a model; bring one from Splink, or take one there."),
     "submit": (
         "remote",
         "submit",

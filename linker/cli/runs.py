@@ -12,7 +12,7 @@ from linker.cli import options
 from linker.cli.reading import native_silence
 from linker.cli.screen import Screen, session, table
 from linker.errors import ManifestError
-from linker.files import read_frame
+from linker.files import read_frame, read_typed
 from linker.linkage import train
 from linker.manifest import Manifest
 from linker.model import Model
@@ -49,8 +49,9 @@ def verify(
         if before.asked.labels is not None:
             raise ManifestError("The run learnt from labels.", "Verify it in Python: linker.verify.")
         given = _model_of(before, manifest, model) if before.asked.model_given or model else None
+        as_they_stand = all(not one.layout.fields for one in before.inputs)
         with native_silence():
-            frames = [read_frame(path) for path in files]
+            frames = [read_typed(path) if as_they_stand else read_frame(path) for path in files]
         with screen.progress() as progress:
             verdict = verify_run(before, *frames, model=given, keys=keys, threads=threads, progress=progress)
         _show(screen, before, verdict)
