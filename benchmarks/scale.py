@@ -5,7 +5,7 @@
     python benchmarks/scale.py --national  1 m records against 60 m, streamed
 
 Each in a process of its own, with the model that Splink trained on a million made-up people a side
-(benchmarks/model.json). Files are made in --folder and used again; the largest is 1.4 GB.
+(model.json). Files are made in --folder and used again; the largest is 1.4 GB.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from pathlib import Path
 
 import polars as pl
 
-from benchmarks.linkage import RULES, THRESHOLD, candidates, f1, row, with_rules
+from benchmarks.linkage import MODEL, RULES, THRESHOLD, candidates, f1, row, with_rules
 from benchmarks.measure import Result, machine, run
 from benchmarks.population import study, write_study
 
-MODEL = Path(__file__).with_name("model.json")
 MILLION = 1_000_000
 #: With a million records a side, 1.1 thousand million pairs.
 BULK = (("surname",), ("forename", "town"))

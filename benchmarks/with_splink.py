@@ -31,7 +31,6 @@ COMPARISONS: list[ComparisonCreator | dict[str, Any]] = [
 ]
 CERTAIN = (("nhs_number",), ("forename", "surname", "date_of_birth"))  # rules for the prior
 RECALL_OF_CERTAIN = 0.9
-TRAINING = (("forename", "date_of_birth"), ("surname", "postcode"))  # rules for EM
 RANDOM_PAIRS = 10_000_000
 
 
@@ -66,7 +65,7 @@ def _train(job: dict[str, Any], meter: Meter, tables: Sequence[Any]) -> Finish:
     with meter.stage("u"):
         linker.training.estimate_u_using_random_sampling(max_pairs=RANDOM_PAIRS)
     with meter.stage("em"):
-        for rule in TRAINING:
+        for rule in job["rules"]:
             linker.training.estimate_parameters_using_expectation_maximisation(
                 block_on(*rule), estimate_without_term_frequencies=True
             )
