@@ -168,7 +168,7 @@ def training(folder: Path, model: Path, runs: int) -> Iterator[str]:
     for given in ({"model": str(with_rules(model, TRAINING, folder / "same.json"))}, {"own_model": str(own)}):
         run("with_kinlink", job | given)
         right.append(f1(pl.read_parquet(links), folder))
-    yield f"- F1 of links by the rules of training: with Splink's model {right[0]}, with Kinlink's {right[1]}.\n"
+    yield f"- F1 by the rules of training: with Splink's model {right[0]}, with Kinlink's {right[1]}.\n"
 
 
 def prediction(folder: Path, model: Path, rules: str, engines: Sequence[str], runs: int) -> Iterator[str]:
