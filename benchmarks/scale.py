@@ -5,7 +5,7 @@
     python benchmarks/scale.py --national  1 m records against 60 m, streamed
 
 Each in a process of its own, with the model that Splink trained on a million made-up people a side
-(model.json). Files are made in --folder and used again; the largest is 1.4 GB.
+(model.json). Files are made in --folder and used again; the largest is 1.6 GB.
 """
 
 from __future__ import annotations
