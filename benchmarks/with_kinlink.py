@@ -40,7 +40,7 @@ def _train(left: pl.DataFrame, right: pl.DataFrame, draft: Model, meter: Meter) 
     """Learn u, m and the prior; of the draft only the comparisons and the rules count."""
     with meter.stage("encode"):
         assert draft.raw is not None  # as all models that were Splink's
-        drafted = work_up((raw_records(left, draft.raw), raw_records(right, draft.raw)), draft)
+        drafted = work_up((raw_records(left, draft.raw.id_column), raw_records(right, draft.raw.id_column)), draft)
     with meter.stage("u and em"):
         return learn(drafted, None, seed=0, threads=THREADS, progress=no_progress).model
 
