@@ -1,0 +1,75 @@
+"""The comparison with other engines: what it counts, and that it runs."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from benchmarks.linkage import RULES, agreement, candidates, f1, report, with_rules
+from benchmarks.measure import Meter, Result, Spent
+from benchmarks.population import study, write_study
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    place = tmp_path_factory.mktemp("people")
+    write_study(study(400, 500, 0.7, seed=4), place, "hard")
+    return place
+
+
+@pytest.mark.parametrize("rules", [*RULES.values(), (("sex", "town"), ("town",), ("forename",))])
+def test_candidates_are_those_of_a_plain_product(folder, rules):
+    left, right = (pl.read_parquet(folder / f"{side}.parquet").to_dicts() for side in ("left", "right"))
+    pairs = sum(
+        any(all(one[name] is not None and one[name] == other[name] for name in rule) for rule in rules)
+        for one, other in product(left, right)
+    )
+    assert candidates(folder, rules) == pairs > 50
+
+
+def test_agreement_tells_whose_links_are_whose():
+    columns = ["left_id", "right_id", "match_weight"]
+    ours = pl.DataFrame([("a", "x", 10.0), ("b", "y", 8.0), ("c", "z", 7.0)], columns, orient="row")
+    theirs = pl.DataFrame([("a", "x", 10.5), ("c", "z", 7.0), ("d", "z", 7.0)], columns, orient="row")
+    assert agreement(ours, theirs) == (2, 1, 1, 0.5)
+    assert str(agreement(ours, ours)).startswith("the same 3 pairs")
+
+
+def test_f1_of_the_truth_is_one(folder):
+    truth = pl.read_parquet(folder / "truth.parquet")
+    assert f1(truth, folder) == "1.0000"
+    assert f1(truth.head(truth.height // 2), folder) == "0.6667"
+
+
+def test_a_model_takes_other_rules(tmp_path: Path):
+    model = tmp_path / "model.json"
+    model.write_text(json.dumps({"blocking_rules_to_generate_predictions": ["1=1"], "comparisons": []}))
+    made = json.loads(with_rules(model, RULES["light"], tmp_path / "other.json").read_text())
+    assert len(made["blocking_rules_to_generate_predictions"]) == len(RULES["light"])
+    rule = made["blocking_rules_to_generate_predictions"][1]["blocking_rule"]
+    assert rule == 'l."forename" = r."forename" AND l."date_of_birth" = r."date_of_birth"'
+
+
+def test_stages_add_up():
+    meter = Meter()
+    for name in ("one", "two", "one"):
+        with meter.stage(name):
+            sum(range(1000))
+    assert list(meter.spent) == ["one", "two"]
+    assert all(spent.wall > 0 and spent.cpu > 0 for spent in meter.spent.values())
+    assert meter.loaded > 0
+    result = Result({"one": Spent(1.0, 2.0), "two": Spent(0.5, 0.5)}, 10.0, 5.0)
+    assert (result.wall(), result.cpu(), result.wall("two")) == (1.5, 2.5, 0.5)
+
+
+@pytest.mark.slow
+def test_all_engines_run_and_two_of_them_find_the_same_links(tmp_path: Path):
+    lines = list(report(3000, ["light", "dense"], 1, 1000, tmp_path))
+    same = [line for line in lines if line.startswith("- Links of Kinlink and Splink")]
+    assert len(same) == 3
+    assert all("the same" in line for line in same)
+    assert not any(str(tmp_path) in line for line in lines)
