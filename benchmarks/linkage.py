@@ -163,10 +163,15 @@ def training(folder: Path, model: Path, runs: int) -> Iterator[str]:
         yield from stages(name, results)
     yield f"\n- splink trains {ratio(done['kinlink'], done['splink'])}."
     links = folder / "trained.parquet"
-    job = {"do": "predict", "folder": str(folder), "threshold": THRESHOLD, "links": str(links)}
+    task: dict[str, Any] = {
+        "do": "predict",
+        "folder": str(folder),
+        "threshold": THRESHOLD,
+        "links": str(links),
+    }
     right = []
     for given in ({"model": str(with_rules(model, TRAINING, folder / "same.json"))}, {"own_model": str(own)}):
-        run("with_kinlink", job | given)
+        run("with_kinlink", task | given)
         right.append(f1(pl.read_parquet(links), folder))
     yield f"- F1 by the rules of training: with Splink's model {right[0]}, with Kinlink's {right[1]}.\n"
 

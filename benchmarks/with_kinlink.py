@@ -28,6 +28,7 @@ def work(job: dict[str, Any], meter: Meter) -> Callable[[], object]:
     model = read_splink(Path(job["model"])) if "model" in job else linker.Model.load(job["own_model"])
     if job["do"] == "train":
         _train(left.head(WARM), few, model, Meter())
+        assert isinstance(right, pl.DataFrame)
         trained = _train(left, right, model, meter)
         return lambda: trained.save(job["own_model"])
     linker.pairs(left.head(WARM), few, model=model, threshold=job["threshold"])
@@ -40,7 +41,8 @@ def _train(left: pl.DataFrame, right: pl.DataFrame, draft: Model, meter: Meter) 
     """Learn u, m and the prior; of the draft only the comparisons and the rules count."""
     with meter.stage("encode"):
         assert draft.raw is not None  # as all models that were Splink's
-        drafted = work_up((raw_records(left, draft.raw.id_column), raw_records(right, draft.raw.id_column)), draft)
+        sides = raw_records(left, draft.raw.id_column), raw_records(right, draft.raw.id_column)
+        drafted = work_up(sides, draft)
     with meter.stage("u and em"):
         return learn(drafted, None, seed=0, threads=THREADS, progress=no_progress).model
 
