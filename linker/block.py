@@ -7,7 +7,9 @@ and pairs of earlier rules are recognised by the codes themselves, when the pair
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,7 +33,7 @@ class BlockIndex:
     Attributes:
         rule: the rule.
         left, right: int16 [columns of the rule], positions of the columns.
-        starts: int64 [buckets + 1], each bucket's first place in `rows`; buckets are a power of 2.
+        starts: int32 [buckets + 1], each bucket's first place in `rows`; buckets are a power of 2.
         rows: int32, left rows by bucket, ascending in each; rows with a missing part are left out.
         tags: uint32, of each row 32 bits of its key that are not the bucket's.
         encoded: the records.
@@ -40,7 +42,7 @@ class BlockIndex:
     rule: BlockingRule
     left: npt.NDArray[np.int16]
     right: npt.NDArray[np.int16]
-    starts: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int32]
     rows: npt.NDArray[np.int32]
     tags: npt.NDArray[np.uint32]
     encoded: Encoded
@@ -103,7 +105,7 @@ def tag_of(key: int) -> int:
 def _index(
     codes: Codes,
     columns: npt.NDArray[np.int16],
-    starts: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int32],
     keys: npt.NDArray[np.uint64],
     rows: npt.NDArray[np.int32],
     tags: npt.NDArray[np.uint32],
@@ -132,7 +134,7 @@ def _index(
 
 
 @kernel
-def _look(codes: Codes, columns: npt.NDArray[np.int16], starts: npt.NDArray[np.int64]) -> int:
+def _look(codes: Codes, columns: npt.NDArray[np.int16], starts: npt.NDArray[np.int32]) -> int:
     """How many rows stand in the buckets that the right rows look through."""
     looks = 0
     for row in range(len(codes)):
@@ -167,7 +169,7 @@ def _multiplied(left: pl.Series, right: pl.Series) -> int:
 def _count(
     codes: Codes,
     columns: npt.NDArray[np.int16],
-    starts: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int32],
     tags: npt.NDArray[np.uint32],
 ) -> int:
     pairs = 0
@@ -190,7 +192,7 @@ def block_index(rule: BlockingRule, encoded: Encoded) -> BlockIndex:
     right = np.array([encoded.column(name) for _, name in rule.columns], np.int16)
     count = len(encoded.left)
     buckets = 1 << max(4, (count - 1).bit_length())
-    starts = np.zeros(buckets + 1, np.int64)
+    starts = np.zeros(buckets + 1, np.int32)
     rows, tags = np.empty(count, np.int32), np.empty(count, np.uint32)
     keyed = _index(encoded.left, left, starts, np.empty(count, np.uint64), rows, tags)
     return BlockIndex(rule, left, right, starts, rows[:keyed], tags[:keyed], encoded)
@@ -198,4 +200,5 @@ def block_index(rule: BlockingRule, encoded: Encoded) -> BlockIndex:
 
 def block(rules: Sequence[BlockingRule], encoded: Encoded) -> list[BlockIndex]:
     """Index every rule, in order."""
-    return [block_index(rule, encoded) for rule in rules]
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="linker") as pool:
+        return list(pool.map(lambda rule: block_index(rule, encoded), rules))

@@ -32,7 +32,7 @@ from linker.recognise import recognise
 from linker.records import Records
 from linker.workup import agreed, work_up
 
-PART_ROWS = 1 << 19
+PART_ROWS = 1 << 20
 Parts = Iterable[pl.DataFrame]
 
 
@@ -81,13 +81,16 @@ def pairs(
     )
     ids, columns = reading.part(part)
     encoder = Encoder(reading.columns, model, columns.schema)
-    _count(encoder, reading, model, right, parts)
+    part = next(rest, None)
+    if part is not None:
+        _count(encoder, reading, model, right, parts)
     found: list[pl.DataFrame] = []
     blocks: list[BlockIndex] = []
     done = 0
     with ThreadPoolExecutor(1, thread_name_prefix="linker-reader") as reader:
         while True:
-            coming = reader.submit(next, rest, None)  # the next part is read while this one is compared
+            # The part after the next is read while this one is compared.
+            coming = None if part is None else reader.submit(next, rest, None)
             with encoder.with_part(columns) as encoded:
                 blocks = blocks or block(model.rules, encoded)
                 tests, weights = compile_tests(model.comparisons, encoded), compile_weights(model, encoded)
@@ -96,10 +99,10 @@ def pairs(
                 )
             found.append(_frame(scored, reading.ids, ids, blocks))
             done += len(ids)
-            part = coming.result()
-            if part is None:
+            if part is None or coming is None:
                 return pl.concat(found).sort("left_id", "right_id")
             ids, columns = reading.part(part)
+            part = coming.result()
 
 
 class _Reading(Protocol):

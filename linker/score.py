@@ -29,6 +29,7 @@ from linker.kernels import (
     jaro_winkler,
     kernel,
     levenshtein,
+    short,
     whole,
     word,
 )
@@ -59,6 +60,8 @@ class Workspace(NamedTuple):
         memo: float64, what was measured.
         levels: int64 [comparisons], level codes of the pair at hand.
         left, right: int32 [BATCH], candidates.
+        key: uint64 [BATCH], keys of right rows.
+        touched: int32 [BATCH], what was read ahead: the processor waits for many reads at once, not for each.
     """
 
     scratch: npt.NDArray[np.int64]
@@ -67,6 +70,8 @@ class Workspace(NamedTuple):
     levels: npt.NDArray[np.int64]
     left: npt.NDArray[np.int32]
     right: npt.NDArray[np.int32]
+    key: npt.NDArray[np.uint64]
+    touched: npt.NDArray[np.int32]
 
     @staticmethod
     def of(table: ValueTable, tests: Tests) -> Workspace:
@@ -78,6 +83,8 @@ class Workspace(NamedTuple):
             np.empty(memos),
             np.empty(len(tests.entry), np.int64),
             np.empty(BATCH, np.int32),
+            np.empty(BATCH, np.int32),
+            np.empty(BATCH, np.uint64),
             np.empty(BATCH, np.int32),
         )
 
@@ -420,6 +427,25 @@ def _produced_by(
     return True
 
 
+@inlined_kernel
+def _read_ahead(
+    first: int,
+    last: int,
+    right: Codes,
+    columns: npt.NDArray[np.int16],
+    starts: npt.NDArray[np.int32],
+    tags: npt.NDArray[np.uint32],
+    space: Workspace,
+) -> None:
+    """Keys of some right rows, and their buckets on the way to the processor."""
+    for row in range(first, last):
+        space.key[row - first] = block_key(right, row, columns)
+    for i in range(last - first):
+        space.touched[i] = starts[bucket_of(space.key[i], len(starts) - 1)]
+    for i in range(last - first):
+        space.touched[i] = short(tags[min(space.touched[i], len(tags) - 1)]) if len(tags) else 0
+
+
 @kernel
 def scan(
     k: int,
@@ -427,7 +453,7 @@ def scan(
     at: int,
     last: int,
     most: int,
-    starts: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int32],
     rows: npt.NDArray[np.int32],
     tags: npt.NDArray[np.uint32],
     left: Codes,
@@ -464,10 +490,14 @@ def scan(
         the row and place to go on with, pairs written, pairs compared.
     """
     written = compared = looked = 0
+    known, ahead = row, row  # the rows whose keys are at hand
     while row < last and looked < most and written + BATCH <= len(kept.left):
         count = 0
         while row < last and count < BATCH:
-            key = block_key(right, row, rule_right[k])
+            if row == ahead:
+                known, ahead = row, min(row + BATCH, last)
+                _read_ahead(known, ahead, right, rule_right[k], starts, tags, space)
+            key = space.key[row - known]
             if key != 0:
                 bucket, tag = bucket_of(key, len(starts) - 1), tag_of(key)
                 end = starts[bucket + 1]
@@ -486,6 +516,8 @@ def scan(
                     break
             row += 1
             at = -1
+        for i in range(count):
+            space.touched[i] = left[space.left[i], 0]
         fresh = 0
         for i in range(count):
             x, y = space.left[i], space.right[i]
