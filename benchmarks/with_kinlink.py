@@ -12,7 +12,7 @@ import linker
 from benchmarks.measure import THREADS, Meter, answer
 from linker.model import Model
 from linker.predict import no_progress
-from linker.raw import raw_records
+from linker.raw import raw_table
 from linker.splink import read_splink
 from linker.workup import learn, work_up
 
@@ -41,7 +41,7 @@ def _train(left: pl.DataFrame, right: pl.DataFrame, draft: Model, meter: Meter) 
     """Learn u, m and the prior; of the draft only the comparisons and the rules count."""
     with meter.stage("encode"):
         assert draft.raw is not None  # as all models that were Splink's
-        sides = raw_records(left, draft.raw.id_column), raw_records(right, draft.raw.id_column)
+        sides = raw_table(left, draft.raw.id_column), raw_table(right, draft.raw.id_column)
         drafted = work_up(sides, draft)
     with meter.stage("u and em"):
         return learn(drafted, None, seed=0, threads=THREADS, progress=no_progress).model

@@ -20,7 +20,9 @@ Words = npt.NDArray[np.uint64]
 Bytes = npt.NDArray[np.uint8]
 T = TypeVar("T", bound=np.generic)
 
-_LEAST = 1 << 10
+_LEAST = 3 << 8
+_FULL = 0.75  # of the slots; they are a power of two
+_SLACK = 1.4
 _TELLING = 500  # rows that say what is to come
 _K1, _K2 = word(0x9E3779B97F4A7C15), word(0xD6E8FEB86659FD93)
 _SHORT = word(0xFFFFFFFF)
@@ -35,7 +37,7 @@ class Codebook:
 
     def __init__(self) -> None:
         self.size = 0
-        self._slots = np.zeros(2 * _LEAST, np.uint64)
+        self._slots = np.zeros(int(_LEAST / _FULL), np.uint64)
         self._words = np.zeros((_LEAST, 2), np.uint64)
         self._place = np.zeros(_LEAST, np.int64)
         self._store = np.zeros(1 << 12, np.uint8)
@@ -98,13 +100,13 @@ class Codebook:
     def _grow(self, length: int, texts: int, stored: int) -> None:
         """Make room for one more text, and for as many as are expected."""
         if self.size == len(self._words):
-            count = 2 * self.size
-            while count < 1.02 * texts:
-                count *= 2
-            slots = np.zeros(2 * count, np.uint64)
+            slots = 2 * len(self._slots)
+            while _FULL * slots < _SLACK * texts:  # what a second column adds should find room too
+                slots *= 2
+            count, larger = int(_FULL * slots), np.zeros(slots, np.uint64)
             self._words, self._place = _longer(self._words, count), _longer(self._place, count)
-            _rehash(self._slots, slots, self._place, self.size)
-            self._slots = slots
+            _rehash(self._slots, larger, self._place, self.size)
+            self._slots = larger
         if self._stored + length > len(self._store):
             self._store = _longer(
                 self._store, max(self._stored + length, 2 * len(self._store), int(1.02 * stored))

@@ -252,14 +252,24 @@ def _sketch(rows: Codes, column: int, at: int, signature: npt.NDArray[np.uint64]
             rows[row, at + 1] = short(signed >> word(32))
 
 
+@kernel
+def count_codes(rows: Codes, column: int, counts: npt.NDArray[np.int64]) -> None:
+    """Add how often each value of a column was seen."""
+    for row in range(len(rows)):
+        code = rows[row, column]
+        if code >= 0:
+            counts[code] += 1
+
+
 def observed(column: str, encoded: Encoded) -> npt.NDArray[np.float64]:
     """log2 of the share of each value of a column in all that both sides have, in the order of the codes."""
     size = encoded.offsets[column][1]
     counts = encoded.seen.get(column)
     if counts is None:
         sides = [encoded.left] if encoded.deduplicates else [encoded.left, encoded.right]
-        codes = np.concatenate([side[:, encoded.column(column)] for side in sides])
-        counts = np.bincount(codes[codes >= 0])
+        counts = np.zeros(size, np.int64)
+        for side in sides:
+            count_codes(side, encoded.column(column), counts)
     # What only other columns of the dictionary hold is never looked up; it counts as held once.
     held = np.ones(size)
     held[: len(counts)] = np.maximum(counts, 1)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from linker import kernels_more as more
 from linker.conditions import Op
-from linker.kernels import inlined_kernel, kernel
+from linker.kernels import damerau_osa, inlined_kernel, kernel, levenshtein
 from linker.program import OPS
 from linker.spelling import LENGTH, LENGTH_BITS, ValueTable
 
@@ -22,6 +22,21 @@ _CHARACTER_JACCARD, _COSINE = OPS[Op.CHARACTER_JACCARD], OPS[Op.COSINE]
 def distance_op(op: int) -> bool:
     """Whether this is a further op that holds up to its limit, and not from it on."""
     return _DAMERAU <= op <= _BEST_DAMERAU
+
+
+@kernel
+def damerau_bound(table: ValueTable, a: int, b: int, scratch: npt.NDArray[np.int64]) -> float:
+    """The unrestricted distance where it is at most 2; else less than nothing, the edits without exchanges.
+
+    An exchange is worth two such edits at most, so that half of them bound the distance from below. Where
+    that restricted to optimal alignments is at most 2, it is the unrestricted one.
+    """
+    chars, a0, b0 = table.chars, table.place[a] >> LENGTH_BITS, table.place[b] >> LENGTH_BITS
+    a1, b1 = a0 + (table.place[a] & LENGTH), b0 + (table.place[b] & LENGTH)
+    restricted = damerau_osa(chars, a0, a1, b0, b1, scratch)
+    if restricted <= 2:
+        return float(restricted)
+    return -float(levenshtein(chars, a0, a1, b0, b1, scratch))
 
 
 @kernel

@@ -77,7 +77,6 @@ def tally(
     tests: Tests,
     comparisons: Sequence[Comparison],
     *,
-    rows: int | None = None,
     threads: int | None = None,
     progress: Progress = no_progress,
     stage: str = "train",
@@ -89,7 +88,6 @@ def tally(
         blocks: the rules' indexes, in order; of the first `MOST_RULES` it is noted whether they hold a pair.
         tests: the compiled comparisons.
         comparisons: what they were compiled from.
-        rows: only the first right rows; None for all.
         threads: worker threads; None for one a core.
         progress: called with right rows done and in all; may raise to cancel.
         stage: the name that progress reports.
@@ -105,8 +103,7 @@ def tally(
         return scanned.run(part, lambda _, pairs: mine.counter.add(pairs))
 
     compared = np.zeros(len(blocks), np.int64)
-    count = len(encoded.right) if rows is None else rows
-    for part in scanned.each(run, count, threads, SLICE_ROWS, progress, stage):
+    for part in scanned.each(run, len(encoded.right), threads, SLICE_ROWS, progress, stage):
         compared += part
     return _joined([counter.entries() for counter in counters], tuple(compared.tolist()))
 

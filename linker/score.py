@@ -33,7 +33,7 @@ from linker.kernels import (
     whole,
     word,
 )
-from linker.measures import distance_op, further
+from linker.measures import damerau_bound, distance_op, further
 from linker.program import OPS, Tests, Weights
 from linker.spelling import KINDS, LENGTH, LENGTH_BITS, MANY, ValueTable
 
@@ -193,6 +193,14 @@ def _measured_holds(
     place = (whole(slot) << MEMO_BITS) + whole(mixed >> word(64 - MEMO_BITS))
     if space.memo_key[place] != key:
         space.memo_key[place] = key
+        if op == _UNRESTRICTED:
+            space.memo[place] = damerau_bound(table, a, b, space.scratch)
+        else:
+            space.memo[place] = _measure(table, op, a, b, space.scratch)
+    if op == _UNRESTRICTED and space.memo[place] < 0.0:
+        # Not less than half the edits without exchanges: mostly that settles it.
+        if -space.memo[place] > 2.0 * limit:
+            return False
         space.memo[place] = _measure(table, op, a, b, space.scratch)
     if op in (_LEVENSHTEIN, _DAMERAU) or distance_op(op):
         return space.memo[place] <= limit

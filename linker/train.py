@@ -3,23 +3,25 @@
     rows in canonical order → u (sampled, matches taken out) → m (EM over the rules) → prior → model
 
 Everything is seeded and rests on the canonical order of the rows, so the order of a file changes nothing.
-That order is as good as random: where there are more pairs than training needs, the first rows stand for all.
+Where there are more pairs than training needs, rows taken at random stand for all.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any as Json
 
 import numpy as np
 import numpy.typing as npt
 
-from linker.block import BlockIndex
+from linker.block import BlockIndex, block
 from linker.conditions import Op, Test
 from linker.dependence import Dependence, Seen, dependences
 from linker.em import Fit, Floats, PatternCounts, fit, pattern_ratio, ratios
-from linker.encode import Encoded
+from linker.encode import Encoded, aligned, count_codes
 from linker.model import Comparison, Level, Model
 from linker.patterns import MOST_RULES, Batch, Tally, tally, tally_batches
 from linker.predict import Progress, no_progress, score_rows
@@ -27,8 +29,8 @@ from linker.program import blank_weights, compile_tests, shifts
 
 SAMPLED_PAIRS = 2_000_000  # random pairs for u, …
 SAMPLED_PAIRS_A_RECORD = 20
-MOST_SAMPLED_PAIRS = 10_000_000  # … and no more than this
-CANDIDATES = 10_000_000  # candidate pairs for m
+MOST_SAMPLED_PAIRS = 4_000_000  # … and no more: agreement itself is counted, not sampled
+CANDIDATES = 5_000_000  # candidate pairs for m
 BATCH_ROWS = 128  # random pairs are those of so many rows with so many others, which stay at hand
 PRIOR_STRENGTH = 20.0  # pseudo-observations of the expected m
 ROUNDS = 4
@@ -250,17 +252,31 @@ def _evidence(
     random = _shares(shown.level_counts(nothing.weight.shape[1]), comparisons)
     ceiling = _count_agreements(random, comparisons, encoded)
     progress("sample", 1, 1)
-    share = min(1.0, CANDIDATES / max(1, sum(index.pairs for index in blocks)))
-    count = len(encoded.right)
-    rows = count if share == 1.0 else round(count * (share**0.5 if encoded.deduplicates else share))
-    seen = tally(
-        encoded, blocks, tests, comparisons, rows=rows, threads=threads, progress=progress, stage="train"
-    )
+    some, their_blocks = _some_rows(encoded, blocks, seed)
+    seen = tally(some, their_blocks, tests, comparisons, threads=threads, progress=progress, stage="train")
     total = float(total_pairs(encoded))
-    of_rows = rows * (rows - 1) / 2 if encoded.deduplicates else rows * len(encoded.left)
     union = _counts(seen, comparisons)
-    scaled = replace(union, counts=union.counts * (total / max(1.0, of_rows)))
+    scaled = replace(union, counts=union.counts * (total / total_pairs(some)))
     return _Evidence(random, ceiling, shown, seen, scaled, total, seen.compared)
+
+
+def _some_rows(
+    encoded: Encoded, blocks: Sequence[BlockIndex], seed: int
+) -> tuple[Encoded, Sequence[BlockIndex]]:
+    """As many rows as give the candidates that training needs, at random; of both sides if one is both."""
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="linker") as pool:
+        share = CANDIDATES / max(1, sum(pool.map(lambda index: index.pairs, blocks)))
+    if share >= 1.0:
+        return encoded, blocks
+    rows = len(encoded.right)
+    many = round(rows * (share**0.5 if encoded.deduplicates else share))
+    chosen = np.sort(np.random.default_rng(seed).choice(rows, max(2, many), replace=False))
+    part = aligned(len(chosen), encoded.right.shape[1])
+    part[:] = encoded.right[chosen]
+    if not encoded.deduplicates:
+        return replace(encoded, right=part), blocks
+    some = replace(encoded, left=part, right=part)
+    return some, block([index.rule for index in blocks], some)
 
 
 def _count_agreements(random: Floats, comparisons: Sequence[Comparison], encoded: Encoded) -> Floats:
@@ -282,10 +298,11 @@ def _count_agreements(random: Floats, comparisons: Sequence[Comparison], encoded
         ):
             continue
         column = encoded.column(condition.left)
-        left, right = _present(encoded.left[:, column]), _present(encoded.right[:, column])
-        size = int(max(left.max(initial=-1), right.max(initial=-1))) + 1
-        counts = np.bincount(left, minlength=size).astype(np.float64)
-        others = np.bincount(right, minlength=size).astype(np.float64)
+        size = encoded.offsets[condition.left][1]
+        seen = np.zeros((2, size), np.int64)
+        count_codes(encoded.left, column, seen[0])
+        count_codes(encoded.right, column, seen[1])
+        counts, others = seen.astype(np.float64)
         within, across = max(_chance(counts, None), _chance(others, None)), _chance(counts, others)
         agree = within if encoded.deduplicates else across
         if max(agree, random[i, 1]) < 1.0:
@@ -302,12 +319,8 @@ def _chance(counts: Floats, others: Floats | None) -> float:
     Half an observation is added to the pairs that agree.
     """
     n, k = counts.sum(), counts.sum() - 1 if others is None else others.sum()
-    equal = counts @ (counts - 1 if others is None else others)
+    equal = float(np.sum(counts * (counts - 1 if others is None else others)))
     return float((equal + 0.5) / (max(n, 0.0) * max(k, 0.0) + 1.0))
-
-
-def _present(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    return codes[codes >= 0]
 
 
 def _counts(seen: Tally, comparisons: Sequence[Comparison]) -> PatternCounts:
