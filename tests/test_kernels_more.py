@@ -42,7 +42,9 @@ def in_bytes(function: Any, left: str, right: str) -> Any:
     one, other = left.encode(), right.encode()
     chars = np.frombuffer(one + other + b"\0", np.uint8).astype(np.uint32)
     middle, end = len(one), len(one) + len(other)
-    more = () if function in (kernels_more.hamming, kernels_more.character_jaccard) else (RUBBISH.copy(),)
+    # A character can have four bytes: the scratch is as long as these texts need it, and no longer.
+    scratch = np.resize(RUBBISH, kernels.scratch_size(max(len(one), len(other))))
+    more = () if function in (kernels_more.hamming, kernels_more.character_jaccard) else (scratch,)
     return function(chars, 0, middle, middle, end, *more)
 
 

@@ -38,6 +38,11 @@ COMMANDS = {
         "verify",
         "Run again as a manifest says, and say whether the result is the same, byte for byte.",
     ),
+    "pairs": (
+        "pairs",
+        "pairs",
+        "List every pair of at least a weight; the right file may be larger than memory.",
+    ),
     "keys": ("matchkeys", "keys", "List a set of matchkeys, or write it to a file."),
     "blocking": ("blocking", "blocking", "Say what blocking costs and what it can lose, before a run."),
     "model": ("models", "model_app", "Look at a model; bring one from Splink, or take one there."),
