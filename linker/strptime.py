@@ -34,6 +34,11 @@ _DIRECTIVES = {
 }
 
 
+# DuckDB's words for special dates: no format has a field for them, so that all of them are its first of 1900.
+_WORDS = f"^{_SPACE}*(?i:-?infinity|epoch){_SPACE}*$"
+_OF_WORDS = -2208988800 * 1_000_000
+
+
 def pattern_of(form: str) -> str:
     """The regular expression of the texts that a format reads.
 
@@ -81,7 +86,7 @@ def seconds_of(texts: pl.Series, form: str) -> pl.Series:
     seconds = _days() * 86400 + pl.col("H") * 3600 + pl.col("M") * 60 + pl.col("S") - pl.col("z")
     in_day = (pl.col("H") < 24) & (pl.col("M") < 60) & (pl.col("S") < 60)
     micros = made.select(pl.when(_is_date() & in_day).then(seconds * 1_000_000 + pl.col("f"))).to_series()
-    return from_micros(micros)
+    return from_micros(micros.set(texts.str.contains(_WORDS).fill_null(False), _OF_WORDS))
 
 
 def from_micros(micros: pl.Series) -> pl.Series:

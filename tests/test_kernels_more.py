@@ -175,7 +175,12 @@ def stamps(draw: st.DrawFn, form: str) -> str:
 @given(st.data(), st.sampled_from(FORMATS))
 def test_dates_are_read_as_duckdb_reads_them(database, data, form):
     texts = data.draw(
-        st.lists(stamps(form) | st.text(max_size=12).filter(lambda text: "\0" not in text), min_size=1)
+        st.lists(
+            stamps(form)
+            | st.sampled_from(["infinity", " -Infinity\t", "EPOCH", "epoch x", "inf"])
+            | st.text(max_size=12).filter(lambda text: "\0" not in text),
+            min_size=1,
+        )
     )
     table = pl.DataFrame({"text": texts})
     database.register("stamps", table.to_arrow())
