@@ -63,6 +63,7 @@ fmt: .venv/installed
 
 clean:
 	rm -rf .venv build dist linker/v1 pseudonym/v1 .hypothesis .*_cache
+	find linker pseudonym -name '*.nb[ci]' -delete  # compiled kernels do not notice that one they call has changed
 
 # Two stamps: what the lock pins, and the project itself with the modules generated from proto/.
 .venv/locked: requirements.lock
