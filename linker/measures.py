@@ -28,15 +28,16 @@ def distance_op(op: int) -> bool:
 def damerau_bound(table: ValueTable, a: int, b: int, scratch: npt.NDArray[np.int64]) -> float:
     """The unrestricted distance where it is at most 2; else less than nothing, the edits without exchanges.
 
-    An exchange is worth two such edits at most, so that half of them bound the distance from below. Where
-    that restricted to optimal alignments is at most 2, it is the unrestricted one.
+    An exchange is worth two such edits at most, so that half of them bound the distance from below: from 5
+    on, it is above 2. Where that restricted to optimal alignments is at most 2, it is the unrestricted one.
     """
     chars, a0, b0 = table.chars, table.place[a] >> LENGTH_BITS, table.place[b] >> LENGTH_BITS
     a1, b1 = a0 + (table.place[a] & LENGTH), b0 + (table.place[b] & LENGTH)
+    edits = levenshtein(chars, a0, a1, b0, b1, scratch)
+    if edits > 4:
+        return -float(edits)
     restricted = damerau_osa(chars, a0, a1, b0, b1, scratch)
-    if restricted <= 2:
-        return float(restricted)
-    return -float(levenshtein(chars, a0, a1, b0, b1, scratch))
+    return float(restricted) if restricted <= 2 else -float(edits)
 
 
 @kernel

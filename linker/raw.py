@@ -13,6 +13,7 @@ import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 
 from linker import arrival
@@ -67,11 +68,17 @@ def raw_table(source: arrival.Source, id_column: str) -> Records:
             "Name it so, or change 'id_column' in the model.",
         )
     ids = frame[name].cast(pl.String).alias("id")
-    if ids.null_count() or ids.n_unique() < len(ids):
+    if ids.null_count() or not _all_differ(ids):
         raise RecordsError(
             f"The ids in the column '{name}' are not unique, or not all there.", "Give each record its own."
         )
     return Records(ids, frame, Layout(name, (), ()), pl.DataFrame(schema=arrival.REFUSALS))
+
+
+def _all_differ(ids: pl.Series) -> bool:
+    """Whether no two ids are equal: where their hashes differ, so do they, and those are sorted at once."""
+    hashes = np.sort(ids.hash().to_numpy())
+    return bool((hashes[1:] != hashes[:-1]).all()) or ids.n_unique() == len(ids)
 
 
 def by_text_of_id(records: Records) -> Records:

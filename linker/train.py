@@ -29,8 +29,8 @@ from linker.program import blank_weights, compile_tests, shifts
 
 SAMPLED_PAIRS = 2_000_000  # random pairs for u, …
 SAMPLED_PAIRS_A_RECORD = 20
-MOST_SAMPLED_PAIRS = 4_000_000  # … and no more: agreement itself is counted, not sampled
-CANDIDATES = 5_000_000  # candidate pairs for m
+MOST_SAMPLED_PAIRS = 3_000_000  # … and no more: agreement itself is counted, not sampled
+CANDIDATES = 3_000_000  # candidate pairs for m
 BATCH_ROWS = 128  # random pairs are those of so many rows with so many others, which stay at hand
 PRIOR_STRENGTH = 20.0  # pseudo-observations of the expected m
 ROUNDS = 4
