@@ -48,6 +48,7 @@ from linker.v1 import intake_pb2_grpc, job_pb2_grpc, linkage_pb2_grpc, model_pb2
 INFRASTRUCTURE = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 INFRASTRUCTURE_SECONDS = 3600.0  # of one of their streams
 THREADS = 16
+LARGE = 64 * 1024  # bytes of a message that is not parsed on the event loop
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,12 @@ class Gate(grpc.aio.ServerInterceptor):
             return handler  # type: ignore[no-any-return]
         seconds = INFRASTRUCTURE_SECONDS if infrastructure else self._methods[method]
 
-        def parse(content: bytes) -> Any:
+        async def parse(content: bytes) -> Any:
+            if len(content) < LARGE:
+                return read(content)
+            return await asyncio.to_thread(read, content)
+
+        def read(content: bytes) -> Any:
             # Parsed here and not by gRPC, which would send the parser's own words to the caller.
             try:
                 return handler.request_deserializer(content)
@@ -144,19 +150,23 @@ class Gate(grpc.aio.ServerInterceptor):
                 message = "The bytes are no message of this method."
                 raise Invalid("MESSAGE_INVALID", message, "Use the definitions of this release.") from None
 
-        def request_of(sent: Any) -> Any:
-            return (parse(content) async for content in sent) if handler.request_streaming else parse(sent)
+        async def all_of(sent: Any) -> AsyncIterator[Any]:
+            async for content in sent:
+                yield await parse(content)
+
+        async def request_of(sent: Any) -> Any:
+            return all_of(sent) if handler.request_streaming else await parse(sent)
 
         async def once(sent: Any, context: Any) -> Any:
             behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
             async with self._call(method, seconds, context):
-                return await behaviour(request_of(sent), context)
+                return await behaviour(await request_of(sent), context)
 
         async def stream(sent: Any, context: Any) -> None:
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
             # The responses are written here and not yielded on, so that a deadline ends both alike.
             async with self._call(method, seconds, context):
-                responses = behaviour(request_of(sent), context)
+                responses = behaviour(await request_of(sent), context)
                 if inspect.isawaitable(responses):  # it writes by itself
                     await responses
                     return

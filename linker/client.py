@@ -38,7 +38,16 @@ from linker.resources import (
     SubmissionKind,
     Table,
 )
-from linker.sending import Frames, Pause, Sent, ServiceError, chunks_of, frames_of, is_loopback
+from linker.sending import (
+    CHUNK_ROWS,
+    Frames,
+    Pause,
+    Sent,
+    ServiceError,
+    chunks_of,
+    frames_of,
+    is_loopback,
+)
 from linker.status import METADATA_KEY
 from linker.v1 import (
     common_pb2,
@@ -56,7 +65,6 @@ __all__ = ["Client", "Frames", "ServiceError", "Tls"]
 
 T = TypeVar("T")
 
-CHUNK_ROWS = 10_000
 STREAM_SECONDS = 3600.0
 CHANNEL = [
     ("grpc.max_receive_message_length", 2 * Limits().message_bytes),
@@ -171,7 +179,7 @@ class Client:
             id_column: the column with the record's id; None: the row number serves.
             mapping: column(s) by kind, as `linker.arrive` takes it.
             ignore: columns that take no part.
-            chunk_rows: rows of a chunk, at most 20,000.
+            chunk_rows: rows of a chunk, at most 100,000.
             progress: called with (rows sent, rows in all or None).
 
         Returns:
@@ -212,7 +220,7 @@ class Client:
                 digests.update(digest)
                 rows += count
                 if number > durable:
-                    yield part(chunk=intake_pb2.Chunk(number=number, sha256=digest, arrow=content))
+                    yield part(chunk={"number": number, "sha256": digest, "arrow": content})
                 if progress is not None:
                     progress(rows, total)
             yield part(end=intake_pb2.SubmissionEnd(chunks=number, rows=rows, sha256=digests.digest()))
@@ -233,6 +241,8 @@ class Client:
                 if sent.error is not None:
                     raise sent.error from None
                 raise
+            finally:
+                sent.close()
             return messages.submission_value(answer.submission)
 
         return self._patiently(attempt, pause)

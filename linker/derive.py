@@ -54,13 +54,11 @@ def raw_values(frame: pl.DataFrame, field: Field) -> pl.Series:
 
 def problems(records_frame: pl.DataFrame, field: Field) -> pl.DataFrame:
     """`row` (position) and `reason` of the field's values that are set aside."""
-    raw = raw_values(records_frame, field).cast(pl.String)
-    distinct = raw.unique().drop_nulls().sort().alias("raw")
-    reasons = distinct.to_frame().select(problem(field.kind, pl.col("raw")).alias("reason"))["reason"]
-    found = reasons.gather(raw.cast(pl.Enum(distinct)).to_physical())
-    return pl.DataFrame({"row": pl.int_range(len(found), eager=True), "reason": found}).filter(
-        pl.col("reason").is_not_null()
-    )
+    raw = raw_values(records_frame, field).cast(pl.String).alias("raw").to_frame()
+    distinct = raw.unique().drop_nulls()
+    # The values with a problem are few: they are looked up in the rows, and not the rows in all values.
+    found = distinct.with_columns(problem(field.kind, pl.col("raw")).alias("reason")).drop_nulls()
+    return raw.with_row_index("row").join(found, on="raw", maintain_order="left").select("row", "reason")
 
 
 def _field_columns(field: Field, raw: pl.Series) -> dict[str, pl.Series]:

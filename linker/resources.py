@@ -261,7 +261,7 @@ class Limits:
     """
 
     message_bytes: int = 16 * 1024**2
-    chunk_rows: int = 20_000
+    chunk_rows: int = 100_000
     chunk_bytes: int = 64 * 1024**2
     batch_chunks: int = 1_000_000
     batch_rows: int = 200_000_000

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import io
 import math
 import re
 from collections.abc import AsyncIterator, Callable
@@ -18,14 +17,17 @@ from typing import Any, Literal
 
 import polars as pl
 
-from linker import messages
-from linker.intake import Content, Intake, Upload
+from linker import arrow, messages
+from linker.chunks import Content, Examined
+from linker.intake import Intake
 from linker.jobs import Runner
 from linker.messages import batch_value, code, mandate_value, wrong
 from linker.model import Model
+from linker.receiving import receive
 from linker.refusals import Invalid, Unavailable
 from linker.resources import Job, JobKind, Submission, SubmissionKind, Table, Work
 from linker.store import Store
+from linker.upload import Upload
 from linker.v1 import (
     common_pb2,
     intake_pb2,
@@ -73,21 +75,28 @@ class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
         return intake_pb2.SubmitExtractResponse(submission=messages.submission_message(submission))
 
     async def _receive(self, kind: SubmissionKind, requests: AsyncIterator[Any]) -> Submission:
-        upload = None
-        async for request in requests:
-            part = request.WhichOneof("part")
-            if (part == "header") != (upload is None) or part is None:
-                raise _out_of_place("The header is the first message of an upload, and comes once.")
-            if upload is None:
-                batch, mandate = batch_value(kind, request.header), mandate_value(request.header.mandate)
-                digest = _header_digest(request.header)
-                upload = await asyncio.to_thread(self._intake.open, batch, mandate, digest)
-            elif part == "chunk":
-                await asyncio.to_thread(_add, upload, request.chunk)
-            else:
-                end = request.end
-                return await asyncio.to_thread(upload.end, end.chunks, end.rows, end.sha256)
-        raise _out_of_place("The stream stopped before the end of the upload; what was durable still is.")
+        header = await anext(requests, None)
+        if header is None or header.WhichOneof("part") != "header":
+            raise _out_of_place("The first message of an upload is its header.")
+        batch, mandate = batch_value(kind, header.header), mandate_value(header.header.mandate)
+        upload = await asyncio.to_thread(self._intake.open, batch, mandate, _header_digest(header.header))
+        end = None
+
+        async def chunks() -> AsyncIterator[intake_pb2.Chunk]:
+            nonlocal end
+            async for request in requests:
+                part = request.WhichOneof("part")
+                if part == "end":
+                    end = request.end
+                    return
+                if part != "chunk":
+                    raise _out_of_place("After the header come chunks, and then the end.")
+                yield request.chunk
+            raise _out_of_place("The stream stopped before the end of the upload; what was durable still is.")
+
+        await receive(chunks(), lambda chunk: _examine(upload, chunk), upload.keep)
+        assert end is not None, "the chunks end with it"
+        return await asyncio.to_thread(upload.end, end.chunks, end.rows, end.sha256)
 
     async def GetSubmission(
         self, request: intake_pb2.GetSubmissionRequest, context: object
@@ -336,13 +345,13 @@ def _out_of_place(message: str) -> Invalid:
     return Invalid("STREAM_INVALID", message, "Send the header, then the chunks, then the end.")
 
 
-def _add(upload: Upload, chunk: intake_pb2.Chunk) -> None:
+def _examine(upload: Upload, chunk: intake_pb2.Chunk) -> Examined:
     content: Content = chunk.arrow
     if chunk.WhichOneof("content") == "rows":
         rows = chunk.rows.rows
         upload.check_rows(len(rows), (len(row.values) for row in rows))
         content = [list(row.values) for row in rows]
-    upload.add(chunk.number, chunk.sha256, content)
+    return upload.examine(chunk.number, chunk.sha256, content)
 
 
 def _options(options: linkage_pb2.LinkageOptions) -> dict[str, Any]:
@@ -366,7 +375,7 @@ def _weight(options: linkage_pb2.LinkageOptions, name: Literal["threshold", "all
 def _reading(form: common_pb2.Format) -> Callable[[pl.DataFrame], dict[str, Any]]:
     """How the rows of a table are put into a message."""
     if form == common_pb2.FORMAT_ARROW:
-        return lambda frame: {"arrow": _arrow(frame)}
+        return lambda frame: {"arrow": arrow.written(frame)}
     if form != common_pb2.FORMAT_ROWS:
         raise wrong("format", "format is FORMAT_ROWS or FORMAT_ARROW.")
     return lambda frame: (
@@ -374,12 +383,6 @@ def _reading(form: common_pb2.Format) -> Callable[[pl.DataFrame], dict[str, Any]
         if "cluster_id" in frame.columns
         else {"pairs": messages.pairs_message(frame)}
     )
-
-
-def _arrow(frame: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.write_ipc_stream(buffer, compat_level=pl.CompatLevel.oldest())
-    return buffer.getvalue()
 
 
 def _digest(request: Any) -> bytes:
