@@ -39,11 +39,19 @@ from linker.errors import LinkerError
 from linker.events import event, open_log
 from linker.intake import Intake
 from linker.jobs import Runner
+from linker.match_service import MatchServicer
+from linker.references import References
 from linker.refusals import Exhausted, Invalid, Unknown
 from linker.resources import Limits
 from linker.sending import is_loopback
 from linker.store import Store
-from linker.v1 import intake_pb2_grpc, job_pb2_grpc, linkage_pb2_grpc, model_pb2_grpc
+from linker.v1 import (
+    intake_pb2_grpc,
+    job_pb2_grpc,
+    linkage_pb2_grpc,
+    match_pb2_grpc,
+    model_pb2_grpc,
+)
 
 INFRASTRUCTURE = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 INFRASTRUCTURE_SECONDS = 3600.0  # of one of their streams
@@ -260,10 +268,13 @@ def _pem(flag: str, path: Path, load: Callable[[bytes], Any]) -> tuple[bytes, An
         ) from None
 
 
-def build(settings: Settings, store: Store) -> tuple[grpc.aio.Server, Runner, service.JobServicer]:
+def build(
+    settings: Settings, store: Store
+) -> tuple[grpc.aio.Server, Runner, service.JobServicer, References]:
     """The server with its services; it does not listen yet."""
     intake = Intake(store, settings.data / "submissions", settings.limits)
     runner = Runner(store, intake, settings.data / "jobs", settings.limits, settings.workers)
+    references = References(store, intake, settings.data / "references", settings.limits)
     server = grpc.aio.server(
         interceptors=[Gate(service.METHODS, settings.limits.calls)],
         maximum_concurrent_rpcs=4 * settings.limits.calls,
@@ -282,7 +293,8 @@ def build(settings: Settings, store: Store) -> tuple[grpc.aio.Server, Runner, se
     linkage_pb2_grpc.add_LinkageServiceServicer_to_server(service.LinkageServicer(store, runner), server)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
     model_pb2_grpc.add_ModelServiceServicer_to_server(service.ModelServicer(store), server)
-    return server, runner, jobs
+    match_pb2_grpc.add_MatchServiceServicer_to_server(MatchServicer(references), server)
+    return server, runner, jobs, references
 
 
 def listen(server: grpc.aio.Server, address: str, secured: grpc.ServerCredentials | None) -> int:
@@ -304,7 +316,7 @@ async def serve(settings: Settings, store: Store) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     loop.set_default_executor(Threads(THREADS))
-    server, runner, jobs = build(settings, store)
+    server, runner, jobs, references = build(settings, store)
     names = [descriptor.full_name for descriptor in service.SERVICES]
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
@@ -313,6 +325,7 @@ async def serve(settings: Settings, store: Store) -> None:
     port = listen(server, f"{settings.host}:{settings.port}", secured)
     await server.start()
     runner.start()
+    references.start()
     for name in ("", *names):
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
     if settings.port_file is not None:

@@ -12,7 +12,7 @@ from linker.records import Field, Kind, Records
 from linker.standardise import date_from_parts, problem, table
 
 # The pieces that a whole name or a whole address falls into, and the kind that each then is.
-_PIECES = {
+PIECES = {
     Kind.FULL_NAME: {"forename": Kind.FORENAME, "middle_name": Kind.MIDDLE_NAME, "surname": Kind.SURNAME},
     Kind.ADDRESS: {
         "house": Kind.HOUSE,
@@ -22,7 +22,7 @@ _PIECES = {
         "postcode": Kind.POSTCODE,
     },
 }
-_PIECE_NAMES = {"flat": "house.flat", "street": "address_line"}
+PIECE_NAMES = {"flat": "house.flat", "street": "address_line"}
 
 
 def standard_columns(records: Records) -> pl.DataFrame:
@@ -62,13 +62,13 @@ def problems(records_frame: pl.DataFrame, field: Field) -> pl.DataFrame:
 
 
 def _field_columns(field: Field, raw: pl.Series) -> dict[str, pl.Series]:
-    pieces = _PIECES.get(field.kind)
+    pieces = PIECES.get(field.kind)
     if pieces is None:
         return _standardised(field.name, field.kind, raw)
     split = _standardised("", field.kind, raw)
     columns: dict[str, pl.Series] = {}
     for piece, kind in pieces.items():
-        columns |= _standardised(_PIECE_NAMES.get(piece, piece), kind, split[f".{piece}"])
+        columns |= _standardised(PIECE_NAMES.get(piece, piece), kind, split[f".{piece}"])
     return columns
 
 

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 Frames = pl.DataFrame | Callable[[], Iterable[pl.DataFrame]]
 
+STREAM_SECONDS = 3600.0
 CHUNK_ROWS = 25_000
 CHUNK_BYTES = Limits().message_bytes - 1024**2  # leaves room for the message around the content
 PASSING = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED")
@@ -61,6 +62,12 @@ class ServiceError(LinkerError):
         self.metadata = details.metadata
         self.retry_after = details.retry_after
         self.passing = code in PASSING
+
+
+def service_error(error: Exception) -> ServiceError:
+    """What a failed call says."""
+    call: Any = error  # an error of a call on a channel is a grpc.Call too
+    return ServiceError(call.code().name, dict(call.trailing_metadata() or ()).get(status.METADATA_KEY))
 
 
 class Pause:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import math
-import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Literal
 
@@ -23,6 +21,7 @@ from linker.intake import Intake
 from linker.jobs import Runner
 from linker.messages import batch_value, code, mandate_value, wrong
 from linker.model import Model
+from linker.paging import digest_of_request, page_size, position, token
 from linker.receiving import receive
 from linker.refusals import Invalid, Unavailable
 from linker.resources import Job, JobKind, Submission, SubmissionKind, Table, Work
@@ -36,16 +35,23 @@ from linker.v1 import (
     job_pb2_grpc,
     linkage_pb2,
     linkage_pb2_grpc,
+    match_pb2,
     model_pb2,
     model_pb2_grpc,
 )
 
 SERVICES = tuple(
     service
-    for module in (intake_pb2, linkage_pb2, job_pb2, model_pb2)
+    for module in (intake_pb2, linkage_pb2, job_pb2, model_pb2, match_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
-_SECONDS = {"SubmitIdentities": 3600.0, "SubmitExtract": 3600.0, "ReadLinks": 3600.0, "WatchJob": 86_400.0}
+_SECONDS = {
+    "SubmitIdentities": 3600.0,
+    "SubmitExtract": 3600.0,
+    "ReadLinks": 3600.0,
+    "MatchStream": 3600.0,
+    "WatchJob": 86_400.0,
+}
 METHODS = {
     f"/{service.full_name}/{method.name}": _SECONDS.get(method.name, 60.0)
     for service in SERVICES
@@ -115,17 +121,17 @@ class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
     async def ListSubmissions(
         self, request: intake_pb2.ListSubmissionsRequest, context: object
     ) -> intake_pb2.ListSubmissionsResponse:
-        project, after, count = code(request.project, "project"), _position(request), _page_size(request)
+        project, after, count = code(request.project, "project"), position(request), page_size(request)
         page = await asyncio.to_thread(self._store.submissions.page, project, after, count)
         return intake_pb2.ListSubmissionsResponse(
             submissions=[messages.submission_message(submission) for _, submission in page],
-            next_page_token=_token(page[-1][0]) if len(page) == count else "",
+            next_page_token=token(page[-1][0]) if len(page) == count else "",
         )
 
     async def ListRefusals(
         self, request: intake_pb2.ListRefusalsRequest, context: object
     ) -> intake_pb2.ListRefusalsResponse:
-        project, first, count = code(request.project, "project"), _position(request), _page_size(request)
+        project, first, count = code(request.project, "project"), position(request), page_size(request)
         submission = await asyncio.to_thread(
             self._store.submissions.get, project, submission_id=request.submission_id
         )
@@ -135,7 +141,7 @@ class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
                 intake_pb2.Refusal(row=row, field=field, reason=reason, row_refused=refused)
                 for row, field, reason, refused in page.select("row", "field", "reason", "refused").rows()
             ],
-            next_page_token=_token(first + count) if page.height == count else "",
+            next_page_token=token(first + count) if page.height == count else "",
         )
 
 
@@ -184,7 +190,7 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
 
     async def _start(self, method: str, request: Any, work: Work) -> Job:
         mandate = mandate_value(request.mandate)
-        return await asyncio.to_thread(self._runner.submit, work, mandate, method, _digest(request))
+        return await asyncio.to_thread(self._runner.submit, work, mandate, method, digest_of_request(request))
 
     async def ReadLinks(
         self, request: linkage_pb2.ReadLinksRequest, context: object
@@ -214,18 +220,7 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
         )
         return linkage_pb2.ExplainResponse(
             prior_weight=explanation.prior,
-            steps=[
-                linkage_pb2.ExplainStep(
-                    comparison=step.comparison,
-                    level=step.level,
-                    m=step.m,
-                    u=step.u,
-                    weight=step.weight,
-                    frequency=step.frequency,
-                    total=step.total,
-                )
-                for step in explanation.steps
-            ],
+            steps=messages.steps_message(explanation.steps),
             match_weight=explanation.weight,
             match_probability=explanation.probability,
             rule=explanation.rule or "",
@@ -264,11 +259,11 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         return job_pb2.GetJobResponse(job=messages.job_message(job))
 
     async def ListJobs(self, request: job_pb2.ListJobsRequest, context: object) -> job_pb2.ListJobsResponse:
-        project, after, count = code(request.project, "project"), _position(request), _page_size(request)
+        project, after, count = code(request.project, "project"), position(request), page_size(request)
         page = await asyncio.to_thread(self._store.jobs.page, project, after, count)
         return job_pb2.ListJobsResponse(
             jobs=[messages.job_message(job) for _, job in page],
-            next_page_token=_token(page[-1][0]) if len(page) == count else "",
+            next_page_token=token(page[-1][0]) if len(page) == count else "",
         )
 
     async def WatchJob(
@@ -303,7 +298,9 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         self, request: job_pb2.CancelJobRequest, context: object
     ) -> job_pb2.CancelJobResponse:
         mandate = mandate_value(request.mandate)
-        job = await asyncio.to_thread(self._runner.cancel, mandate, request.job_id, _digest(request))
+        job = await asyncio.to_thread(
+            self._runner.cancel, mandate, request.job_id, digest_of_request(request)
+        )
         return job_pb2.CancelJobResponse(job=messages.job_message(job))
 
 
@@ -316,7 +313,11 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     async def PutModel(
         self, request: model_pb2.PutModelRequest, context: object
     ) -> model_pb2.PutModelResponse:
-        mandate, name, digest = mandate_value(request.mandate), code(request.name, "name"), _digest(request)
+        mandate, name, digest = (
+            mandate_value(request.mandate),
+            code(request.name, "name"),
+            digest_of_request(request),
+        )
         checked = await asyncio.to_thread(Model.from_json, request.model_json)
         model = await asyncio.to_thread(
             self._store.models.put, mandate, name, checked.digest, request.model_json, digest
@@ -333,7 +334,7 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     async def ListModels(
         self, request: model_pb2.ListModelsRequest, context: object
     ) -> model_pb2.ListModelsResponse:
-        project, count = code(request.project, "project"), _page_size(request)
+        project, count = code(request.project, "project"), page_size(request)
         page = await asyncio.to_thread(self._store.models.page, project, request.page_token, count)
         return model_pb2.ListModelsResponse(
             models=[messages.model_message(model) for model in page],
@@ -385,31 +386,9 @@ def _reading(form: common_pb2.Format) -> Callable[[pl.DataFrame], dict[str, Any]
     )
 
 
-def _digest(request: Any) -> bytes:
-    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
-
-
 def _header_digest(header: intake_pb2.SubmissionHeader) -> bytes:
     """The digest of what is announced; a resumed upload may state its purpose in other words."""
     announced = intake_pb2.SubmissionHeader()
     announced.CopyFrom(header)
     announced.ClearField("mandate")
-    return _digest(announced)
-
-
-def _page_size(request: Any) -> int:
-    if request.page_size < 0:
-        raise wrong("page_size", "page_size is not negative.")
-    return min(request.page_size or 100, 1000)
-
-
-def _token(position: int) -> str:
-    return f"p{position}"
-
-
-def _position(request: Any) -> int:
-    if not request.page_token:
-        return 0
-    if not re.fullmatch(r"p[0-9]{1,18}", request.page_token):
-        raise wrong("page_token", "page_token is not one that the service gave.")
-    return int(request.page_token[1:])
+    return digest_of_request(announced)
