@@ -39,15 +39,24 @@ from linker.errors import LinkerError
 from linker.events import event, open_log
 from linker.intake import Intake
 from linker.jobs import Runner
+from linker.match_service import MatchServicer
+from linker.references import References
 from linker.refusals import Exhausted, Invalid, Unknown
 from linker.resources import Limits
 from linker.sending import is_loopback
 from linker.store import Store
-from linker.v1 import intake_pb2_grpc, job_pb2_grpc, linkage_pb2_grpc, model_pb2_grpc
+from linker.v1 import (
+    intake_pb2_grpc,
+    job_pb2_grpc,
+    linkage_pb2_grpc,
+    match_pb2_grpc,
+    model_pb2_grpc,
+)
 
 INFRASTRUCTURE = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 INFRASTRUCTURE_SECONDS = 3600.0  # of one of their streams
 THREADS = 16
+LARGE = 64 * 1024  # bytes of a message that is not parsed on the event loop
 
 
 @dataclass(frozen=True)
@@ -136,7 +145,12 @@ class Gate(grpc.aio.ServerInterceptor):
             return handler  # type: ignore[no-any-return]
         seconds = INFRASTRUCTURE_SECONDS if infrastructure else self._methods[method]
 
-        def parse(content: bytes) -> Any:
+        async def parse(content: bytes) -> Any:
+            if len(content) < LARGE:
+                return read(content)
+            return await asyncio.to_thread(read, content)
+
+        def read(content: bytes) -> Any:
             # Parsed here and not by gRPC, which would send the parser's own words to the caller.
             try:
                 return handler.request_deserializer(content)
@@ -144,19 +158,23 @@ class Gate(grpc.aio.ServerInterceptor):
                 message = "The bytes are no message of this method."
                 raise Invalid("MESSAGE_INVALID", message, "Use the definitions of this release.") from None
 
-        def request_of(sent: Any) -> Any:
-            return (parse(content) async for content in sent) if handler.request_streaming else parse(sent)
+        async def all_of(sent: Any) -> AsyncIterator[Any]:
+            async for content in sent:
+                yield await parse(content)
+
+        async def request_of(sent: Any) -> Any:
+            return all_of(sent) if handler.request_streaming else await parse(sent)
 
         async def once(sent: Any, context: Any) -> Any:
             behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
             async with self._call(method, seconds, context):
-                return await behaviour(request_of(sent), context)
+                return await behaviour(await request_of(sent), context)
 
         async def stream(sent: Any, context: Any) -> None:
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
             # The responses are written here and not yielded on, so that a deadline ends both alike.
             async with self._call(method, seconds, context):
-                responses = behaviour(request_of(sent), context)
+                responses = behaviour(await request_of(sent), context)
                 if inspect.isawaitable(responses):  # it writes by itself
                     await responses
                     return
@@ -250,10 +268,13 @@ def _pem(flag: str, path: Path, load: Callable[[bytes], Any]) -> tuple[bytes, An
         ) from None
 
 
-def build(settings: Settings, store: Store) -> tuple[grpc.aio.Server, Runner, service.JobServicer]:
+def build(
+    settings: Settings, store: Store
+) -> tuple[grpc.aio.Server, Runner, service.JobServicer, References]:
     """The server with its services; it does not listen yet."""
     intake = Intake(store, settings.data / "submissions", settings.limits)
     runner = Runner(store, intake, settings.data / "jobs", settings.limits, settings.workers)
+    references = References(store, intake, settings.data / "references", settings.limits)
     server = grpc.aio.server(
         interceptors=[Gate(service.METHODS, settings.limits.calls)],
         maximum_concurrent_rpcs=4 * settings.limits.calls,
@@ -272,7 +293,8 @@ def build(settings: Settings, store: Store) -> tuple[grpc.aio.Server, Runner, se
     linkage_pb2_grpc.add_LinkageServiceServicer_to_server(service.LinkageServicer(store, runner), server)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
     model_pb2_grpc.add_ModelServiceServicer_to_server(service.ModelServicer(store), server)
-    return server, runner, jobs
+    match_pb2_grpc.add_MatchServiceServicer_to_server(MatchServicer(references), server)
+    return server, runner, jobs, references
 
 
 def listen(server: grpc.aio.Server, address: str, secured: grpc.ServerCredentials | None) -> int:
@@ -294,7 +316,7 @@ async def serve(settings: Settings, store: Store) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     loop.set_default_executor(Threads(THREADS))
-    server, runner, jobs = build(settings, store)
+    server, runner, jobs, references = build(settings, store)
     names = [descriptor.full_name for descriptor in service.SERVICES]
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
@@ -303,6 +325,7 @@ async def serve(settings: Settings, store: Store) -> None:
     port = listen(server, f"{settings.host}:{settings.port}", secured)
     await server.start()
     runner.start()
+    references.start()
     for name in ("", *names):
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
     if settings.port_file is not None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from linker.model import Model
     from linker.pairs import pairs
     from linker.records import Field, Kind, Layout, Records
+    from linker.reference import Reference
     from linker.train import Diagnostics, Training
     from linker.verification import Verdict, verify
 
@@ -65,6 +66,7 @@ __all__ = [
     "Quality",
     "Records",
     "RecordsError",
+    "Reference",
     "Training",
     "TruthError",
     "Verdict",
@@ -87,8 +89,8 @@ _HOME = {
     "Kind": "records", "Layout": "records", "LayoutError": "errors", "Linkage": "linkage",
     "LinkerError": "errors", "Manifest": "manifest", "ManifestError": "errors", "Matchkey": "matchkeys",
     "Matchkeys": "matchkeys", "Model": "model", "ModelError": "errors", "Outcome": "decide",
-    "Quality": "evaluate", "Records": "records", "RecordsError": "errors", "Training": "train",
-    "TruthError": "errors", "Verdict": "verification", "arrive": "arrival",
+    "Quality": "evaluate", "Records": "records", "RecordsError": "errors", "Reference": "reference",
+    "Training": "train", "TruthError": "errors", "Verdict": "verification", "arrive": "arrival",
     "comparison_vectors": "linkage", "dedupe": "linkage", "evaluate": "evaluate", "explain": "linkage",
     "link": "linkage", "link_by_keys": "matchkeys_link", "pairs": "pairs", "read": "arrival",
     "train": "linkage", "verify": "verification",

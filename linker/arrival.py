@@ -6,7 +6,9 @@ arrive(frame)  a frame in memory
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -110,8 +112,10 @@ def checked(frame: pl.DataFrame, layout: Layout) -> Records:
             "Every row was refused: no id, or nothing to compare.", "Check the id column and the fields."
         )
     refusals = [reasons.filter(~kept)]
-    for field in layout.fields:
-        found = problems(text, field)
+    # Most of a standardisation runs on one core: the fields take turns on all of them.
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        set_aside = list(threads.map(lambda field: problems(text, field), layout.fields))
+    for field, found in zip(layout.fields, set_aside, strict=True):
         refusals.append(
             found.select(
                 (pl.col("row") + 1).cast(pl.UInt32).alias("row"),

@@ -43,7 +43,7 @@ def read_chunk(content: bytes, columns: Sequence[str], limits: Limits) -> pl.Dat
         limits: `chunk_rows` and `chunk_bytes` hold for the frame that comes out.
 
     Returns:
-        A frame of text columns; an empty text is null. It shares no memory with `content`.
+        A frame of text columns as they were sent. It shares no memory with `content`.
 
     Raises:
         Invalid: it is no such stream (ARROW_INVALID), has other columns (SCHEMA_MISMATCH), or is too
@@ -59,11 +59,19 @@ def read_chunk(content: bytes, columns: Sequence[str], limits: Limits) -> pl.Dat
         raise _unreadable("is no readable Arrow IPC stream") from None
     if frame.height != rows or frame.columns != list(columns) or set(frame.dtypes) - {pl.String}:
         raise _unreadable("does not hold what its framing says")
-    return checked(frame, limits)
+    check_frame(frame, limits)
+    return frame
 
 
-def checked(frame: pl.DataFrame, limits: Limits) -> pl.DataFrame:
-    """The frame with empty texts as nulls, if its rows and text keep to the limits.
+def written(frame: pl.DataFrame) -> bytes:
+    """A frame as an Arrow IPC stream that every implementation reads."""
+    buffer = io.BytesIO()
+    frame.write_ipc_stream(buffer, compat_level=pl.CompatLevel.oldest())
+    return buffer.getvalue()
+
+
+def check_frame(frame: pl.DataFrame, limits: Limits) -> None:
+    """Refuse a chunk whose rows or text do not keep to the limits.
 
     Raises:
         Invalid: CHUNK_TOO_LARGE.
@@ -71,7 +79,6 @@ def checked(frame: pl.DataFrame, limits: Limits) -> pl.DataFrame:
     check_rows(frame.height, limits)
     size = frame.select(pl.sum_horizontal(pl.all().str.len_bytes().cast(pl.UInt64).sum())).item() or 0
     _check_text(size, limits)
-    return frame.with_columns(pl.when(pl.all() != "").then(pl.all()))
 
 
 def check_rows(rows: int, limits: Limits) -> None:

@@ -27,6 +27,7 @@ from google.protobuf.json_format import MessageToDict
 
 from linker import messages
 from linker.errors import LinkerError
+from linker.match_client import MatchCalls
 from linker.resources import (
     Batch,
     Format,
@@ -38,8 +39,18 @@ from linker.resources import (
     SubmissionKind,
     Table,
 )
-from linker.sending import Frames, Pause, Sent, ServiceError, chunks_of, frames_of, is_loopback
-from linker.status import METADATA_KEY
+from linker.sending import (
+    CHUNK_ROWS,
+    STREAM_SECONDS,
+    Frames,
+    Pause,
+    Sent,
+    ServiceError,
+    chunks_of,
+    frames_of,
+    is_loopback,
+    service_error,
+)
 from linker.v1 import (
     common_pb2,
     intake_pb2,
@@ -48,6 +59,7 @@ from linker.v1 import (
     job_pb2_grpc,
     linkage_pb2,
     linkage_pb2_grpc,
+    match_pb2_grpc,
     model_pb2,
     model_pb2_grpc,
 )
@@ -56,8 +68,6 @@ __all__ = ["Client", "Frames", "ServiceError", "Tls"]
 
 T = TypeVar("T")
 
-CHUNK_ROWS = 10_000
-STREAM_SECONDS = 3600.0
 CHANNEL = [
     ("grpc.max_receive_message_length", 2 * Limits().message_bytes),
     ("grpc.keepalive_time_ms", 60_000),
@@ -83,7 +93,7 @@ class Tls:
     key: Path | None = None
 
 
-class Client:
+class Client(MatchCalls):
     """A connection to one service, for one project and one purpose; close it or use it as a context."""
 
     def __init__(
@@ -130,6 +140,7 @@ class Client:
         self._linkage: Any = linkage_pb2_grpc.LinkageServiceStub(self._channel)
         self._jobs: Any = job_pb2_grpc.JobServiceStub(self._channel)
         self._models: Any = model_pb2_grpc.ModelServiceStub(self._channel)
+        self._match: Any = match_pb2_grpc.MatchServiceStub(self._channel)
 
     def close(self) -> None:
         self._channel.close()
@@ -171,7 +182,7 @@ class Client:
             id_column: the column with the record's id; None: the row number serves.
             mapping: column(s) by kind, as `linker.arrive` takes it.
             ignore: columns that take no part.
-            chunk_rows: rows of a chunk, at most 20,000.
+            chunk_rows: rows of a chunk, at most 100,000.
             progress: called with (rows sent, rows in all or None).
 
         Returns:
@@ -212,7 +223,7 @@ class Client:
                 digests.update(digest)
                 rows += count
                 if number > durable:
-                    yield part(chunk=intake_pb2.Chunk(number=number, sha256=digest, arrow=content))
+                    yield part(chunk={"number": number, "sha256": digest, "arrow": content})
                 if progress is not None:
                     progress(rows, total)
             yield part(end=intake_pb2.SubmissionEnd(chunks=number, rows=rows, sha256=digests.digest()))
@@ -233,6 +244,8 @@ class Client:
                 if sent.error is not None:
                     raise sent.error from None
                 raise
+            finally:
+                sent.close()
             return messages.submission_value(answer.submission)
 
         return self._patiently(attempt, pause)
@@ -454,12 +467,6 @@ class Client:
                 return attempt()
             except grpc.RpcError as error:
                 pause.after(service_error(error))
-
-
-def service_error(error: grpc.RpcError) -> ServiceError:
-    """What a failed call says."""
-    call: Any = error  # an error of a call on a channel is a grpc.Call too; its stubs do not say so
-    return ServiceError(call.code().name, dict(call.trailing_metadata() or ()).get(METADATA_KEY))
 
 
 def _options(

@@ -12,7 +12,7 @@ from linker.records import Field, Kind, Records
 from linker.standardise import date_from_parts, problem, table
 
 # The pieces that a whole name or a whole address falls into, and the kind that each then is.
-_PIECES = {
+PIECES = {
     Kind.FULL_NAME: {"forename": Kind.FORENAME, "middle_name": Kind.MIDDLE_NAME, "surname": Kind.SURNAME},
     Kind.ADDRESS: {
         "house": Kind.HOUSE,
@@ -22,7 +22,7 @@ _PIECES = {
         "postcode": Kind.POSTCODE,
     },
 }
-_PIECE_NAMES = {"flat": "house.flat", "street": "address_line"}
+PIECE_NAMES = {"flat": "house.flat", "street": "address_line"}
 
 
 def standard_columns(records: Records) -> pl.DataFrame:
@@ -54,23 +54,21 @@ def raw_values(frame: pl.DataFrame, field: Field) -> pl.Series:
 
 def problems(records_frame: pl.DataFrame, field: Field) -> pl.DataFrame:
     """`row` (position) and `reason` of the field's values that are set aside."""
-    raw = raw_values(records_frame, field).cast(pl.String)
-    distinct = raw.unique().drop_nulls().sort().alias("raw")
-    reasons = distinct.to_frame().select(problem(field.kind, pl.col("raw")).alias("reason"))["reason"]
-    found = reasons.gather(raw.cast(pl.Enum(distinct)).to_physical())
-    return pl.DataFrame({"row": pl.int_range(len(found), eager=True), "reason": found}).filter(
-        pl.col("reason").is_not_null()
-    )
+    raw = raw_values(records_frame, field).cast(pl.String).alias("raw").to_frame()
+    distinct = raw.unique().drop_nulls()
+    # The values with a problem are few: they are looked up in the rows, and not the rows in all values.
+    found = distinct.with_columns(problem(field.kind, pl.col("raw")).alias("reason")).drop_nulls()
+    return raw.with_row_index("row").join(found, on="raw", maintain_order="left").select("row", "reason")
 
 
 def _field_columns(field: Field, raw: pl.Series) -> dict[str, pl.Series]:
-    pieces = _PIECES.get(field.kind)
+    pieces = PIECES.get(field.kind)
     if pieces is None:
         return _standardised(field.name, field.kind, raw)
     split = _standardised("", field.kind, raw)
     columns: dict[str, pl.Series] = {}
     for piece, kind in pieces.items():
-        columns |= _standardised(_PIECE_NAMES.get(piece, piece), kind, split[f".{piece}"])
+        columns |= _standardised(PIECE_NAMES.get(piece, piece), kind, split[f".{piece}"])
     return columns
 
 

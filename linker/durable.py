@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +18,18 @@ def write(path: Path, writer: Callable[[IO[bytes]], object]) -> None:
         os.fsync(file.fileno())
     draft.replace(path)
     sync_folder(path.parent)
+
+
+def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files by name, each whole or not at all; the names are put on disk once for all."""
+    for name, content in contents.items():
+        draft = folder / f"{name}.part"
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(folder / name)
+    sync_folder(folder)
 
 
 def make_folder(path: Path) -> None:

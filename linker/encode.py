@@ -98,7 +98,13 @@ def encode(left: pl.DataFrame, right: pl.DataFrame | None, model: Model) -> Enco
 
 
 class Encoder:
-    """The left side in codes, and the dictionaries to encode others with."""
+    """The left side in codes, and the dictionaries to encode others with.
+
+    Attributes:
+        columns, sketches: as in `Encoded`.
+        groups: the columns that share a dictionary, and what stands behind their codes.
+        left: the rows of the left side.
+    """
 
     def __init__(self, left: pl.DataFrame, model: Model, other: pl.Schema | None = None) -> None:
         """Encode the left side.
@@ -121,19 +127,19 @@ class Encoder:
                     "Map a column to it with --map, or use a model for these fields.",
                 )
         tests = list(_tests(model))
-        self._groups = [_Group.of(names, schemas, tests, model.raw is not None) for names in _groups(model)]
-        sketched = [name for group in self._groups if group.looks.measured for name in group.names]
-        self._sketches = {name: len(self.columns) + 2 * i for i, name in enumerate(sketched)}
+        self.groups = [Group.of(names, schemas, tests, model.raw is not None) for names in _groups(model)]
+        sketched = [name for group in self.groups if group.looks.measured for name in group.names]
+        self.sketches = {name: len(self.columns) + 2 * i for i, name in enumerate(sketched)}
         self._seen: dict[str, npt.NDArray[np.int64]] = {}
         self.left = self._rows(left)
 
     def count(self, frame: pl.DataFrame) -> None:
         """Count the values of columns of other records, which are kept: of all of them, if of any."""
-        for group in self._groups:
+        for group in self.groups:
             for name in group.names:
                 if name in frame.schema:
                     codes = np.full((len(frame), 1), -1, np.int32)
-                    group.book.add(text_view(_as_text(frame[name])), codes, 0)
+                    group.book.add(text_view(as_text(frame[name])), codes, 0)
                     counts = np.bincount(codes[codes >= 0], minlength=group.book.size)
                     known = self._seen.get(name, counts[:0])
                     counts[: len(known)] += known
@@ -152,35 +158,35 @@ class Encoder:
     @contextmanager
     def with_part(self, part: pl.DataFrame) -> Iterator[Encoded]:
         """The left side against a part of a larger one, whose values are forgotten afterwards."""
-        books = [book for group in self._groups for book in (group.book, group.tokens) if book is not None]
-        marks, runs = [book.mark() for book in books], [len(group.runs) for group in self._groups]
+        books = [book for group in self.groups for book in (group.book, group.tokens) if book is not None]
+        marks, runs = [book.mark() for book in books], [len(group.runs) for group in self.groups]
         try:
             yield self._encoded(self._rows(part))
         finally:
             for book, mark in zip(books, marks, strict=True):
                 book.back(mark)
-            for group, known in zip(self._groups, runs, strict=True):
+            for group, known in zip(self.groups, runs, strict=True):
                 del group.runs[known:]
 
     def _rows(self, frame: pl.DataFrame) -> Codes:
         """The rows of a frame; new values are learnt."""
-        rows = aligned(len(frame), len(self.columns) + 2 * len(self._sketches))
+        rows = aligned(len(frame), len(self.columns) + 2 * len(self.sketches))
 
-        def add(group: _Group) -> None:
+        def add(group: Group) -> None:
             names = [name for name in group.names if name in frame.schema]
             for name in names:
-                group.book.add(text_view(_as_text(frame[name])), rows, self.columns.index(name))
+                group.book.add(text_view(as_text(frame[name])), rows, self.columns.index(name))
             self._learn(group)
             if group.looks.measured:
                 signature = np.concatenate([run.signature for run in group.runs])
                 for name in names:
-                    _sketch(rows, self.columns.index(name), self._sketches[name], signature)
+                    _sketch(rows, self.columns.index(name), self.sketches[name], signature)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(add, self._groups))
+            list(pool.map(add, self.groups))
         return rows
 
-    def _learn(self, group: _Group) -> None:
+    def _learn(self, group: Group) -> None:
         """Spell the values of a group that are new."""
         if group.looks:
             known = sum(len(run.place) for run in group.runs)
@@ -188,16 +194,16 @@ class Encoder:
 
     def _encoded(self, right: Codes) -> Encoded:
         offsets, books, base = {}, {}, 0
-        for group in self._groups:
+        for group in self.groups:
             for name in group.names:
                 offsets[name], books[name] = (base, group.book.size), group.book
             base += group.book.size if group.looks else 0
-        table = joined([run for group in self._groups for run in group.runs])
-        return Encoded(self.columns, self.left, right, table, offsets, books, self._sketches, self._seen)
+        table = joined([run for group in self.groups for run in group.runs])
+        return Encoded(self.columns, self.left, right, table, offsets, books, self.sketches, self._seen)
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
     """Columns that share a dictionary.
 
     Attributes:
@@ -217,7 +223,7 @@ class _Group:
     @staticmethod
     def of(
         names: Sequence[str], schemas: Sequence[pl.Schema], tests: Sequence[Test], by_bytes: bool
-    ) -> _Group:
+    ) -> Group:
         dtypes = [schema[name] for schema in schemas for name in names if name in schema]
         is_list = any(dtype == pl.List(pl.String) for dtype in dtypes)
         ops = {test.op for test in tests if test.left in names}
@@ -230,7 +236,7 @@ class _Group:
             bool(dtypes) and all(dtype == _VECTOR for dtype in dtypes),
             by_bytes,
         )
-        return _Group(tuple(names), Codebook(), Codebook() if is_list else None, looks, [])
+        return Group(tuple(names), Codebook(), Codebook() if is_list else None, looks, [])
 
 
 def aligned(rows: int, width: int) -> Codes:
@@ -309,7 +315,7 @@ def _compared(model: Model) -> Iterable[tuple[str, str]]:
         yield from rule.columns
 
 
-def _as_text(series: pl.Series) -> pl.Series:
+def as_text(series: pl.Series) -> pl.Series:
     """One text a value, so that any column has a dictionary; lists are joined, sorted and without repeats."""
     if not isinstance(series.dtype, pl.List):
         return series.cast(pl.String)

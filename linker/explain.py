@@ -6,6 +6,7 @@ weight, to the last bit.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any as Json
 
@@ -14,11 +15,11 @@ import polars as pl
 
 from linker.composed import with_composed
 from linker.derive import standard_columns
-from linker.encode import encode
+from linker.encode import Codes, encode
 from linker.errors import RecordsError
-from linker.model import Model
+from linker.model import Comparison, Model
 from linker.predict import probability, score_rows
-from linker.program import compile_tests, compile_weights
+from linker.program import Weights, compile_tests, compile_weights
 from linker.raw import model_columns
 from linker.records import Records
 from linker.score import frequency_gain, kin_discount
@@ -139,33 +140,15 @@ def explain(model: Model, left: Records, right: Records, left_id: str, right_id:
     encoded = encode(columns[0], columns[1], model)
     tests, weights = compile_tests(model.comparisons, encoded), compile_weights(model, encoded)
     weight, pattern = score_rows(encoded, np.array([x], np.int64), np.array([y], np.int64), tests, weights)
-    total, kin, steps = weights.prior, weights.kin_prior, []
-    for c, comparison in enumerate(model.comparisons):
-        code = int(pattern[0] >> weights.shift[c]) & ((1 << comparison.bits) - 1)
-        gain = float(frequency_gain(c, code, encoded.left, x, encoded.right, y, weights))
-        total += float(weights.weight[c, code]) + gain
-        if weights.shared[c]:
-            kin += float(weights.kin[c, code]) + gain
-        level = comparison.levels[code - 1] if code else None
-        steps.append(
-            Step(
-                comparison.name,
-                level.label if level else _silent(comparison.name, sides),
-                level.m if level else None,
-                level.u if level else None,
-                float(weights.weight[c, code]),
-                gain,
-                total,
-                _shown(sides[0], comparison.name),
-                _shown(sides[1], comparison.name),
-            )
-        )
-    if model.kin > 0.0:
-        discount = float(kin_discount(kin))
-        total -= discount
-        steps.append(
-            Step(RELATIVES, "perhaps two of one home", None, None, -discount, 0.0, total, None, None)
-        )
+    taken = waterfall(
+        model, weights, int(pattern[0]), encoded.left, x, encoded.right, y,
+        lambda comparison: all(_shown(side, comparison.name) is not None for side in sides),
+    )  # fmt: skip
+    steps = [
+        Step(*one, *(None if one[0] == RELATIVES else _shown(side, one[0]) for side in sides))
+        for one in taken
+    ]
+    total = steps[-1].total
     if total != float(weight[0]):
         raise AssertionError("the steps of an explanation do not add up to the weight of the kernel")
     holds = (
@@ -180,6 +163,46 @@ def explain(model: Model, left: Records, right: Records, left_id: str, right_id:
     return Explanation(weights.prior, tuple(steps), total, float(probability(weight)[0]), next(holds, None))
 
 
+def waterfall(
+    model: Model,
+    weights: Weights,
+    pattern: int,
+    left: Codes,
+    x: int,
+    right: Codes,
+    y: int,
+    known: Callable[[Comparison], bool],
+) -> Iterator[tuple[str, str, float | None, float | None, float, float, float]]:
+    """The steps of a weight: comparison, level, m, u, bits of the level and of the frequency, running total.
+
+    Args:
+        model: what scored.
+        weights: compiled from it.
+        pattern: the packed levels of the pair.
+        left, x, right, y: the rows of the pair.
+        known: whether both sides have what a comparison looks at.
+    """
+    total, kin = weights.prior, weights.kin_prior
+    for c, comparison in enumerate(model.comparisons):
+        code = int(pattern >> int(weights.shift[c])) & ((1 << comparison.bits) - 1)
+        bits, gain = (
+            float(weights.weight[c, code]),
+            float(frequency_gain(c, code, left, x, right, y, weights)),
+        )
+        total += bits + gain
+        if weights.shared[c]:
+            kin += float(weights.kin[c, code]) + gain
+        level = comparison.levels[code - 1] if code else None
+        if level is not None:
+            yield comparison.name, level.label, level.m, level.u, bits, gain, total
+        else:
+            silent = "said by the others" if known(comparison) else NOT_KNOWN
+            yield comparison.name, silent, None, None, bits, gain, total
+    if model.kin > 0.0:
+        discount = float(kin_discount(kin))
+        yield RELATIVES, "perhaps two of one home", None, None, -discount, 0.0, total - discount
+
+
 def _row(records: Records, record_id: str, side: str) -> int:
     row = records.ids.index_of(record_id)
     if row is None:
@@ -192,11 +215,6 @@ def _row(records: Records, record_id: str, side: str) -> int:
 
 def _only(records: Records, row: int) -> Records:
     return Records(records.ids[[row]], records.frame[[row]], records.layout, records.refusals)
-
-
-def _silent(name: str, sides: list[pl.DataFrame]) -> str:
-    known = all(_shown(side, name) is not None for side in sides)
-    return "said by the others" if known else NOT_KNOWN
 
 
 def _shown(side: pl.DataFrame, name: str) -> str | None:

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import polars as pl
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from linker.refusals import Invalid
 from linker.resources import (
+    Answer,
     Batch,
+    Candidate,
     FieldReading,
     Format,
     Job,
@@ -21,14 +23,20 @@ from linker.resources import (
     JobState,
     Mandate,
     Problem,
+    ReferenceState,
     StoredModel,
+    StoredReference,
     Submission,
     SubmissionKind,
     SubmissionState,
     Table,
+    WeightStep,
     Work,
 )
-from linker.v1 import common_pb2, intake_pb2, job_pb2, linkage_pb2, model_pb2
+from linker.v1 import common_pb2, intake_pb2, job_pb2, linkage_pb2, match_pb2, model_pb2
+
+if TYPE_CHECKING:  # the client reads messages, and needs no engine for it
+    from linker.explain import Step
 
 FORMATS = {Format.ROWS: common_pb2.FORMAT_ROWS, Format.ARROW: common_pb2.FORMAT_ARROW}
 SUBMISSION_KINDS = {
@@ -51,6 +59,11 @@ JOB_STATES = {
     JobState.SUCCEEDED: job_pb2.JOB_STATE_SUCCEEDED,
     JobState.FAILED: job_pb2.JOB_STATE_FAILED,
     JobState.CANCELLED: job_pb2.JOB_STATE_CANCELLED,
+}
+REFERENCE_STATES = {
+    ReferenceState.LOADING: match_pb2.REFERENCE_STATE_LOADING,
+    ReferenceState.READY: match_pb2.REFERENCE_STATE_READY,
+    ReferenceState.FAILED: match_pb2.REFERENCE_STATE_FAILED,
 }
 TABLES = {
     Table.LINKS: linkage_pb2.TABLE_LINKS,
@@ -164,6 +177,17 @@ def header_message(batch: Batch, mandate: Mandate) -> intake_pb2.SubmissionHeade
     )
 
 
+def fields_message(fields: Iterable[FieldReading]) -> list[intake_pb2.FieldReading]:
+    return [
+        intake_pb2.FieldReading(name=field.name, kind=field.kind, columns=field.columns, why=field.why)
+        for field in fields
+    ]
+
+
+def fields_value(fields: Iterable[intake_pb2.FieldReading]) -> tuple[FieldReading, ...]:
+    return tuple(FieldReading(field.name, field.kind, tuple(field.columns), field.why) for field in fields)
+
+
 def submission_message(submission: Submission) -> intake_pb2.Submission:
     return intake_pb2.Submission(
         submission_id=submission.submission_id,
@@ -177,10 +201,7 @@ def submission_message(submission: Submission) -> intake_pb2.Submission:
         refused_rows=submission.refused_rows,
         values_set_aside=submission.values_set_aside,
         content_sha256=submission.content_sha256,
-        fields=[
-            intake_pb2.FieldReading(name=field.name, kind=field.kind, columns=field.columns, why=field.why)
-            for field in submission.fields
-        ],
+        fields=fields_message(submission.fields),
         problem=problem_message(submission.problem),
         create_time=timestamp(submission.created),
     )
@@ -199,9 +220,7 @@ def submission_value(message: intake_pb2.Submission) -> Submission:
         refused_rows=message.refused_rows,
         values_set_aside=message.values_set_aside,
         content_sha256=message.content_sha256,
-        fields=tuple(
-            FieldReading(field.name, field.kind, tuple(field.columns), field.why) for field in message.fields
-        ),
+        fields=fields_value(message.fields),
         problem=problem_value(message.problem),
         created=moment(message.create_time),
     )
@@ -250,6 +269,103 @@ def model_message(model: StoredModel) -> model_pb2.Model:
 
 def model_value(message: model_pb2.Model) -> StoredModel:
     return StoredModel(message.name, message.digest, message.job_id, moment(message.update_time))
+
+
+def reference_message(reference: StoredReference) -> match_pb2.Reference:
+    return match_pb2.Reference(
+        name=reference.name,
+        project=reference.project,
+        submission_id=reference.submission_id,
+        model=reference.model,
+        model_digest=reference.model_digest,
+        state=REFERENCE_STATES[reference.state],
+        records=reference.records,
+        changes=reference.changes,
+        fields=fields_message(reference.fields),
+        problem=problem_message(reference.problem),
+        create_time=timestamp(reference.created),
+    )
+
+
+def reference_value(message: match_pb2.Reference) -> StoredReference:
+    return StoredReference(
+        reference_id="",
+        name=message.name,
+        project=message.project,
+        submission_id=message.submission_id,
+        model=message.model,
+        model_digest=message.model_digest,
+        changes=message.changes,
+        folded=0,
+        created=moment(message.create_time),
+        state=sure(REFERENCE_STATES, message.state),
+        records=message.records,
+        fields=fields_value(message.fields),
+        problem=problem_value(message.problem),
+    )
+
+
+def steps_message(steps: Iterable[Step | WeightStep]) -> list[linkage_pb2.ExplainStep]:
+    return [
+        linkage_pb2.ExplainStep(
+            comparison=step.comparison,
+            level=step.level,
+            m=step.m,
+            u=step.u,
+            weight=step.weight,
+            frequency=step.frequency,
+            total=step.total,
+        )
+        for step in steps
+    ]
+
+
+def result_message(record_id: str, answer: Answer) -> match_pb2.MatchResult:
+    return match_pb2.MatchResult(
+        record_id=record_id,
+        candidates=[
+            match_pb2.Candidate(
+                record_id=candidate.record_id,
+                match_weight=candidate.weight,
+                match_probability=candidate.probability,
+                rule=candidate.rule,
+                prior_weight=candidate.prior,
+                steps=steps_message(candidate.steps),
+            )
+            for candidate in answer.candidates
+        ],
+        lead=answer.lead,
+        found=answer.found,
+    )
+
+
+def result_value(message: match_pb2.MatchResult) -> Answer:
+    return Answer(
+        tuple(
+            Candidate(
+                one.record_id,
+                one.match_weight,
+                one.match_probability,
+                one.rule,
+                one.prior_weight,
+                tuple(
+                    WeightStep(
+                        step.comparison,
+                        step.level,
+                        step.m if step.HasField("m") else None,
+                        step.u if step.HasField("u") else None,
+                        step.weight,
+                        step.frequency,
+                        step.total,
+                    )
+                    for step in one.steps
+                ),
+            )
+            for one in message.candidates
+        ),
+        message.lead if message.HasField("lead") else None,
+        message.found,
+    )
 
 
 def pairs_message(frame: pl.DataFrame) -> linkage_pb2.Pairs:

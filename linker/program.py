@@ -294,7 +294,7 @@ def _no_bounds(comparisons: int) -> Bounds:
 
 
 def _log_frequencies(column: str, model: Model, encoded: Encoded) -> npt.NDArray[np.float64]:
-    """log2 of the frequency of each value in the dictionary of a column."""
+    """log2 of the frequency of each value in the dictionary of a column, and of values still to come."""
     table = model.frequencies.get(column)
     if table is None and model.raw is not None:
         return observed(column, encoded)
@@ -305,7 +305,9 @@ def _log_frequencies(column: str, model: Model, encoded: Encoded) -> npt.NDArray
     shares = (
         values.alias("value").to_frame().join(listed, on="value", how="left", maintain_order="left")["share"]
     )
-    return np.asarray(np.log2(shares.fill_null(table.rare).to_numpy()))
+    coming = encoded.offsets[column][1] - len(shares)
+    known = shares.fill_null(table.rare).to_numpy()
+    return np.asarray(np.log2(np.concatenate((known, np.full(coming, table.rare)))))
 
 
 _LISTED = {"value": pl.String, "share": pl.Float64}

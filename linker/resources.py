@@ -56,6 +56,14 @@ class JobState(StrEnum):
         return self not in (JobState.QUEUED, JobState.RUNNING)
 
 
+class ReferenceState(StrEnum):
+    """How far a reference has come."""
+
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+
+
 class Table(StrEnum):
     """A table of the result of a job."""
 
@@ -245,6 +253,90 @@ class StoredModel:
 
 
 @dataclass(frozen=True)
+class StoredReference:
+    """A reference as the service holds it; see `linker.reference.Reference` for what answers.
+
+    Attributes:
+        reference_id: the service's id, which names its folder.
+        name: within the project.
+        project: the project that owns it.
+        submission_id: where its records come from.
+        model: the name of the model that scores.
+        model_digest: SHA-256 of that model, hexadecimal.
+        changes: how often records were put or removed; each change has its number.
+        folded: the number of the change whose file holds all up to it; 0 before the first.
+        created: when it was asked for, in UTC.
+        state: how far it has come.
+        records: how many it holds; 0 until it is ready.
+        fields: the fields that a record may have; empty until it is ready.
+        problem: why it could not be loaded, or None.
+    """
+
+    reference_id: str
+    name: str
+    project: str
+    submission_id: str
+    model: str
+    model_digest: str
+    changes: int
+    folded: int
+    created: datetime
+    state: ReferenceState = ReferenceState.LOADING
+    records: int = 0
+    fields: tuple[FieldReading, ...] = ()
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True)
+class WeightStep:
+    """One comparison's part in a weight; see `linker.explain.Step`, whose values it leaves out."""
+
+    comparison: str
+    level: str
+    m: float | None
+    u: float | None
+    weight: float
+    frequency: float
+    total: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A record of a reference that may be the person who is asked about.
+
+    Attributes:
+        record_id: its id.
+        weight: match weight, in bits.
+        probability: that the two are one person.
+        rule: the blocking rule that found it.
+        prior: the weight before anything is compared, in bits; 0 where no steps were asked for.
+        steps: how the weight comes about, if that was asked for.
+    """
+
+    record_id: str
+    weight: float
+    probability: float
+    rule: str
+    prior: float = 0.0
+    steps: tuple[WeightStep, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a reference knows of one record.
+
+    Attributes:
+        candidates: the highest weight first, equal weights by id.
+        lead: bits between the first and the runner-up, shown or not; None where no other reaches the floor.
+        found: how many reach the floor.
+    """
+
+    candidates: tuple[Candidate, ...]
+    lead: float | None
+    found: int
+
+
+@dataclass(frozen=True)
 class Limits:
     """How much the service takes at once.
 
@@ -258,10 +350,13 @@ class Limits:
         columns: columns of a batch.
         queued_jobs: jobs that wait or run.
         calls: calls that run at once.
+        references: references of all projects.
+        records: records of a message that asks about them, puts or removes them.
+        candidates: candidates of a record.
     """
 
     message_bytes: int = 16 * 1024**2
-    chunk_rows: int = 20_000
+    chunk_rows: int = 100_000
     chunk_bytes: int = 64 * 1024**2
     batch_chunks: int = 1_000_000
     batch_rows: int = 200_000_000
@@ -269,3 +364,6 @@ class Limits:
     columns: int = 500
     queued_jobs: int = 1_000
     calls: int = 64
+    references: int = 16
+    records: int = 10_000
+    candidates: int = 100

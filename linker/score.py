@@ -417,7 +417,7 @@ def weigh(
 
 
 @inlined_kernel
-def _produced_by(
+def produced_by(
     k: int,
     left: Codes,
     x: int,
@@ -530,7 +530,7 @@ def scan(
         for i in range(count):
             x, y = space.left[i], space.right[i]
             space.left[fresh], space.right[fresh] = x, y
-            fresh += _produced_by(k, left, x, right, y, rule_left, rule_right)
+            fresh += produced_by(k, left, x, right, y, rule_left, rule_right)
         looked += count
         compared += fresh
         written = weigh(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import ipaddress
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import polars as pl
 
-from linker import status
+from linker import arrow, status
 from linker.errors import LinkerError
 from linker.resources import Limits
 
@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 Frames = pl.DataFrame | Callable[[], Iterable[pl.DataFrame]]
 
+STREAM_SECONDS = 3600.0
+CHUNK_ROWS = 25_000
 CHUNK_BYTES = Limits().message_bytes - 1024**2  # leaves room for the message around the content
 PASSING = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED")
 
@@ -62,6 +64,12 @@ class ServiceError(LinkerError):
         self.passing = code in PASSING
 
 
+def service_error(error: Exception) -> ServiceError:
+    """What a failed call says."""
+    call: Any = error  # an error of a call on a channel is a grpc.Call too
+    return ServiceError(call.code().name, dict(call.trailing_metadata() or ()).get(status.METADATA_KEY))
+
+
 class Pause:
     """Waits longer after each failure, a little at random, until patience since the first is at its end."""
 
@@ -90,23 +98,35 @@ class Pause:
 
 
 class Sent(Iterator[T]):
-    """What a call sends: an error on the way ends the stream, and is kept for the caller.
+    """What a call sends: each message is made while the one before it is on its way.
 
-    gRPC reads it in a thread of its own, where the error would be lost.
+    An error in the making ends the stream, and is kept for the caller: gRPC reads the stream in a thread of
+    its own, where the error would be lost.
     """
 
     def __init__(self, messages: Iterator[T]) -> None:
         self._messages = messages
+        self._maker = ThreadPoolExecutor(1)
+        self._next = self._maker.submit(next, messages)
         self.error: BaseException | None = None
 
     def __next__(self) -> T:
         try:
-            return next(self._messages)
-        except StopIteration:
-            raise
+            made = self._next.result()
         except BaseException as error:
-            self.error = error
+            self.close()
+            if not isinstance(error, StopIteration):
+                self.error = error
             raise StopIteration from None
+        try:
+            self._next = self._maker.submit(next, self._messages)
+        except RuntimeError:  # closed meanwhile: the call has ended, and this message goes nowhere
+            raise StopIteration from None
+        return made
+
+    def close(self) -> None:
+        """Make no further message."""
+        self._maker.shutdown(wait=False, cancel_futures=True)
 
 
 def is_loopback(host: str) -> bool:
@@ -133,10 +153,9 @@ def chunks_of(frames: Iterable[pl.DataFrame], chunk_rows: int) -> Iterator[tuple
 
 
 def _halves(chunk: pl.DataFrame) -> Iterator[tuple[int, bytes]]:
-    buffer = io.BytesIO()
-    chunk.rechunk().write_ipc_stream(buffer, compat_level=pl.CompatLevel.oldest())
-    if buffer.tell() <= CHUNK_BYTES:
-        yield chunk.height, buffer.getvalue()
+    content = arrow.written(chunk.rechunk())
+    if len(content) <= CHUNK_BYTES:
+        yield chunk.height, content
     elif chunk.height <= 1:
         raise LinkerError(
             f"A single record takes more than {CHUNK_BYTES // 1024**2} MiB.",

@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import io
 import math
-import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Literal
 
 import polars as pl
 
-from linker import messages
-from linker.intake import Content, Intake, Upload
+from linker import arrow, messages
+from linker.chunks import Content, Examined
+from linker.intake import Intake
 from linker.jobs import Runner
 from linker.messages import batch_value, code, mandate_value, wrong
 from linker.model import Model
+from linker.paging import digest_of_request, page_size, position, token
+from linker.receiving import receive
 from linker.refusals import Invalid, Unavailable
 from linker.resources import Job, JobKind, Submission, SubmissionKind, Table, Work
 from linker.store import Store
+from linker.upload import Upload
 from linker.v1 import (
     common_pb2,
     intake_pb2,
@@ -34,16 +35,23 @@ from linker.v1 import (
     job_pb2_grpc,
     linkage_pb2,
     linkage_pb2_grpc,
+    match_pb2,
     model_pb2,
     model_pb2_grpc,
 )
 
 SERVICES = tuple(
     service
-    for module in (intake_pb2, linkage_pb2, job_pb2, model_pb2)
+    for module in (intake_pb2, linkage_pb2, job_pb2, model_pb2, match_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
-_SECONDS = {"SubmitIdentities": 3600.0, "SubmitExtract": 3600.0, "ReadLinks": 3600.0, "WatchJob": 86_400.0}
+_SECONDS = {
+    "SubmitIdentities": 3600.0,
+    "SubmitExtract": 3600.0,
+    "ReadLinks": 3600.0,
+    "MatchStream": 3600.0,
+    "WatchJob": 86_400.0,
+}
 METHODS = {
     f"/{service.full_name}/{method.name}": _SECONDS.get(method.name, 60.0)
     for service in SERVICES
@@ -73,21 +81,28 @@ class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
         return intake_pb2.SubmitExtractResponse(submission=messages.submission_message(submission))
 
     async def _receive(self, kind: SubmissionKind, requests: AsyncIterator[Any]) -> Submission:
-        upload = None
-        async for request in requests:
-            part = request.WhichOneof("part")
-            if (part == "header") != (upload is None) or part is None:
-                raise _out_of_place("The header is the first message of an upload, and comes once.")
-            if upload is None:
-                batch, mandate = batch_value(kind, request.header), mandate_value(request.header.mandate)
-                digest = _header_digest(request.header)
-                upload = await asyncio.to_thread(self._intake.open, batch, mandate, digest)
-            elif part == "chunk":
-                await asyncio.to_thread(_add, upload, request.chunk)
-            else:
-                end = request.end
-                return await asyncio.to_thread(upload.end, end.chunks, end.rows, end.sha256)
-        raise _out_of_place("The stream stopped before the end of the upload; what was durable still is.")
+        header = await anext(requests, None)
+        if header is None or header.WhichOneof("part") != "header":
+            raise _out_of_place("The first message of an upload is its header.")
+        batch, mandate = batch_value(kind, header.header), mandate_value(header.header.mandate)
+        upload = await asyncio.to_thread(self._intake.open, batch, mandate, _header_digest(header.header))
+        end = None
+
+        async def chunks() -> AsyncIterator[intake_pb2.Chunk]:
+            nonlocal end
+            async for request in requests:
+                part = request.WhichOneof("part")
+                if part == "end":
+                    end = request.end
+                    return
+                if part != "chunk":
+                    raise _out_of_place("After the header come chunks, and then the end.")
+                yield request.chunk
+            raise _out_of_place("The stream stopped before the end of the upload; what was durable still is.")
+
+        await receive(chunks(), lambda chunk: _examine(upload, chunk), upload.keep)
+        assert end is not None, "the chunks end with it"
+        return await asyncio.to_thread(upload.end, end.chunks, end.rows, end.sha256)
 
     async def GetSubmission(
         self, request: intake_pb2.GetSubmissionRequest, context: object
@@ -106,17 +121,17 @@ class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
     async def ListSubmissions(
         self, request: intake_pb2.ListSubmissionsRequest, context: object
     ) -> intake_pb2.ListSubmissionsResponse:
-        project, after, count = code(request.project, "project"), _position(request), _page_size(request)
+        project, after, count = code(request.project, "project"), position(request), page_size(request)
         page = await asyncio.to_thread(self._store.submissions.page, project, after, count)
         return intake_pb2.ListSubmissionsResponse(
             submissions=[messages.submission_message(submission) for _, submission in page],
-            next_page_token=_token(page[-1][0]) if len(page) == count else "",
+            next_page_token=token(page[-1][0]) if len(page) == count else "",
         )
 
     async def ListRefusals(
         self, request: intake_pb2.ListRefusalsRequest, context: object
     ) -> intake_pb2.ListRefusalsResponse:
-        project, first, count = code(request.project, "project"), _position(request), _page_size(request)
+        project, first, count = code(request.project, "project"), position(request), page_size(request)
         submission = await asyncio.to_thread(
             self._store.submissions.get, project, submission_id=request.submission_id
         )
@@ -126,7 +141,7 @@ class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
                 intake_pb2.Refusal(row=row, field=field, reason=reason, row_refused=refused)
                 for row, field, reason, refused in page.select("row", "field", "reason", "refused").rows()
             ],
-            next_page_token=_token(first + count) if page.height == count else "",
+            next_page_token=token(first + count) if page.height == count else "",
         )
 
 
@@ -175,7 +190,7 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
 
     async def _start(self, method: str, request: Any, work: Work) -> Job:
         mandate = mandate_value(request.mandate)
-        return await asyncio.to_thread(self._runner.submit, work, mandate, method, _digest(request))
+        return await asyncio.to_thread(self._runner.submit, work, mandate, method, digest_of_request(request))
 
     async def ReadLinks(
         self, request: linkage_pb2.ReadLinksRequest, context: object
@@ -205,18 +220,7 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
         )
         return linkage_pb2.ExplainResponse(
             prior_weight=explanation.prior,
-            steps=[
-                linkage_pb2.ExplainStep(
-                    comparison=step.comparison,
-                    level=step.level,
-                    m=step.m,
-                    u=step.u,
-                    weight=step.weight,
-                    frequency=step.frequency,
-                    total=step.total,
-                )
-                for step in explanation.steps
-            ],
+            steps=messages.steps_message(explanation.steps),
             match_weight=explanation.weight,
             match_probability=explanation.probability,
             rule=explanation.rule or "",
@@ -255,11 +259,11 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         return job_pb2.GetJobResponse(job=messages.job_message(job))
 
     async def ListJobs(self, request: job_pb2.ListJobsRequest, context: object) -> job_pb2.ListJobsResponse:
-        project, after, count = code(request.project, "project"), _position(request), _page_size(request)
+        project, after, count = code(request.project, "project"), position(request), page_size(request)
         page = await asyncio.to_thread(self._store.jobs.page, project, after, count)
         return job_pb2.ListJobsResponse(
             jobs=[messages.job_message(job) for _, job in page],
-            next_page_token=_token(page[-1][0]) if len(page) == count else "",
+            next_page_token=token(page[-1][0]) if len(page) == count else "",
         )
 
     async def WatchJob(
@@ -294,7 +298,9 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         self, request: job_pb2.CancelJobRequest, context: object
     ) -> job_pb2.CancelJobResponse:
         mandate = mandate_value(request.mandate)
-        job = await asyncio.to_thread(self._runner.cancel, mandate, request.job_id, _digest(request))
+        job = await asyncio.to_thread(
+            self._runner.cancel, mandate, request.job_id, digest_of_request(request)
+        )
         return job_pb2.CancelJobResponse(job=messages.job_message(job))
 
 
@@ -307,7 +313,11 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     async def PutModel(
         self, request: model_pb2.PutModelRequest, context: object
     ) -> model_pb2.PutModelResponse:
-        mandate, name, digest = mandate_value(request.mandate), code(request.name, "name"), _digest(request)
+        mandate, name, digest = (
+            mandate_value(request.mandate),
+            code(request.name, "name"),
+            digest_of_request(request),
+        )
         checked = await asyncio.to_thread(Model.from_json, request.model_json)
         model = await asyncio.to_thread(
             self._store.models.put, mandate, name, checked.digest, request.model_json, digest
@@ -324,7 +334,7 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     async def ListModels(
         self, request: model_pb2.ListModelsRequest, context: object
     ) -> model_pb2.ListModelsResponse:
-        project, count = code(request.project, "project"), _page_size(request)
+        project, count = code(request.project, "project"), page_size(request)
         page = await asyncio.to_thread(self._store.models.page, project, request.page_token, count)
         return model_pb2.ListModelsResponse(
             models=[messages.model_message(model) for model in page],
@@ -336,13 +346,13 @@ def _out_of_place(message: str) -> Invalid:
     return Invalid("STREAM_INVALID", message, "Send the header, then the chunks, then the end.")
 
 
-def _add(upload: Upload, chunk: intake_pb2.Chunk) -> None:
+def _examine(upload: Upload, chunk: intake_pb2.Chunk) -> Examined:
     content: Content = chunk.arrow
     if chunk.WhichOneof("content") == "rows":
         rows = chunk.rows.rows
         upload.check_rows(len(rows), (len(row.values) for row in rows))
         content = [list(row.values) for row in rows]
-    upload.add(chunk.number, chunk.sha256, content)
+    return upload.examine(chunk.number, chunk.sha256, content)
 
 
 def _options(options: linkage_pb2.LinkageOptions) -> dict[str, Any]:
@@ -366,7 +376,7 @@ def _weight(options: linkage_pb2.LinkageOptions, name: Literal["threshold", "all
 def _reading(form: common_pb2.Format) -> Callable[[pl.DataFrame], dict[str, Any]]:
     """How the rows of a table are put into a message."""
     if form == common_pb2.FORMAT_ARROW:
-        return lambda frame: {"arrow": _arrow(frame)}
+        return lambda frame: {"arrow": arrow.written(frame)}
     if form != common_pb2.FORMAT_ROWS:
         raise wrong("format", "format is FORMAT_ROWS or FORMAT_ARROW.")
     return lambda frame: (
@@ -376,37 +386,9 @@ def _reading(form: common_pb2.Format) -> Callable[[pl.DataFrame], dict[str, Any]
     )
 
 
-def _arrow(frame: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.write_ipc_stream(buffer, compat_level=pl.CompatLevel.oldest())
-    return buffer.getvalue()
-
-
-def _digest(request: Any) -> bytes:
-    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
-
-
 def _header_digest(header: intake_pb2.SubmissionHeader) -> bytes:
     """The digest of what is announced; a resumed upload may state its purpose in other words."""
     announced = intake_pb2.SubmissionHeader()
     announced.CopyFrom(header)
     announced.ClearField("mandate")
-    return _digest(announced)
-
-
-def _page_size(request: Any) -> int:
-    if request.page_size < 0:
-        raise wrong("page_size", "page_size is not negative.")
-    return min(request.page_size or 100, 1000)
-
-
-def _token(position: int) -> str:
-    return f"p{position}"
-
-
-def _position(request: Any) -> int:
-    if not request.page_token:
-        return 0
-    if not re.fullmatch(r"p[0-9]{1,18}", request.page_token):
-        raise wrong("page_token", "page_token is not one that the service gave.")
-    return int(request.page_token[1:])
+    return digest_of_request(announced)

@@ -54,6 +54,16 @@ def text_view(series: pl.Series) -> TextView:
 
 _NOTHING = np.zeros(0, np.uint8)
 _BEGIN = np.zeros(1, np.int64)
+_NOTHING.flags.writeable = _BEGIN.flags.writeable = False
+
+
+def text_cell(text: str) -> TextView:
+    """One cell, without a column."""
+    content = text.encode()
+    short = len(content) <= INLINE
+    head = (content if short else content[:4]).ljust(INLINE, b"\0")
+    words = np.frombuffer(len(content).to_bytes(4, "little") + head, np.uint64).reshape(1, 2)
+    return TextView(words, _NOTHING, 0, _NOTHING if short else np.frombuffer(content, np.uint8), _BEGIN)
 
 
 def _bytes(buffer: nanoarrow.c_buffer) -> npt.NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from linker.arrival import arrive
 from linker.blocking import examine
 from linker.compiling import told_of_compiling
 from linker.linkage import dedupe, explain, link
+from linker.reference import Reference
 from linker.verification import verify
 
 _PEOPLE = pl.DataFrame(
@@ -32,6 +33,10 @@ def warm() -> None:
     dedupe(_PEOPLE, model=found.model)
     explain(found.model, _PEOPLE, _PEOPLE, "1", "1")
     examine(arrive(_PEOPLE), model=found.model, suggest=True)
+    reference = Reference(arrive(_PEOPLE), found.model)
+    reference.put(["4"], [{"surname": "ALDER"}])
+    reference.ask([{"surname": "ALDER"}])
+    reference.match(_PEOPLE)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,12 @@ COMMANDS = {
         "Send a file to a service; an upload that broke off goes on where it stopped when this is run again.",
     ),
     "job": ("remote", "job_app", "Start, watch, read and cancel jobs at a service."),
+    "reference": (
+        "matching",
+        "reference_app",
+        "Load, list and drop the references at a service, which 'kinlink match' asks.",
+    ),
+    "match": ("matching", "match", "Ask a reference at a service who one person is."),
 }
 
 

@@ -23,7 +23,7 @@ from linker.resources import SubmissionKind, SubmissionState, Table
 
 if TYPE_CHECKING:
     from linker.client import Client
-    from linker.resources import Job, Submission
+    from linker.resources import Job, StoredReference, Submission
 
 job_app = typer.Typer(no_args_is_help=True, help="Start, watch, read and cancel jobs at a service.")
 
@@ -64,7 +64,7 @@ _COLUMNS = {Table.LINKS: LINKS, Table.REVIEW: LINKS, Table.CLUSTERS: CLUSTERS, T
 
 
 @contextmanager
-def _connected(
+def connected(
     service: str,
     project: str,
     purpose: str,
@@ -72,6 +72,7 @@ def _connected(
     certificate: Path | None,
     key: Path | None,
 ) -> Iterator[Client]:
+    """A client of the service that the options name."""
     from linker.client import Client, Tls  # gRPC is slow to load, and most commands need none
 
     if (certificate or key) and not authority:
@@ -114,7 +115,7 @@ def submit(
         with native_silence():
             frame = read_frame(file)
         with (
-            _connected(service, project, purpose, authority, certificate, key) as client,
+            connected(service, project, purpose, authority, certificate, key) as client,
             screen.progress() as step,
         ):
             submission = client.submit(
@@ -131,7 +132,7 @@ def submit(
 
 
 def _show_submission(screen: Screen, submission: Submission) -> None:
-    screen.document["submission"] = _plain(submission)
+    screen.document["submission"] = plain(submission)
     if submission.state is SubmissionState.REFUSED and submission.problem is not None:
         error = LinkerError(submission.problem.message, submission.problem.help)
         error.reason = submission.problem.reason
@@ -172,7 +173,7 @@ def start_link(
     """Start to link two submissions."""
     with (
         session(as_json) as screen,
-        _connected(service, project, purpose, authority, certificate, key) as client,
+        connected(service, project, purpose, authority, certificate, key) as client,
     ):
         _show_job(
             screen,
@@ -199,7 +200,7 @@ def start_dedupe(
     """Start to find the records of one submission that are the same person."""
     with (
         session(as_json) as screen,
-        _connected(service, project, purpose, authority, certificate, key) as client,
+        connected(service, project, purpose, authority, certificate, key) as client,
     ):
         _show_job(screen, client.start_deduplication(submission, model=model, threshold=threshold, seed=seed))
 
@@ -217,10 +218,10 @@ def list_jobs(
     """List the jobs of the project, the oldest first."""
     with (
         session(as_json) as screen,
-        _connected(service, project, purpose, authority, certificate, key) as client,
+        connected(service, project, purpose, authority, certificate, key) as client,
     ):
         jobs = list(client.jobs())
-        screen.document["jobs"] = [_plain(job) for job in jobs]
+        screen.document["jobs"] = [plain(job) for job in jobs]
         rows = [
             (job.job_id, str(job.work.kind), str(job.state), f"{job.created:%Y-%m-%d %H:%M}") for job in jobs
         ]
@@ -241,7 +242,7 @@ def show_job(
     """Show how far a job has come."""
     with (
         session(as_json) as screen,
-        _connected(service, project, purpose, authority, certificate, key) as client,
+        connected(service, project, purpose, authority, certificate, key) as client,
     ):
         _show_job(screen, client.job(job))
 
@@ -260,7 +261,7 @@ def wait_for_job(
     """Wait until a job has finished, with its progress; exit code 1 if it failed or was cancelled."""
     with (
         session(as_json) as screen,
-        _connected(service, project, purpose, authority, certificate, key) as client,
+        connected(service, project, purpose, authority, certificate, key) as client,
     ):
         with screen.progress() as step:
             finished = client.wait(job, progress=step)
@@ -281,7 +282,7 @@ def cancel_job(
     """Ask a job to stop."""
     with (
         session(as_json) as screen,
-        _connected(service, project, purpose, authority, certificate, key) as client,
+        connected(service, project, purpose, authority, certificate, key) as client,
     ):
         _show_job(screen, client.cancel(job))
 
@@ -302,7 +303,7 @@ def read_job(
     """Fetch a table of a finished job."""
     with (
         session(as_json) as screen,
-        _connected(service, project, purpose, authority, certificate, key) as client,
+        connected(service, project, purpose, authority, certificate, key) as client,
     ):
         outputs = Outputs([])
         outputs.claim_table(out, _COLUMNS[what])
@@ -312,7 +313,7 @@ def read_job(
 
 
 def _show_job(screen: Screen, job: Job, failing: bool = False) -> None:
-    screen.document["job"] = _plain(job)
+    screen.document["job"] = plain(job)
     if failing and job.problem is not None:
         error = LinkerError(job.problem.message, job.problem.help)
         error.reason = job.problem.reason
@@ -323,7 +324,8 @@ def _show_job(screen: Screen, job: Job, failing: bool = False) -> None:
         screen.say(f"{job.problem.message} {job.problem.help}".rstrip())
 
 
-def _plain(value: Submission | Job) -> dict[str, Json]:
+def plain(value: Submission | Job | StoredReference) -> dict[str, Json]:
+    """A resource as JSON."""
     return {name: _json(one) for name, one in dataclasses.asdict(value).items()}
 
 

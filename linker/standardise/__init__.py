@@ -10,6 +10,7 @@ Null is missing, and what says nothing (sentinels, pseudo-values, junk) becomes 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import polars as pl
 
@@ -18,7 +19,7 @@ from linker.standardise import addresses, contacts, dates, identifiers, names, p
 from linker.standardise.dates import date_from_parts
 from linker.standardise.steps import PROBLEM, Standard
 
-__all__ = ["date_from_parts", "parts", "problem", "table"]
+__all__ = ["date_from_parts", "part_names", "parts", "problem", "standard_of", "table"]
 
 _STANDARDS: dict[Kind, Callable[[pl.Expr], Standard]] = {
     Kind.FORENAME: names.forename,
@@ -51,6 +52,17 @@ _STANDARDS: dict[Kind, Callable[[pl.Expr], Standard]] = {
 }
 
 
+def standard_of(kind: Kind, raw: pl.Expr) -> Standard:
+    """The standardisation of a kind, as steps."""
+    return _STANDARDS[kind](raw)
+
+
+@cache
+def part_names(kind: Kind) -> tuple[str, ...]:
+    """The names of a kind's parts."""
+    return standard_of(kind, pl.col("raw")).names
+
+
 def table(kind: Kind, values: pl.Series) -> pl.DataFrame:
     """The parts of every value of `kind`: as `parts`, with the steps that they share done once.
 
@@ -61,7 +73,7 @@ def table(kind: Kind, values: pl.Series) -> pl.DataFrame:
     Returns:
         One column a part, as many rows as there are values.
     """
-    standard = _STANDARDS[kind](pl.col("raw"))
+    standard = standard_of(kind, pl.col("raw"))
     made = values.cast(pl.String).alias("raw").to_frame().select(standard.whole.alias("made"))
     return made.unnest("made").select(standard.names)
 
@@ -77,7 +89,7 @@ def parts(kind: Kind, raw: pl.Expr) -> dict[str, pl.Expr]:
         Expressions of the same length. All give text, except `days` (Int32), a number's ""
         (Float64), and `tokens` and `nickname` (lists of text). A full name has no "".
     """
-    standard = _STANDARDS[kind](raw)
+    standard = standard_of(kind, raw)
     return {name: standard.part(name) for name in standard.names}
 
 
@@ -92,5 +104,5 @@ def problem(kind: Kind, raw: pl.Expr) -> pl.Expr:
         kind: what the column is about.
         raw: one column of text; null and blank are missing, not problems.
     """
-    reason = _STANDARDS[kind](raw).part(PROBLEM)
+    reason = standard_of(kind, raw).part(PROBLEM)
     return pl.when(raw.cast(pl.String).str.strip_chars() != "").then(reason)

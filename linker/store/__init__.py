@@ -13,6 +13,7 @@ from pathlib import Path
 from linker.store.database import Database
 from linker.store.jobs import Jobs
 from linker.store.models import Models
+from linker.store.references import References
 from linker.store.submissions import Submissions
 
 
@@ -24,6 +25,7 @@ class Store:
         self.submissions = Submissions(self._database)
         self.jobs = Jobs(self._database)
         self.models = Models(self._database)
+        self.references = References(self._database)
 
     def close(self) -> None:
         self._database.close()

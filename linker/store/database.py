@@ -100,6 +100,22 @@ MODELS = sa.Table(
     sa.Index("models_by_name", "project", "name"),
 )
 
+REFERENCES = sa.Table(
+    "references",
+    METADATA,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("reference_id", sa.Text, nullable=False, unique=True),
+    sa.Column("project", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("submission_id", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("model_digest", sa.Text, nullable=False),
+    sa.Column("changes", sa.Integer, nullable=False, default=0),
+    sa.Column("folded", sa.Integer, nullable=False, default=0),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.UniqueConstraint("project", "name"),
+)
+
 
 class Database:
     """Connections to the file; usable from any thread."""

@@ -104,17 +104,34 @@ class Submissions:
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
-    def add_chunk(self, key: int, number: int, sha256: bytes, rows: int, size: int) -> bool:
-        """Note that a chunk is durable; false if it is not the one that comes next."""
+    def add_chunks(self, key: int, first: int, chunks: Sequence[tuple[bytes, int, int]]) -> bool:
+        """Note that chunks are durable.
+
+        Args:
+            key: of the batch.
+            first: the number of the first of them; the others follow it.
+            chunks: digest, rows and bytes of each.
+
+        Returns:
+            Whether the first is the one that comes next; nothing is noted otherwise.
+        """
         with self._database.write() as connection:
             updated = connection.execute(
                 sa.update(BATCHES)
-                .where(BATCHES.c.seq == key, BATCHES.c.chunks == number - 1)
-                .values(chunks=number, rows=BATCHES.c.rows + rows, bytes=BATCHES.c.bytes + size)
+                .where(BATCHES.c.seq == key, BATCHES.c.chunks == first - 1)
+                .values(
+                    chunks=first - 1 + len(chunks),
+                    rows=BATCHES.c.rows + sum(rows for _, rows, _ in chunks),
+                    bytes=BATCHES.c.bytes + sum(size for _, _, size in chunks),
+                )
             )
             if updated.rowcount != 1:
                 return False
-            connection.execute(sa.insert(CHUNKS).values(batch=key, number=number, sha256=sha256))
+            noted = [
+                {"batch": key, "number": number, "sha256": sha256}
+                for number, (sha256, _, _) in enumerate(chunks, start=first)
+            ]
+            connection.execute(sa.insert(CHUNKS), noted)
             return True
 
     def receiving(self) -> set[str]:

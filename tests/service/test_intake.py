@@ -11,8 +11,8 @@ import time
 import pytest
 
 import linker
+from linker import chunks, service
 from linker import intake as module
-from linker import service
 from linker.intake import Intake
 from linker.refusals import Exhausted, Invalid
 from linker.resources import Batch, Format, Limits, Mandate, SubmissionKind, SubmissionState
@@ -41,8 +41,12 @@ def opened(intake, name, columns=tuple(FRAME.columns), form=Format.ARROW):
     return intake.open(batch, Mandate(f"request-{name}", "families", PURPOSE), b"digest")
 
 
+def add(upload, number, content):
+    upload.keep([upload.examine(number, hashlib.sha256(content).digest(), content)])
+
+
 def ended(upload):
-    upload.add(1, DIGEST, CONTENT)
+    add(upload, 1, CONTENT)
     return upload.end(1, FRAME.height, hashlib.sha256(DIGEST).digest())
 
 
@@ -68,12 +72,12 @@ def test_whoever_waits_long_for_a_turn_is_told_to_come_again(store, tmp_path, mo
     try:
         began = time.monotonic()
         with pytest.raises(Exhausted) as caught:
-            again.add(1, DIGEST, CONTENT)
+            add(again, 1, CONTENT)
         assert time.monotonic() - began < 5
         assert (caught.value.reason, caught.value.retry_after) == ("BUSY", 1.0)
         # No other batch waits for this one.
         for other in others:
-            other.add(1, DIGEST, CONTENT)
+            add(other, 1, CONTENT)
     finally:
         go_on.set()
         thread.join()
@@ -84,12 +88,12 @@ def test_what_a_crash_leaves_goes_at_the_next_start(store, tmp_path, monkeypatch
     intake = intake_of(store, tmp_path)
     kept = ended(opened(intake, "kept"))
     receiving = opened(intake, "receiving")
-    receiving.add(1, DIGEST, CONTENT)
+    add(receiving, 1, CONTENT)
     # Two batches of one content end at the same time: both are written, and only one of them stays.
     twin = opened(intake, "twin")
     with monkeypatch.context() as patched:
         patched.setattr(store.submissions, "same_content", lambda *_: None)
-        patched.setattr(intake, "_remove", lambda *_: None)
+        patched.setattr(intake, "remove", lambda *_: None)
         assert ended(twin).submission_id == kept.submission_id
     folders = tmp_path / "submissions"
     assert (folders / twin.submission.submission_id / "records.parquet").exists()
@@ -141,15 +145,15 @@ def test_rows_are_counted_before_they_are_unpacked(store, tmp_path, monkeypatch,
     # Room for 2,000 values.
     intake = intake_of(store, tmp_path, chunk_rows=1_000, chunk_bytes=32_000)
     upload = opened(intake, "rows", ["a", "b", "c"], Format.ROWS)
-    monkeypatch.setattr(module, "digest_of", lambda _: pytest.fail("the rows are read"))
+    monkeypatch.setattr(chunks, "digest_of", lambda _: pytest.fail("the rows are read"))
     row = intake_pb2.Row(values=[""] * values)
     chunk = intake_pb2.Chunk(number=1, rows=intake_pb2.Rows(rows=[row] * rows))
     with pytest.raises(Invalid) as caught:
-        service._add(upload, chunk)
+        service._examine(upload, chunk)
     assert caught.value.reason == reason
 
 
 def test_the_digest_of_rows_is_that_of_their_text():
     rows = [["a", "é", ""], ["", "\U0001f600", "b"]]
     text = "a\x1fé\x1f\x1f\x1e\x1f\U0001f600\x1fb\x1f\x1e"
-    assert module.digest_of(rows) == hashlib.sha256(text.encode()).digest()
+    assert chunks.digest_of(rows) == hashlib.sha256(text.encode()).digest()

@@ -6,8 +6,14 @@ import grpc
 import polars as pl
 import pytest
 
+import linker
 from linker.client import ServiceError
 from tests.service.harness import CANARY, Server, arrow, chunk, header, people, upload, with_errors
+
+
+def trained(frame):
+    sides = [linker.arrive(side, id_column="person_id") for side in (frame, with_errors(frame))]
+    return linker.train(*sides).model
 
 
 def test_no_value_of_a_person_in_errors_log_jobs_or_names(tmp_path):
@@ -53,6 +59,14 @@ def test_no_value_of_a_person_in_errors_log_jobs_or_names(tmp_path):
         refused(client.get_model, CANARY)
         refused(client.put_model, "canary", f'{{"{CANARY}": 1}}')
         refused(client.start_linkage, CANARY, CANARY)
+        client.put_model("trained", trained(frame).to_json())
+        client.load_reference("held", left.submission_id, "trained")
+        client.put_records("held", {"put": {"surname": CANARY}})
+        said.append(repr(client.match("held", {"surname": CANARY, "postcode": "CB1 1AA"}, explain=True)))
+        said.append(repr(list(client.references())))
+        refused(client.match, "held", {CANARY: CANARY})
+        refused(client.match, CANARY, {"surname": CANARY})
+        refused(client.put_records, "held", {"put": {"no_such_field": CANARY}})
         with pytest.raises(ServiceError):
             client.submission(CANARY)
         assert server.stop() == 0

@@ -42,7 +42,7 @@ class Service:
         upload = self.intake.open(batch, mandate("request-batch"), b"batch")
         content = arrow(frame)
         digest = hashlib.sha256(content).digest()
-        upload.add(1, digest, content)
+        upload.keep([upload.examine(1, digest, content)])
         submission = upload.end(1, frame.height, hashlib.sha256(digest).digest())
         asked = Work(kind, (submission.submission_id,), model=model)
         return self.runner.submit(asked, mandate("request-job"), "Start", b"job")

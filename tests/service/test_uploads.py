@@ -71,7 +71,7 @@ def test_a_complete_upload_is_ready(server):
         (arrow(FRAME.rename({"postcode": "postkode"})), "SCHEMA_MISMATCH"),
         (arrow(FRAME.drop("postcode")), "SCHEMA_MISMATCH"),
         (arrow(FRAME.select(reversed(FRAME.columns))), "SCHEMA_MISMATCH"),
-        (arrow(people(20_001)), "CHUNK_TOO_LARGE"),
+        (arrow(people(Limits().chunk_rows + 1)), "CHUNK_TOO_LARGE"),
         # The same 200 kB text in every row: a few bytes that would become gigabytes.
         (arrow(FRAME.head(1).with_columns(surname=pl.lit("x" * 200_000))[[0] * 400]), "CHUNK_TOO_LARGE"),
     ],
