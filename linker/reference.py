@@ -29,6 +29,7 @@ from linker.composed import with_composed
 from linker.derive import standard_columns
 from linker.derive_one import OneRecord
 from linker.encode import Codes, Encoder, aligned, as_text
+from linker.errors import ModelError
 from linker.explain import waterfall
 from linker.lookup import Desk, Found, Lookup, joined
 from linker.model import Comparison, Model
@@ -63,6 +64,11 @@ class Reference:
         Raises:
             ModelError: the model does not fit the records.
         """
+        if model.raw is not None:
+            raise ModelError(
+                "The model reads records as they stand, and those of a reference were understood.",
+                "Use a model that 'kinlink train' made.",
+            )
         self.model = model
         self.fields = tuple(replace(field, columns=(field.name,)) for field in records.layout.fields)
         standard = standard_columns(records)
