@@ -72,10 +72,19 @@ def arrive(
         LayoutError: the columns cannot be understood as asked.
         RecordsError: no record is left, or no field.
     """
+    check_types(frame, ignore)
+    return checked(frame, recognise(frame, id_column=id_column, mapping=mapping, ignore=ignore))
+
+
+def check_types(frame: pl.DataFrame, ignore: Sequence[str] = ()) -> None:
+    """Refuse columns that cannot be read as text.
+
+    Raises:
+        RecordsError: names one.
+    """
     odd = [name for name, kind in frame.schema.items() if kind.is_nested() or kind in (pl.Binary, pl.Object)]
     if used := [name for name in odd if name not in ignore]:
         raise RecordsError(f"The column '{used[0]}' holds no text.", "Turn it into text, or have it ignored.")
-    return checked(frame, recognise(frame, id_column=id_column, mapping=mapping, ignore=ignore))
 
 
 def checked(frame: pl.DataFrame, layout: Layout) -> Records:
@@ -84,6 +93,16 @@ def checked(frame: pl.DataFrame, layout: Layout) -> Records:
     Raises:
         RecordsError: no record is left, or no field.
     """
+    records = screened(frame, layout)
+    if not len(records.ids):
+        raise RecordsError(
+            "Every row was refused: no id, or nothing to compare.", "Check the id column and the fields."
+        )
+    return records
+
+
+def screened(frame: pl.DataFrame, layout: Layout) -> Records:
+    """As `checked`, for a part of the records: it may have none that can be linked."""
     if not layout.fields:
         raise RecordsError(
             "No column of the records can be compared.",
@@ -107,10 +126,6 @@ def checked(frame: pl.DataFrame, layout: Layout) -> Records:
         pl.lit(True).alias("refused"),
     )
     kept = reasons["reason"].is_null()
-    if not kept.any():
-        raise RecordsError(
-            "Every row was refused: no id, or nothing to compare.", "Check the id column and the fields."
-        )
     refusals = [reasons.filter(~kept)]
     # Most of a standardisation runs on one core: the fields take turns on all of them.
     with ThreadPoolExecutor(os.cpu_count()) as threads:

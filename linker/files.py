@@ -139,7 +139,8 @@ def _of_size(batches: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFram
     """The batches as parts of about so many rows."""
     held: list[pl.DataFrame] = []
     for batch in batches:
-        held.append(batch)
+        if batch.height:
+            held.append(batch)
         if sum(part.height for part in held) >= rows:
             yield from pl.concat(held, rechunk=True).iter_slices(rows)
             held = []

@@ -45,10 +45,14 @@ def further(table: ValueTable, op: int, a: int, b: int, scratch: npt.NDArray[np.
     """What a further op measures of two values; NaN where it has no value."""
     if op == _PERCENTAGE:
         return more.percentage(table.numbers[a], table.numbers[b])
+    starts = table.vector_starts
     if op == _KILOMETRES:
-        return more.kilometres(table.vectors, table.vector_starts[a], table.vector_starts[b])
+        if starts[a + 1] - starts[a] != 2 or starts[b + 1] - starts[b] != 2:
+            return np.nan  # no points
+        return more.kilometres(table.vectors, starts[a], starts[b])
     if op == _COSINE:
-        starts = table.vector_starts
+        if starts[a + 1] == starts[a] or starts[b + 1] == starts[b]:
+            return np.nan  # no vectors
         return more.cosine(table.vectors, starts[a], starts[a + 1], starts[b], starts[b + 1])
     chars, a0, b0 = table.chars, table.place[a] >> LENGTH_BITS, table.place[b] >> LENGTH_BITS
     a1, b1 = a0 + (table.place[a] & LENGTH), b0 + (table.place[b] & LENGTH)

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
-from linker.arrival import Source, checked, records_of
+from linker.arrival import Source, check_types, records_of, screened
 from linker.block import BlockIndex, block
 from linker.composed import with_composed
 from linker.derive import standard_columns
@@ -68,11 +68,13 @@ def pairs(
     """
     if not np.isfinite(threshold):
         raise LinkerError("The threshold is not a finite number.", "Give bits, such as 5 or -2.5.")
+    if part_rows < 1:
+        raise LinkerError("A part of no rows was asked for.", "Give the rows of a part, 1 or more.")
     report = progress or no_progress
     if right is None:
         return _within(left, model, threshold, threads, report)
     parts = _parts_of(right, part_rows, model)
-    rest = parts()
+    rest = (part for part in parts() if part.height)
     part = next(rest, None)
     if part is None:
         raise RecordsError("The right side has no records.", "Check that the export ran to its end.")
@@ -85,24 +87,29 @@ def pairs(
     if part is not None:
         _count(encoder, reading, model, right, parts)
     found: list[pl.DataFrame] = []
-    blocks: list[BlockIndex] = []
-    done = 0
+    blocks = block(model.rules, encoder.encoded)
+    done = kept = 0
     with ThreadPoolExecutor(1, thread_name_prefix="linker-reader") as reader:
         while True:
             # The part after the next is read while this one is compared.
             coming = None if part is None else reader.submit(next, rest, None)
             with encoder.with_part(columns) as encoded:
-                blocks = blocks or block(model.rules, encoded)
                 tests, weights = compile_tests(model.comparisons, encoded), compile_weights(model, encoded)
                 scored = scan_candidates(
                     encoded, blocks, tests, weights, threshold, threads=threads, progress=_after(done, report)
                 )
             found.append(_frame(scored, reading.ids, ids, blocks))
-            done += len(ids)
+            done, kept = done + columns.height, kept + len(ids)
             if part is None or coming is None:
-                return pl.concat(found).sort("left_id", "right_id")
+                break
             ids, columns = reading.part(part)
             part = coming.result()
+    if not kept:
+        raise RecordsError(
+            "Every row of the right side was refused: no id, or nothing to compare.",
+            "Check the id column and the fields.",
+        )
+    return pl.concat(found).sort("left_id", "right_id")
 
 
 class _Reading(Protocol):
@@ -123,10 +130,15 @@ class _AsTheyStand:
         self._model, self._id = model, model.raw.id_column
         own = raw_table(left, self._id)
         self.ids = own.ids
-        self._nobody = own.frame.head(0)
+        self._nobody, self._schema = own.frame.head(0), first.schema
         self.columns = model_columns(model, [own.frame, first.head(0)])[0]
 
     def part(self, frame: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
+        if frame.schema != self._schema:
+            raise RecordsError(
+                "The parts of the right side do not have the same columns of the same types.",
+                "Give all of them the columns and types of the first.",
+            )
         name = column_named(self._id, frame.columns)
         if name is None or frame[name].has_nulls():
             raise RecordsError(
@@ -144,12 +156,20 @@ class _Standard:
     """For a model that reads standard columns; what the first part's columns are, those of the others are."""
 
     def __init__(self, left: Source, first: pl.DataFrame, model: Model) -> None:
+        check_types(first)
         self._model, self._layout, self._rows = model, recognise(first), 0
-        own, _ = agreed((records_of(left), checked(first, self._layout)))
+        own, _ = agreed((records_of(left), screened(first, self._layout)))
         self._left, self.ids, self.columns = own, own.ids, self._columns(own)
 
     def part(self, frame: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
-        _, its = agreed((self._left, checked(frame, self._layout)))
+        missing = {name for field in self._layout.fields for name in field.columns} - set(frame.columns)
+        if missing:
+            raise RecordsError(
+                f"A part of the right side has no column '{min(missing)}', which the first has.",
+                "Give all parts the same columns.",
+            )
+        check_types(frame, [name for name, _ in self._layout.ignored])
+        _, its = agreed((self._left, screened(frame, self._layout)))
         ids = its.ids
         if self._layout.id_column is None:  # numbered from the first row of all
             ids = (ids.cast(pl.Int64) + self._rows).cast(pl.String)
@@ -179,7 +199,8 @@ def _count(
         )
     encoder.count(reading.columns.select(names))
     for part in parts():
-        encoder.count(reading.observed(part, names))
+        if part.height:
+            encoder.count(reading.observed(part, names))
 
 
 def _parts_of(right: Source | Parts, rows: int, model: Model) -> Callable[[], Iterator[pl.DataFrame]]:

@@ -214,6 +214,7 @@ def _largest_gain(weights: Weights, c: int, code: int) -> float:
         return 0.0
     first = weights.tf_shift[c, code]
     values = weights.log_frequency[first : first + weights.tf_size[c, code]]
+    values = np.maximum(values, weights.tf_least[c, code])
     gains = weights.tf_weight[c, code] * (weights.tf_base[c, code] - values)
     return float(gains.max(initial=0.0))
 
@@ -240,8 +241,9 @@ def compile_weights(model: Model, encoded: Encoded) -> Weights:
     for i, comparison in enumerate(model.comparisons):
         for code, level in enumerate(comparison.levels, start=1):
             weight[i, code] = level.weight
-            if model.kin > 0.0 and level.kin and level.u:
-                shared[i], kin[i, code] = True, np.log2(level.kin / level.u)
+            if model.kin > 0.0 and level.kin is not None and level.u:
+                shared[i] = True
+                kin[i, code] = np.log2(level.kin / level.u) if level.kin > 0.0 else -np.inf
             if level.tf is None:
                 continue
             base = comparison.levels[level.tf_level].u

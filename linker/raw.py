@@ -102,10 +102,13 @@ def model_columns(
         RecordsError: a value cannot be used.
     """
     assert model.raw is not None
-    sources = {name: one for name, one in model.raw.sources.items() if only is None or name in only}
+    tests = list(_tests(model))
+    compared = [(test.left, test.right) for test in tests if test.op is not Op.MISSING]
+    pairs = [*compared, *(pair for rule in model.rules for pair in rule.columns)]
+    wanted = None if only is None else _with_compared(only, pairs)
+    sources = {name: one for name, one in model.raw.sources.items() if wanted is None or name in wanted}
     needed = sorted(frozenset[str]().union(*(source.columns for source in sources.values())))
     sides = _alike(needed, frames)
-    tests = list(_tests(model))
     # Divided by, minus zero is not zero: only what nothing is divided by can do without the sign.
     signed = {name for test in tests if test.op is Op.PERCENTAGE for name in (test.left, test.right)}
 
@@ -117,10 +120,17 @@ def model_columns(
         }
 
     made = [columns_of(side, frame.height) for side, frame in zip(sides, frames, strict=True)]
-    compared = [(test.left, test.right) for test in tests if test.op is not Op.MISSING]
-    pairs = [*compared, *(pair for rule in model.rules for pair in rule.columns)]
     _compare_alike([pair for pair in pairs if sources.keys() >= set(pair)], made)
-    return [pl.DataFrame(list(side.values())) for side in made]
+    return [pl.DataFrame([side[name] for name in side if only is None or name in only]) for side in made]
+
+
+def _with_compared(names: Collection[str], pairs: Sequence[tuple[str, str]]) -> set[str]:
+    """The columns, and those that share a type with them because some test or rule compares the two."""
+    found, before = set(names), 0
+    while len(found) > before:
+        before = len(found)
+        found |= {name for pair in pairs if not found.isdisjoint(pair) for name in pair}
+    return found
 
 
 def column_named(name: str, columns: Sequence[str]) -> str | None:

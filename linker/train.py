@@ -270,7 +270,7 @@ def _some_rows(
         return encoded, blocks
     rows = len(encoded.right)
     many = round(rows * (share**0.5 if encoded.deduplicates else share))
-    chosen = np.sort(np.random.default_rng(seed).choice(rows, max(2, many), replace=False))
+    chosen = np.sort(np.random.default_rng(seed).choice(rows, min(rows, max(2, many)), replace=False))
     part = aligned(len(chosen), encoded.right.shape[1])
     part[:] = encoded.right[chosen]
     if not encoded.deduplicates:

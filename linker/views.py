@@ -47,7 +47,7 @@ def text_view(series: pl.Series) -> TextView:
     # The last buffer of a view holds the sizes of the others.
     stores = stores[:-1]
     words = cells.view(np.uint64).reshape(-1, 2)[array.offset : array.offset + len(array)]
-    store = np.concatenate(stores) if stores else _NOTHING
+    store = np.concatenate(stores) if len(stores) > 1 else stores[0] if stores else _NOTHING
     bases = np.cumsum([0, *map(len, stores)], dtype=np.int64)
     return _read_only(words, valid, array.offset, store, bases)
 

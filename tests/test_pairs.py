@@ -11,7 +11,7 @@ import linker
 from linker.conditions import Op, exact, missing
 from linker.conditions import Test as Measure  # pytest would collect it by its own name
 from linker.errors import FileError, LinkerError, ModelError, RecordsError
-from linker.model import BlockingRule, Comparison, Level, Model
+from linker.model import BlockingRule, Comparison, Level, Model, TermFrequencies
 from linker.sources import Raw, column
 from tests.made_up_people import register, retyped
 
@@ -126,3 +126,50 @@ def test_what_is_wrong_is_said(sides, model, tmp_path):
     raw = raw_model()
     with pytest.raises(RecordsError, match="'key'"):
         linker.pairs(left, right, model=replace(raw, raw=replace(raw.raw, id_column="key")))
+
+
+def test_parts_without_a_record_are_passed_over(sides, model, tmp_path):
+    left, right = sides
+    blank = right.head(1).with_columns(
+        pl.all().exclude("id").replace_strict(right.row(0), None, default=None)
+    )
+    whole = linker.pairs(left, right, model=model)
+    parts = [right.head(0), right.head(100), blank, right[100:], right.head(0)]
+    assert linker.pairs(left, iter(parts), model=model).equals(whole)
+    right.write_csv(tmp_path / "right.csv")
+    with (tmp_path / "right.csv").open("a") as file:
+        file.write("\n\n,,,,,,\n")
+    assert linker.pairs(left, tmp_path / "right.csv", model=model, part_rows=right.height).equals(whole)
+    with pytest.raises(RecordsError, match="Every row"):
+        linker.pairs(left, iter([nobody]), model=model)
+
+
+def test_parts_of_other_columns_or_types_are_refused(sides, model):
+    left, right = sides
+    with pytest.raises(RecordsError, match="'surname'"):
+        linker.pairs(left, iter([right, right.drop("surname")]), model=model)
+    with pytest.raises(RecordsError, match="'surname' holds no text"):
+        linker.pairs(left, iter([right, right.with_columns(surname=pl.concat_list("surname"))]), model=model)
+    frequent = replace(
+        raw_model(), frequencies={name: TermFrequencies({}, 0.01) for name in ("forename", "surname")}
+    )
+    with pytest.raises(RecordsError, match="same types"):
+        linker.pairs(left, iter([right, right.with_columns(sex=pl.lit(1))]), model=frequent)
+    with pytest.raises(LinkerError, match="no rows"):
+        linker.pairs(left, right, model=model, part_rows=0)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 100])
+def test_frequencies_of_columns_that_take_another_type_to_be_compared(rows):
+    left = pl.DataFrame({"id": ["a", "b"], "x": [1, 2], "y": [1.0, 3.0]})
+    right = pl.DataFrame({"id": ["p", "q", "r"], "x": [1, 1, 2], "y": [2.0, 1.0, 1.0]})
+    levels = (
+        Level("same", exact("x"), 0.8, 0.1, tf="x"),
+        Level("crossed", Measure(Op.EXACT, "x", "y"), 0.1, 0.2),
+        Level("other", None, 0.1, 0.7),
+    )
+    raw = Raw({"x": column("x"), "y": column("y")}, "id")
+    model = Model((Comparison("x", missing("x"), levels),), (BlockingRule((("x", "x"),)),), 0.1, raw=raw)
+    plain = considered(linker.link(left, right, model=model, threshold=3.0, all_pairs=-20.0))
+    assert linker.pairs(left, right, model=model, threshold=-20.0, part_rows=rows).equals(plain)
+    assert plain.height == 3

@@ -179,3 +179,33 @@ def test_all_of_nothing_is_never_built_from_words_and_nested_joins_short_cut():
 def test_probability_of_any_weight():
     weights = np.array([-math.inf, -5000.0, -1.0, 0.0, 1.0, 5000.0, math.inf])
     assert probability(weights).tolist() == pytest.approx([0.0, 0.0, 1 / 3, 0.5, 2 / 3, 1.0, 1.0])
+
+
+def test_a_least_frequency_can_raise_a_gain_that_is_taken_away():
+    same = Level("same", exact("a"), 0.5, 0.125, tf="a", tf_weight=-1.0, tf_minimum=0.9)
+    comparisons = (
+        Comparison("a", missing("a"), (same, Level("other", None, 0.5, 0.875))),
+        Comparison(
+            "b", missing("b"), (Level("same", exact("b"), 0.5, 0.0001), Level("other", None, 0.5, 0.9999))
+        ),
+    )
+    rules = (BlockingRule((("a", "a"),)),)
+    model = Model(comparisons, rules, 0.5, {"a": TermFrequencies({}, 1 / 1024)})
+    blank = dict.fromkeys(oracle.SCHEMA)
+    people = [blank | {"a": "X", "b": "Y"}], [blank | {"a": "X", "b": "Z"}]
+    (weight,) = oracle.scan(model, *people).weight
+    for cut in (weight, weight - 0.5, weight - 2.0):
+        assert oracle.scan(model, *people, cut).weight.tolist() == [weight]
+    assert not len(oracle.scan(model, *people, weight + 0.001).weight)
+
+
+def test_a_level_that_kin_never_reach_counts_as_no_kin():
+    people = [dict.fromkeys(oracle.SCHEMA) | {"a": "X"}]
+    rules = (BlockingRule((("a", "a"),)),)
+
+    def weight(kin):
+        levels = (Level("same", exact("a"), 0.5, 0.125, kin=kin), Level("other", None, 0.5, 0.875, kin=1.0))
+        model = Model((Comparison("a", missing("a"), levels, shared=True),), rules, 0.5, kin=0.3)
+        return oracle.scan(model, people, people).weight
+
+    assert weight(0.0) == pytest.approx(weight(1e-12), abs=1e-6)
