@@ -88,7 +88,7 @@ def pairs(
         _count(encoder, reading, model, right, parts)
     found: list[pl.DataFrame] = []
     blocks = block(model.rules, encoder.encoded)
-    done = kept = 0
+    done = 0
     with ThreadPoolExecutor(1, thread_name_prefix="linker-reader") as reader:
         while True:
             # The part after the next is read while this one is compared.
@@ -99,16 +99,11 @@ def pairs(
                     encoded, blocks, tests, weights, threshold, threads=threads, progress=_after(done, report)
                 )
             found.append(_frame(scored, reading.ids, ids, blocks))
-            done, kept = done + columns.height, kept + len(ids)
+            done += len(ids)
             if part is None or coming is None:
                 break
             ids, columns = reading.part(part)
             part = coming.result()
-    if not kept:
-        raise RecordsError(
-            "Every row of the right side was refused: no id, or nothing to compare.",
-            "Check the id column and the fields.",
-        )
     return pl.concat(found).sort("left_id", "right_id")
 
 
