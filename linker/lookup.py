@@ -243,13 +243,12 @@ def search(
                     break
             y += 1
             at, later = -1, -2
-        # All rows are asked for at once, so that the waits for the memory overlap.
-        touched = 0
+        # All rows are asked for at once: the processor waits for many reads, and not for each.
         for i in range(count):
-            x = space.left[i]
+            touched = 0
             for column in range(0, left.shape[1], _LINE):
-                touched ^= left[x, column]
-        space.scratch[0] = touched  # so that it is not left out as of no use
+                touched ^= left[space.left[i], column]
+            space.touched[i] = touched
         fresh = 0
         for i in range(count):
             x, z = space.left[i], space.right[i]

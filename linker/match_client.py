@@ -15,7 +15,7 @@ from linker.resources import Answer, ReferenceState, StoredReference
 from linker.sending import STREAM_SECONDS, Sent, service_error
 from linker.v1 import common_pb2, match_pb2
 
-RECORDS = 500  # of a message of a stream
+RECORDS = 1_000  # of a message of a stream
 POLL_SECONDS = 0.25
 
 Values = Mapping[str, str]

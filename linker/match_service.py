@@ -18,8 +18,8 @@ from linker.references import References
 from linker.refusals import Invalid
 from linker.v1 import match_pb2, match_pb2_grpc
 
-AHEAD = 4  # messages of a stream that wait to be asked
-TOGETHER = 2_000  # records that are asked as one, about
+AHEAD = 8  # messages of a stream that wait to be asked
+TOGETHER = 5_000  # records that are asked as one, about
 
 
 class MatchServicer(match_pb2_grpc.MatchServiceServicer):

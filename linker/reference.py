@@ -42,8 +42,8 @@ from linker.spelling import SEPARATOR
 from linker.standardise.single import Value
 from linker.views import TextView, text_cell, text_view
 
-FEW = 24  # records up to which one at a time is faster than a query
-MANY = 128  # records from which all cores search
+FEW = 200  # records up to which one at a time is faster than a query
+MANY = 400  # records from which all cores search
 Cells = Mapping[str, Sequence[tuple[int, TextView]]]  # by column: the row of the first, and some cells
 
 _NO_IDS = pl.Series("id", [], dtype=pl.String)
@@ -115,7 +115,8 @@ class Reference:
             Invalid: a record has a field that the reference does not have.
         """
         given = [_trimmed(self.fields, place, one) for place, one in enumerate(records)]
-        cells = self._cells_of_few(given) if len(given) <= FEW else self._cells_of(_frame(self.fields, given))
+        few = self._single and len(given) <= FEW
+        cells = self._cells_of_few(given) if few else self._cells_of(_frame(self.fields, given))
         with self._asked(cells, len(given)) as rows:
             return self._answers(self._search(rows, floor), rows, top, explain)
 
@@ -178,7 +179,7 @@ class Reference:
         with self._lock:
             self._bury(change[ID].to_list())
             if latest.height:
-                cells = self._cells_of(latest.select(fields))
+                cells = self._cells(latest.select(fields))
                 self._append(latest[ID].to_list(), self._encode(cells, latest.height))
 
     def _bury(self, ids: Sequence[str]) -> None:
@@ -233,6 +234,15 @@ class Reference:
             self._values.back(mark)
             self._values.make_room()
 
+    def _cells(self, frame: pl.DataFrame) -> Cells:
+        """The cells of records as a frame of text, the faster way."""
+        if not self._single or frame.height > FEW:
+            return self._cells_of(frame)
+        rows = frame.iter_rows(named=True)
+        return self._cells_of_few(
+            [{name: text for name, text in row.items() if text is not None} for row in rows]
+        )
+
     def _cells_of(self, frame: pl.DataFrame) -> Cells:
         """The cells of records as a frame of text, by column of the model."""
         columns = standard_columns(Records(_NO_IDS, frame, Layout(None, self.fields, ()), _NO_REFUSALS))
@@ -241,8 +251,6 @@ class Reference:
 
     def _cells_of_few(self, records: Sequence[Mapping[str, str]]) -> Cells:
         """The same of a few records, without a query."""
-        if not self._single:
-            return self._cells_of(_frame(self.fields, records))
         cells: dict[str, list[tuple[int, TextView]]] = {name: [] for name in self._dtypes}
         for row, record in enumerate(records):
             for name, value in self._one(record).items():
@@ -302,7 +310,7 @@ class Reference:
         return self._values.weights.prior, tuple(WeightStep(*one) for one in steps)
 
     def _ids_of(self, rows: npt.NDArray[np.int32]) -> list[str]:
-        if len(rows) <= FEW:
+        if len(rows) <= 2 * FEW:
             loaded = len(self._ids)
             return [self._ids[row] if row < loaded else self._later[row - loaded] for row in rows.tolist()]
         ids = pl.concat([self._ids, pl.Series(self._later, dtype=pl.String)], rechunk=False)

@@ -10,19 +10,22 @@ once the record has been asked about.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from linker.codebook import Codebook
 from linker.encode import Codes, Encoded, Encoder, Group
 from linker.kernels import kernel, scratch_size, short, word
 from linker.model import Model
 from linker.program import Tests, Weights, compile_tests, compile_weights
-from linker.spelling import LENGTH, LENGTH_BITS, Spelt, ValueTable, spell
+from linker.spelling import LENGTH, LENGTH_BITS, SEPARATOR, Looks, Spelt, ValueTable, spell
+from linker.views import text_cell
 
 ROOM = 1 << 14  # values of a group to come, at least; a fourth of those known, if that is more
 LETTERS = 16  # of a value to come
+FEW = 32  # values that are spelt without a query
 
 
 @dataclass(frozen=True)
@@ -155,10 +158,10 @@ class Roomy:
             if size > self._room[g]:
                 return False
             if group.looks:
-                run = spell(group.book, known, group.looks, group.tokens)
-                if self._tokens[g] + len(run.tokens) > self._token_base[g + 1] or self._chars + len(
-                    run.chars
-                ) > len(self.table.chars):
+                spelt = _spell_few if size - known <= FEW else spell
+                run = spelt(group.book, known, group.looks, group.tokens)
+                tokens, chars = self._tokens[g] + len(run.tokens), self._chars + len(run.chars)
+                if tokens > self._token_base[g + 1] or chars > len(self.table.chars):
                     return False
                 group.runs.append(run)
                 self._write(g, known, run)
@@ -190,12 +193,40 @@ class Roomy:
         self.table = table._replace(scratch=scratch_size(self._longest))
 
     def _write_frequencies(self, group: Group, known: int) -> None:
-        for name in group.names:
-            if name in self._first:
-                frequencies, first = self._frequencies[name], self._first[name]
-                for code, text in enumerate(group.book.texts(known), start=known):
-                    if text in frequencies:
-                        self.weights.log_frequency[first + code] = frequencies[text]
+        adjusted = [name for name in group.names if name in self._first]
+        if not adjusted:
+            return
+        book = group.book
+        texts = book.few_texts(known) if book.size - known <= FEW else book.texts(known).to_list()
+        for name in adjusted:
+            frequencies, first = self._frequencies[name], self._first[name]
+            for code, text in enumerate(texts, start=known):
+                if text in frequencies:
+                    self.weights.log_frequency[first + code] = frequencies[text]
+
+
+def _spell_few(book: Codebook, first: int, looks: Looks, tokens: Codebook | None) -> Spelt:
+    """As `spelling.spell` for values that are few: without a query, which takes longer than they do."""
+    run = spell(book, first, replace(looks, counted=False, subtracted=False), None)
+    if not (looks.counted or looks.subtracted):
+        return run
+    texts, counts, ids, numbers = book.few_texts(first), run.counts, run.tokens, run.numbers
+    if looks.counted:
+        listed = [_ids(text, tokens) if tokens is not None else [] for text in texts]
+        counts = np.array([len(some) for some in listed], np.int64)
+        ids = np.array([one for some in listed for one in some], np.int32)
+    if looks.subtracted:
+        numbers = np.array([float(text) if looks.numeric else np.nan for text in texts])
+    return replace(run, counts=counts, tokens=ids, numbers=numbers)
+
+
+def _ids(text: str, tokens: Codebook) -> list[int]:
+    """Ids of the tokens of a list, ascending."""
+    code, ids = np.empty((1, 1), np.int32), []
+    for token in text.split(SEPARATOR):
+        tokens.add(text_cell(token), code, 0)
+        ids.append(int(code[0, 0]))
+    return sorted(ids)
 
 
 def _merged(runs: list[Spelt]) -> Spelt:

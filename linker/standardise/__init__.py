@@ -58,9 +58,14 @@ def standard_of(kind: Kind, raw: pl.Expr) -> Standard:
 
 
 @cache
+def _of_column(kind: Kind) -> Standard:
+    # Only for its parts: what is a problem depends on the day.
+    return standard_of(kind, pl.col("raw"))
+
+
 def part_names(kind: Kind) -> tuple[str, ...]:
     """The names of a kind's parts."""
-    return standard_of(kind, pl.col("raw")).names
+    return _of_column(kind).names
 
 
 def table(kind: Kind, values: pl.Series) -> pl.DataFrame:
@@ -73,7 +78,7 @@ def table(kind: Kind, values: pl.Series) -> pl.DataFrame:
     Returns:
         One column a part, as many rows as there are values.
     """
-    standard = standard_of(kind, pl.col("raw"))
+    standard = _of_column(kind)
     made = values.cast(pl.String).alias("raw").to_frame().select(standard.whole.alias("made"))
     return made.unnest("made").select(standard.names)
 
