@@ -105,7 +105,9 @@ def read_parts(path: str | Path, rows: int, *, typed: bool = False) -> Iterator[
             batches = _text_batches(path, rows)
         else:
             lazy = _lazy_parquet(path) if form == "parquet" else pl.scan_ipc(path, glob=False)
-            batches = iter(lazy.collect_batches(chunk_size=rows))
+            # One part is read at a time: an iterator over all reads far ahead and holds what it has read.
+            total = lazy.select(pl.len()).collect().item()
+            batches = (lazy.slice(first, rows).collect() for first in range(0, max(1, total), rows))
         for part in _of_size(batches, rows):
             check_names(tuple(part.columns), path)
             if typed and form != "text":

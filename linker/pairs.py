@@ -32,7 +32,7 @@ from linker.recognise import recognise
 from linker.records import Records
 from linker.workup import agreed, work_up
 
-PART_ROWS = 1 << 20
+PART_ROWS = 1 << 18
 Parts = Iterable[pl.DataFrame]
 
 
