@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,17 @@ def work(job: dict[str, Any], meter: Meter) -> Callable[[], object]:
         trained = _train(left, right, model, meter)
         return lambda: trained.save(job["own_model"])
     linker.pairs(left.head(WARM), few, model=model, threshold=job["threshold"])
-    with meter.stage("predict"):
-        pairs = linker.pairs(left, right, model=model, threshold=job["threshold"], threads=THREADS)
+    with ExitStack() as stages:
+        stages.enter_context(meter.stage("encode and index"))
+
+        def begins(_stage: str, _done: int, _total: int) -> None:
+            if "encode and index" not in meter.spent:
+                stages.close()
+                stages.enter_context(meter.stage("score"))
+
+        pairs = linker.pairs(
+            left, right, model=model, threshold=job["threshold"], threads=THREADS, progress=begins
+        )
     return lambda: pairs.write_parquet(job["links"])
 
 
