@@ -70,7 +70,7 @@ def pairs(
     """
     if not np.isfinite(threshold):
         raise LinkerError("The threshold is not a finite number.", "Give bits, such as 5 or -2.5.")
-    if part_rows < 1:
+    if part_rows is not None and part_rows < 1:
         raise LinkerError("A part of no rows was asked for.", "Give the rows of a part, 1 or more.")
     report = progress or no_progress
     if right is None:
