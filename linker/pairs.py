@@ -32,7 +32,8 @@ from linker.recognise import recognise
 from linker.records import Records
 from linker.workup import agreed, work_up
 
-PART_ROWS = 1 << 18
+FILE_ROWS = 1 << 18  # of a part: as many again are held while they are read
+FRAME_ROWS = 1 << 20  # of a part of what is in memory anyway
 Parts = Iterable[pl.DataFrame]
 
 
@@ -43,7 +44,7 @@ def pairs(
     model: Model,
     threshold: float = 0.0,
     threads: int | None = None,
-    part_rows: int = PART_ROWS,
+    part_rows: int | None = None,
     progress: Progress | None = None,
 ) -> pl.DataFrame:
     """Every pair of at least a weight.
@@ -56,7 +57,8 @@ def pairs(
             cannot take frames that come one by one.
         threshold: the lowest weight, in bits.
         threads: None for one a core.
-        part_rows: rows of the right that are compared at a time.
+        part_rows: rows of the right that are compared at a time; None for a quarter of a million from a file,
+            a million of a frame.
         progress: called with (stage, done, total) in right rows, as far as they are read; may raise
             `Cancelled`.
 
@@ -68,7 +70,7 @@ def pairs(
     """
     if not np.isfinite(threshold):
         raise LinkerError("The threshold is not a finite number.", "Give bits, such as 5 or -2.5.")
-    if part_rows < 1:
+    if part_rows is not None and part_rows < 1:
         raise LinkerError("A part of no rows was asked for.", "Give the rows of a part, 1 or more.")
     report = progress or no_progress
     if right is None:
@@ -198,15 +200,15 @@ def _count(
             encoder.count(reading.observed(part, names))
 
 
-def _parts_of(right: Source | Parts, rows: int, model: Model) -> Callable[[], Iterator[pl.DataFrame]]:
+def _parts_of(right: Source | Parts, rows: int | None, model: Model) -> Callable[[], Iterator[pl.DataFrame]]:
     """Begins the parts of the right side anew at each call, where that can be."""
     match right:
         case Records():
             raise RecordsError("The right side was understood already.", "Give its frame or its file.")
         case pl.DataFrame():
-            return lambda: right.iter_slices(rows)
+            return lambda: right.iter_slices(rows or FRAME_ROWS)
         case str() | Path():
-            return lambda: read_parts(right, rows, typed=model.raw is not None)
+            return lambda: read_parts(right, rows or FILE_ROWS, typed=model.raw is not None)
         case _:
             return lambda: iter(right)
 
