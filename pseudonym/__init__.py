@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from pseudonym.errors import KeysetError, PseudonymError, UrnError
 from pseudonym.keys import RAW_KEY_ACCESS, Key, Keyset, State
+from pseudonym.providers.file import FileProvider
 from pseudonym.urn import AidKey, Kind, Urn, UrnKey, grouped, read
 
 __all__ = [
     "RAW_KEY_ACCESS",
     "AidKey",
+    "FileProvider",
     "Key",
     "Keyset",
     "KeysetError",

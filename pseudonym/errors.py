@@ -33,6 +33,36 @@ class InputError(PseudonymError):
     reason = "INPUT_INVALID"
 
 
+class NotFoundError(PseudonymError):
+    """What was named is not there, or no longer."""
+
+    reason = "NOT_FOUND"
+
+
+class ConflictError(PseudonymError):
+    """What was asked contradicts what was done before. Nothing was changed."""
+
+    reason = "CONFLICT"
+
+
+class EndedError(PseudonymError):
+    """The project has ended: its data and keys are destroyed, or are being destroyed."""
+
+    reason = "PROJECT_ENDED"
+
+
+class LedgerError(PseudonymError):
+    """The ledger of erasures was altered, another store's, or is older than the store. Nothing was opened."""
+
+    reason = "LEDGER_INVALID"
+
+
+class CertificateError(PseudonymError):
+    """This is no certificate signed by the key that was given."""
+
+    reason = "CERTIFICATE_INVALID"
+
+
 class UrnError(PseudonymError):
     """What was given is not a reference number; the subclass says in which respect."""
 
@@ -93,7 +123,161 @@ class StaleError(KeysetError):
     reason = "KEYSET_STALE"
 
 
+class ProviderError(KeysetError):
+    """The token or key server behind a keyset cannot be used, or lacks the key. Nothing was opened."""
+
+    reason = "KEYSET_PROVIDER"
+
+
+class VersionError(KeysetError):
+    """The keyset file is of a format that this program does not read. Nothing was opened."""
+
+    reason = "KEYSET_VERSION"
+
+
+class KeysetClockError(KeysetError):
+    """This machine's clock is behind the time at which the keyset was last written. Nothing was opened."""
+
+    reason = "KEYSET_CLOCK"
+
+
 class KeyMissingError(KeysetError):
     """There is no such key, or it is in no state to be used."""
 
     reason = "KEY_MISSING"
+
+
+class SealBrokenError(TamperedError):
+    """A sealed row or a subject's key was altered, moved or exchanged for an older one. It was not opened."""
+
+    reason = "SEAL_BROKEN"
+
+
+class StoreError(PseudonymError):
+    """A store cannot be opened or changed as asked. Nothing was changed."""
+
+    reason = "STORE_INVALID"
+
+
+class StoreVersionError(StoreError):
+    """The database was made for another version or another role. Nothing was changed."""
+
+    reason = "STORE_VERSION"
+
+
+class StoreInUseError(StoreError):
+    """Another server has the database open. Nothing was changed."""
+
+    reason = "STORE_IN_USE"
+
+
+class ClockError(StoreError):
+    """This machine's clock is behind what the database has already seen. Nothing was changed."""
+
+    reason = "CLOCK_SET_BACK"
+
+
+class DuplicateError(StoreError):
+    """A row with such a key is there already. The transaction was undone."""
+
+    reason = "DUPLICATE"
+
+
+class SealedError(PseudonymError):
+    """What was sealed to a public key does not open. Nothing of it is shown."""
+
+    reason = "SEALED_INVALID"
+
+
+class LinkError(PseudonymError):
+    """Records, links or a decision about them do not fit what is known. Nothing was changed."""
+
+    reason = "LINK_INVALID"
+
+
+class ProtectedError(LinkError):
+    """A decision would join a protected person with another. Nothing was changed."""
+
+    reason = "LINK_PROTECTED"
+
+
+class AuditError(PseudonymError):
+    """An audit log cannot be made, opened, extended or read as asked."""
+
+    reason = "AUDIT_INVALID"
+
+
+class AuditLockedError(AuditError):
+    """Another process, or another opening in this one, holds the audit log."""
+
+    reason = "AUDIT_LOCKED"
+
+
+class AuditClockError(AuditError):
+    """The clock stands before the last entry's time. Nothing was written."""
+
+    reason = "AUDIT_CLOCK"
+
+
+class AuditCheckpointError(AuditError):
+    """No checkpoint can be put where the other party keeps them. What was acknowledged is on disk."""
+
+    reason = "AUDIT_CHECKPOINT"
+
+
+class AuditProofError(AuditError):
+    """A proof, a checkpoint or a signature is not one, or does not hold."""
+
+    reason = "AUDIT_PROOF"
+
+
+class AuditTamperedError(AuditError):
+    """The audit log, or a checkpoint of it, is not as it was written.
+
+    Attributes:
+        first: the first entry that is concerned, counted from 0, or None.
+        last: the last entry that may be concerned, or None.
+    """
+
+    reason = "AUDIT_TAMPERED"
+
+    def __init__(
+        self, message: str, help: str = "", first: int | None = None, last: int | None = None
+    ) -> None:
+        super().__init__(message, help)
+        self.first = first
+        self.last = first if last is None else last
+
+
+class RequestRefusedError(PseudonymError):
+    """A request for re-identification is not granted; `reason` says in which respect. Nothing was opened."""
+
+    reason = "REQUEST_REFUSED"
+
+    def __init__(self, reason: str, message: str, help: str = "") -> None:
+        super().__init__(message, help)
+        self.reason = reason
+
+
+class SubjectMissingError(StoreError):
+    """There is no such person, or the person's state does not allow what was asked. Nothing was opened."""
+
+    reason = "SUBJECT_MISSING"
+
+
+class PurposeError(PseudonymError):
+    """Identities are not opened for this purpose. Nothing was opened."""
+
+    reason = "PURPOSE_REFUSED"
+
+
+class QuotaError(PseudonymError):
+    """So many identities may not be opened for this purpose on one day. Nothing was opened."""
+
+    reason = "QUOTA_EXCEEDED"
+
+
+class ExtractError(StoreError):
+    """An extract is not in a state, or not of a size, that allows what was asked."""
+
+    reason = "EXTRACT_INVALID"

@@ -77,6 +77,49 @@ def checks(values: Sequence[int]) -> tuple[int, int]:
     return both >> 5, both & 31
 
 
+def fitting(values: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether the check symbols fit, for many words at once: shape (n, 24), values 0 to 31."""
+    both = np.zeros(len(values), dtype=np.uint16)
+    for place in range(LENGTH - 2):
+        both ^= _CHECKS[place][values[:, place]]
+    found: NDArray[np.bool_] = both == (values[:, -2].astype(np.uint16) << 5) | values[:, -1]
+    return found
+
+
+def joined(values: NDArray[np.uint8]) -> list[str]:
+    """The words of many rows of values, shape (n, 24)."""
+    return _cut(_SYMBOLS[values].tobytes().decode("ascii"))
+
+
+def suspects(values: Sequence[int]) -> tuple[int | None, int | None]:
+    """Where a word whose check symbols do not fit may be wrong, if it is wrong in one way only.
+
+    Neither is certain, so neither is ever put right here: two wrong symbols can look like either.
+
+    Returns:
+        The place that is wrong if one symbol is, and the first of two neighbours if they were exchanged; None
+        where no such slip explains it.
+    """
+    s = t = 0
+    for place, value in enumerate(values):
+        s ^= _times_power(value, place)
+        t ^= _times_power(value, 2 * place)
+    if not s or not t:
+        return None, None
+    # An error e at place i gives s = e a^i and t = e a^2i.
+    at = (_LOGS[t] - _LOGS[s]) % 31
+    wrong = at if at < LENGTH else None
+    # Neighbours at i and i + 1 that differ by d look like an error d at i + 18, since 1 + a = a^18.
+    first = (at - 18) % 31
+    difference = _POWERS[(_LOGS[s] - at) % 31]
+    exchanged = first < LENGTH - 1 and values[first] ^ values[first + 1] == difference
+    return wrong, first if exchanged else None
+
+
+def _cut(text: str) -> list[str]:
+    return [text[i : i + LENGTH] for i in range(0, len(text), LENGTH)]
+
+
 def word(head: tuple[int, int], digest: bytes) -> str:
     """Make one word: see `words`."""
     payload = int.from_bytes(digest[:13], "big") >> 4
@@ -107,5 +150,4 @@ def words(head: tuple[int, int], digests: Sequence[bytes]) -> list[str]:
         both ^= _CHECKS[2 + place][value]
     text[:, -2] = _SYMBOLS[both >> 5]
     text[:, -1] = _SYMBOLS[both & 31]
-    joined = text.tobytes().decode("ascii")
-    return [joined[i : i + LENGTH] for i in range(0, n * LENGTH, LENGTH)]
+    return _cut(text.tobytes().decode("ascii"))

@@ -29,9 +29,9 @@ ID_BYTES = 16
 KEY_BYTES = 32
 LAST_EPOCH = 31
 LAST_COUNTER = 255
+SEPARATORS = frozenset("- \t\r\n")  # what a reader passes over
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_IGNORED = frozenset("- \t\r\n")
 _CHUNK = 1 << 16
 
 
@@ -128,6 +128,15 @@ class _Keyed:
             append(mac.finalize())
         return digests
 
+    def derive(self, label: str) -> bytes:
+        """32 bytes for another purpose in the same domain, gone when this key is gone; not to be kept."""
+        mac = self._mac.copy()
+        mac.update(enc(label, *self._domain()))
+        return mac.finalize()
+
+    def _domain(self) -> tuple[bytes | str, ...]:
+        raise NotImplementedError
+
 
 def _before_id(count: int, *parts: bytes | str) -> bytes:
     """The encoding of a message of `count` parts up to the bytes of the id that follows `parts`."""
@@ -161,6 +170,9 @@ class AidKey(_Keyed):
 
     def __repr__(self) -> str:
         return f"AidKey(project={self.project!r})"
+
+    def _domain(self) -> tuple[bytes | str, ...]:
+        return "aid/1", self.project
 
     def aid(self, epoch: int, kind: Kind, pid: bytes) -> bytes:
         """The 16-byte attribute id of one person or family: see `aids`."""
@@ -212,6 +224,9 @@ class UrnKey(_Keyed):
 
     def __repr__(self) -> str:
         return f"UrnKey(project={self.project!r}, recipient={self.recipient!r}, epoch={self.epoch})"
+
+    def _domain(self) -> tuple[bytes | str, ...]:
+        return "urn/1", self.project, self.recipient, bytes([self.epoch])
 
     def issue(self, kind: Kind, aid: bytes, counter: int = 0) -> str:
         """Make the reference number of one person or family: see `issue_all`."""
@@ -290,7 +305,7 @@ def read(text: str) -> Urn:
     """
     values: list[int] = []
     for character in text:
-        if character in _IGNORED:
+        if character in SEPARATORS:
             continue
         value = VALUES.get(character)
         if value is None:

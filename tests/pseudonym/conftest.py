@@ -1,14 +1,25 @@
-"""The second implementation, for the tests to compare with."""
+"""What the tests of keys share: the second implementation, and real places for master keys to come from."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import secrets
 import shutil
+import socket
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+import hvac
 import pytest
+
+SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
+PIN = "739104"
 
 
 @pytest.fixture(scope="session")
@@ -28,4 +39,87 @@ def oracle() -> ModuleType:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stretch passphrases with little memory, for tests that open a keyset hundreds of times."""
-    monkeypatch.setattr("pseudonym.provider._MEMORY_KIB", 32)
+    monkeypatch.setattr("pseudonym.master._MEMORY_KIB", 32)
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token of SoftHSM's."""
+
+    module: Path
+    label: str
+    pin: str
+
+
+@pytest.fixture(scope="session")
+def token(tmp_path_factory: pytest.TempPathFactory) -> Token:
+    """A token in a folder of its own. One a process: the library reads its settings once."""
+    if shutil.which("softhsm2-util") is None:
+        pytest.skip("the token is SoftHSM's: install softhsm2")
+    folder = tmp_path_factory.mktemp("softhsm")
+    (folder / "tokens").mkdir()
+    settings = folder / "softhsm2.conf"
+    settings.write_text(f"directories.tokendir = {folder / 'tokens'}\nlog.level = ERROR\n")
+    os.environ["SOFTHSM2_CONF"] = str(settings)
+    command = [
+        "softhsm2-util",
+        "--init-token",
+        "--free",
+        "--label",
+        "kinlink-test",
+        "--pin",
+        PIN,
+        "--so-pin",
+        PIN,
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    return Token(SOFTHSM, "kinlink-test", PIN)
+
+
+@dataclass(frozen=True)
+class KeyServer:
+    """A running OpenBao, with its transit engine mounted."""
+
+    address: str
+    root: str
+    authorities: Path
+
+    def client(self) -> hvac.Client:
+        return hvac.Client(url=self.address, token=self.root, verify=str(self.authorities))
+
+
+@pytest.fixture(scope="session")
+def key_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyServer]:
+    """A real OpenBao server over TLS, in memory, on a port of its own."""
+    program = Path(sys.executable).with_name("bao")
+    folder, root = tmp_path_factory.mktemp("openbao"), secrets.token_hex(16)
+    with socket.socket() as free, socket.socket() as beside:
+        # The server takes the next port too; both are given back just before it starts.
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        beside.bind(("127.0.0.1", port + 1))
+    command = [
+        str(program), "server", "-dev", "-dev-tls", f"-dev-tls-cert-dir={folder}", "-dev-no-store-token",
+        f"-dev-root-token-id={root}", f"-dev-listen-address=127.0.0.1:{port}",
+    ]  # fmt: skip
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"HOME": str(folder)}
+        )
+    server = KeyServer(f"https://127.0.0.1:{port}", root, folder / "vault-ca.pem")
+    try:
+        until = time.monotonic() + 60
+        while not _listens(port):
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < until, (folder / "log").read_text()
+            time.sleep(0.05)
+        server.client().sys.enable_secrets_engine("transit")
+        yield server
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

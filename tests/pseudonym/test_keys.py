@@ -13,11 +13,13 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from pseudonym import errors
-from pseudonym.keys import ALGORITHM, RAW_KEY_ACCESS, Keyset, RawKeyAccess, State
-from pseudonym.provider import FileProvider, Master
+from pseudonym.keys import RAW_KEY_ACCESS, Keyset, RawKeyAccess, State
+from pseudonym.master import Master, Passphrase
+from pseudonym.providers.file import FileProvider, mix
 from pseudonym.urn import AidKey, Kind, UrnKey, enc
 
 PASSPHRASE = "seven grey herons wade upstream"
+ALGORITHM = "HMAC-SHA256"
 ID = bytes(range(16))
 WRAPPED_VECTOR = (
     "01000102030405060708090a0bdc77826af0cd645ae9cc067e277f185238d9"
@@ -32,7 +34,7 @@ def places(tmp_path):
 
 @pytest.fixture
 def keyset(places, quick):
-    made = Keyset.create(places["path"], "broker", device=places["device"], passphrase=PASSPHRASE)
+    made = created(places)
     made.add_aid_key("tf-2026")
     made.add_urn_key("tf-2026", "nis-analysis")
     made.add_urn_key("tf-2026", "dwp-extract")
@@ -40,7 +42,11 @@ def keyset(places, quick):
 
 
 def opened(places, passphrase=PASSPHRASE):
-    return Keyset.open(places["path"], device=places["device"], passphrase=passphrase)
+    return Keyset.open(places["path"], FileProvider(places["device"], passphrase))
+
+
+def created(places, passphrase=PASSPHRASE):
+    return Keyset.create(places["path"], "broker", FileProvider(places["device"], passphrase))
 
 
 def raw(keyset):
@@ -56,7 +62,7 @@ def kid(keyset, use):
 
 
 def test_with_the_real_cost_of_a_passphrase(places):
-    made = Keyset.create(places["path"], "broker", device=places["device"], passphrase=PASSPHRASE)
+    made = created(places)
     number = made.add_urn_key("tf-2026", "nis-analysis").issue(Kind.PERSON, ID)
     assert opened(places).urn_key("tf-2026", "nis-analysis").issue(Kind.PERSON, ID) == number
     with pytest.raises(errors.PassphraseError):
@@ -108,9 +114,7 @@ def test_a_wrong_passphrase_opens_nothing(keyset, places, passphrase):
 
 
 def test_a_passphrase_typed_with_combining_accents_is_the_same(places, quick):
-    Keyset.create(
-        places["path"], "broker", device=places["device"], passphrase="caf\u00e9 caf\u00e9 caf\u00e9"
-    )
+    created(places, "caf\u00e9 caf\u00e9 caf\u00e9")
     opened(places, "cafe\u0301 cafe\u0301 cafe\u0301")
 
 
@@ -317,7 +321,7 @@ def test_raw_bytes_need_the_token(keyset, token):
 def test_files_are_readable_by_their_owner_only_whatever_the_umask(places, quick):
     before = os.umask(0)
     try:
-        made = Keyset.create(places["path"], "broker", device=places["device"], passphrase=PASSPHRASE)
+        made = created(places)
         made.rotate_master()
     finally:
         os.umask(before)
@@ -363,18 +367,18 @@ def test_a_missing_file_is_said(keyset, places, which):
 def test_nothing_is_written_over(keyset, places, tmp_path):
     for wanted in (places, {**places, "path": tmp_path / "new"}, {**places, "device": tmp_path / "new"}):
         with pytest.raises(errors.KeysetError, match="already"):
-            Keyset.create(wanted["path"], "broker", device=wanted["device"], passphrase=PASSPHRASE)
+            created(wanted)
     opened(places)
 
 
 def test_a_directory_that_is_not_there_is_said(tmp_path):
     with pytest.raises(errors.KeysetError, match="No such file"):
-        Keyset.create(tmp_path / "no" / "k", "broker", device=tmp_path / "d", passphrase=PASSPHRASE)
+        created({"path": tmp_path / "no" / "k", "device": tmp_path / "d"})
 
 
 def test_another_keysets_device_secret_is_refused(keyset, places, tmp_path, quick):
     other = tmp_path / "other.device"
-    Keyset.create(tmp_path / "other.keyset", "identity", device=other, passphrase=PASSPHRASE)
+    Keyset.create(tmp_path / "other.keyset", "identity", FileProvider(other, PASSPHRASE))
     with pytest.raises(errors.KeysetError, match="not this keyset's"):
         opened({**places, "device": other})
 
@@ -415,22 +419,23 @@ def test_a_failed_write_leaves_the_keyset_as_it_was(keyset, places, monkeypatch)
 
 
 def test_the_provider_and_the_key_record_hide_their_secrets(tmp_path, quick, keyset):
-    provider = FileProvider(tmp_path / "d", "broker", PASSPHRASE)
+    provider = FileProvider(tmp_path / "d", PASSPHRASE)
     assert PASSPHRASE not in repr(provider)
     assert keyset.keys[0].wrapped not in repr(replace(keyset.keys[0]))
 
 
-def test_vector_of_the_master_key(tmp_path):
+def test_vector_of_the_master_key():
     stretched = bytes.fromhex("28ae4edabf65a6fb80d00c927b774ff20fd19f3f9e13f09dc3a8e38a3c2f782f")
-    root = hmac.digest(bytes(range(32)), stretched, "sha256")
-    provider = FileProvider(tmp_path / "d", "broker", PASSPHRASE, bytes(range(16)))
-    master, check = provider._mix(bytes(range(32)))
-    assert check.hex() == "3f27fdbd9cac73bc0a8007b8aca3d5f2"
+    assert Passphrase(PASSPHRASE).stretch(bytes(range(16))) == (bytes(range(16)), stretched)
+    root = mix(bytes(range(32)), stretched)
+    assert root == hmac.digest(bytes(range(32)), stretched, "sha256")
+    master = Master.from_root(root, "broker")
+    assert master.check.hex() == "3f27fdbd9cac73bc0a8007b8aca3d5f2"
 
     def expanded(label):
         return hmac.digest(root, enc(label, "broker") + b"\x01", "sha256")
 
-    assert expanded("keyset-check/1")[:16] == check
+    assert expanded("keyset-check/1")[:16] == master.check
     wrapped = master.wrap(ID + ID, "k", "aid/1:p", ALGORITHM)
     bound = enc("keyset/1", "broker", "k", "aid/1:p", ALGORITHM)
     assert AESGCMSIV(expanded("keyset-wrap/1")).decrypt(wrapped[1:13], wrapped[13:], bound) == ID + ID

@@ -1,0 +1,237 @@
+"""The attribute store: what is known of people, keyed by aid, with no place for who they are.
+
+The rules this module keeps:
+
+- There is no column for a name, an address, a date of birth or an identifier, and no kind for free text; what
+  looks like one is refused on arrival, and nothing of its batch is stored (`pseudonym.values`).
+- Values are sealed from their arrival on: under a key of their batch until it is known whose they are, then
+  under their subject's.
+- A row_ref is forgotten once both sides have it, and after seven days at the latest.
+- Every reading names a purpose, and is in the audit log before anything is opened. Columns of special
+  categories and of criminal offences are read only by those who say that they may.
+- Nothing is served before the ledger of erasures has been followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import IntFlag
+from typing import Self
+
+import polars as pl
+
+from pseudonym import attribute_subjects as subjects
+from pseudonym import frames
+from pseudonym.access import Access, Audit, Mandate
+from pseudonym.attribute_subjects import Keks
+from pseudonym.attributes_context import AttributeContext
+from pseudonym.attributes_erasure import AttributeErasure
+from pseudonym.attributes_intake import AttributeIntake
+from pseudonym.datasets import Dataset, Tag
+from pseudonym.erasure import Ledger, check_not_ended, replay
+from pseudonym.errors import InputError
+from pseudonym.storage import Store
+from pseudonym.storage.rows import AT_ONCE, Project
+from pseudonym.storage.rows_attributes import AttributeRows
+from pseudonym.urn import check_epoch, check_label
+from pseudonym.values import Scan, check_declaration, values
+
+
+class Flag(IntFlag):
+    """What may not be done with a subject's data though they are kept."""
+
+    RESTRICTED = 1
+    OBJECTED = 2
+
+
+class Attributes:
+    """The attributes role's operations on its store. Use `Attributes.open`; usable from any thread."""
+
+    def __init__(self, context: AttributeContext) -> None:
+        """Not to be called: use `Attributes.open`."""
+        self._context = context
+        self._rows = context.rows
+        self._keks = context.keks
+        self.intake = AttributeIntake(context)
+        self.erasure = AttributeErasure(context)
+
+    @classmethod
+    def open(cls, store: Store, ledger: Ledger, keks: Keks, scan: Scan, audit: Audit) -> Self:
+        """Follow the ledger of erasures to its end, then serve.
+
+        Args:
+            store: opened for the attributes role.
+            ledger: the attributes role's.
+            keks: its key-encrypting keys.
+            scan: what looks like an identifier.
+            audit: called, and durable, before anything is read or changed.
+
+        Raises:
+            LedgerError: the ledger is older than the store, or another one's.
+        """
+        opened = cls(AttributeContext(AttributeRows(store), ledger, keks, scan, audit))
+        replay(ledger, opened.erasure)
+        return opened
+
+    def begin_project(self, project: str, epoch: int = 1) -> None:
+        """Begin a project. To be done twice does no harm.
+
+        Raises:
+            EndedError, ConflictError: there was one, or it has another epoch.
+        """
+        check_epoch(epoch)
+        check_not_ended(self._context.ledger, check_label(project, "project"))
+        with self._rows.write() as at:
+            self._rows.begin_project(at, project, epoch)
+
+    def declare(self, project: str, dataset: Dataset) -> None:
+        """Declare a dataset, or a grown form of the one that is declared.
+
+        Raises:
+            InputError: something that was declared is missing.
+            ValuesRefused: a code looks like an identifier.
+        """
+        check_declaration(dataset, self._context.scan)
+        with self._rows.write() as at:
+            number = self._rows.project(at, project).number
+            for _, name, declaration in self._rows.datasets(at, number):
+                if name == dataset.name:
+                    Dataset.from_json(declaration).check_grown(dataset)
+            self._rows.declare(at, number, dataset.name, dataset.to_json())
+
+    def datasets(self, project: str) -> list[Dataset]:
+        """The declared datasets of a project."""
+        with self._rows.read() as at:
+            found = self._rows.datasets(at, self._rows.project(at, project).number)
+        return [Dataset.from_json(declaration) for _, _, declaration in found]
+
+    # --- reading and marking ----------------------------------------------------------------------
+
+    def read(
+        self,
+        project: str,
+        dataset: str,
+        mandate: Mandate,
+        *,
+        columns: Sequence[str] | None = None,
+        aids: frames.Table | None = None,
+        may: frozenset[Tag] = frozenset(),
+    ) -> Iterator[pl.DataFrame]:
+        """Read a dataset for a purpose, some subjects at a time, by aid.
+
+        Subjects that are flagged are left out.
+
+        Args:
+            project: its name.
+            dataset: a declared dataset's name.
+            mandate: who asks, and what for.
+            columns: declared columns; all when None.
+            aids: a binary column `aid`; all of the project's when None.
+            may: the tags that the caller may read.
+
+        Returns:
+            Frames of `aid`, `family` (binary) and the columns. The audit log has the reading before this
+            returns.
+
+        Raises:
+            InputError: a column is not declared, or has a tag that the caller may not read.
+            SealBrokenError: a row or a subject was altered, exchanged or taken away.
+        """
+        found, number, declared = self._context.declared(project, dataset)
+        wanted = [declared.column(name) for name in columns or [one.name for one in declared.columns]]
+        withheld = sum(not column.tags <= may for column in wanted)
+        if withheld:
+            raise InputError(
+                f"{withheld} of the columns hold special categories or criminal offences.",
+                "Leave them out, or read them as somebody who may.",
+            )
+        names = [column.name for column in wanted]
+        given = None if aids is None else sorted(set(frames.ids(frames.table(aids), "aid")))
+        with self._rows.read() as at:
+            total = self._rows.count(at, found.number) if given is None else len(given)
+        self._context.audit(Access("read", project, mandate, total, (dataset, *names)))
+        return self._read(found, number, declared, names, given)
+
+    def flag(self, project: str, aids: frames.Table, flags: Flag, mandate: Mandate) -> int:
+        """Set the flags of subjects (column `aid`), those they had go; how many there are."""
+        given = list(dict.fromkeys(frames.ids(frames.table(aids), "aid")))
+        self._context.audit(Access("flag", project, mandate, len(given), (str(int(flags)),)))
+        with self._rows.write() as at:
+            self._rows.alone(at)
+            number = self._rows.project(at, project).number
+            present = {
+                aid: subject
+                for aid, subject in self._rows.subjects(at, given).items()
+                if subject.project == number
+            }
+            deks, of = subjects.checked(
+                self._keks, list(present.values()), self._rows.heads(at, list(present))
+            )
+            marked = [subject._replace(flags=int(flags)) for subject in present.values()]
+            subjects.put_sealed(self._rows, at, marked, deks, of, present)
+        return len(present)
+
+    def merge(self, project: str, pairs: frames.Table, mandate: Mandate) -> int:
+        """Give what persons have who were merged to those they go on as. The same again does no harm.
+
+        A person that was split keeps everything under the old aid: which of its rows are whose is known to
+        the sender only, who sends them again for the new ones.
+
+        Args:
+            project: its name.
+            pairs: binary columns `old` and `new` (aids), and `change`, as the broker gives them; only those
+                that say `merged` are looked at.
+            mandate: who asks, and what for.
+
+        Returns:
+            How many subjects went on as others.
+
+        Raises:
+            InputError: two of them are to go on as one another.
+        """
+        frame = frames.table(pairs)
+        merged = frame.filter(frames.words(frame, "change") == "merged")
+        into = dict(zip(frames.ids(merged, "old"), frames.ids(merged, "new"), strict=True))
+        ends = {aid: _end(into, aid) for aid in into}
+        self._context.audit(Access("merge", project, mandate, len(into)))
+        with self._context.ledger.lock, self._rows.write() as at:
+            found = self._rows.project(at, project)
+            count = subjects.move(self._rows, at, self._keks, found, ends)
+        self._rows.store.purge_if_due()
+        return count
+
+    def _read(
+        self, project: Project, dataset: int, declared: Dataset, names: list[str], given: list[bytes] | None
+    ) -> Iterator[pl.DataFrame]:
+        if given is None:
+            pages = self._rows.aid_pages(project.number)
+        else:
+            pages = iter([given[first : first + AT_ONCE] for first in range(0, len(given), AT_ONCE)])
+        for page in pages:
+            with self._rows.read() as at:
+                self._rows.project(at, project.name)
+                found = self._rows.subjects(at, page)
+                present = {
+                    aid: subject
+                    for aid, subject in found.items()
+                    if subject.project == project.number and not subject.flags
+                }
+                rows = self._rows.sealed_rows(at, list(present), dataset)
+                heads = [head for head, _ in rows] + self._rows.heads(at, list(present), but=dataset)
+            deks, _ = subjects.checked(self._keks, list(present.values()), heads)
+            rows.sort(key=lambda row: (row[0].aid, row[0].row_id))
+            opened = values(subjects.opened(deks, rows), declared)
+            aids = [head.aid for head, _ in rows]
+            yield frames.columns(aid=aids, family=[present[aid].family for aid in aids]).hstack(
+                opened.select(names)
+            )
+
+
+def _end(into: Mapping[bytes, bytes], aid: bytes) -> bytes:
+    """Where somebody ends who went on as another, who may have gone on as a third."""
+    seen = {aid}
+    while (aid := into.get(aid, aid)) not in seen:
+        seen.add(aid)
+    if aid in into:
+        raise InputError("Some are to go on as one another.", "Nothing was changed.")
+    return aid

@@ -1,0 +1,207 @@
+"""Identities by column: frames become payloads, payloads frames, and frames the values people are found by.
+
+    frame (records.SCHEMA) ──payloads──▶ bytes ──sealed, opened──▶ frame_of ──▶ the same frame
+                           └─found_by──▶ row, field, value ──▶ blind index
+
+All of it is Polars; no object is made for a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from pseudonym.errors import InputError
+from pseudonym.records import LONGEST, MOST, NUMBERS, SCHEMA
+
+FIELDS = {"nhs": 1, "nino": 2, "upn": 3, "surname-dob": 4, "postcode-dob": 5}
+"""The fields of the blind index, by what a person can be found, with the numbers that stores know them by."""
+
+_DAY = "%Y-%m-%d"
+_CONTROL = r"[\x00-\x1f]"
+_ESCAPED = r"[\\\"]"
+
+
+def payloads(frame: pl.DataFrame) -> list[bytes]:
+    """The payloads of a frame of identities: for each row what `Identity.to_bytes` gives.
+
+    Args:
+        frame: columns of `SCHEMA`, any of them; an empty text or list is as good as none.
+
+    Raises:
+        InputError: a column is unknown or of another type, or a value may not be in an identity.
+    """
+    whole = checked(frame)
+    plain = not any(_has_odd_text(texts, _ESCAPED) for _, texts in _texts(whole))
+    spelt = _object({name: (pl.col(name), dtype) for name, dtype in SCHEMA.items()}, plain)
+    texts: list[str] = whole.select(spelt.alias("payload"))["payload"].to_list()
+    return [text.encode() for text in texts]
+
+
+def frame_of(opened: Sequence[bytes]) -> pl.DataFrame:
+    """The frame of identities, with all columns of `SCHEMA`, that payloads were made from."""
+    texts = pl.Series("payload", [octets.decode() for octets in opened], dtype=pl.String)
+    read = texts.str.json_decode(_without_days(pl.Struct(SCHEMA))).struct.unnest()
+    days = [pl.field(name).str.to_date(_DAY) for name in ("since", "until")]
+    former = pl.col("former").list.eval(pl.element().struct.with_fields(days))
+    return read.with_columns(pl.col("born").str.to_date(_DAY), former).cast(SCHEMA)
+
+
+def from_flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """A frame of identities, from one with at most a name and an address in each row.
+
+    Args:
+        frame: any of the columns given, surname, address, postcode, born, sex, nhs, nino, upn, uln, pncid.
+    """
+    has = set(frame.columns)
+    stated = {name for name, dtype in frame.schema.items() if dtype != pl.Null}
+    made = [pl.col(name) for name in ("born", "sex", *NUMBERS) if name in has]
+    for name, parts in (
+        ("names", {"given": "given", "surname": "surname"}),
+        ("addresses", {"address": "lines", "postcode": "postcode"}),
+    ):
+        if has & set(parts):
+            fields = [
+                (pl.col(part) if part in stated else pl.lit(None, pl.String)).alias(known)
+                for part, known in parts.items()
+            ]
+            made.append(pl.concat_list(pl.struct(fields)).alias(name))
+    return frame.select(made)
+
+
+def found_by(frame: pl.DataFrame) -> pl.DataFrame:
+    """What each row of a frame of identities can be found by.
+
+    NHS number, NINO (without its suffix) and UPN, present and former; surnames (present, of an alias, former)
+    and postcodes (present, of another address, former), each with the date of birth. Values have one
+    spelling: capital letters and digits only, accents taken off; a surname or postcode is followed by `|` and
+    the day.
+
+    Returns:
+        Columns row (from 0), field (of `FIELDS`) and value, no two rows of it alike.
+    """
+    rows = checked(frame).with_row_index("row").lazy()
+    born = pl.col("born").dt.to_string(_DAY)
+    code = pl.col("value").str.to_uppercase().str.replace_all("[^A-Z0-9]", "")
+    letters = pl.col("value").str.normalize("NFKD").str.to_uppercase().str.replace_all(r"\P{L}", "")
+    day = pl.lit("|") + pl.col("born")
+    spelt = {
+        "nhs": (pl.concat_list("nhs", _formerly("nhs")), code),
+        "nino": (pl.concat_list("nino", _formerly("nino")), code.str.slice(0, 8)),
+        "upn": (pl.concat_list("upn", _formerly("upn")), code),
+        "surname-dob": (
+            pl.concat_list(_each("names", "surname"), _each("aliases", "surname"), _formerly("surname")),
+            pl.when(letters != "").then(letters + day),
+        ),
+        "postcode-dob": (
+            pl.concat_list(_each("addresses", "postcode"), _formerly("postcode")),
+            pl.when(code != "").then(code + day),
+        ),
+    }
+    parts = [
+        rows.select("row", pl.lit(field).alias("field"), born, values.alias("value"))
+        .explode("value")
+        .select("row", "field", spelling.alias("value"))
+        .filter(pl.col("value").is_not_null() & (pl.col("value") != ""))
+        for field, (values, spelling) in spelt.items()
+    ]
+    return pl.concat(parts).unique(maintain_order=True).collect()
+
+
+def checked(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same identities with all columns of `SCHEMA`, after looking at every value.
+
+    Raises:
+        InputError: a column is unknown or of another type, or a value may not be in an identity.
+    """
+    if unknown := set(frame.columns) - set(SCHEMA):
+        raise InputError(f"{len(unknown)} columns are none of an identity's.", f"It has {', '.join(SCHEMA)}.")
+    for name, dtype in frame.schema.items():
+        if dtype not in (SCHEMA[name], pl.Null):
+            raise InputError(f"The column {name} of identities is not of its type, {SCHEMA[name]}.")
+    whole = frame.select(
+        (pl.col(name).cast(dtype) if name in frame.columns else pl.lit(None, dtype).alias(name))
+        for name, dtype in SCHEMA.items()
+    )
+    if frame.height == 0:
+        return whole.clear()
+    for name, dtype in SCHEMA.items():
+        if isinstance(dtype, pl.List) and (whole[name].list.len().max() or 0) > MOST:  # type: ignore[operator]
+            raise InputError(f"A person has more than {MOST} {name}.", "Leave out the least useful.")
+    for name, texts in _texts(whole):
+        if _has_odd_text(texts, _CONTROL) or (texts.str.len_chars().max() or 0) > LONGEST:  # type: ignore[operator]
+            raise InputError(
+                f"A text in {name} has control characters, or more than {LONGEST} characters.",
+                "Standardise the values first.",
+            )
+    return whole
+
+
+def _texts(frame: pl.DataFrame) -> Iterator[tuple[str, pl.Series]]:
+    """Every text of a frame of identities, with the name of its column."""
+    for column in frame.iter_columns():
+        if column.null_count() == len(column):
+            continue
+        if isinstance(column.dtype, pl.List):
+            column = column.explode(empty_as_null=False, keep_nulls=False)
+        for part in column.struct.unnest() if isinstance(column.dtype, pl.Struct) else [column]:
+            if part.dtype == pl.String:
+                yield column.name, part
+
+
+def _has_odd_text(texts: pl.Series, pattern: str) -> bool:
+    return bool(texts.str.contains(pattern).any())
+
+
+def _each(name: str, part: str) -> pl.Expr:
+    return pl.col(name).list.eval(pl.element().struct.field(part)).fill_null([])
+
+
+def _formerly(what: str) -> pl.Expr:
+    of_it = pl.element().filter(pl.element().struct.field("what") == what)
+    return pl.col("former").list.eval(of_it.struct.field("value")).fill_null([])
+
+
+def _spelt(value: pl.Expr, dtype: pl.DataType, plain: bool) -> pl.Expr:
+    """A value's JSON, or null where there is nothing to say; `plain` if no text has to be escaped."""
+    if isinstance(dtype, pl.List):
+        each = _spelt(pl.element(), _inner(dtype), plain)
+        said = value.list.eval(each).list.drop_nulls()
+        return pl.when(said.list.len() > 0).then(pl.lit("[") + said.list.join(",") + pl.lit("]"))
+    if isinstance(dtype, pl.Struct):
+        members = {
+            field.name: (value.struct.field(field.name), _known(field.dtype)) for field in dtype.fields
+        }
+        said = _object(members, plain)
+        return pl.when(said != "{}").then(said)
+    if dtype == pl.Date:
+        return pl.lit('"') + value.dt.to_string(_DAY) + pl.lit('"')
+    if not plain:
+        value = value.str.replace_all("\\", "\\\\", literal=True).str.replace_all('"', '\\"', literal=True)
+    return pl.when(value != "").then(pl.lit('"') + value + pl.lit('"'))
+
+
+def _object(members: dict[str, tuple[pl.Expr, pl.DataType]], plain: bool) -> pl.Expr:
+    said = [
+        (pl.lit(f'"{name}":') + _spelt(value, dtype, plain) + pl.lit(",")).fill_null("")
+        for name, (value, dtype) in members.items()
+    ]
+    return pl.lit("{") + pl.concat_str(said).str.strip_suffix(",") + pl.lit("}")
+
+
+def _without_days(dtype: pl.DataType) -> pl.DataType:
+    """The type as JSON has it: days are text."""
+    if isinstance(dtype, pl.List):
+        return pl.List(_without_days(_inner(dtype)))
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct({field.name: _without_days(_known(field.dtype)) for field in dtype.fields})
+    return pl.String() if dtype == pl.Date else dtype
+
+
+def _inner(dtype: pl.List) -> pl.DataType:
+    return _known(dtype.inner)
+
+
+def _known(dtype: object) -> pl.DataType:
+    return dtype if isinstance(dtype, pl.DataType) else dtype()  # type: ignore[operator]

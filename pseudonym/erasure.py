@@ -1,0 +1,128 @@
+"""What was erased stays erased, also when an older copy of the store is put back.
+
+Each role has a ledger (`pseudonym.ledger`), a file of its own that is not part of the database's backups. An
+erasure is written into it, durably, before anything is deleted. The database notes up to which entry it has
+followed the ledger, in the transaction that deletes; so a database that was restored, or that a crash cut
+off, is behind, and `replay` erases again before the store serves anything.
+
+A ledger that ends before the entry which the database has followed is refused: it is the ledger that was put
+back.
+
+Danger: a database that is restored together with a ledger as old as itself cannot be told from the true one.
+Keep the ledger, or at least its last digest (the audit log holds it), where backups of the database do not
+go.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from pseudonym.errors import EndedError, LedgerError
+from pseudonym.ledger import Entry, Ledger, LedgerKey, What
+from pseudonym.urn import enc
+
+__all__ = [
+    "Entry",
+    "Follower",
+    "Ledger",
+    "LedgerKey",
+    "What",
+    "carry_out",
+    "check_not_ended",
+    "domain_id",
+    "replay",
+]
+
+
+class Follower(Protocol):
+    """A store that follows a ledger."""
+
+    def followed(self) -> tuple[int, bytes]:
+        """The last entry that the database has followed and the chain's value there; (0, b"") when none."""
+
+    def held(self, what: What) -> Iterator[list[bytes]]:
+        """All ids of this sort that the database holds anything of, some at a time."""
+
+    def wipe(self, what: What, ids: Sequence[bytes]) -> Mapping[str, int]:
+        """Delete all that the database holds of the ids, and say how many rows, by table.
+
+        To be done twice does no harm.
+        """
+
+    def follow(self, number: int, digest: bytes) -> None:
+        """Note, durably, that the database has followed the ledger up to an entry."""
+
+    def purge(self) -> None:
+        """Make what was deleted unreadable in the database's files."""
+
+
+def replay(ledger: Ledger, store: Follower) -> int:
+    """Erase again what the ledger says, where the store is behind it, before the store serves anything.
+
+    Returns:
+        How many subjects, projects and domains were there and are gone now.
+
+    Raises:
+        LedgerError: the ledger is older than the store, or another one's.
+    """
+    with ledger.lock:
+        number, digest = store.followed()
+        if number > ledger.size or (number and not hmac.compare_digest(digest, ledger.digest_at(number))):
+            raise LedgerError(
+                "The ledger of erasures is older than the store, or belongs to another.",
+                "Put the newest ledger back; nothing was opened.",
+            )
+        gone = 0
+        pending = ledger.after(number)
+        # Whole projects first: what goes with them need not be looked for again.
+        for what in (What.PROJECT, What.DOMAIN, What.SUBJECT):
+            wanted = {entry.reference for entry in pending if entry.what is what}
+            for ids in store.held(what) if wanted else ():
+                found = [
+                    one
+                    for one, reference in zip(ids, ledger.key.references(what, ids), strict=True)
+                    if reference in wanted
+                ]
+                if found:
+                    store.wipe(what, found)
+                    gone += len(found)
+        if pending:
+            if gone:
+                store.purge()
+            store.follow(ledger.size, ledger.digest)
+        return gone
+
+
+def carry_out(
+    ledger: Ledger, store: Follower, what: What, ids: Sequence[bytes], day: int
+) -> Mapping[str, int]:
+    """Erase: write it into the ledger, do it, and note that it is done, in this order.
+
+    After a crash at any moment the store's next opening finishes it (`replay`), or nothing was begun.
+
+    Returns:
+        How many rows went, by table.
+    """
+    with ledger.lock:
+        ledger.append(what, ids, day)
+        counts = store.wipe(what, ids)
+        store.purge()
+        store.follow(ledger.size, ledger.digest)
+    return counts
+
+
+def check_not_ended(ledger: Ledger, project: str) -> None:
+    """Refuse the name of a project that was destroyed, also in a database that never had it.
+
+    Raises:
+        EndedError: it was.
+    """
+    if ledger.erased(What.PROJECT, [project.encode()])[0]:
+        raise EndedError("A project of this name was destroyed.", "Begin it under another name.")
+
+
+def domain_id(project: str, recipient: str, epoch: int) -> bytes:
+    """What stands for a recipient's epoch in `What.DOMAIN`."""
+    return enc(project, recipient, bytes([epoch]))

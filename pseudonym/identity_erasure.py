@@ -1,0 +1,68 @@
+"""Erasure in the identity store: the vault forgets people, and the ledger keeps them forgotten.
+
+Open the vault through `IdentityErasure.open`, so that an older copy of it is brought up to the ledger before
+anything is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+from pseudonym.erasure import Ledger, What, carry_out, replay
+from pseudonym.storage import Store
+from pseudonym.storage.rows_identity import IdentityRows
+from pseudonym.vault import Vault
+
+
+class IdentityErasure:
+    """What the identity role does to forget people. A `pseudonym.erasure.Follower`."""
+
+    def __init__(self, vault: Vault, store: Store, ledger: Ledger) -> None:
+        """Not to be called: use `IdentityErasure.open`."""
+        self._vault = vault
+        self._rows = IdentityRows(store)
+        self._ledger = ledger
+
+    @classmethod
+    def open(cls, vault: Vault, store: Store, ledger: Ledger) -> Self:
+        """Follow the ledger to its end.
+
+        Args:
+            vault: the identity role's, which has served nothing yet.
+            store: the store that it is on.
+            ledger: the identity role's.
+
+        Raises:
+            LedgerError: the ledger is older than the store, or another one's.
+        """
+        opened = cls(vault, store, ledger)
+        replay(ledger, opened)
+        return opened
+
+    def erase(self, pids: Sequence[bytes]) -> int:
+        """Erase people for good, in this store and in every older copy of it that is put back.
+
+        Returns:
+            How many of them were known.
+        """
+        counts = carry_out(self._ledger, self, What.SUBJECT, list(pids), self._rows.store.today())
+        return counts["subject"]
+
+    # --- what `pseudonym.erasure.replay` asks of a store --------------------------------------------
+
+    def followed(self) -> tuple[int, bytes]:
+        return self._rows.followed()
+
+    def follow(self, number: int, digest: bytes) -> None:
+        self._rows.follow(number, digest)
+
+    def purge(self) -> None:
+        self._rows.purge()
+
+    def held(self, what: What) -> Iterator[list[bytes]]:
+        if what is What.SUBJECT:
+            yield from self._rows.living()
+
+    def wipe(self, what: What, ids: Sequence[bytes]) -> dict[str, int]:
+        return {"subject": self._vault.erase(ids, purge=False) if what is What.SUBJECT else 0}

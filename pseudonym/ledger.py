@@ -1,0 +1,281 @@
+"""The ledger of erasures: a file beside the store, to which entries are only added.
+
+The rules this module keeps:
+
+- An entry is on disk before the erasure that it is about begins.
+- Each entry is chained to the one before with a keyed digest: none can be altered, removed or slipped in
+  without the key.
+- An entry names nobody: a reference is PRF(K, "erased/1", role, what, id), 16 bytes. Without the key it
+  cannot be compared with anything, and with the key only with ids that one already has.
+- What a crash leaves half-written at its end is cut off; any other change is refused.
+
+One line an entry: number, what, day, reference, chain.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hmac
+import os
+import re
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from pseudonym.errors import InputError, LedgerError
+from pseudonym.urn import ID_BYTES, _Keyed, check_label, enc, prf
+
+DIGEST_BYTES = 32
+
+_FORMAT = "kinlink-erasures/1"
+_LINE = re.compile(rb"([0-9]+) ([a-z]+) ([0-9]+) ([0-9a-f]{32}) ([0-9a-f]{64})")
+
+
+class What(StrEnum):
+    """What an entry is about, and so what its reference was made from."""
+
+    SUBJECT = "subject"  # a pid or an aid
+    PROJECT = "project"  # the project's name
+    DOMAIN = "domain"  # a recipient's epoch: enc(project, recipient, epoch byte)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One erasure.
+
+    Attributes:
+        number: its place, from 1.
+        what: what was erased.
+        day: when, in days since 1970 (UTC).
+        reference: 16 bytes.
+        chain: the keyed digest of everything up to here.
+    """
+
+    number: int
+    what: What
+    day: int
+    reference: bytes
+    chain: bytes
+
+
+class LedgerKey(_Keyed):
+    """The key of one role's ledger: makes references and chains entries.
+
+    Args:
+        secret: 32 random bytes, used for nothing else.
+        role: identity, broker or attributes.
+    """
+
+    __slots__ = ("_chain", "role")
+
+    def __init__(self, secret: bytes, role: str) -> None:
+        super().__init__(secret)
+        self.role = check_label(role, "role")
+        self._chain = prf(secret, "erasures-chain/1", role)
+
+    def __repr__(self) -> str:
+        return f"LedgerKey(role={self.role!r})"
+
+    def references(self, what: What, ids: Sequence[bytes]) -> list[bytes]:
+        """What stands for the ids in the ledger, 16 bytes each.
+
+        Args:
+            what: what the ids are of.
+            ids: 16 bytes each for subjects; of any length, UTF-8, for the rest.
+        """
+        if what is not What.SUBJECT:
+            return [
+                self._digests(enc("erased/1", self.role, what, one), [b""], b"")[0][:ID_BYTES] for one in ids
+            ]
+        if not set(map(len, ids)) <= {ID_BYTES}:
+            raise InputError(f"An internal id is {ID_BYTES} bytes.")
+        start = (4).to_bytes(2, "big") + enc("erased/1", self.role, what)[2:] + ID_BYTES.to_bytes(4, "big")
+        return [digest[:ID_BYTES] for digest in self._digests(start, ids, b"")]
+
+    def next(self, before: bytes, number: int, what: What, day: int, reference: bytes) -> bytes:
+        """The chain's value after an entry."""
+        message = enc(before, number.to_bytes(8, "big"), what, day.to_bytes(4, "big"), reference)
+        return hmac.digest(self._chain, message, "sha256")
+
+
+class Ledger:
+    """One role's ledger, open for this process only.
+
+    Use `Ledger.open`. Hold `lock` from `append` until the database has followed: two erasures at a time
+    could let the database note one as done that is not.
+    """
+
+    def __init__(self, handle: int, key: LedgerKey, entries: list[Entry]) -> None:
+        """Not to be called: use `Ledger.open`."""
+        self.key = key
+        self.lock = threading.RLock()
+        self._handle = handle
+        self._entries = entries
+        self._erased = {(entry.what, entry.reference) for entry in entries}
+
+    @classmethod
+    def open(cls, path: Path, key: LedgerKey) -> Self:
+        """Open a ledger, or begin one; what a crash left half-written at its end is cut off.
+
+        Raises:
+            LedgerError: it was altered, belongs to another role or key, or another process has it open.
+        """
+        fresh = not path.exists()
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise LedgerError(f"{path} cannot be opened: {os.strerror(error.errno or 0)}.") from None
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise LedgerError("Another process has the ledger open.", "Stop it first.") from None
+            entries = _settle(handle, key)
+            if fresh:
+                _sync_directory(path.parent)
+            return cls(handle, key, entries)
+        except BaseException:
+            os.close(handle)
+            raise
+
+    def __repr__(self) -> str:
+        return f"Ledger(role={self.key.role!r}, size={self.size})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another process open it."""
+        os.close(self._handle)
+
+    @property
+    def size(self) -> int:
+        """How many entries there are."""
+        return len(self._entries)
+
+    @property
+    def digest(self) -> bytes:
+        """The chain's value after the last entry."""
+        return self.digest_at(self.size)
+
+    def digest_at(self, number: int) -> bytes:
+        """The chain's value after an entry; 0 is the beginning."""
+        return self._entries[number - 1].chain if number else _beginning(self.key)
+
+    def after(self, number: int) -> Sequence[Entry]:
+        """The entries that follow an entry; 0 for all."""
+        return self._entries[number:]
+
+    def append(self, what: What, ids: Sequence[bytes], day: int) -> None:
+        """Write down what is going to be erased. It is on disk when this returns.
+
+        What is in the ledger already is not written again.
+        """
+        with self.lock:
+            chain = self.digest
+            lines: list[bytes] = []
+            made: list[Entry] = []
+            for reference in dict.fromkeys(self.key.references(what, ids)):
+                if (what, reference) in self._erased:
+                    continue
+                number = self.size + len(made) + 1
+                chain = self.key.next(chain, number, what, day, reference)
+                made.append(Entry(number, what, day, reference, chain))
+                lines.append(_written(made[-1]))
+            if made:
+                _write(self._handle, b"".join(lines))
+                self._entries += made
+                self._erased |= {(entry.what, entry.reference) for entry in made}
+
+    def erased(self, what: What, ids: Sequence[bytes]) -> list[bool]:
+        """For each id whether the ledger says that it was erased."""
+        if not self._erased:
+            return [False] * len(ids)
+        return [(what, reference) in self._erased for reference in self.key.references(what, ids)]
+
+
+def _beginning(key: LedgerKey) -> bytes:
+    return key.next(bytes(DIGEST_BYTES), 0, What.PROJECT, 0, bytes(ID_BYTES))
+
+
+def _header(key: LedgerKey) -> bytes:
+    return f"{_FORMAT} {key.role} {_beginning(key).hex()}\n".encode()
+
+
+def _written(entry: Entry) -> bytes:
+    line = f"{entry.number} {entry.what} {entry.day} {entry.reference.hex()} {entry.chain.hex()}\n"
+    return line.encode()
+
+
+def _settle(handle: int, key: LedgerKey) -> list[Entry]:
+    """Read and check the whole file, and cut off what a crash left at its end."""
+    with open(handle, "rb", closefd=False) as file:
+        data = file.read()
+    header = _header(key)
+    if not data.startswith(header):
+        if b"\n" in data and b"\0" not in data:
+            raise LedgerError(
+                "The ledger is another role's, or was made with another key.", "Nothing was opened."
+            )
+        os.ftruncate(handle, 0)
+        os.lseek(handle, 0, os.SEEK_SET)
+        _write(handle, header)
+        return []
+    entries: list[Entry] = []
+    chain, place = _beginning(key), len(header)
+    for line in _lines(data, place):
+        entry = _read(line, key, chain, len(entries) + 1)
+        if entry is None:
+            break
+        entries.append(entry)
+        chain, place = entry.chain, place + len(line) + 1
+    rest = data[place:]
+    # A write that a crash cut off leaves half a line, or blocks of noughts; anything else is somebody's
+    # doing.
+    if b"\n" in rest and b"\0" not in rest:
+        raise LedgerError(
+            f"The ledger was altered after entry {len(entries)}.", "Restore it; nothing was opened."
+        )
+    os.ftruncate(handle, place)
+    os.lseek(handle, place, os.SEEK_SET)
+    os.fsync(handle)
+    return entries
+
+
+def _lines(data: bytes, start: int) -> Iterable[bytes]:
+    while (end := data.find(b"\n", start)) >= 0:
+        yield data[start:end]
+        start = end + 1
+
+
+def _read(line: bytes, key: LedgerKey, before: bytes, number: int) -> Entry | None:
+    found = _LINE.fullmatch(line)
+    if not found or found[2].decode() not in set(What):
+        return None
+    what, day = What(found[2].decode()), int(found[3])
+    reference, chain = bytes.fromhex(found[4].decode()), bytes.fromhex(found[5].decode())
+    if day >= 1 << 32 or int(found[1]) != number:
+        return None
+    same = hmac.compare_digest(chain, key.next(before, number, what, day, reference))
+    return Entry(number, what, day, reference, chain) if same else None
+
+
+def _write(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+    os.fsync(handle)
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

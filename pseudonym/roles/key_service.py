@@ -1,0 +1,103 @@
+"""The servicer of `KeyService`: it translates and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+
+from pseudonym import access
+from pseudonym.keys import Key, State
+from pseudonym.roles import callers, checks
+from pseudonym.roles.callers import Role
+from pseudonym.roles.destroying import Destroy
+from pseudonym.roles.opening import House
+from pseudonym.roles.passage import account
+from pseudonym.v1 import key_pb2, key_pb2_grpc
+
+_STATES = {
+    State.ACTIVE: key_pb2.KEY_STATE_ACTIVE,
+    State.DECRYPT_ONLY: key_pb2.KEY_STATE_DECRYPT_ONLY,
+    State.DESTROYED: key_pb2.KEY_STATE_DESTROYED,
+}
+
+
+class KeyServicer(key_pb2_grpc.KeyServiceServicer):
+    """The keysets of the roles that this server runs."""
+
+    def __init__(self, houses: Mapping[Role, House], destroy: Mapping[Role, Destroy]) -> None:
+        self._houses, self._destroy = houses, destroy
+
+    async def ListKeys(self, request: key_pb2.ListKeysRequest, context: object) -> key_pb2.ListKeysResponse:
+        keys = checks.house(self._houses, request.role).keyset.keys
+        first, size = checks.page(request)
+        shown = keys[first : first + size]
+        account().count = len(shown)
+        return key_pb2.ListKeysResponse(
+            keys=[key_message(key) for key in shown],
+            next_page_token=checks.next_token(first, size, len(keys)),
+        )
+
+    async def AddKey(self, request: key_pb2.AddKeyRequest, context: object) -> key_pb2.AddKeyResponse:
+        checks.mandate(request.mandate)
+        house = checks.house(self._houses, request.role)
+        _note(use=request.use)
+        made: key_pb2.AddKeyResponse = await asyncio.to_thread(
+            checks.once,
+            house.repeats,
+            "AddKey",
+            request,
+            key_pb2.AddKeyResponse,
+            lambda: key_pb2.AddKeyResponse(key=key_message(house.keyset.add(request.use))),
+        )
+        return made
+
+    async def RotateKey(
+        self, request: key_pb2.RotateKeyRequest, context: object
+    ) -> key_pb2.RotateKeyResponse:
+        checks.mandate(request.mandate)
+        house = checks.house(self._houses, request.role)
+        _note(use=request.use)
+        made: key_pb2.RotateKeyResponse = await asyncio.to_thread(
+            checks.once,
+            house.repeats,
+            "RotateKey",
+            request,
+            key_pb2.RotateKeyResponse,
+            lambda: key_pb2.RotateKeyResponse(key=key_message(house.keyset.rotate(request.use))),
+        )
+        return made
+
+    async def DestroyKey(
+        self, request: key_pb2.DestroyKeyRequest, context: object
+    ) -> key_pb2.DestroyKeyResponse:
+        mandate = checks.mandate(request.mandate)
+        house = checks.house(self._houses, request.role)
+        asked = access.Mandate(str(callers.current()), mandate.purpose)
+        _note(kid=request.kid)
+
+        def destroy() -> key_pb2.DestroyKeyResponse:
+            self._destroy[house.role](request.kid, asked)
+            gone = next(key for key in house.keyset.keys if key.kid == request.kid)
+            return key_pb2.DestroyKeyResponse(key=key_message(gone))
+
+        destroyed: key_pb2.DestroyKeyResponse = await asyncio.to_thread(
+            checks.once, house.repeats, "DestroyKey", request, key_pb2.DestroyKeyResponse, destroy
+        )
+        return destroyed
+
+
+def key_message(key: Key) -> key_pb2.Key:
+    """What a keyset says of a key, without the wrapped key."""
+    return key_pb2.Key(
+        kid=key.kid,
+        use=key.use,
+        algorithm=key.algorithm,
+        state=_STATES[key.state],
+        not_before=checks.timestamp(datetime.fromisoformat(key.not_before)),
+        not_after=checks.timestamp(datetime.fromisoformat(key.not_after)) if key.not_after else None,
+    )
+
+
+def _note(**details: str) -> None:
+    account().count, account().details = 1, {name: text[:200] for name, text in details.items()}

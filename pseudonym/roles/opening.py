@@ -1,0 +1,161 @@
+"""What a role has while it runs: its keyset, its database and its audit log, opened together or not at all.
+
+In production nothing is made here but an empty database and an empty log. In development a role makes what is
+missing, with a passphrase and an officer's key of its own beside it: convenient, and safe for made-up data
+only.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Self
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_public_key,
+)
+
+from pseudonym import audit, uses
+from pseudonym.errors import KeyMissingError, KeysetError, PseudonymError
+from pseudonym.files import read_secret_file
+from pseudonym.keys import Keyset
+from pseudonym.providers.file import FileProvider
+from pseudonym.roles.authority import write_private
+from pseudonym.roles.callers import Role
+from pseudonym.roles.repeats import Repeats
+from pseudonym.roles.settings import RoleSettings
+from pseudonym.storage import Store, open_store
+
+FIRST_KEYS = {
+    Role.IDENTITY: (uses.AUDIT, uses.ERASURES, uses.KEK, uses.BIDX, uses.SUPPRESSION),
+    Role.BROKER: (uses.AUDIT, uses.ERASURES),
+    Role.ATTRIBUTES: (uses.AUDIT, uses.ERASURES, uses.KEK),
+}
+"""The keys that a role needs before it can do anything; `kek/1` stands for any month's."""
+
+
+@dataclass(frozen=True)
+class House:
+    """One role, opened; close it, or use it as a context.
+
+    Attributes:
+        role: which.
+        settings: where its things are.
+        keyset: its keys.
+        store: its database.
+        log: its audit log.
+        repeats: what it has done, by request id.
+    """
+
+    role: Role
+    settings: RoleSettings
+    keyset: Keyset
+    store: Store
+    log: audit.Log
+    repeats: Repeats
+    close: Callable[[], None]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_house(settings: RoleSettings, domain: str) -> House:
+    """Open what a role needs.
+
+    Args:
+        settings: where it is.
+        domain: of the role's certificate; the log's name is `<domain>/<role>`.
+
+    Raises:
+        PseudonymError: something is missing, does not open, or is in use.
+    """
+    settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = _make_missing(settings) if settings.make else None
+    with ExitStack() as stack:
+        keyset = made or Keyset.open(settings.keyset, FileProvider(settings.device, _passphrase(settings)))
+        if uses.role_of(keyset.name).value != settings.role.value:
+            raise KeysetError("The keyset is another role's.", "Name the role's own with --keyset.")
+        _check_keys(keyset, settings)
+        log = stack.enter_context(_open_log(settings, keyset, f"{domain}/{settings.role}"))
+        stack.enter_context(audit.ticking(log))
+        store = stack.enter_context(open_store(settings.database, settings.role))
+        repeats = stack.enter_context(Repeats(settings.folder / "repeats"))
+        close = stack.pop_all().close
+    return House(settings.role, settings, keyset, store, log, repeats, close)
+
+
+def _passphrase(settings: RoleSettings) -> str:
+    try:
+        text = read_secret_file(settings.passphrase_file, "passphrase").decode()
+    except UnicodeDecodeError:
+        raise KeysetError("The file of --passphrase-file is no text.", "Put one line into it.") from None
+    return text.removesuffix("\n")
+
+
+def _officer(settings: RoleSettings) -> X25519PublicKey:
+    try:
+        key = load_pem_public_key(settings.officer_key.read_bytes())
+    except (OSError, ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, X25519PublicKey):
+        raise PseudonymError(
+            "The file of --officer-key cannot be read as an X25519 public key in PEM.",
+            "Ask the data protection officer for it: openssl pkey -pubout writes it.",
+        )
+    return key
+
+
+def _open_log(settings: RoleSettings, keyset: Keyset, name: str) -> audit.Log:
+    signer = audit.Signer(name, keyset.signing_key())
+    former = [
+        audit.VerifierKey(name, key.public_bytes_raw())
+        for key in keyset.verifying_keys().values()
+        if key.public_bytes_raw() != signer.verifier.key
+    ]
+    officer = _officer(settings)
+    if settings.make:
+        settings.checkpoints.mkdir(mode=0o700, exist_ok=True)
+    if not settings.audit.exists():
+        return audit.Log.create(settings.audit, settings.checkpoints, signer, officer)
+    return audit.Log.open(settings.audit, settings.checkpoints, signer, officer, former=former)
+
+
+def _make_missing(settings: RoleSettings) -> Keyset | None:
+    """Make a keyset with a throw-away passphrase, and a throw-away officer's key; the keyset if it is new."""
+    if not settings.officer_key.exists():
+        key = X25519PrivateKey.generate()
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        write_private(settings.folder / "officer.key", private)
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        write_private(settings.officer_key, public)
+    if not os.path.lexists(settings.keyset):
+        if not settings.passphrase_file.exists():
+            write_private(settings.passphrase_file, f"{secrets.token_urlsafe(24)}\n".encode())
+        provider = FileProvider(settings.device, _passphrase(settings))
+        return Keyset.create(settings.keyset, settings.role, provider)
+    return None
+
+
+def _check_keys(keyset: Keyset, settings: RoleSettings) -> None:
+    """Make the first keys that are missing where that is allowed, and else say which."""
+    for use in FIRST_KEYS[settings.role]:
+        if any(key.use == use or key.use.startswith(f"{use}:") for key in keyset.keys):
+            continue
+        if not settings.make:
+            raise KeyMissingError(f"The keyset has no key for {use}.", "Add it with kinlink keys add.")
+        if use == uses.KEK:
+            keyset.rotate_kek()
+        else:
+            keyset.add(use)

@@ -1,0 +1,163 @@
+"""The way of a call through a role: who calls, whether this caller may, and an entry in the role's audit log.
+
+    enter ──▶ caller known? may call the method? ──▶ work ──▶ entry on disk ──▶ reply
+
+The rules this module keeps:
+
+- No reply goes out before the entry that tells of the call is on disk. If it cannot be written, an error
+  goes out.
+- A call that a known caller was refused, broke off or that failed has its entry too. Who cannot even say who
+  it is gets none: strangers do not fill the log.
+- The open part of an entry holds names and codes only. A purpose in the caller's own words, and a project's
+  name of another form, go into the sealed details.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pseudonym.audit.entries import Event
+from pseudonym.errors import InputError
+from pseudonym.roles import callers
+from pseudonym.roles.callers import SERVER_ROLES, Caller, Role
+from pseudonym.roles.policy import METHODS
+from pseudonym.roles.refusals import CallerUnknownError
+
+NO_PURPOSE = "none-stated"
+OWN_WORDS = "in-details"
+
+_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
+_LONGEST_DETAIL = 1_000  # characters
+
+
+class Log(Protocol):
+    """Where entries go: durable when `append` returns."""
+
+    def append(self, events: Sequence[Event], /) -> object: ...
+
+
+@dataclass(slots=True)
+class Account:
+    """What the work adds to the entry of its call.
+
+    Attributes:
+        count: how many persons, rows or keys it concerned.
+        subject: 32 bytes that a keyed function made of the one person's internal id, or empty.
+        details: what else has to be kept, for the data protection officer alone; never a value of a person
+            that is not needed to answer for the call.
+    """
+
+    count: int = 0
+    subject: bytes = b""
+    details: Mapping[str, str] | None = None
+
+
+_account: ContextVar[Account] = ContextVar("account")
+
+
+def account() -> Account:
+    """The account of the call that the present task or thread works on."""
+    return _account.get()
+
+
+class Desk:
+    """Where a server lets calls in, and accounts for them in the log of the role that serves them."""
+
+    def __init__(self, logs: Mapping[Role, Log], *, development: bool, domain: str = "") -> None:
+        """Prepare it.
+
+        Args:
+            logs: the log of each role that the server runs.
+            development: whether callers without a certificate are the development identity.
+            domain: the domain that callers must be of, or an empty string for any.
+        """
+        self._logs, self._development, self._domain = dict(logs), development, domain
+
+    def enter(self, method: str, context: Any) -> Passage:
+        """Let a call in.
+
+        Args:
+            method: its full name, which is in the table.
+            context: gRPC's.
+
+        Raises:
+            CallerUnknownError: who calls cannot be told.
+        """
+        caller = callers.caller_of(context.auth_context(), development=self._development)
+        if self._domain and caller.domain != self._domain and caller is not callers.DEVELOPMENT:
+            raise CallerUnknownError("The caller is of another domain.", "Ask for a certificate of this one.")
+        callers.enter(caller)
+        kept = Account()
+        _account.set(kept)
+        return Passage(method, caller, kept, self._logs)
+
+
+class Passage:
+    """One call that was let in."""
+
+    def __init__(self, method: str, caller: Caller, kept: Account, logs: Mapping[Role, Log]) -> None:
+        """Not to be called: use `Desk.enter`."""
+        self._method, self._rule, self._caller = method, METHODS[method], caller
+        self._account, self._logs = kept, logs
+        self._purpose = self._project = ""
+        self._role: Role | None = None
+
+    def allowed(self) -> None:
+        """Raise CallerRefusedError if the caller's role may not call the method."""
+        self._rule.check(self._caller)
+
+    def received(self, message: Any) -> None:
+        """Take from the first message what the entry says of the call."""
+        stated = getattr(message, "mandate", None) or getattr(
+            getattr(message, "header", None), "mandate", None
+        )
+        self._purpose = getattr(stated, "purpose", "")
+        self._project = getattr(stated or message, "project", "")
+        wanted = getattr(message, "role", 0)
+        if 0 < wanted <= len(SERVER_ROLES):
+            self._role = SERVER_ROLES[wanted - 1]
+
+    async def replying(self) -> None:
+        """Put the entry on disk."""
+        await self._append("")
+
+    async def refused(self, code: str) -> None:
+        """Put an entry on disk that tells of the failure."""
+        await self._append(f".{code.lower().replace('_', '-')}")
+
+    async def _append(self, outcome: str) -> None:
+        served_by = [role for role in self._rule.served_by if role in self._logs]
+        log = self._logs[self._role if self._role in served_by else served_by[0]]
+        await asyncio.to_thread(log.append, [self._event(action(self._method) + outcome)])
+
+    def _event(self, done: str) -> Event:
+        kept, details = self._account, dict(self._account.details or {})
+        purpose, project = self._purpose or NO_PURPOSE, self._project
+        if not _fits(Event("x", "x", purpose)):
+            details["purpose"], purpose = purpose[:_LONGEST_DETAIL], OWN_WORDS
+        if not _fits(Event("x", "x", "x", project)):
+            details["project"], project = project[:_LONGEST_DETAIL], ""
+        sealed = json.dumps(details, sort_keys=True).encode() if details else b""
+        return Event(str(self._caller), done, purpose, project, kept.subject, kept.count, sealed)
+
+
+def action(method: str) -> str:
+    """How the log calls a method: "vault/look-up" for "/pseudonym.v1.VaultService/LookUp"."""
+    service, _, name = method[1:].partition("/")
+    service = service.rpartition(".")[2].removesuffix("Service")
+    return f"{service.lower()}/{_CAPITAL.sub('-', name).lower()}"
+
+
+def _fits(event: Event) -> bool:
+    """Whether a text may stand in the open part of an entry."""
+    try:
+        event.check()
+    except InputError:
+        return False
+    return True

@@ -1,0 +1,155 @@
+"""Which role may call which method of which server role: one table, and nothing beside it.
+
+A method that is not in the table is not served, and a caller whose role does not stand beside a method is
+refused. The development identity may call everything; it exists only where callers need no certificate.
+Health is for whoever has a certificate, and so is reflection, which only development has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pseudonym.roles.callers import SERVER_ROLES, Caller, Role
+from pseudonym.roles.refusals import CallerRefusedError
+
+IDENTITY, BROKER, ATTRIBUTES = SERVER_ROLES
+COUNCIL, HOLDER, LINKER, REVIEWER = (
+    Role.COUNCIL,
+    Role.DATASET_HOLDER,
+    Role.LINKAGE_OPERATOR,
+    Role.REVIEWER,
+)
+APPROVER, OFFICER, CUSTODIAN, AUDITOR = (
+    Role.APPROVER,
+    Role.DATA_PROTECTION_OFFICER,
+    Role.KEY_CUSTODIAN,
+    Role.AUDITOR,
+)
+
+SERVED_BY: Mapping[str, tuple[Role, ...]] = {
+    "linker.v1.IntakeService": (IDENTITY,),
+    "linker.v1.LinkageService": (IDENTITY,),
+    "linker.v1.JobService": (IDENTITY,),
+    "linker.v1.ModelService": (IDENTITY,),
+    "linker.v1.MatchService": (IDENTITY,),
+    "pseudonym.v1.VaultService": (IDENTITY,),
+    "pseudonym.v1.BrokerService": (BROKER,),
+    "pseudonym.v1.AttributeService": (ATTRIBUTES,),
+    "pseudonym.v1.KeyService": SERVER_ROLES,
+    "pseudonym.v1.AuditService": SERVER_ROLES,
+}
+"""The server roles that serve each service."""
+
+CALLERS: Mapping[str, tuple[Role, ...]] = {
+    # Who sends may see what became of what was sent, by its id; the whole list is for who links.
+    "linker.v1.IntakeService/SubmitIdentities": (COUNCIL,),
+    "linker.v1.IntakeService/SubmitExtract": (HOLDER,),
+    "linker.v1.IntakeService/GetSubmission": (COUNCIL, HOLDER, LINKER),
+    "linker.v1.IntakeService/ListSubmissions": (LINKER,),
+    "linker.v1.IntakeService/ListRefusals": (COUNCIL, HOLDER, LINKER),
+    "linker.v1.LinkageService/StartLinkage": (LINKER,),
+    "linker.v1.LinkageService/StartDeduplication": (LINKER,),
+    "linker.v1.LinkageService/TrainModel": (LINKER,),
+    "linker.v1.LinkageService/ReadLinks": (LINKER,),
+    "linker.v1.LinkageService/Explain": (LINKER, REVIEWER),
+    "linker.v1.LinkageService/GetReport": (LINKER,),
+    "linker.v1.JobService/GetJob": (LINKER,),
+    "linker.v1.JobService/ListJobs": (LINKER,),
+    "linker.v1.JobService/WatchJob": (LINKER,),
+    "linker.v1.JobService/CancelJob": (LINKER,),
+    "linker.v1.ModelService/PutModel": (LINKER,),
+    "linker.v1.ModelService/GetModel": (LINKER,),
+    "linker.v1.ModelService/ListModels": (LINKER,),
+    "linker.v1.MatchService/LoadReference": (LINKER,),
+    "linker.v1.MatchService/DropReference": (LINKER,),
+    "linker.v1.MatchService/GetReference": (LINKER,),
+    "linker.v1.MatchService/ListReferences": (LINKER,),
+    "linker.v1.MatchService/PutRecords": (LINKER,),
+    "linker.v1.MatchService/RemoveRecords": (LINKER,),
+    "linker.v1.MatchService/Match": (LINKER,),
+    "linker.v1.MatchService/MatchStream": (LINKER,),
+    "linker.v1.MatchService/MatchUpload": (LINKER,),
+    "pseudonym.v1.VaultService/StoreIdentities": (LINKER,),
+    "pseudonym.v1.VaultService/LookUp": (OFFICER,),
+    # The chain of numbers is for the servers alone; the identity role never sees an aid or a URN.
+    "pseudonym.v1.BrokerService/MapSubjects": (IDENTITY,),
+    "pseudonym.v1.BrokerService/ListRows": (ATTRIBUTES,),
+    "pseudonym.v1.BrokerService/ResolveAids": (ATTRIBUTES,),
+    "pseudonym.v1.BrokerService/AcknowledgeRows": (ATTRIBUTES,),
+    "pseudonym.v1.BrokerService/IssueUrns": (ATTRIBUTES,),
+    "pseudonym.v1.BrokerService/ListSupersessions": (ATTRIBUTES, OFFICER),
+    "pseudonym.v1.BrokerService/BeginProject": (CUSTODIAN,),
+    "pseudonym.v1.BrokerService/OpenDomain": (CUSTODIAN,),
+    # The way back: no researcher, and whoever approves cannot ask.
+    "pseudonym.v1.BrokerService/RequestReidentification": (OFFICER,),
+    "pseudonym.v1.BrokerService/ApproveReidentification": (APPROVER,),
+    "pseudonym.v1.BrokerService/GetReidentification": (OFFICER, APPROVER),
+    "pseudonym.v1.BrokerService/ResolveReidentification": (IDENTITY,),
+    "pseudonym.v1.AttributeService/OpenProject": (CUSTODIAN,),
+    "pseudonym.v1.AttributeService/DeclareDataset": (OFFICER,),
+    "pseudonym.v1.AttributeService/SubmitAttributes": (COUNCIL,),
+    "pseudonym.v1.AttributeService/AttachDataset": (HOLDER,),
+    "pseudonym.v1.AttributeService/GetSubmission": (COUNCIL, HOLDER),
+    "pseudonym.v1.AttributeService/ListRefusals": (COUNCIL, HOLDER),
+    "pseudonym.v1.KeyService/ListKeys": (CUSTODIAN, AUDITOR, OFFICER),
+    "pseudonym.v1.KeyService/AddKey": (CUSTODIAN,),
+    "pseudonym.v1.KeyService/RotateKey": (CUSTODIAN,),
+    "pseudonym.v1.KeyService/DestroyKey": (CUSTODIAN,),
+    "pseudonym.v1.AuditService/GetCheckpoint": (AUDITOR, OFFICER),
+    "pseudonym.v1.AuditService/ProveInclusion": (AUDITOR, OFFICER),
+    "pseudonym.v1.AuditService/ProveConsistency": (AUDITOR, OFFICER),
+    "pseudonym.v1.AuditService/ListEntries": (AUDITOR, OFFICER),
+}
+"""The roles that may call each method. The operator stands beside none: it has health and metrics."""
+
+SECONDS: Mapping[str, float] = {
+    "linker.v1.IntakeService/SubmitIdentities": 3600.0,
+    "linker.v1.IntakeService/SubmitExtract": 3600.0,
+    "linker.v1.LinkageService/ReadLinks": 3600.0,
+    "linker.v1.MatchService/MatchStream": 3600.0,
+    "linker.v1.MatchService/MatchUpload": 3600.0,
+    "linker.v1.JobService/WatchJob": 86_400.0,
+    "pseudonym.v1.AttributeService/SubmitAttributes": 3600.0,
+    "pseudonym.v1.AttributeService/AttachDataset": 3600.0,
+}
+"""How long a call may take at most; 60 seconds where nothing stands here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What the table says of one method.
+
+    Attributes:
+        served_by: the server roles that serve it.
+        callers: the roles that may call it.
+        seconds: how long a call may take at most.
+    """
+
+    served_by: tuple[Role, ...]
+    callers: frozenset[Role]
+    seconds: float
+
+    def check(self, caller: Caller) -> None:
+        """Let the caller in or not.
+
+        Raises:
+            CallerRefusedError: the caller's role may not call the method.
+        """
+        if caller.role is not None and caller.role not in self.callers:
+            raise CallerRefusedError(
+                f"The role {caller.role} may not call this method.",
+                "Ask somebody whose role may: SECURITY.md has the table.",
+            )
+
+
+METHODS: Mapping[str, Rule] = {
+    f"/{method}": Rule(SERVED_BY[method.partition("/")[0]], frozenset(callers), SECONDS.get(method, 60.0))
+    for method, callers in CALLERS.items()
+}
+"""Every method by its full name, as in "/pseudonym.v1.KeyService/ListKeys"."""
+
+
+def served_by(role: Role) -> frozenset[str]:
+    """The full names of the services that a server role serves."""
+    return frozenset(service for service, roles in SERVED_BY.items() if role in roles)

@@ -1,0 +1,132 @@
+"""The identity role's queries: what `pseudonym.vault` needs of the database, and nothing about keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from pseudonym.errors import StoreError
+from pseudonym.storage.engine import Store
+from pseudonym.storage.schema_identity import (
+    BLIND_EPOCH,
+    BLIND_INDEX,
+    IDENTITY_ROW,
+    OPENING,
+    SUBJECT,
+    SUBJECT_KEY,
+)
+
+Connection = sa.Connection
+Row = sa.Row[Any]
+Columns = dict[str, list[Any]]
+
+
+def check_index(store: Store, epoch: int, fingerprint: bytes) -> None:
+    """Note an epoch's fingerprint when it is first used, and compare it ever after.
+
+    Raises:
+        StoreError: the epoch was begun with another key, or another length of tags.
+    """
+    query = sa.select(BLIND_EPOCH.c.fingerprint).where(BLIND_EPOCH.c.epoch == epoch)
+    with store.read() as connection:
+        found = connection.execute(query).scalar_one_or_none()
+    if found is None:
+        with store.transaction() as connection:
+            row: Columns = {"epoch": [epoch], "fingerprint": [fingerprint]}
+            store.insert(connection, BLIND_EPOCH, row, skip_existing=True)
+            found = connection.execute(query).scalar_one()
+    if bytes(found) != fingerprint:
+        raise StoreError(
+            "The blind index was begun with another key, or with tags of another length.",
+            "Use the key and the length it was begun with, or begin another epoch.",
+        )
+
+
+def subjects(store: Store, connection: Connection, pids: Sequence[bytes], *, lock: bool = False) -> list[Row]:
+    """The rows of subject; locked to be changed, if asked, always in the same order."""
+    query = sa.select(SUBJECT)
+    if lock:
+        query = query.order_by(SUBJECT.c.pid).with_for_update()
+    return store.among(connection, query, SUBJECT.c.pid, pids)
+
+
+def keys(store: Store, connection: Connection, pids: Sequence[bytes]) -> list[Row]:
+    """The rows of subject_key."""
+    return store.among(connection, sa.select(SUBJECT_KEY), SUBJECT_KEY.c.pid, pids)
+
+
+def rows(store: Store, connection: Connection, pids: Sequence[bytes]) -> list[Row]:
+    """All rows of people, of every version."""
+    return store.among(connection, sa.select(IDENTITY_ROW), IDENTITY_ROW.c.pid, pids)
+
+
+def pids_of(store: Store, connection: Connection, row_ids: Sequence[bytes]) -> dict[bytes, bytes]:
+    """The people that rows are about, by row id."""
+    query = sa.select(IDENTITY_ROW.c.row_id, IDENTITY_ROW.c.pid).distinct()
+    return {row.row_id: row.pid for row in store.among(connection, query, IDENTITY_ROW.c.row_id, row_ids)}
+
+
+def tagged(store: Store, connection: Connection, field: int, epoch: int, tags: Sequence[int]) -> list[Row]:
+    """The (tag, row_id) of a field that have one of the tags."""
+    query = sa.select(BLIND_INDEX.c.tag, BLIND_INDEX.c.row_id).where(
+        BLIND_INDEX.c.field == field, BLIND_INDEX.c.epoch == epoch
+    )
+    return store.among(connection, query, BLIND_INDEX.c.tag, tags)
+
+
+TAG = np.dtype([("field", "u1"), ("epoch", "u1"), ("tag", ">u4")])
+"""A row's tags are kept with it as well, so that they can be taken out of the index without opening it."""
+
+
+def unindex(store: Store, connection: Connection, found: Sequence[Row]) -> None:
+    """Take rows out of the blind index; their own note of their tags stays."""
+    columns: Columns = {"field": [], "epoch": [], "tag": [], "row_id": []}
+    for row in found:
+        noted = np.frombuffer(row.tags, dtype=TAG, count=len(row.tags) // TAG.itemsize)
+        for name in TAG.names or ():
+            columns[name] += noted[name].tolist()
+        columns["row_id"] += [row.row_id] * len(noted)
+    store.delete(connection, BLIND_INDEX, columns)
+
+
+def forget(store: Store, connection: Connection, pids: Sequence[bytes]) -> int:
+    """Delete everything of people but that they were there; they are `erased` from then on."""
+    unindex(store, connection, rows(store, connection, pids))
+    store.delete_among(connection, IDENTITY_ROW.c.pid, pids)
+    store.delete_among(connection, SUBJECT_KEY.c.pid, pids)
+    nothing = [None] * len(pids)
+    changed = {"pid": pids, "state": ["erased"] * len(pids), "seal": nothing, "superseded_by": nothing}
+    gone = store.update(connection, SUBJECT, ["pid"], changed)
+    store.purge_later(connection)
+    return gone
+
+
+def due_for_wrapping(connection: Connection, kid: str, after: bytes, count: int) -> list[Row]:
+    """At most `count` keys, after a pid and in order, that are wrapped under another KEK than `kid`."""
+    query = (
+        sa.select(SUBJECT_KEY)
+        .where(SUBJECT_KEY.c.kid != kid, SUBJECT_KEY.c.pid > after)
+        .order_by(SUBJECT_KEY.c.pid)
+        .limit(count)
+        .with_for_update()
+    )
+    return list(connection.execute(query))
+
+
+def keys_by_kid(connection: Connection) -> dict[str, int]:
+    """How many keys are wrapped under each KEK."""
+    query = sa.select(SUBJECT_KEY.c.kid, sa.func.count()).group_by(SUBJECT_KEY.c.kid)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def count_opening(store: Store, connection: Connection, day: int, purpose: str, count: int) -> int:
+    """Add to the number of openings of a day and purpose, and return it."""
+    first: Columns = {"day": [day], "purpose": [purpose], "count": [0]}
+    store.insert(connection, OPENING, first, skip_existing=True)
+    of_it = sa.and_(OPENING.c.day == day, OPENING.c.purpose == purpose)
+    added = sa.update(OPENING).where(of_it).values(count=OPENING.c.count + count)
+    connection.execute(added)
+    return int(connection.execute(sa.select(OPENING.c.count).where(of_it)).scalar_one())

@@ -1,0 +1,163 @@
+"""PostgreSQL through psycopg 3: for deployments, shared by several servers.
+
+Every commit is flushed whatever the server's default; rows come in by COPY in the binary format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+
+from pseudonym.errors import DuplicateError, StoreError
+
+_TYPES = {
+    sa.LargeBinary: "bytea",
+    sa.Text: "text",
+    sa.BigInteger: "int8",
+    sa.SmallInteger: "int2",
+    sa.Integer: "int4",
+    sa.Boolean: "bool",
+}
+_STAGE = "kinlink_stage"
+
+
+class Postgres:
+    """One database of a PostgreSQL server.
+
+    Args:
+        url: `postgresql+psycopg://user@host/database`.
+
+    Raises:
+        StoreError: the URL names no database.
+    """
+
+    name = "postgresql"
+
+    def __init__(self, url: sa.URL) -> None:
+        if not url.database:
+            raise StoreError("The URL names no database.", "Write postgresql+psycopg://user@host/database.")
+        self._url = url.set(drivername="postgresql+psycopg")
+
+    def look(self) -> sa.Engine:
+        """An engine that reads the database as it is, without touching it."""
+        return sa.create_engine(
+            self._url,
+            poolclass=sa.NullPool,
+            connect_args={"options": "-c default_transaction_read_only=on"},
+        )
+
+    def engine(self) -> sa.Engine:
+        engine = sa.create_engine(
+            self._url, pool_pre_ping=True, connect_args={"options": "-c synchronous_commit=on"}
+        )
+        sa.event.listen(engine, "begin", _begin)
+        return engine
+
+    def insert(
+        self, connection: sa.Connection, table: sa.Table, columns: dict[str, Sequence[Any]], skip: bool
+    ) -> int:
+        if not skip:
+            return self._copy(connection, f'"{table.name}"', table, columns)
+        self._stage(connection, table, columns)
+        names = _listed(columns)
+        return connection.exec_driver_sql(
+            f'INSERT INTO "{table.name}" ({names}) SELECT {names} FROM {_STAGE} ON CONFLICT DO NOTHING'
+        ).rowcount
+
+    def update(
+        self,
+        connection: sa.Connection,
+        table: sa.Table,
+        keys: Sequence[str],
+        columns: dict[str, Sequence[Any]],
+    ) -> int:
+        self._stage(connection, table, columns)
+        changed = ", ".join(f'"{name}" = s."{name}"' for name in columns if name not in keys)
+        where = " AND ".join(f't."{name}" = s."{name}"' for name in keys)
+        return connection.exec_driver_sql(
+            f'UPDATE "{table.name}" t SET {changed} FROM {_STAGE} s WHERE {where}'
+        ).rowcount
+
+    def delete(self, connection: sa.Connection, table: sa.Table, columns: dict[str, Sequence[Any]]) -> int:
+        self._stage(connection, table, columns)
+        where = " AND ".join(f't."{name}" = s."{name}"' for name in columns)
+        return connection.exec_driver_sql(
+            f'DELETE FROM "{table.name}" t USING {_STAGE} s WHERE {where}'
+        ).rowcount
+
+    def among(
+        self,
+        connection: sa.Connection,
+        query: sa.Select[Any],
+        column: sa.ColumnElement[Any],
+        values: Sequence[Any],
+    ) -> list[sa.Row[Any]]:
+        return list(connection.execute(query.where(column == _any(column, values)))) if values else []
+
+    def delete_among(
+        self, connection: sa.Connection, table: sa.Table, column: sa.ColumnElement[Any], values: Sequence[Any]
+    ) -> int:
+        if not values:
+            return 0
+        return connection.execute(sa.delete(table).where(column == _any(column, values))).rowcount
+
+    def purge(self, engine: sa.Engine, tables: Sequence[str]) -> None:
+        """Rewrite the tables without what was deleted, and let the server drop its older log."""
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for table in tables:
+                connection.exec_driver_sql(f'VACUUM (FULL) "{table}"')
+            with suppress(sa.exc.ProgrammingError):  # where the role may not, the server does so in minutes
+                connection.exec_driver_sql("CHECKPOINT")
+
+    def release(self) -> None:
+        pass
+
+    def _stage(self, connection: sa.Connection, table: sa.Table, columns: dict[str, Sequence[Any]]) -> None:
+        """Put rows into a table of this transaction's own."""
+        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_STAGE}")
+        declared = ", ".join(f'"{name}" {_type(table, name)}' for name in columns)
+        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {_STAGE} ({declared}) ON COMMIT DROP")
+        self._copy(connection, _STAGE, table, columns)
+
+    def _copy(
+        self, connection: sa.Connection, target: str, table: sa.Table, columns: dict[str, Sequence[Any]]
+    ) -> int:
+        raw: Any = connection.connection.driver_connection
+        names = _listed(columns)
+        try:
+            with raw.cursor() as cursor:
+                with cursor.copy(f"COPY {target} ({names}) FROM STDIN (FORMAT BINARY)") as copy:
+                    copy.set_types([_type(table, name) for name in columns])
+                    write = copy.write_row
+                    for row in zip(*columns.values(), strict=True):
+                        write(row)
+                return int(cursor.rowcount)
+        except psycopg.errors.UniqueViolation:
+            raise DuplicateError("A row with such a key is there already.") from None
+        except psycopg.errors.IntegrityError:
+            raise StoreError("A row breaks a rule of its table.") from None
+
+
+def _listed(columns: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in columns)
+
+
+def _type(table: sa.Table, name: str) -> str:
+    kind = table.c[name].type
+    return next(said for known, said in _TYPES.items() if isinstance(kind, known))
+
+
+def _any(column: sa.ColumnElement[Any], values: Sequence[Any]) -> sa.ColumnElement[Any]:
+    from sqlalchemy.dialects.postgresql import ARRAY
+
+    return sa.any_(sa.bindparam(None, list(values), type_=ARRAY(column.type)))
+
+
+def _begin(connection: sa.Connection) -> None:
+    options = connection.get_execution_options()
+    if not options.get("write") and options.get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

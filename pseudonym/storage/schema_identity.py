@@ -1,0 +1,84 @@
+"""The tables of the identity role: `docs/stores.md` says what each holds."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from pseudonym.storage.common import ledger_table, store_table
+
+REVISION = "identity_0001"
+METADATA = sa.MetaData()
+
+STORE = store_table(METADATA)
+LEDGER = ledger_table(METADATA)
+SUBJECT = sa.Table(
+    "subject",
+    METADATA,
+    sa.Column("pid", sa.LargeBinary, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("created_day", sa.Integer, nullable=False),
+    sa.Column("superseded_by", sa.LargeBinary, sa.ForeignKey("subject.pid")),
+    sa.Column("seal", sa.LargeBinary),
+    sqlite_with_rowid=False,
+)
+SUBJECT_KEY = sa.Table(
+    "subject_key",
+    METADATA,
+    sa.Column("pid", sa.LargeBinary, sa.ForeignKey("subject.pid"), primary_key=True),
+    sa.Column("kid", sa.Text, nullable=False),
+    sa.Column("wrapped", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+IDENTITY_ROW = sa.Table(
+    "identity_row",
+    METADATA,
+    sa.Column("row_id", sa.LargeBinary, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("pid", sa.LargeBinary, sa.ForeignKey("subject.pid"), nullable=False, index=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("received_day", sa.Integer, nullable=False),
+    sa.Column("tags", sa.LargeBinary, nullable=False),
+    sa.Column("ct", sa.LargeBinary, nullable=False),
+)
+BLIND_INDEX = sa.Table(
+    "blind_index",
+    METADATA,
+    sa.Column("field", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("epoch", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("tag", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("row_id", sa.LargeBinary, primary_key=True),
+    sqlite_with_rowid=False,
+)
+BLIND_EPOCH = sa.Table(
+    "blind_epoch",
+    METADATA,
+    sa.Column("epoch", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+)
+OPENING = sa.Table(
+    "opening",
+    METADATA,
+    sa.Column("day", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("purpose", sa.Text, primary_key=True),
+    sa.Column("count", sa.BigInteger, nullable=False),
+)
+EXTRACT = sa.Table(
+    "extract",
+    METADATA,
+    sa.Column("extract", sa.Text, primary_key=True),
+    sa.Column("register", sa.Text, nullable=False),
+    sa.Column("received_day", sa.Integer, nullable=False),
+    sa.Column("destroy_day", sa.Integer, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("seal", sa.LargeBinary),
+)
+EXTRACT_CHUNK = sa.Table(
+    "extract_chunk",
+    METADATA,
+    sa.Column("extract", sa.Text, sa.ForeignKey("extract.extract"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("ct", sa.LargeBinary, nullable=False),
+)

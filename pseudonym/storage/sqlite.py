@@ -1,0 +1,184 @@
+"""SQLite: the embedded database, for one server at a time.
+
+Write-ahead log, every commit flushed (synchronous FULL), deleted content overwritten (secure_delete),
+foreign keys enforced. The lock is a file beside the database: SQLite's own locks are lost as soon as the
+process opens and closes the database's file a second time. It must lie on a disk of this machine.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from pseudonym.errors import DuplicateError, StoreError, StoreInUseError
+
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "secure_delete=ON",
+    "trusted_schema=OFF",
+    "cell_size_check=ON",
+    "cache_size=-131072",  # KiB
+    "wal_autocheckpoint=16384",  # pages of 4 KiB: a batch of bulk intake is moved once, not piecemeal
+)
+_AT_ONCE = 1000  # values in one IN list; SQLite allows 32,766
+
+
+class Sqlite:
+    """One database file, locked for as long as this object is open.
+
+    Args:
+        url: `sqlite:///relative/path` or `sqlite:////absolute/path`.
+
+    Raises:
+        StoreError: the URL names no file, or the file is no database.
+        StoreInUseError: another server has it open.
+    """
+
+    name = "sqlite"
+
+    def __init__(self, url: sa.URL) -> None:
+        if not url.database or url.database == ":memory:" or url.query:
+            raise StoreError("An SQLite store is a file.", "Write sqlite:///path/to/file.")
+        self.path = Path(os.path.realpath(url.database))
+        if not self.path.parent.is_dir():
+            raise StoreError(f"There is no folder {self.path.parent}.", "Make it first.")
+        self._lock = _lock(self.path)
+
+    def look(self) -> sa.Engine:
+        """An engine that reads the database without touching it; for a missing file an empty one."""
+        if not self.path.exists() or self.path.stat().st_size == 0:
+            return sa.create_engine("sqlite://")
+        with self.path.open("rb") as file:
+            start = file.read(16)
+        if start != b"SQLite format 3\0":
+            raise StoreError(f"{self.path} is not an SQLite database.", "Name another file.")
+
+        def connect() -> sqlite3.Connection:
+            return sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)
+
+        return sa.create_engine("sqlite://", creator=connect, poolclass=sa.NullPool)
+
+    def engine(self) -> sa.Engine:
+        """The engine to work with; the file is made if it is missing, for its owner only."""
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        engine = sa.create_engine(
+            sa.URL.create("sqlite", database=str(self.path)), connect_args={"timeout": 60}
+        )
+        sa.event.listen(engine, "connect", _prepare)
+        sa.event.listen(engine, "begin", _begin)
+        return engine
+
+    def insert(
+        self, connection: sa.Connection, table: sa.Table, columns: dict[str, Sequence[Any]], skip: bool
+    ) -> int:
+        names = _listed(columns)
+        places = ", ".join("?" * len(columns))
+        ending = " ON CONFLICT DO NOTHING" if skip else ""
+        sql = f'INSERT INTO "{table.name}" ({names}) VALUES ({places}){ending}'
+        return self._many(connection, sql, list(zip(*columns.values(), strict=True)))
+
+    def update(
+        self,
+        connection: sa.Connection,
+        table: sa.Table,
+        keys: Sequence[str],
+        columns: dict[str, Sequence[Any]],
+    ) -> int:
+        changed = ", ".join(f'"{name}" = ?' for name in columns if name not in keys)
+        where = " AND ".join(f'"{name}" = ?' for name in keys)
+        order = [columns[name] for name in columns if name not in keys] + [columns[name] for name in keys]
+        sql = f'UPDATE "{table.name}" SET {changed} WHERE {where}'
+        return self._many(connection, sql, list(zip(*order, strict=True)))
+
+    def delete(self, connection: sa.Connection, table: sa.Table, columns: dict[str, Sequence[Any]]) -> int:
+        where = " AND ".join(f'"{name}" = ?' for name in columns)
+        sql = f'DELETE FROM "{table.name}" WHERE {where}'
+        return self._many(connection, sql, list(zip(*columns.values(), strict=True)))
+
+    def among(
+        self,
+        connection: sa.Connection,
+        query: sa.Select[Any],
+        column: sa.ColumnElement[Any],
+        values: Sequence[Any],
+    ) -> list[sa.Row[Any]]:
+        found: list[sa.Row[Any]] = []
+        for first in range(0, len(values), _AT_ONCE):
+            found += connection.execute(query.where(column.in_(values[first : first + _AT_ONCE])))
+        return found
+
+    def delete_among(
+        self, connection: sa.Connection, table: sa.Table, column: sa.ColumnElement[Any], values: Sequence[Any]
+    ) -> int:
+        gone = 0
+        for first in range(0, len(values), _AT_ONCE):
+            chunk = values[first : first + _AT_ONCE]
+            gone += connection.execute(sa.delete(table).where(column.in_(chunk))).rowcount
+        return gone
+
+    def purge(self, engine: sa.Engine, tables: Sequence[str]) -> None:
+        """Rebuild the file without what was deleted, and empty the write-ahead log."""
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            raw: Any = connection.connection.driver_connection
+            with closing(raw.cursor()) as cursor:
+                cursor.execute("VACUUM")
+                if cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                    raise StoreError(
+                        "The write-ahead log cannot be emptied while the database is being read.",
+                        "Purge again once the reading has ended.",
+                    )
+
+    def release(self) -> None:
+        os.close(self._lock)
+
+    def _many(self, connection: sa.Connection, sql: str, rows: list[tuple[Any, ...]]) -> int:
+        if not rows:
+            return 0
+        raw: Any = connection.connection.driver_connection
+        with closing(raw.cursor()) as cursor:
+            try:
+                cursor.executemany(sql, rows)
+            except sqlite3.IntegrityError as error:
+                if error.sqlite_errorname in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"):
+                    raise DuplicateError("A row with such a key is there already.") from None
+                raise StoreError("A row breaks a rule of its table.") from None
+            return int(cursor.rowcount)
+
+
+def _listed(columns: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in columns)
+
+
+def _lock(path: Path) -> int:
+    handle = os.open(path.with_name(path.name + "-lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise StoreInUseError(
+            f"Another server has the database at {path} open.",
+            "Stop it first, or use PostgreSQL, which several servers can share.",
+        ) from None
+    return handle
+
+
+def _prepare(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions begin where `_begin` says
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: sa.Connection) -> None:
+    # A transaction that reads first and then writes may fail; one that says so at once waits.
+    options = connection.get_execution_options()
+    if options.get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("write") else "BEGIN")

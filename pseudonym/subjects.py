@@ -1,0 +1,242 @@
+"""What the identity store has of a person, and how it is known that nobody changed it.
+
+The store keeps for each person a seal over a statement (`docs/sealing.md`): the person's id, kind, state,
+version, first day, successor, and each row's id, version, day and source. It is made with the person's key,
+so that whoever can only write to the store cannot exchange, add, take away or roll back a row or a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from pseudonym import seal
+from pseudonym.columns import frame_of
+from pseudonym.errors import InputError, KeyMissingError, SealBrokenError, SubjectMissingError
+from pseudonym.seal import Kek
+from pseudonym.storage import identity as db
+from pseudonym.storage.engine import Store
+from pseudonym.urn import enc
+
+STORE = "identity"
+"""The store that rows are sealed for."""
+
+
+class State(StrEnum):
+    """What may be done with a person's identity."""
+
+    ACTIVE = "active"
+    RESTRICTED = "restricted"
+    OBJECTED = "objected"
+    ERASED = "erased"
+
+
+LIVING = frozenset(State) - {State.ERASED}
+
+
+class Place(NamedTuple):
+    """A row's place among the rows of a person; rows are stated in this order."""
+
+    row_id: bytes
+    version: int
+    received_day: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the store has of one person, checked.
+
+    Attributes:
+        subject: the row of subject.
+        dek: the person's key.
+        rows: the rows of identity_row, by row id and version.
+    """
+
+    subject: Any
+    dek: bytes
+    rows: tuple[Any, ...]
+
+    def newest(self) -> Iterable[Any]:
+        """The last version of each row."""
+        for _, versions in groupby(self.rows, attrgetter("row_id")):
+            *_, last = versions
+            yield last
+
+    def places(self) -> list[Place]:
+        """Where its rows are."""
+        return [Place(row.row_id, row.version, row.received_day, row.source) for row in self.rows]
+
+    def statement(self, changes: Mapping[str, Any], more: Iterable[Place] = ()) -> bytes:
+        """What is stated of the person after changes, with rows added."""
+        places = [*self.places(), *more]
+        if len(places) > 1:
+            places.sort()
+        return statement({**self.subject._mapping, **changes}, places)
+
+
+def statement(subject: Mapping[str, Any], places: Iterable[Place]) -> bytes:
+    """What is stated of one person.
+
+    Args:
+        subject: pid, kind, state, version, created_day and superseded_by.
+        places: of its rows, in order.
+    """
+    return enc(
+        "subject/1",
+        subject["pid"],
+        subject["kind"],
+        subject["state"],
+        _number(subject["version"]),
+        _number(subject["created_day"]),
+        subject["superseded_by"] or b"",
+        *(
+            row_id + _number(version) + _number(day) + source.encode()
+            for row_id, version, day, source in places
+        ),
+    )
+
+
+def new_statements(
+    pids: Sequence[bytes], row_ids: Sequence[bytes], kind: str, day: int, source: str
+) -> list[bytes]:
+    """What is stated of people who were just added with one row each: as `statement`, for many."""
+    blank = bytes(16)
+    place = Place(blank, 1, day, source)
+    subject = {
+        "pid": blank,
+        "kind": kind,
+        "state": State.ACTIVE.value,
+        "version": 1,
+        "created_day": day,
+        "superseded_by": None,
+    }
+    model = statement(subject, [place])
+    before = len(enc("subject/1")) + 4
+    after = len(model) - len(place.row_id) - 8 - len(source.encode())
+    start, middle, end = model[:before], model[before + 16 : after], model[after + 16 :]
+    return [start + pid + middle + row_id + end for pid, row_id in zip(pids, row_ids, strict=True)]
+
+
+def _number(value: int) -> bytes:
+    return value.to_bytes(4, "big")
+
+
+class Subjects:
+    """Reads people from the store, opens their keys, and checks what is stated of them.
+
+    Args:
+        store: the identity role's.
+        keks: every KEK under which keys are wrapped.
+    """
+
+    def __init__(self, store: Store, keks: Iterable[Kek]) -> None:
+        self._store = store
+        self._keks = {kek.kid: kek for kek in keks}
+
+    def held(
+        self,
+        connection: db.Connection,
+        pids: Sequence[bytes],
+        states: Collection[State],
+        *,
+        lock: bool = False,
+    ) -> dict[bytes, Held]:
+        """What the store has of people.
+
+        Raises:
+            InputError: an id comes twice.
+            SubjectMissingError: one is unknown, or in a state that is none of `states`.
+            KeyMissingError: a key is wrapped under a KEK that was not given.
+            SealBrokenError: something was changed by somebody who has not the keys.
+        """
+        if len(set(pids)) != len(pids):
+            raise InputError("An id comes twice.", "Name each person once.")
+        subjects = {row.pid: row for row in db.subjects(self._store, connection, pids, lock=lock)}
+        missing = sum(pid not in subjects or subjects[pid].state not in states for pid in pids)
+        if missing:
+            raise SubjectMissingError(
+                f"{missing} of {len(pids)} people are unknown, or in a state that does not allow this.",
+                "Ask for their states first.",
+            )
+        deks = self.deks(db.keys(self._store, connection, pids))
+        rows: dict[bytes, list[Any]] = {pid: [] for pid in pids}
+        for row in db.rows(self._store, connection, pids):
+            rows[row.pid].append(row)
+        if len(deks) != len(pids) or any(subject.seal is None for subject in subjects.values()):
+            raise SealBrokenError(
+                "A person's key or seal was taken away.",
+                "Restore the store, and find out who can write to it.",
+            )
+        by_place = attrgetter("row_id", "version")
+        for theirs in rows.values():
+            if len(theirs) > 1:
+                theirs.sort(key=by_place)
+        held = {pid: Held(subjects[pid], deks[pid], tuple(rows[pid])) for pid in pids}
+        seal.check_witness(
+            [each.dek for each in held.values()],
+            [each.statement({}) for each in held.values()],
+            [each.subject.seal for each in held.values()],
+        )
+        return held
+
+    def deks(self, rows: Sequence[Any]) -> dict[bytes, bytes]:
+        """The keys in rows of subject_key, opened, by pid.
+
+        Raises:
+            KeyMissingError: one is wrapped under a KEK that was not given.
+            SealBrokenError: one was altered or exchanged.
+        """
+        found: dict[bytes, bytes] = {}
+        by_kid = attrgetter("kid")
+        for kid, group in groupby(sorted(rows, key=by_kid), by_kid):
+            theirs = list(group)
+            if kid not in self._keks:
+                raise KeyMissingError(
+                    "Keys in the store are wrapped under a key-encrypting key that was not given.",
+                    "Give the older ones too, until everything is rewrapped.",
+                )
+            pids = [row.pid for row in theirs]
+            found.update(
+                zip(pids, self._keks[kid].unwrap_all([row.wrapped for row in theirs], pids), strict=True)
+            )
+        return found
+
+
+def opened(rows: Sequence[tuple[bytes, Any]]) -> pl.DataFrame:
+    """Identities in rows of identity_row, each given with its person's key."""
+    payloads = seal.open_rows(
+        [dek for dek, _ in rows],
+        STORE,
+        [row.pid for _, row in rows],
+        [row.row_id for _, row in rows],
+        [row.version for _, row in rows],
+        [row.ct for _, row in rows],
+    )
+    return frame_of(payloads)
+
+
+def places_of(rows: Sequence[Any]) -> pl.DataFrame:
+    """What the store says in the clear of rows of identity_row."""
+    return pl.DataFrame(
+        {
+            "pid": [row.pid for row in rows],
+            "row_id": [row.row_id for row in rows],
+            "version": [row.version for row in rows],
+            "source": [row.source for row in rows],
+            "received_day": [row.received_day for row in rows],
+        },
+        schema={
+            "pid": pl.Binary,
+            "row_id": pl.Binary,
+            "version": pl.Int64,
+            "source": pl.String,
+            "received_day": pl.Int32,
+        },
+    )

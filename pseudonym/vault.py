@@ -1,0 +1,412 @@
+"""The vault: who people are, sealed, and found again without being kept in the clear.
+
+    people ──add, revise──▶ sealed rows + blind index ──find, open──▶ identities, for a purpose
+                                       └──rewrap (each month), erase──▶ nothing that old copies open
+
+The rules this module keeps:
+
+- Each person has a random id (pid) and a key of their own; every row is sealed under it, bound to its place.
+- Each version of a row is kept, and what the store says of a person (state, versions, sources) is vouched for
+  under the person's key: a row or state exchanged, rolled back, added or taken away is noticed on opening.
+- Nothing is opened without a mandate, a quota and an entry in the audit log (`pseudonym.openings`).
+- Whatever a method has returned from is on disk; after a crash each batch is there whole or not at all.
+
+Danger: a whole store put back to an earlier state looks like one. What was rewrapped since cannot be opened
+then, and the audit log's checkpoints show the gap; erasures must be replayed (`erase` may be repeated).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pseudonym import columns, seal
+from pseudonym.blind import BlindIndex
+from pseudonym.errors import InputError
+from pseudonym.openings import Mandate, Openings
+from pseudonym.rewrapping import Rewrapping
+from pseudonym.seal import Kek
+from pseudonym.storage import identity as db
+from pseudonym.storage.engine import Store
+from pseudonym.storage.schema_identity import BLIND_INDEX, IDENTITY_ROW, SUBJECT, SUBJECT_KEY
+from pseudonym.subjects import LIVING, STORE, Held, Place, State, Subjects, new_statements, opened, places_of
+from pseudonym.urn import ID_BYTES, Kind
+
+__all__ = ["Mandate", "Openings", "State", "Vault"]
+
+_OPENABLE = frozenset({State.ACTIVE})
+
+
+class Vault:
+    """The identity role's store, with the keys to it. Its methods may be called from any thread.
+
+    Args:
+        store: the identity role's.
+        kek: wraps the keys of new people.
+        older: KEKs under which keys are still wrapped.
+        index: makes the tags that people are found by.
+        openings: what every opening goes through.
+
+    Raises:
+        StoreError: the blind index was begun with another key or another length of tags.
+    """
+
+    def __init__(
+        self, store: Store, *, kek: Kek, older: Sequence[Kek] = (), index: BlindIndex, openings: Openings
+    ) -> None:
+        self._store = store
+        self._kek = kek
+        self._subjects = Subjects(store, (*older, kek))
+        self._index = index
+        self._openings = openings
+        self._rewrapping = Rewrapping(store, self._subjects, kek)
+        db.check_index(store, index.epoch, index.fingerprint())
+
+    def add(
+        self,
+        people: pl.DataFrame,
+        source: str,
+        *,
+        pids: Sequence[bytes] | None = None,
+        kind: Kind = Kind.PERSON,
+    ) -> list[bytes]:
+        """Take in new people, each with one row of one source: one batch, one transaction.
+
+        Args:
+            people: columns of `records.SCHEMA`; 5,000 to 20,000 rows are a good batch.
+            source: where the rows come from; in the clear in the store.
+            pids: their ids, 16 random bytes each, or None to make them. With ids of the caller's own a batch
+                can be sent again after a crash: `states` says whether it is there.
+            kind: person or family.
+
+        Returns:
+            Their ids, in the order of the rows. All of it is on disk.
+
+        Raises:
+            InputError: a value may not be in an identity, or an id has not the right form.
+            DuplicateError: one of the ids is there already; nothing was added.
+        """
+        count = people.height
+        pids = _random_ids(count) if pids is None else list(pids)
+        if len(pids) != count or not {len(pid) for pid in pids} <= {ID_BYTES}:
+            raise InputError(f"Each person has an id of {ID_BYTES} bytes.")
+        payloads, values = columns.payloads(people), columns.found_by(people)
+        today = self._store.today()
+        deks, row_ids = seal.new_deks(count), _row_ids(count)
+        sealed = seal.seal_rows(deks, STORE, pids, row_ids, [1] * count, payloads)
+        wrapped = self._kek.wrap_all(deks, pids)
+        said = new_statements(pids, row_ids, kind.value, today, source)
+        subjects: dict[str, list[Any]] = {
+            "pid": pids,
+            "kind": [kind.value] * count,
+            "state": [State.ACTIVE.value] * count,
+            "version": [1] * count,
+            "created_day": [today] * count,
+            "seal": seal.witness(deks, said),
+        }
+        subject_keys: dict[str, list[Any]] = {"pid": pids, "kid": [self._kek.kid] * count, "wrapped": wrapped}
+        # Rows go in by the order of their keys, so that neighbours in the tree are written together.
+        order = sorted(range(count), key=pids.__getitem__)
+        tags, noted = self._tags(values, row_ids)
+        with self._store.transaction() as connection:
+            self._store.insert(connection, SUBJECT, _ordered(subjects, order))
+            self._store.insert(connection, SUBJECT_KEY, _ordered(subject_keys, order))
+            self._insert_rows(connection, row_ids, [1] * count, pids, source, today, noted, sealed)
+            self._store.insert(connection, BLIND_INDEX, tags)
+        return pids
+
+    def revise(self, pids: Sequence[bytes], people: pl.DataFrame, source: str) -> None:
+        """Write what a source now says of people: a new version of its row, or its first one.
+
+        Earlier versions stay, sealed. People are found by what the newest version of each row holds, former
+        values and aliases in it included, and no longer by what only an earlier one held.
+
+        Args:
+            pids: of different people; they may be restricted, but not erased.
+            people: their identities in the same order, columns of `records.SCHEMA`.
+            source: where they come from.
+
+        Raises:
+            SubjectMissingError: one is unknown or erased; nothing was written.
+            SealBrokenError: what the store has of one was tampered with; nothing was written.
+            InputError: a value may not be in an identity, or an id comes twice.
+        """
+        if len(pids) != people.height:
+            raise InputError("There is one identity for each person.")
+        payloads, values = columns.payloads(people), columns.found_by(people)
+        today = self._store.today()
+        with self._store.transaction() as connection:
+            found = self._subjects.held(connection, pids, LIVING, lock=True)
+            held = [found[pid] for pid in pids]
+            places = [
+                _next_place(each, source, today, row_id)
+                for each, row_id in zip(held, _row_ids(len(pids)), strict=True)
+            ]
+            row_ids, versions = [place.row_id for place in places], [place.version for place in places]
+            deks = [each.dek for each in held]
+            sealed = seal.seal_rows(deks, STORE, pids, row_ids, versions, payloads)
+            numbers = [each.subject.version + 1 for each in held]
+            statements = [
+                each.statement({"version": number}, [place])
+                for each, number, place in zip(held, numbers, places, strict=True)
+            ]
+            changed = {"pid": list(pids), "version": numbers, "seal": seal.witness(deks, statements)}
+            self._store.update(connection, SUBJECT, ["pid"], changed)
+            self._unindex(connection, held, places)
+            tags, noted = self._tags(values, row_ids)
+            self._insert_rows(connection, row_ids, versions, pids, source, today, noted, sealed)
+            self._store.insert(connection, BLIND_INDEX, tags)
+
+    def open(
+        self,
+        pids: Sequence[bytes],
+        mandate: Mandate,
+        *,
+        states: Collection[State] = _OPENABLE,
+        history: bool = False,
+    ) -> pl.DataFrame:
+        """Open the identities of people.
+
+        Args:
+            pids: whose, each once.
+            mandate: who asks, and why.
+            states: in which states they may be; by default nobody who is restricted or has objected.
+            history: every version of their rows, not only the newest.
+
+        Returns:
+            A frame of columns pid, row_id, version, source, received_day and those of `records.SCHEMA`; a row
+            for each row of a person, in the order of `pids`.
+
+        Raises:
+            SubjectMissingError: one is unknown, or in another state; nothing was opened.
+            SealBrokenError: what the store has of one was tampered with; nothing was opened.
+            PurposeError, QuotaError: it may not be opened for this.
+        """
+        self._openings.admit(mandate, "open", len(pids), pids)
+        with self._store.read() as connection:
+            held = self._subjects.held(connection, pids, states)
+        wanted = [
+            (held[pid].dek, row)
+            for pid in pids
+            for row in (held[pid].rows if history else held[pid].newest())
+        ]
+        return places_of([row for _, row in wanted]).hstack(opened(wanted))
+
+    def find(
+        self,
+        sought: pl.DataFrame,
+        mandate: Mandate,
+        *,
+        fields: Collection[str] = columns.FIELDS,
+        states: Collection[State] = _OPENABLE,
+    ) -> pl.DataFrame:
+        """Find people by NHS number, NINO, UPN, or by surname or postcode together with the date of birth.
+
+        The index only narrows down: candidates are opened, counted as opened, and compared.
+
+        Args:
+            sought: a row for each search, with any columns of `records.SCHEMA`; each is searched for by every
+                field that it has the values for.
+            mandate: who asks, and why.
+            fields: which of `columns.FIELDS` to search by.
+            states: in which states those found may be.
+
+        Returns:
+            Columns row (of `sought`), field, pid, row_id: one row for each agreement, in this order.
+
+        Raises:
+            InputError: a field is unknown, or a value may not be in an identity.
+            SealBrokenError: what the store has of a candidate was tampered with; nothing was found.
+            PurposeError, QuotaError: it may not be opened for this.
+        """
+        if not set(fields) <= set(columns.FIELDS):
+            raise InputError("A field to search by is unknown.", f"They are {', '.join(columns.FIELDS)}.")
+        self._openings.check(mandate)
+        values = columns.found_by(sought).filter(pl.col("field").is_in(list(fields)))
+        with self._store.read() as connection:
+            candidates: set[bytes] = set()
+            for (field,), group in values.group_by(["field"]):
+                tags = sorted(set(self._index.tags(str(field), group["value"].to_list())))
+                number = columns.FIELDS[str(field)]
+                found = db.tagged(self._store, connection, number, self._index.epoch, tags)
+                candidates.update(row.row_id for row in found)
+            owners = db.pids_of(self._store, connection, sorted(candidates))
+            allowed = sorted(self._in_states(connection, set(owners.values()), states))
+        self._openings.admit(mandate, "find", max(len(allowed), sought.height), allowed)
+        with self._store.read() as connection:
+            # Somebody may have been erased meanwhile.
+            still = sorted(self._in_states(connection, allowed, states))
+            held = self._subjects.held(connection, still, states)
+        wanted = [
+            (each.dek, row) for each in held.values() for row in each.newest() if row.row_id in candidates
+        ]
+        places = places_of([row for _, row in wanted]).select("pid", "row_id").with_row_index("candidate")
+        theirs = columns.found_by(opened(wanted)).rename({"row": "candidate"})
+        agreed = values.join(theirs, on=["field", "value"]).join(places, on="candidate")
+        return agreed.select("row", "field", "pid", "row_id").unique().sort("row", "field", "pid", "row_id")
+
+    def states(self, pids: Sequence[bytes]) -> dict[bytes, State]:
+        """The states of those people who are known; others are missing from the answer."""
+        with self._store.read() as connection:
+            return {row.pid: State(row.state) for row in db.subjects(self._store, connection, pids)}
+
+    def set_state(self, pids: Sequence[bytes], state: State) -> None:
+        """Restrict people's identities, note an objection, or lift either.
+
+        Raises:
+            InputError: the state is `erased`: see `erase`.
+            SubjectMissingError: one is unknown or erased; nothing was changed.
+        """
+        if state is State.ERASED:
+            raise InputError("People are erased with erase.")
+        self._change(pids, {"state": state.value})
+
+    def supersede(self, pid: bytes, by: bytes | None) -> None:
+        """Note that a person turned out to be another, or, with None, that they did not.
+
+        Raises:
+            SubjectMissingError: either is unknown or erased; nothing was changed.
+        """
+        with self._store.read() as connection:
+            if by is not None:
+                self._subjects.held(connection, [by], LIVING)
+        self._change([pid], {"superseded_by": by})
+
+    def erase(self, pids: Sequence[bytes], *, purge: bool = True) -> int:
+        """Erase people: index, rows and key go; that an id was theirs stays, so that it is never used again.
+
+        It may be repeated, and asks for no opening: replaying it after a restore is safe.
+
+        Args:
+            pids: whose; ids that are unknown are passed over.
+            purge: rewrite the database's files afterwards (`Store.purge`). Without it, do so within the day.
+
+        Returns:
+            How many of them were known. All of it is on disk.
+        """
+        with self._store.transaction() as connection:
+            known = [row.pid for row in db.subjects(self._store, connection, pids, lock=True)]
+            gone = db.forget(self._store, connection, known)
+        if purge:
+            self._store.purge_if_due()
+        return gone
+
+    def rewrap(self, batch: int = 20_000) -> int:
+        """Wrap the next keys under the present KEK that are still under another: see `Rewrapping.step`."""
+        return self._rewrapping.step(batch)
+
+    def wrapped_under(self) -> dict[str, int]:
+        """How many keys are wrapped under each KEK, by its id; the older ones are destroyed once at none."""
+        with self._store.read() as connection:
+            return db.keys_by_kid(connection)
+
+    def _in_states(
+        self, connection: db.Connection, pids: Collection[bytes], states: Collection[State]
+    ) -> set[bytes]:
+        found = db.subjects(self._store, connection, sorted(pids))
+        return {row.pid for row in found if row.state in states}
+
+    def _change(self, pids: Sequence[bytes], changes: dict[str, Any]) -> None:
+        with self._store.transaction() as connection:
+            held = self._subjects.held(connection, pids, LIVING, lock=True)
+            numbers = [each.subject.version + 1 for each in held.values()]
+            statements = [
+                each.statement({**changes, "version": number})
+                for each, number in zip(held.values(), numbers, strict=True)
+            ]
+            changed: dict[str, list[Any]] = {
+                "pid": list(pids),
+                "version": numbers,
+                "seal": seal.witness([each.dek for each in held.values()], statements),
+                **{name: [value] * len(pids) for name, value in changes.items()},
+            }
+            self._store.update(connection, SUBJECT, ["pid"], changed)
+
+    def _insert_rows(
+        self,
+        connection: db.Connection,
+        row_ids: list[bytes],
+        versions: list[int],
+        pids: Sequence[bytes],
+        source: str,
+        today: int,
+        noted: list[bytes],
+        sealed: list[bytes],
+    ) -> None:
+        count = len(row_ids)
+        rows: dict[str, Sequence[Any]] = {
+            "row_id": row_ids,
+            "version": versions,
+            "pid": pids,
+            "source": [source] * count,
+            "received_day": [today] * count,
+            "tags": noted,
+            "ct": sealed,
+        }
+        self._store.insert(connection, IDENTITY_ROW, rows)
+
+    def _unindex(self, connection: db.Connection, held: list[Held], places: list[Place]) -> None:
+        """Take the versions before new ones out of the index."""
+        earlier = {(place.row_id, place.version - 1) for place in places}
+        gone = [row for each in held for row in each.rows if (row.row_id, row.version) in earlier]
+        db.unindex(self._store, connection, gone)
+        keys: dict[str, list[Any]] = {
+            "row_id": [row.row_id for row in gone],
+            "version": [row.version for row in gone],
+            "tags": [b""] * len(gone),
+        }
+        self._store.update(connection, IDENTITY_ROW, ["row_id", "version"], keys)
+
+    def _tags(
+        self, values: pl.DataFrame, row_ids: Sequence[bytes]
+    ) -> tuple[dict[str, list[Any]], list[bytes]]:
+        """Rows of the blind index, ordered as it is, and what each row notes of its tags."""
+        epoch = self._index.epoch
+        made: dict[str, list[Any]] = {"field": [], "epoch": [], "tag": [], "row_id": []}
+        notes: list[np.ndarray[Any, Any]] = []
+        places: list[np.ndarray[Any, Any]] = []
+        for field, number in columns.FIELDS.items():
+            group = values.filter(pl.col("field") == field)
+            tags = np.array(self._index.tags(field, group["value"].to_list()), dtype=np.int64)
+            # Two values of one row may share a tag: each pair once.
+            pairs = np.unique(tags << 32 | group["row"].to_numpy())
+            tags, rows = pairs >> 32, pairs & 0xFFFFFFFF
+            made["field"] += [number] * len(pairs)
+            made["tag"] += tags.tolist()
+            made["row_id"] += [row_ids[row] for row in rows.tolist()]
+            note = np.empty(len(pairs), dtype=db.TAG)
+            note["field"], note["epoch"], note["tag"] = number, epoch, tags
+            notes.append(note)
+            places.append(rows)
+        made["epoch"] = [epoch] * len(made["tag"])
+        rows = np.concatenate(places)
+        octets = np.concatenate(notes)[np.argsort(rows, kind="stable")].astype(db.TAG).tobytes()
+        ends = (np.bincount(rows, minlength=len(row_ids)).cumsum() * db.TAG.itemsize).tolist()
+        return made, [octets[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _random_ids(count: int) -> list[bytes]:
+    octets = os.urandom(ID_BYTES * count)
+    return [octets[i : i + ID_BYTES] for i in range(0, len(octets), ID_BYTES)]
+
+
+def _row_ids(count: int) -> list[bytes]:
+    """Ids that never come again; those of one batch lie beside one another in the index."""
+    start = os.urandom(10)
+    return [start + number.to_bytes(6, "big") for number in range(count)]
+
+
+def _next_place(held: Held, source: str, today: int, row_id: bytes) -> Place:
+    """Where a source's next row goes: after the versions it has of it, or to an id of its own."""
+    last = max((row for row in held.rows if row.source == source), key=lambda row: row.version, default=None)
+    if last is None:
+        return Place(row_id, 1, today, source)
+    return Place(last.row_id, last.version + 1, today, source)
+
+
+def _ordered(values: dict[str, list[Any]], order: list[int]) -> dict[str, list[Any]]:
+    return {name: [column[i] for i in order] for name, column in values.items()}

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.pseudonym.roles.harness import Organisation, three
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    """An organisation's authority, and certificates from it for each role."""
+    folder = tmp_path_factory.mktemp("certificates")
+    Organisation().write_all(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def roles(tmp_path_factory, certificates):
+    """Three processes on SQLite, for all tests that do not stop them."""
+    with three(tmp_path_factory.mktemp("roles"), certificates) as servers:
+        yield servers

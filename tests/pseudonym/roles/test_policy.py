@@ -1,0 +1,115 @@
+"""Who may call what: every pair of method and role, against a table written down by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from linker import service
+from pseudonym.roles import callers, policy, serving
+from pseudonym.roles.callers import SERVER_ROLES, Caller, Role
+from pseudonym.roles.passage import action
+from pseudonym.roles.refusals import CallerRefusedError
+from pseudonym.v1 import attribute_pb2, audit_pb2, broker_pb2, key_pb2, vault_pb2
+
+# What each role may do, in the words of the design; everything else is refused.
+MAY = {
+    Role.COUNCIL: "intake/submit-identities intake/get-submission intake/list-refusals "
+    "attribute/submit-attributes attribute/get-submission attribute/list-refusals",
+    Role.DATASET_HOLDER: "intake/submit-extract intake/get-submission intake/list-refusals "
+    "attribute/attach-dataset attribute/get-submission attribute/list-refusals",
+    Role.LINKAGE_OPERATOR: "intake/get-submission intake/list-submissions intake/list-refusals "
+    "linkage/start-linkage linkage/start-deduplication linkage/train-model linkage/read-links "
+    "linkage/explain linkage/get-report job/get-job job/list-jobs job/watch-job job/cancel-job "
+    "model/put-model model/get-model model/list-models match/load-reference match/drop-reference "
+    "match/get-reference match/list-references match/put-records match/remove-records match/match "
+    "match/match-stream match/match-upload vault/store-identities",
+    Role.REVIEWER: "linkage/explain",
+    Role.RESEARCHER: "",
+    Role.APPROVER: "broker/approve-reidentification broker/get-reidentification",
+    Role.DATA_PROTECTION_OFFICER: "vault/look-up attribute/declare-dataset "
+    "broker/request-reidentification broker/get-reidentification broker/list-supersessions key/list-keys "
+    "audit/get-checkpoint audit/prove-inclusion audit/prove-consistency audit/list-entries",
+    Role.KEY_CUSTODIAN: "key/list-keys key/add-key key/rotate-key key/destroy-key "
+    "broker/begin-project broker/open-domain attribute/open-project",
+    Role.AUDITOR: "key/list-keys audit/get-checkpoint audit/prove-inclusion audit/prove-consistency "
+    "audit/list-entries",
+    Role.OPERATOR: "",
+    Role.IDENTITY: "broker/map-subjects broker/resolve-reidentification",
+    Role.BROKER: "",
+    Role.ATTRIBUTES: "broker/list-rows broker/resolve-aids broker/acknowledge-rows broker/issue-urns "
+    "broker/list-supersessions",
+}
+SERVICES = (
+    *service.SERVICES,
+    *(
+        descriptor
+        for module in (attribute_pb2, audit_pb2, broker_pb2, key_pb2, vault_pb2)
+        for descriptor in module.DESCRIPTOR.services_by_name.values()
+    ),
+)
+METHODS = [f"/{one.full_name}/{method.name}" for one in SERVICES for method in one.methods]
+READING = ("Get", "List", "Prove")
+
+
+def test_every_method_of_the_definitions_is_in_the_table_and_no_other():
+    assert sorted(policy.METHODS) == sorted(METHODS)
+    assert set(policy.SERVED_BY) == {one.full_name for one in SERVICES}
+    assert len({action(method) for method in METHODS}) == len(METHODS)
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_pair(method, role):
+    caller = Caller("ons.example", role, "alice")
+    if action(method) in MAY[role].split():
+        policy.METHODS[method].check(caller)
+    else:
+        with pytest.raises(CallerRefusedError):
+            policy.METHODS[method].check(caller)
+
+
+def test_what_a_role_may_do_exists():
+    known = {action(method) for method in METHODS}
+    assert {word for words in MAY.values() for word in words.split()} <= known
+
+
+def test_the_development_identity_may_call_everything():
+    for rule in policy.METHODS.values():
+        rule.check(callers.DEVELOPMENT)
+
+
+def test_nobody_asks_and_approves_nor_walks_the_chain_of_numbers():
+    rules = {name.rpartition("/")[2]: rule for name, rule in policy.METHODS.items() if "Broker" in name}
+    asks, approves = rules["RequestReidentification"].callers, rules["ApproveReidentification"].callers
+    assert asks.isdisjoint(approves)
+    assert all(Role.RESEARCHER not in rule.callers for rule in policy.METHODS.values())
+    for name in (
+        "MapSubjects",
+        "ListRows",
+        "ResolveAids",
+        "IssueUrns",
+        "AcknowledgeRows",
+        "ResolveReidentification",
+    ):
+        assert rules[name].callers < set(SERVER_ROLES)
+
+
+def test_each_role_serves_its_own():
+    def services(*names):
+        return {f"pseudonym.v1.{name}Service" for name in names}
+
+    assert policy.served_by(Role.BROKER) == services("Broker", "Key", "Audit")
+    assert policy.served_by(Role.ATTRIBUTES) == services("Attribute", "Key", "Audit")
+    linking = {one.full_name for one in service.SERVICES}
+    assert policy.served_by(Role.IDENTITY) == linking | services("Vault", "Key", "Audit")
+    for role in SERVER_ROLES:
+        served = {method.rpartition("/")[0][1:] for method in serving.methods_of({role: None})}
+        assert served == {name for name in policy.served_by(role) if name.startswith("pseudonym.")}
+
+
+def test_every_mutating_request_says_who_asks_and_why():
+    for one in SERVICES[len(service.SERVICES) :]:
+        for method in one.methods:
+            fields = method.input_type.fields_by_name
+            stated = fields["header"].message_type.fields_by_name if "header" in fields else fields
+            assert ("mandate" in stated) != method.name.startswith(READING), method.full_name

@@ -1,0 +1,158 @@
+"""The way back over the wire: asked by the officer, approved by two others, looked up once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from pseudonym.hpke import OpeningKey
+from pseudonym.requests import Request, approve, digest_of, open_answer
+from pseudonym.roles.callers import Role
+from pseudonym.v1 import broker_pb2, common_pb2, vault_pb2
+from tests.pseudonym.roles import test_processes as chain
+from tests.pseudonym.roles.harness import Called, mandate, reason, three
+
+B, V, PROJECT, RECIPIENT = chain.B, chain.V, chain.PROJECT, chain.RECIPIENT
+KEYS = {name: Ed25519PrivateKey.generate() for name in ("alice", "bob")}
+SECRET = X25519PrivateKey.generate()
+APPROVERS = {"alice": "approver", "bob": "approver-2"}
+
+
+@pytest.fixture(scope="module")
+def governed(tmp_path_factory, certificates):
+    """Three roles that were told who may ask and approve; the project, and numbers of three people."""
+    folder = tmp_path_factory.mktemp("governed")
+    decided = {
+        "projects": {PROJECT: "2999-12-31T00:00:00Z"},
+        "requesters": {"olive": "olive"},
+        "approvers": [
+            {"name": name, "person": name, "public_key": key.public_key().public_bytes_raw().hex()}
+            for name, key in KEYS.items()
+        ],
+        "quotas": {"evaluation-2026": 10},
+    }
+    (folder / "governance.json").write_text(json.dumps(decided))
+    with three(folder, certificates, governance=folder / "governance.json") as roles:
+        chain.begin(roles, certificates)
+        refs = [os.urandom(16) for _ in range(3)]
+        with Called(roles[Role.IDENTITY].address, certificates, "linkage-operator") as linker:
+            asked = vault_pb2.StoreIdentitiesRequest(
+                mandate=mandate(), source="x", arrow=chain.arrow(chain.identities(refs, ["p1", "p2", "p3"]))
+            )
+            linker(f"{V}StoreIdentities", asked, vault_pb2.StoreIdentitiesResponse)
+        with Called(roles[Role.BROKER].address, certificates, "attributes") as keeper:
+            listed = broker_pb2.ListRowsRequest(project=PROJECT)
+            rows = chain.told(keeper(f"{B}ListRows", listed, broker_pb2.ListRowsResponse).arrow)
+            issue = broker_pb2.IssueUrnsRequest(
+                mandate=mandate(),
+                recipient=RECIPIENT,
+                kind=common_pb2.SUBJECT_KIND_PERSON,
+                arrow=chain.arrow(rows.select("aid")),
+            )
+            issued = chain.told(keeper(f"{B}IssueUrns", issue, broker_pb2.IssueUrnsResponse).arrow)
+        by_ref = dict(zip(rows["row_ref"].to_list(), issued["urn"].to_list(), strict=True))
+        yield roles, [by_ref[ref.hex()] for ref in refs]
+
+
+def request_for(words, **changes):
+    id, now = os.urandom(16), datetime.now(UTC).replace(microsecond=0)
+    fields: dict[str, Any] = {
+        "id": id, "project": PROJECT, "recipient": RECIPIENT, "epoch": 1, "count": len(words),
+        "digest": digest_of(id, words), "purpose": "evaluation-2026", "reason": "A child may be at risk.",
+        "made": now, "expires": now + timedelta(days=1), "requester": "olive",
+        "public_key": SECRET.public_key().public_bytes_raw(),
+    } | changes  # fmt: skip
+    return Request(**fields)
+
+
+def ask(roles, certificates, request, words, bearer="data-protection-officer"):
+    with Called(roles[Role.BROKER].address, certificates, bearer) as called:
+        asked = broker_pb2.RequestReidentificationRequest(
+            mandate=mandate(), request=request.to_file(), urns=words
+        )
+        method = f"{B}RequestReidentification"
+        return called(method, asked, broker_pb2.RequestReidentificationResponse).reidentification
+
+
+def say_yes(roles, certificates, request, name, key=None, bearer=""):
+    with Called(roles[Role.BROKER].address, certificates, bearer or APPROVERS[name]) as called:
+        approval = approve(request, name, key or KEYS[name], datetime.now(UTC).replace(microsecond=0))
+        asked = broker_pb2.ApproveReidentificationRequest(mandate=mandate(), approval=approval.to_file())
+        method = f"{B}ApproveReidentification"
+        return called(method, asked, broker_pb2.ApproveReidentificationResponse).reidentification
+
+
+def look_up(roles, certificates, request):
+    with Called(roles[Role.IDENTITY].address, certificates, "data-protection-officer") as called:
+        asked = vault_pb2.LookUpRequest(mandate=mandate(), reidentification=request.name())
+        return called(f"{V}LookUp", asked, vault_pb2.LookUpResponse)
+
+
+def refused(call, *arguments, **options):
+    with pytest.raises(grpc.RpcError) as caught:
+        call(*arguments, **options)
+    return reason(caught.value)[:2]
+
+
+def test_two_others_approve_and_the_requester_alone_reads_the_answer_once(governed, certificates):
+    roles, urns = governed
+    words = urns[:2]
+    request = request_for(words)
+    ask(roles, certificates, request, words)
+    assert refused(look_up, roles, certificates, request) == ("PERMISSION_DENIED", "APPROVALS_TOO_FEW")
+    say_yes(roles, certificates, request, "alice")
+    assert refused(look_up, roles, certificates, request) == ("PERMISSION_DENIED", "APPROVALS_TOO_FEW")
+    say_yes(roles, certificates, request, "alice")  # again says nothing more
+    kept = say_yes(roles, certificates, request, "bob")
+    assert len(kept.approvals) == 2
+    answer = look_up(roles, certificates, request)
+    assert answer.count == 2
+    opened = open_answer(OpeningKey(SECRET.private_bytes_raw()), request, answer.sealed)
+    people = dict(zip(sorted(words), json.loads(opened), strict=True))
+    assert people[urns[0]][0]["names"] == [{"given": "Amelia", "surname": "Baxterp1"}]
+    assert people[urns[1]][0]["names"] == [{"given": "Amelia", "surname": "Baxterp2"}]
+    assert refused(look_up, roles, certificates, request)[0] == "PERMISSION_DENIED"
+
+
+def test_what_was_not_asked_for_or_approved_is_refused(governed, certificates):
+    roles, urns = governed
+    words = urns[2:]
+    request = request_for(words)
+    assert refused(ask, roles, certificates, request, urns[:1]) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+    assert refused(ask, roles, certificates, request, words, bearer="researcher")[1] == "CALLER_REFUSED"
+    other = request_for(words, requester="alice")
+    assert refused(ask, roles, certificates, other, words)[1] == "CALLER_REFUSED"
+    ask(roles, certificates, request, words)
+    # Bob may not send Alice's approval, and her key makes none in his name.
+    assert refused(say_yes, roles, certificates, request, "alice", bearer="approver-2")[1] == "CALLER_REFUSED"
+    say_yes(roles, certificates, request, "alice")
+    say_yes(roles, certificates, request, "bob", key=KEYS["alice"])
+    assert refused(look_up, roles, certificates, request) == ("PERMISSION_DENIED", "APPROVAL_SIGNATURE")
+    unknown = dataclasses.replace(request, id=os.urandom(16))
+    assert refused(look_up, roles, certificates, unknown)[0] == "NOT_FOUND"
+
+
+def test_every_grant_and_refusal_is_in_both_logs(governed, certificates):
+    roles, _ = governed
+    for role in (Role.BROKER, Role.IDENTITY):
+        with Called(roles[role].address, certificates, "auditor") as auditor:
+            actions = [one.action for one in chain.entries(auditor)]
+        assert "way-back.granted" in actions
+        assert ("way-back.refused" in actions) == (role is Role.BROKER)
+        if role is Role.IDENTITY:
+            assert actions.index("vault.open") < actions.index("vault/look-up")
+
+
+def test_nothing_of_it_is_in_a_log_in_words(governed):
+    roles, urns = governed
+    for server in roles.values():
+        for text in ("Baxter", *urns):
+            assert text not in server.log

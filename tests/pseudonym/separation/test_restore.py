@@ -1,0 +1,234 @@
+"""An old copy of a store is put back: who was erased since is gone again before anything is served."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from pseudonym.blind import BlindIndex, field_key
+from pseudonym.errors import LedgerError
+from pseudonym.identity_erasure import IdentityErasure
+from pseudonym.ledger import Ledger
+from pseudonym.openings import Openings
+from pseudonym.seal import Kek
+from pseudonym.storage import open_store
+from pseudonym.tracing import WAY_BACK
+from pseudonym.urn import Kind
+from pseudonym.vault import Vault
+from tests.pseudonym.separation.parts import (
+    PROJECT,
+    RECIPIENT,
+    WHO,
+    Clock,
+    Keys,
+    Said,
+    attributes,
+    begun,
+    broker,
+    column,
+    declared,
+    everything,
+    ids,
+    kek,
+    ledger_key,
+    values,
+)
+
+
+class Copy:
+    """A backup of a database: the SQLite file, or what pg_dump makes of it."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = sa.make_url(url)
+        self.place = folder / "backup"
+
+    @property
+    def libpq(self) -> str:
+        return self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    def take(self) -> None:
+        if self.url.get_backend_name() == "sqlite":
+            shutil.copyfile(str(self.url.database), self.place)
+        else:
+            command = ["pg_dump", "--format=plain", f"--file={self.place}", f"--dbname={self.libpq}"]
+            subprocess.run(command, check=True)
+
+    def put_back(self) -> None:
+        if self.url.get_backend_name() == "sqlite":
+            for beside in Path(str(self.url.database)).parent.glob("store.db*"):
+                beside.unlink()
+            shutil.copyfile(self.place, str(self.url.database))
+            return
+        with psycopg.connect(self.libpq, autocommit=True) as connection:
+            connection.execute("DROP SCHEMA public CASCADE")
+            connection.execute("CREATE SCHEMA public")
+        command = [
+            "psql",
+            "--quiet",
+            "--no-psqlrc",
+            "--set=ON_ERROR_STOP=1",
+            f"--file={self.place}",
+            self.libpq,
+        ]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    def count(self, query: str) -> int:
+        """Look at the database without the program."""
+        engine = sa.create_engine(self.url, poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            return int(connection.execute(sa.text(query)).scalar_one())
+
+
+@pytest.fixture
+def copy(url, tmp_path):
+    return Copy(url, tmp_path)
+
+
+def test_erased_subjects_of_the_attribute_store(url, tmp_path, copy):
+    aids = ids(30)
+    sent = values(30).with_columns(column(aid=aids))
+    with attributes(url, tmp_path) as store:
+        declared(store)
+        store.intake.add(PROJECT, "ks2", "r1", sent)
+        store.erasure.erase(PROJECT, column(aid=aids[:1]), WHO)
+    copy.take()
+    with attributes(url, tmp_path) as store:
+        store.erasure.erase(PROJECT, column(aid=aids[1:4]), WHO)
+        store.erasure.erase(PROJECT, column(aid=aids[4:6]), WHO)
+    copy.put_back()
+    assert copy.count("SELECT count(*) FROM a_subject") == 29
+    said = Said()
+    with attributes(url, tmp_path, said=said) as store:
+        for table in ("a_subject", "a_key", "a_row"):
+            assert copy.count(f"SELECT count(*) FROM {table}") == 24
+        assert set(everything(store)["aid"]) == set(aids[6:])
+        assert copy.count("SELECT number FROM ledger") == 6
+    if url.startswith("sqlite"):
+        data = b"".join(path.read_bytes() for path in tmp_path.glob("store.db*"))
+        assert not [aid for aid in aids[:6] if aid in data]
+        assert aids[7] in data
+
+
+def test_a_destroyed_project_of_the_attribute_store(url, tmp_path, copy):
+    with attributes(url, tmp_path) as store:
+        declared(store)
+        store.intake.add(PROJECT, "ks2", "r1", values(5).with_columns(column(aid=ids(5))))
+    copy.take()
+    with attributes(url, tmp_path) as store:
+        store.erasure.destroy_project(PROJECT, WHO)
+    copy.put_back()
+    assert copy.count("SELECT count(*) FROM a_row") == 5
+    with attributes(url, tmp_path):
+        for table in ("a_subject", "a_key", "a_row", "a_batch", "a_dataset"):
+            assert copy.count(f"SELECT count(*) FROM {table}") == 0
+        assert copy.count("SELECT count(*) FROM a_project WHERE state = 'ended'") == 1
+
+
+def test_erased_people_destroyed_epochs_and_projects_of_the_broker(url, tmp_path, copy):
+    keys, pids = Keys(), ids(20)
+    with broker(url, tmp_path, keys=keys) as role:
+        begun(role)
+        role.begin_project("other")
+        role.take("other", column(row_ref=ids(2), pid=ids(2)))
+        role.open_domain(PROJECT, "dwp-extract")
+        role.take(PROJECT, column(row_ref=ids(20), pid=pids))
+        (people,) = role.members(PROJECT, Kind.PERSON)
+        numbers = role.issue(PROJECT, RECIPIENT, Kind.PERSON, people, WHO)
+        role.issue(PROJECT, "dwp-extract", Kind.PERSON, people, WHO)
+    copy.take()
+    with broker(url, tmp_path, keys=keys) as role:
+        gone = role.erasure.erase(PROJECT, Kind.PERSON, column(pid=pids[:3]), WHO)["aid"].to_list()
+        use = f"urn:{PROJECT}:dwp-extract:1"
+        role.erasure.destroy_domain(PROJECT, "dwp-extract", 1, keys.shred(use), WHO)
+        role.erasure.destroy_project("other", keys.shred("aid:other"), WHO)
+    copy.put_back()
+    assert copy.count("SELECT count(*) FROM member") == 22
+    assert copy.count("SELECT count(*) FROM urn") == 40
+    with broker(url, tmp_path, keys=keys) as role:
+        assert copy.count("SELECT count(*) FROM member") == 17
+        assert copy.count("SELECT count(*) FROM half") == 17
+        assert copy.count("SELECT count(*) FROM urn") == 20
+        assert copy.count("SELECT count(*) FROM urn WHERE cover IS NULL") == 3
+        found = role.tracing.resolve(PROJECT, RECIPIENT, numbers, WHO, WAY_BACK)
+        assert set(found.filter(pl.col("aid").is_null())["urn"]) == set(
+            numbers.filter(pl.col("aid").is_in(gone))["urn"]
+        )
+        told = role.erasure.erased(PROJECT, RECIPIENT)
+        assert told.height == 3
+
+
+def test_a_ledger_older_than_the_store_opens_nothing(url, tmp_path):
+    aids = ids(5)
+    with attributes(url, tmp_path) as store:
+        declared(store)
+        store.intake.add(PROJECT, "ks2", "r1", values(5).with_columns(column(aid=aids)))
+        store.erasure.erase(PROJECT, column(aid=aids[:1]), WHO)
+    kept = tmp_path / "kept"
+    shutil.copyfile(tmp_path / "attributes.ledger", kept)
+    with attributes(url, tmp_path) as store:
+        store.erasure.erase(PROJECT, column(aid=aids[1:2]), WHO)
+    shutil.copyfile(kept, tmp_path / "attributes.ledger")
+    with pytest.raises(LedgerError), attributes(url, tmp_path):
+        pass
+    (tmp_path / "attributes.ledger").unlink()
+    with pytest.raises(LedgerError), attributes(url, tmp_path):
+        pass
+
+
+def test_an_erasure_that_was_cut_off_is_finished_by_the_next_opening(url, tmp_path, monkeypatch):
+    aids = ids(5)
+    with attributes(url, tmp_path) as store:
+        declared(store)
+        store.intake.add(PROJECT, "ks2", "r1", values(5).with_columns(column(aid=aids)))
+
+        def cut_off(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr("pseudonym.attributes_erasure.AttributeErasure.wipe", cut_off)
+            with pytest.raises(KeyboardInterrupt):
+                store.erasure.erase(PROJECT, column(aid=aids[:2]), WHO)
+        assert everything(store).height == 5
+    with attributes(url, tmp_path) as store:
+        assert everything(store).height == 3
+        assert store._rows.followed()[0] == 2
+
+
+@contextmanager
+def vault(url: str, folder: Path, keks: Sequence[Kek]) -> Iterator[tuple[Vault, IdentityErasure]]:
+    with (
+        open_store(url, "identity", clock=Clock()) as store,
+        Ledger.open(folder / "identity.ledger", ledger_key("identity")) as ledger,
+    ):
+        gate = Openings(store, lambda _: None, {"linkage": 1000})
+        index = BlindIndex(Fields(), 1, 18)
+        opened = Vault(store, kek=keks[0], older=keks[1:], index=index, openings=gate)
+        yield opened, IdentityErasure.open(opened, store, ledger)
+
+
+class Fields:
+    def field(self, field: str, epoch: int) -> bytes:
+        return field_key(bytes(32), field, epoch)
+
+
+def test_erased_people_of_the_identity_store(url, tmp_path, copy):
+    people = pl.DataFrame({"nhs": ["9434765919"] * 20, "sex": ["F"] * 20})
+    with vault(url, tmp_path, [kek()]) as (store, erasure):
+        pids = store.add(people, "council")
+    copy.take()
+    with vault(url, tmp_path, [kek()]) as (store, erasure):
+        assert erasure.erase([*pids[:3], bytes(16)]) == 3
+    copy.put_back()
+    assert copy.count("SELECT count(*) FROM identity_row") == 20
+    with vault(url, tmp_path, [kek()]) as (store, erasure):
+        for table in ("identity_row", "subject_key", "blind_index"):
+            assert copy.count(f"SELECT count(*) FROM {table}") == 17
+        assert copy.count("SELECT count(*) FROM subject WHERE state = 'erased'") == 3

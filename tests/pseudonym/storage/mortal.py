@@ -1,0 +1,103 @@
+"""A program whose work is cut off by SIGKILL, at a moment that the test chooses.
+
+It reads orders, one a line: seconds, work, URL. For each it forks a child (before Polars or a database has
+started a thread, so that forking is safe), which does the work and says what is done, as it is done; so many
+seconds after the child is ready it is killed (a negative number: so many after it was born). The answer is a
+line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+
+from pseudonym.storage import open_store
+from tests.pseudonym.storage import made_up
+
+BATCH = 60
+INTAKE = 40 * BATCH
+KEYS = 1500
+PEOPLE = 240
+
+
+def say(*words: object) -> None:
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
+
+
+def intake(url: str) -> None:
+    with open_store(url, "identity") as store:
+        vault = made_up.vault(store)
+        say("ready")
+        for start in range(0, INTAKE, BATCH):
+            pids = [made_up.pid(n) for n in range(start, start + BATCH)]
+            if vault.states(pids[:1]):
+                continue
+            vault.add(made_up.people(start, BATCH), "council", pids=pids)
+            say(start)
+
+
+def rewrap(url: str) -> None:
+    with open_store(url, "identity") as store:
+        month = int(max(made_up.vault(store).wrapped_under()), 16)
+        vault = made_up.vault(store, month=month, older=tuple(range(1, month)))
+        if len(vault.wrapped_under()) == 1:
+            month += 1
+            vault = made_up.vault(store, month=month, older=tuple(range(1, month)))
+        say("ready")
+        while vault.rewrap(70):
+            say(month, vault.wrapped_under()[made_up.kek(month).kid])
+        say(month, KEYS)
+
+
+def erase(url: str) -> None:
+    with open_store(url, "identity") as store:
+        vault = made_up.vault(store)
+        say("ready")
+        for number in range(0, PEOPLE, 3):
+            pids = [made_up.pid(n) for n in range(number, number + 3)]
+            if vault.states(pids[:1]).get(pids[0]) == "active":
+                vault.erase(pids)
+                say(number)
+
+
+WORK = {"intake": intake, "rewrap": rewrap, "erase": erase}
+
+
+def die(seconds: float, work: str, url: str) -> dict[str, object]:
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        os.dup2(writing, 1)
+        try:
+            WORK[work](url)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    os.close(writing)
+    said = b""
+    if seconds >= 0:
+        while b"\n" not in said and (more := os.read(reading, 65536)):
+            said += more
+    time.sleep(abs(seconds))
+    os.kill(child, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    while more := os.read(reading, 65536):
+        said += more
+    os.close(reading)
+    return {"status": status, "said": said.decode().split("\n")[:-1]}
+
+
+def main() -> None:
+    for line in sys.stdin:
+        seconds, work, url = line.split()
+        print(json.dumps(die(float(seconds), work, url)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
