@@ -2,7 +2,8 @@
 #   demo   the service links two files of made-up people        test   the test suite
 #   check  format, lint, types, imports, definitions           bench  the benchmarks
 #   serve  the service on this machine                         docs   docs/cli.md from the command line
-#   lock   renew requirements.lock                             fmt    format everything    clean  start afresh
+#   roles  the three roles on this machine, apart              lock   renew requirements.lock
+#   fmt    format everything                                   clean  start afresh
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -15,7 +16,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: demo test check bench serve docs lock fmt clean breaking
+.PHONY: demo test check bench serve roles docs lock fmt clean breaking
 
 demo: .venv/installed
 	$(BIN)/python deploy/demo.py
@@ -46,6 +47,9 @@ bench: .venv/installed
 
 serve: .venv/installed
 	$(BIN)/python server.py
+
+roles: .venv/installed
+	$(BIN)/python deploy/roles.py
 
 docs: .venv/installed
 	@mkdir -p docs

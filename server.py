@@ -1,8 +1,9 @@
 """The service on its way from start to stop; the only place where settings, TLS, gRPC and domain code meet.
 
-    python server.py --data var --listen 127.0.0.1:7070
+    python server.py                                     all three roles in one process, to try out
+    python server.py --role broker --tls-certificate …   one role, with its own keys, database and certificate
 
-    call ──▶ Gate: known method? place free? deadline? ──▶ servicer ──▶ error → status ──▶ one log line
+    call ──▶ Gate: known method? caller who may? place free? deadline? ──▶ servicer ──▶ audit log ──▶ reply
     SIGTERM ──▶ not serving ──▶ drain: jobs go back to the queue, calls end ──▶ stop, exit 0
 
 The log is one JSON object a line on standard error and holds no text from callers, records or libraries.
@@ -10,38 +11,34 @@ The log is one JSON object a line on standard error and holds no text from calle
 
 from __future__ import annotations
 
+import pseudonym.roles.tls13  # noqa: F401  # isort: skip - before gRPC, which reads it once
+
 import argparse
 import asyncio
+import dataclasses
 import fcntl
-import inspect
 import logging
 import os
 import signal
 import sys
-import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, asynccontextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import grpc
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from linker import durable, service, status
+from linker import arrow, durable, service, status
 from linker.errors import LinkerError
 from linker.events import event, open_log
+from linker.gate import Gate
 from linker.intake import Intake
 from linker.jobs import Runner
 from linker.match_service import MatchServicer
 from linker.references import References
-from linker.refusals import Exhausted, Invalid, Unknown
 from linker.resources import Limits
 from linker.sending import is_loopback
 from linker.store import Store
@@ -52,11 +49,20 @@ from linker.v1 import (
     match_pb2_grpc,
     model_pb2_grpc,
 )
+from pseudonym.errors import PseudonymError
+from pseudonym.roles import certificates, serving
+from pseudonym.roles import settings as role_settings
+from pseudonym.roles.arrow import ReadArrow
+from pseudonym.roles.callers import SERVER_ROLES, Role
+from pseudonym.roles.certificates import Certificates
+from pseudonym.roles.opening import House, open_house
+from pseudonym.roles.passage import Desk
+from pseudonym.roles.policy import served_by
+from pseudonym.roles.statuses import INTERNAL, code_of
+from pseudonym.roles.together import listen_within
 
-INFRASTRUCTURE = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
-INFRASTRUCTURE_SECONDS = 3600.0  # of one of their streams
 THREADS = 16
-LARGE = 64 * 1024  # bytes of a message that is not parsed on the event loop
+FAILURES = (LinkerError, PseudonymError)
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class Settings:
     """How one server runs.
 
     Attributes:
-        data: the folder of the database and the files; one server at a time owns it.
+        data: the folder of the databases and the files; one server at a time owns it.
         host: the address to listen on.
         port: the port to listen on; 0 for any that is free.
         port_file: where the port is written once the server listens, or None.
@@ -75,6 +81,8 @@ class Settings:
         workers: jobs that run at once.
         grace: seconds that calls and jobs have to end at a stop.
         limits: how much is taken at once.
+        role: the role that runs alone, or None for all three in one process.
+        options: where that role has what it needs.
     """
 
     data: Path
@@ -88,13 +96,17 @@ class Settings:
     workers: int = 1
     grace: float = 20.0
     limits: Limits = field(default_factory=Limits)
+    role: Role | None = None
+    options: role_settings.Options = field(default_factory=role_settings.Options)
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("Give --tls-certificate and --tls-key together.")
         if self.certificate is None and self.authority is not None:
             raise ValueError("--tls-authority needs --tls-certificate and --tls-key.")
-        if self.environment == "development" and is_loopback(self.host):
+        production = self.environment != "development"
+        self.options.check(self.role, production=production, certificates=self.authority is not None)
+        if not production and is_loopback(self.host):
             return
         if self.certificate is None:
             raise ValueError(
@@ -107,6 +119,11 @@ class Settings:
                 "Give --tls-authority."
             )
 
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles that run."""
+        return SERVER_ROLES if self.role is None else (self.role,)
+
 
 class Threads(ThreadPoolExecutor):
     """Threads that a stop does not wait for: what one of them still does is undone or done by a crash too."""
@@ -115,168 +132,70 @@ class Threads(ThreadPoolExecutor):
         super().shutdown(wait=False, cancel_futures=True)
 
 
-class Gate(grpc.aio.ServerInterceptor):
-    """What every call passes: known method, free place, deadline; and the one way out for errors.
-
-    Streams of health and reflection have places and a time of their own, and need no deadline.
-    """
-
-    def __init__(self, methods: Mapping[str, float], calls: int) -> None:
-        """Prepare the table.
-
-        Args:
-            methods: every method that may be called, with the seconds it may take at most.
-            calls: how many calls may run at once, and how many streams of health and reflection.
-        """
-        self._methods, self._calls = methods, calls
-        self._running = {False: 0, True: 0}  # by whether it is a stream of health or reflection
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        method = str(handler_call_details.method)
-        infrastructure = method.startswith(INFRASTRUCTURE)
-        if not infrastructure and method not in self._methods:
-            return grpc.stream_stream_rpc_method_handler(self._refuse)
-        handler: Any = await continuation(handler_call_details)
-        if infrastructure and not (handler and handler.response_streaming):
-            return handler  # type: ignore[no-any-return]
-        seconds = INFRASTRUCTURE_SECONDS if infrastructure else self._methods[method]
-
-        async def parse(content: bytes) -> Any:
-            if len(content) < LARGE:
-                return read(content)
-            return await asyncio.to_thread(read, content)
-
-        def read(content: bytes) -> Any:
-            # Parsed here and not by gRPC, which would send the parser's own words to the caller.
-            try:
-                return handler.request_deserializer(content)
-            except Exception:
-                message = "The bytes are no message of this method."
-                raise Invalid("MESSAGE_INVALID", message, "Use the definitions of this release.") from None
-
-        async def all_of(sent: Any) -> AsyncIterator[Any]:
-            async for content in sent:
-                yield await parse(content)
-
-        async def request_of(sent: Any) -> Any:
-            return all_of(sent) if handler.request_streaming else await parse(sent)
-
-        async def once(sent: Any, context: Any) -> Any:
-            behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
-            async with self._call(method, seconds, context):
-                return await behaviour(await request_of(sent), context)
-
-        async def stream(sent: Any, context: Any) -> None:
-            behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
-            # The responses are written here and not yielded on, so that a deadline ends both alike.
-            async with self._call(method, seconds, context):
-                responses = behaviour(await request_of(sent), context)
-                if inspect.isawaitable(responses):  # it writes by itself
-                    await responses
-                    return
-                async with aclosing(responses):
-                    async for response in responses:
-                        await context.write(response)
-
-        make = {
-            (False, False): grpc.unary_unary_rpc_method_handler,
-            (True, False): grpc.stream_unary_rpc_method_handler,
-            (False, True): grpc.unary_stream_rpc_method_handler,
-            (True, True): grpc.stream_stream_rpc_method_handler,
-        }[(handler.request_streaming, handler.response_streaming)]
-        run: Any = stream if handler.response_streaming else once
-        return make(run, None, handler.response_serializer)
-
-    async def _refuse(self, _requests: Any, context: Any) -> None:
-        async with self._call("unknown", 1.0, context):
-            raise Unknown("METHOD_UNKNOWN", "The service does not know the method.", "Check its name.")
-
-    @asynccontextmanager
-    async def _call(self, method: str, seconds: float, context: Any) -> AsyncIterator[None]:
-        call_id, began = uuid.uuid4().hex, time.monotonic()
-        details = None
-        infrastructure = method.startswith(INFRASTRUCTURE)
-        self._running[infrastructure] += 1
-        try:
-            if self._running[infrastructure] > self._calls:
-                raise Exhausted("BUSY", "Too many calls run at once.", "Try again.", retry_after=1.0)
-            remaining = context.time_remaining()
-            if remaining is None and method != "unknown" and not infrastructure:
-                raise Invalid("DEADLINE_REQUIRED", "The call has no deadline.", "Set one on every call.")
-            async with asyncio.timeout(min(seconds, remaining or seconds)):
-                yield
-        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
-            _log_call(call_id, method, "CANCELLED", "", began)
-            raise
-        except BaseException as error:  # a panic of native code is no Exception
-            details = status.details_of(error, call_id)
-            if details.code == "INTERNAL":
-                event("call_error", logging.ERROR, call=call_id, exception=type(error).__name__)
-        finally:
-            self._running[infrastructure] -= 1
-        if details is None:
-            _log_call(call_id, method, "OK", "", began)
-            return
-        _log_call(call_id, method, details.code, details.reason, began)
-        metadata = ((status.METADATA_KEY, status.write(details)),)
-        await context.abort(grpc.StatusCode[details.code], details.message, metadata)
-
-
-def _log_call(call_id: str, method: str, code: str, reason: str, began: float) -> None:
-    seconds = round(time.monotonic() - began, 4)
-    event("call", call=call_id, method=method, code=code, reason=reason, seconds=seconds)
-
-
-def credentials(settings: Settings) -> grpc.ServerCredentials | None:
+def credentials(settings: Settings) -> Certificates | None:
     """What the server shows and asks of its clients, or None for plain text.
 
     Raises:
-        LinkerError: a file cannot be read, or is not what it should be; gRPC would listen all the same.
+        PseudonymError: a file cannot be read, or is not what it should be; gRPC would listen all the same.
     """
     if settings.certificate is None or settings.key is None:
         return None
-    chain, certificates = _pem("--tls-certificate", settings.certificate, x509.load_pem_x509_certificates)
-    key, private = _pem("--tls-key", settings.key, lambda content: load_pem_private_key(content, None))
-    if certificates[0].public_key() != private.public_key():
-        raise LinkerError(
-            "The key of --tls-key is not that of the certificate.",
-            "Give the server's own certificate first in the chain, and its key.",
-        )
-    authority = None
-    if settings.authority is not None:
-        authority, _ = _pem("--tls-authority", settings.authority, x509.load_pem_x509_certificates)
-    return grpc.ssl_server_credentials([(key, chain)], authority, require_client_auth=authority is not None)
+    found = certificates.read(settings.certificate, settings.key, settings.authority)
+    if settings.environment != "development":
+        found.check_authority()
+    if settings.role is not None:
+        found.check_role(settings.role)
+    return found
 
 
-def _pem(flag: str, path: Path, load: Callable[[bytes], Any]) -> tuple[bytes, Any]:
-    """A file's content, as it is and as it was understood."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        message = f"The file of {flag} cannot be read: {error.strerror}."
-        raise LinkerError(message, "Check its path and who may read it.") from None
-    try:
-        return content, load(content)
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it needs a passphrase
-        what = "private key without a passphrase" if flag == "--tls-key" else "certificate"
-        raise LinkerError(
-            f"The file of {flag} holds no {what} in PEM.", "Convert it, or name another."
-        ) from None
+def describe(error: BaseException, call_id: str, method: str) -> status.Details:
+    """What the caller may know about an exception."""
+    if isinstance(error, PseudonymError) and (code := code_of(error)) != INTERNAL:
+        field, retry_after = getattr(error, "field", ""), getattr(error, "retry_after", None)
+        texts = status.cut(error.message), status.cut(error.help)
+        details = status.Details(code, error.reason, *texts, call_id, field, retry_after)
+    else:
+        details = status.details_of(error, call_id)
+    domain = serving.DOMAIN if method.startswith(serving.PACKAGE) else status.DOMAIN
+    return dataclasses.replace(details, domain=domain)
+
+
+class Linking:
+    """The services of `linker.v1`, which the identity role has."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the store; nothing runs yet."""
+        self.store = Store(settings.data / "kinlink.sqlite")
+        intake = Intake(self.store, settings.data / "submissions", settings.limits)
+        self.runner = Runner(self.store, intake, settings.data / "jobs", settings.limits, settings.workers)
+        self.references = References(self.store, intake, settings.data / "references", settings.limits)
+        self.jobs = service.JobServicer(self.store, self.runner)
+        self._intake = service.IntakeServicer(self.store, intake)
+
+    def add_services(self, server: grpc.aio.Server) -> None:
+        """Put the services on a server."""
+        linkage, models = service.LinkageServicer(self.store, self.runner), service.ModelServicer(self.store)
+        intake_pb2_grpc.add_IntakeServiceServicer_to_server(self._intake, server)
+        linkage_pb2_grpc.add_LinkageServiceServicer_to_server(linkage, server)
+        job_pb2_grpc.add_JobServiceServicer_to_server(self.jobs, server)
+        model_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
+        match_pb2_grpc.add_MatchServiceServicer_to_server(MatchServicer(self.references), server)
+
+    def start(self) -> None:
+        """Run what waits in the queue, and load the references."""
+        self.runner.start()
+        self.references.start()
 
 
 def build(
-    settings: Settings, store: Store
-) -> tuple[grpc.aio.Server, Runner, service.JobServicer, References]:
+    settings: Settings, houses: dict[Role, House], linking: Linking | None, domain: str
+) -> grpc.aio.Server:
     """The server with its services; it does not listen yet."""
-    intake = Intake(store, settings.data / "submissions", settings.limits)
-    runner = Runner(store, intake, settings.data / "jobs", settings.limits, settings.workers)
-    references = References(store, intake, settings.data / "references", settings.limits)
+    logs = {role: house.log for role, house in houses.items()}
+    desk = Desk(logs, development=settings.authority is None, domain=domain)
+    methods = serving.methods_of(houses) | (service.METHODS if linking else {})
     server = grpc.aio.server(
-        interceptors=[Gate(service.METHODS, settings.limits.calls)],
+        interceptors=[Gate(methods, settings.limits.calls, desk.enter, describe)],
         maximum_concurrent_rpcs=4 * settings.limits.calls,
         options=[
             ("grpc.max_receive_message_length", settings.limits.message_bytes),
@@ -288,13 +207,9 @@ def build(
             ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
         ],
     )
-    jobs = service.JobServicer(store, runner)
-    intake_pb2_grpc.add_IntakeServiceServicer_to_server(service.IntakeServicer(store, intake), server)
-    linkage_pb2_grpc.add_LinkageServiceServicer_to_server(service.LinkageServicer(store, runner), server)
-    job_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
-    model_pb2_grpc.add_ModelServiceServicer_to_server(service.ModelServicer(store), server)
-    match_pb2_grpc.add_MatchServiceServicer_to_server(MatchServicer(references), server)
-    return server, runner, jobs, references
+    if linking is not None:
+        linking.add_services(server)
+    return server
 
 
 def listen(server: grpc.aio.Server, address: str, secured: grpc.ServerCredentials | None) -> int:
@@ -309,37 +224,61 @@ def listen(server: grpc.aio.Server, address: str, secured: grpc.ServerCredential
         raise LinkerError("The address cannot be listened on.", "Choose a free one with --listen.") from None
 
 
-async def serve(settings: Settings, store: Store) -> None:
+def _reader(limits: Limits) -> ReadArrow:
+    return lambda content, columns: arrow.read_chunk(content, columns, limits)
+
+
+def _round_failed(reason: str) -> None:
+    event("exchange_failed", logging.ERROR, reason=reason)
+
+
+def _not_renewed() -> None:
+    event("certificates_not_renewed", logging.ERROR)
+
+
+async def serve(settings: Settings, houses: dict[Role, House], linking: Linking | None) -> None:
     """Serve until SIGTERM or SIGINT, then drain and stop."""
-    secured = credentials(settings)
+    found = credentials(settings)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
     loop.set_default_executor(Threads(THREADS))
-    server, runner, jobs, references = build(settings, store)
-    names = [descriptor.full_name for descriptor in service.SERVICES]
+    secured = found.for_server(_not_renewed) if found else None
+    server = build(settings, houses, linking, domain=found.domain if found and settings.role else "")
+    tls = found.for_peers() if found else None
+    ways = {role: serving.Way(settings.options.broker, tls) for role in houses}
+    if settings.role is None:
+        listen_within(server, ways)
+    end = serving.add_services(server, houses, ways, _reader(settings.limits), _round_failed)
+    names = sorted({name for role in settings.roles for name in served_by(role)})
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     if settings.environment == "development":
         reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     port = listen(server, f"{settings.host}:{settings.port}", secured)
     await server.start()
-    runner.start()
-    references.start()
+    if linking is not None:
+        linking.start()
     for name in ("", *names):
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
     if settings.port_file is not None:
         durable.write(settings.port_file, lambda file: file.write(f"{port}\n".encode()))
-    event("listening", host=settings.host, port=port, tls=secured is not None)
+    roles = " ".join(settings.roles)
+    event("listening", host=settings.host, port=port, tls=found is not None, roles=roles)
 
     await stop.wait()
     event("draining")
     await healthy.enter_graceful_shutdown()
-    jobs.drain()
-    # A thread of its own: those of the calls may all be taken.
-    ending = loop.run_in_executor(Threads(1), runner.stop, settings.grace)
-    _, ended = await asyncio.gather(server.stop(settings.grace), ending)
-    event("stopped", jobs_put_back=ended)
+    if linking is not None:
+        linking.jobs.drain()
+        # A thread of its own: those of the calls may all be taken.
+        ending = loop.run_in_executor(Threads(1), linking.runner.stop, settings.grace)
+        _, put_back = await asyncio.gather(server.stop(settings.grace), ending)
+        event("stopped", jobs_put_back=put_back)
+    else:
+        await server.stop(settings.grace)
+        event("stopped")
+    end()
 
 
 def settings_from(arguments: Sequence[str]) -> Settings:
@@ -362,6 +301,7 @@ def settings_from(arguments: Sequence[str]) -> Settings:
     )
     parser.add_argument("--workers", type=int, default=1, help="jobs that run at once (1)")
     parser.add_argument("--grace", type=float, default=20.0, help="seconds to end calls and jobs (20)")
+    role_settings.add_arguments(parser)
     given = parser.parse_args(arguments)
     host, colon, port = given.listen.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65_535:
@@ -379,6 +319,8 @@ def settings_from(arguments: Sequence[str]) -> Settings:
         authority=given.tls_authority,
         workers=given.workers,
         grace=given.grace,
+        role=given.role,
+        options=role_settings.Options.read(given),
     )
 
 
@@ -393,12 +335,33 @@ def run(settings: Settings) -> int:
         reason = "Another server owns it." if isinstance(error, BlockingIOError) else error.strerror
         print(f"The data folder cannot be used: {reason}", file=sys.stderr)
         return 1
+    warnings = [role_settings.TOGETHER] if settings.role is None else []
+    warnings += [role_settings.WITHOUT_CERTIFICATES] if settings.authority is None else []
+    for sentence in warnings:
+        print(sentence, file=sys.stderr)
     open_log()
+    for sentence in warnings:
+        event("not_protected", logging.WARNING, message=sentence)
     try:
-        store = Store(settings.data / "kinlink.sqlite")
-        asyncio.run(serve(settings, store))
-        store.close()
-    except LinkerError as error:
+        with ExitStack() as stack:
+            found = credentials(settings)
+            domain = found.domain if found and found.domain else role_settings.DEVELOPMENT_DOMAIN
+            houses = {
+                role: stack.enter_context(
+                    open_house(
+                        role_settings.resolve(
+                            role, settings.data, settings.options, make=settings.environment == "development"
+                        ),
+                        domain,
+                    )
+                )
+                for role in settings.roles
+            }
+            linking = Linking(settings) if Role.IDENTITY in houses else None
+            asyncio.run(serve(settings, houses, linking))
+            if linking is not None:
+                linking.store.close()
+    except FAILURES as error:
         event("failed", logging.CRITICAL, message=str(error))
         return 1
     except Exception as error:

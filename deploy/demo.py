@@ -262,15 +262,14 @@ def explain(story: Story, client: Client, job: str, pair: tuple[str, str]) -> No
 
 def give_numbers(story: Story, links: pl.DataFrame, folder: Path) -> int:
     """A reference number for every linked person; the file holds no identifier and no record id."""
-    from pseudonym import Keyset, Kind, grouped
+    from pseudonym import FileProvider, Keyset, Kind, grouped
 
     place, passphrase = folder / "keys", secrets.token_urlsafe(24)
     place.mkdir(mode=0o700)
     (place / "passphrase").touch(mode=0o600)
     (place / "passphrase").write_text(passphrase + "\n")
-    keyset = Keyset.create(
-        place / "broker.keyset", "broker", device=place / "broker.device", passphrase=passphrase
-    )
+    provider = FileProvider(place / "broker.device", passphrase)
+    keyset = Keyset.create(place / "broker.keyset", "broker", provider)
     aid_key, urn_key = keyset.add_aid_key(PROJECT), keyset.add_urn_key(PROJECT, RECIPIENT)
     pids = [os.urandom(16) for _ in range(links.height)]
     urns = urn_key.issue_all(Kind.PERSON, aid_key.aids(1, Kind.PERSON, pids))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from linker.linkage import Deduplication, Linkage, comparison_vectors, dedupe, explain, link, train
     from linker.manifest import Manifest
     from linker.matchkeys import Matchkey, Matchkeys
-    from linker.matchkeys_link import KeyLinkage, link_by_keys
+    from linker.matchkeys_link import KeyDeduplication, KeyLinkage, dedupe_by_keys, link_by_keys
     from linker.model import Model
     from linker.pairs import pairs
     from linker.records import Field, Kind, Layout, Records
@@ -50,6 +50,7 @@ __all__ = [
     "Explanation",
     "Field",
     "FileError",
+    "KeyDeduplication",
     "KeyLinkage",
     "Kind",
     "Layout",
@@ -73,6 +74,7 @@ __all__ = [
     "arrive",
     "comparison_vectors",
     "dedupe",
+    "dedupe_by_keys",
     "evaluate",
     "explain",
     "link",
@@ -84,16 +86,18 @@ __all__ = [
 ]
 
 _HOME = {
-    "Cancelled": "errors", "Cardinality": "decide", "Deduplication": "linkage", "Diagnostics": "train",
-    "Explanation": "explain", "Field": "records", "FileError": "errors", "KeyLinkage": "matchkeys_link",
-    "Kind": "records", "Layout": "records", "LayoutError": "errors", "Linkage": "linkage",
-    "LinkerError": "errors", "Manifest": "manifest", "ManifestError": "errors", "Matchkey": "matchkeys",
+    "Cancelled": "errors", "Cardinality": "decide", "Deduplication": "linkage",
+    "Diagnostics": "train", "Explanation": "explain", "Field": "records", "FileError": "errors",
+    "KeyDeduplication": "matchkeys_link", "KeyLinkage": "matchkeys_link", "Kind": "records",
+    "Layout": "records", "LayoutError": "errors", "Linkage": "linkage", "LinkerError": "errors",
+    "Manifest": "manifest", "ManifestError": "errors", "Matchkey": "matchkeys",
     "Matchkeys": "matchkeys", "Model": "model", "ModelError": "errors", "Outcome": "decide",
     "Quality": "evaluate", "Records": "records", "RecordsError": "errors", "Reference": "reference",
     "Training": "train", "TruthError": "errors", "Verdict": "verification", "arrive": "arrival",
-    "comparison_vectors": "linkage", "dedupe": "linkage", "evaluate": "evaluate", "explain": "linkage",
-    "link": "linkage", "link_by_keys": "matchkeys_link", "pairs": "pairs", "read": "arrival",
-    "train": "linkage", "verify": "verification",
+    "comparison_vectors": "linkage", "dedupe": "linkage", "dedupe_by_keys": "matchkeys_link",
+    "evaluate": "evaluate", "explain": "linkage", "link": "linkage",
+    "link_by_keys": "matchkeys_link", "pairs": "pairs", "read": "arrival", "train": "linkage",
+    "verify": "verification",
 }  # fmt: skip
 _CALLED = {"evaluate": "quality"}  # there
 

@@ -46,7 +46,30 @@ def records_of(source: Source) -> Records:
         case pl.DataFrame():
             return arrive(source)
         case _:
-            return read(source)
+            return read(path_of(source))
+
+
+def path_of(source: object) -> Path:
+    """The path of a file of records.
+
+    Raises:
+        RecordsError: it is nothing that records could be read from.
+    """
+    if isinstance(source, str | os.PathLike):
+        return Path(source)
+    raise not_records(source)
+
+
+def not_records(given: object) -> RecordsError:
+    """What to say of something that holds no records."""
+    if isinstance(given, pl.LazyFrame):  # to run it unasked could fill the memory
+        return RecordsError(
+            "The records are a LazyFrame: a query, and no rows yet.", "Call its collect(), or give the file."
+        )
+    return RecordsError(
+        f"Records cannot be read from an object of the type {type(given).__name__}.",
+        "Give a Polars DataFrame, or the path of a file.",
+    )
 
 
 def arrive(
@@ -70,8 +93,10 @@ def arrive(
 
     Raises:
         LayoutError: the columns cannot be understood as asked.
-        RecordsError: no record is left, or no field.
+        RecordsError: it is no frame, or no record is left, or no field.
     """
+    if not isinstance(frame, pl.DataFrame):
+        raise not_records(frame)
     check_types(frame, ignore)
     return checked(frame, recognise(frame, id_column=id_column, mapping=mapping, ignore=ignore))
 

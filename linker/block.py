@@ -7,9 +7,7 @@ and pairs of earlier rules are recognised by the codes themselves, when the pair
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +18,7 @@ import polars as pl
 from linker.encode import Codes, Encoded, aligned
 from linker.kernels import half, inlined_kernel, kernel, whole, word
 from linker.model import BlockingRule
+from linker.threads import each
 
 _CACHED = 1 << 21  # bytes of codes that stay near the processor
 _DENSE = 8  # rows in the bucket that a right row looks through, on average
@@ -50,6 +49,10 @@ class BlockIndex:
     @cached_property
     def pairs(self) -> int:
         """Candidate pairs, those of earlier rules included."""
+        return self.count()
+
+    def count(self) -> int:
+        """`pairs`, counted anew: rules can be counted side by side, which a cached property forbids."""
         encoded = self.encoded
         if _look(encoded.right, self.right, self.starts) <= _LOOKS * len(encoded.right):
             counts = _count(encoded.right, self.right, self.starts, self.tags)
@@ -62,8 +65,7 @@ class BlockIndex:
     @cached_property
     def packed(self) -> Codes | None:
         """The left codes in the order of `rows`, where blocks are so large that reading them is the cost."""
-        sizes = np.diff(self.starts).astype(np.float64)
-        if self.encoded.left.nbytes < _CACHED or sizes @ sizes < _DENSE * sizes.sum():
+        if self.encoded.left.nbytes < _CACHED or _neighbours(self.starts) < _DENSE * len(self.rows):
             return None
         packed = aligned(len(self.rows), self.encoded.left.shape[1])
         np.take(self.encoded.left, self.rows, axis=0, out=packed, mode="clip")
@@ -134,6 +136,16 @@ def _index(
 
 
 @kernel
+def _neighbours(starts: npt.NDArray[np.int32]) -> int:
+    """How many rows stand in the same bucket as a row, itself included, summed over all rows."""
+    neighbours = whole(0)
+    for bucket in range(len(starts) - 1):
+        size = whole(starts[bucket + 1] - starts[bucket])
+        neighbours += size * size
+    return neighbours
+
+
+@kernel
 def _look(codes: Codes, columns: npt.NDArray[np.int16], starts: npt.NDArray[np.int32]) -> int:
     """How many rows stand in the buckets that the right rows look through."""
     looks = 0
@@ -200,5 +212,4 @@ def block_index(rule: BlockingRule, encoded: Encoded) -> BlockIndex:
 
 def block(rules: Sequence[BlockingRule], encoded: Encoded) -> list[BlockIndex]:
     """Index every rule, in order."""
-    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="linker") as pool:
-        return list(pool.map(lambda rule: block_index(rule, encoded), rules))
+    return each(lambda rule: block_index(rule, encoded), rules)

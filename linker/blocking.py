@@ -18,6 +18,7 @@ import polars as pl
 from linker.blocking_certificate import Certificate, certificate
 from linker.blocking_counts import Block, RuleCount, count_pairs, parse_rule
 from linker.blocking_facts import observe
+from linker.blocking_losses import refuse_raw
 from linker.blocking_matches import Matches, expected_matches, measured_matches
 from linker.blocking_suggest import Suggestion, candidate_columns, suggest_rules
 from linker.derive import standard_columns
@@ -117,11 +118,7 @@ def examine(
     Raises:
         LinkerError: the records, the model, a rule or the links do not fit one another.
     """
-    if model is not None and model.raw is not None:
-        raise ModelError(
-            "The model reads records as they stand, and blocking is examined on standard columns.",
-            "Leave the model out, or give one that 'kinlink train' made.",
-        )
+    refuse_raw(model)
     work = work_up((left,) if right is None else (left, right), model)
     columns = tuple(standard_columns(side) for side in work.sides)
     chosen = tuple(rules) or work.model.rules

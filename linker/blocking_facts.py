@@ -98,7 +98,7 @@ def observe(model: Model, encoded: Encoded, left: pl.DataFrame, right: pl.DataFr
             for one in pairs
             if seen[one].any()
         },
-        rarity={column: _rarity(column, model, left, right) for column in _adjusted(model)},
+        rarity={column: _rarity(column, model, left, right) for column in adjusted(model)},
     )
 
 
@@ -114,12 +114,13 @@ def equalities(model: Model) -> frozenset[Pair]:
                 for test in tests_of(condition)
                 if test.op is Op.EXACT
             ),
-            *((column, column) for column in _adjusted(model)),
+            *((column, column) for column in adjusted(model)),
         ]
     )
 
 
-def _adjusted(model: Model) -> frozenset[str]:
+def adjusted(model: Model) -> frozenset[str]:
+    """The columns that some level adjusts by."""
     return frozenset(level.tf for one in model.comparisons for level in one.levels if level.tf is not None)
 
 

@@ -28,6 +28,7 @@ from google.protobuf.json_format import MessageToDict
 from linker import messages
 from linker.errors import LinkerError
 from linker.match_client import MatchCalls
+from linker.matchkeys import Matchkeys
 from linker.resources import (
     Batch,
     Format,
@@ -288,6 +289,8 @@ class Client(MatchCalls):
         right: str,
         *,
         cardinality: str = "one-to-one",
+        keys: Matchkeys | str | Path | None = None,
+        keys_only: bool = False,
         model: str = "",
         threshold: float | None = None,
         all_pairs: float | None = None,
@@ -300,18 +303,24 @@ class Client(MatchCalls):
             left: the submission of the left side.
             right: the submission of the right side.
             cardinality: "one-to-one", "many-to-one" or "many-to-many".
+            keys: matchkeys that link before the model, as `linker.link` takes them.
+            keys_only: the matchkeys link alone, as `linker.link_by_keys` does.
             model: the name of a model of the project; without it one is estimated from the records.
             threshold: match weight in bits from which a pair is linked.
             all_pairs: match weight in bits from which scored pairs are kept as a table.
             seed: of every random choice.
             request_id: an id to repeat when the same request is made again; a new one by default.
+
+        Raises:
+            ServiceError: the service refused the request, or could not be reached in time.
+            ModelError: `keys` is no name of a set and no file that holds one.
         """
         request = linkage_pb2.StartLinkageRequest(
             mandate=self._mandate(request_id),
             left_submission_id=left,
             right_submission_id=right,
             cardinality=messages.CARDINALITIES[cardinality],
-            options=_options(model, threshold, all_pairs, seed),
+            options=messages.options_message(model, threshold, all_pairs, seed, keys, keys_only),
         )
         return messages.job_value(self._call(self._linkage.StartLinkage, request).job)
 
@@ -319,6 +328,8 @@ class Client(MatchCalls):
         self,
         submission: str,
         *,
+        keys: Matchkeys | str | Path | None = None,
+        keys_only: bool = False,
         model: str = "",
         threshold: float | None = None,
         all_pairs: float | None = None,
@@ -329,7 +340,7 @@ class Client(MatchCalls):
         request = linkage_pb2.StartDeduplicationRequest(
             mandate=self._mandate(request_id),
             submission_id=submission,
-            options=_options(model, threshold, all_pairs, seed),
+            options=messages.options_message(model, threshold, all_pairs, seed, keys, keys_only),
         )
         return messages.job_value(self._call(self._linkage.StartDeduplication, request).job)
 
@@ -467,12 +478,6 @@ class Client(MatchCalls):
                 return attempt()
             except grpc.RpcError as error:
                 pause.after(service_error(error))
-
-
-def _options(
-    model: str, threshold: float | None, all_pairs: float | None, seed: int
-) -> linkage_pb2.LinkageOptions:
-    return linkage_pb2.LinkageOptions(model=model, threshold=threshold, all_pairs=all_pairs, seed=seed)
 
 
 def _plain(message: Any) -> dict[str, Any]:

@@ -24,6 +24,7 @@ _LEAST = 3 << 8
 _FULL = 0.75  # of the slots; they are a power of two
 _SLACK = 1.4
 _TELLING = 500  # rows that say what is to come
+_AHEAD = 64  # cells whose slots are asked for together: the processor waits once for all of them
 _K1, _K2 = word(0x9E3779B97F4A7C15), word(0xD6E8FEB86659FD93)
 _SHORT = word(0xFFFFFFFF)
 
@@ -54,7 +55,7 @@ class Codebook:
         return self._store
 
     def add(self, view: TextView, codes: npt.NDArray[np.int32], column: int) -> None:
-        """Write the codes of a column, new texts getting new ones; missing cells are left alone.
+        """Write the codes of a column, new texts getting new ones; -1 where a cell is missing.
 
         Args:
             view: the cells.
@@ -62,10 +63,11 @@ class Codebook:
             column: which of them to write.
         """
         row, before, stored = 0, self.size, self._stored
+        ahead = np.empty((2, _AHEAD), np.uint64)
         while True:
             row, self.size, self._stored = _add(
                 view, row, codes, column, self._slots, self._words, self._place, self._store,
-                self.size, self._stored,
+                self.size, self._stored, ahead,
             )  # fmt: skip
             if row == len(view.words):
                 return
@@ -163,6 +165,34 @@ def _same_long(store: Bytes, start: int, other: Bytes, there: int, length: int) 
     return bool(_eight(store, start + length - 8) == _eight(other, there + length - 8))
 
 
+@inlined_kernel
+def _missing(view: TextView, row: int) -> bool:
+    bit = view.first + row
+    return len(view.valid) > 0 and not (view.valid[bit >> 3] >> (bit & 7)) & 1
+
+
+@inlined_kernel
+def _read_ahead(
+    view: TextView, first: int, last: int, shift: int, slots: Words, words: Words, ahead: Words
+) -> None:
+    """Hashes of some cells, and what the table holds for them on the way to the processor."""
+    keys, touched = ahead[0], ahead[1]
+    for y in range(first, last):
+        key = word(0)
+        if not _missing(view, y):
+            one, two = view.words[y, 0], view.words[y, 1]
+            length = whole(one & _SHORT)
+            if length <= INLINE:
+                key = _mixed((one ^ _mixed(two * _K2)) * _K2)
+            else:
+                key = _hash_long(view.store, view.bases[whole(two & _SHORT)] + whole(two >> word(32)), length)
+        keys[y - first] = key
+    for i in range(last - first):
+        touched[i] = slots[whole(keys[i] >> shift)]
+    for i in range(last - first):
+        touched[i] = words[max(whole(touched[i] & _SHORT) - 1, 0), 0]
+
+
 @kernel
 def _add(
     view: TextView,
@@ -175,6 +205,7 @@ def _add(
     store: Bytes,
     size: int,
     stored: int,
+    ahead: Words,
 ) -> tuple[int, int, int]:
     """Codes of the rows from `row` on, until the end or until a text would not fit.
 
@@ -185,18 +216,18 @@ def _add(
     while (1 << bits) < len(slots):
         bits += 1
     shift, mask = word(64 - bits), len(slots) - 1
+    known = last = row
     for y in range(row, len(view.words)):
-        bit = view.first + y
-        if len(view.valid) and not (view.valid[bit >> 3] >> (bit & 7)) & 1:
+        if y == last:
+            known, last = y, min(y + _AHEAD, len(view.words))
+            _read_ahead(view, known, last, shift, slots, words, ahead)
+        if _missing(view, y):
+            codes[y, column] = -1
             continue
         one, two = view.words[y, 0], view.words[y, 1]
         length = whole(one & _SHORT)
-        start = whole(0)
-        if length <= INLINE:
-            key = _mixed((one ^ _mixed(two * _K2)) * _K2)
-        else:
-            start = view.bases[whole(two & _SHORT)] + whole(two >> word(32))
-            key = _hash_long(view.store, start, length)
+        start = view.bases[whole(two & _SHORT)] + whole(two >> word(32)) if length > INLINE else whole(0)
+        key = ahead[0, y - known]
         tag = key >> word(32)
         slot = whole(key >> shift)
         while True:

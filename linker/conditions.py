@@ -6,6 +6,7 @@ tests. A missing value on either side makes every test false but `MISSING`, whic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -54,6 +55,27 @@ MEASURED = frozenset(  # what looks at characters; one measure answers to all li
 COUNTED = frozenset({Op.COMMON, Op.SUBSET, Op.JACCARD})  # what looks at the tokens of lists
 SUBTRACTED = frozenset({Op.DIFFERENCE, Op.RELATIVE_DIFFERENCE, Op.PERCENTAGE})  # what looks at numbers
 POINTED = frozenset({Op.KILOMETRES, Op.COSINE})  # what looks at vectors
+
+SIMILARITIES = frozenset(  # of 1 at most; the limit is the least that will do
+    {
+        Op.JARO_WINKLER, Op.JARO, Op.STANDARDISED_LEVENSHTEIN, Op.JACCARD, Op.CHARACTER_JACCARD,
+        Op.BEST_JARO_WINKLER, Op.BEST_JARO, Op.COSINE,
+    }
+)  # fmt: skip
+# What there can be of each measure; a percentage of numbers below 0 can be anything.
+_LEAST_AND_MOST = {
+    **dict.fromkeys(SIMILARITIES, (0.0, 1.0)),
+    Op.COSINE: (-1.0, 1.0),
+    Op.COMMON: (0.0, math.inf),
+    **dict.fromkeys(
+        (
+            Op.LEVENSHTEIN, Op.DAMERAU, Op.UNRESTRICTED_DAMERAU, Op.HAMMING,
+            Op.BEST_LEVENSHTEIN, Op.BEST_DAMERAU, Op.DIFFERENCE, Op.KILOMETRES,
+        ),
+        (0.0, math.inf),
+    ),
+    Op.RELATIVE_DIFFERENCE: (0.0, 2.0),  # 2 of numbers on both sides of 0
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -106,6 +128,16 @@ def missing(*columns: str) -> Condition:
     return parts[0] if len(parts) == 1 else Any(parts)
 
 
+def foregone(test: Test) -> bool | None:
+    """What a test says of any two values that are there, because of its limit alone; None if it depends."""
+    least, most = _LEAST_AND_MOST.get(test.op, (-math.inf, math.inf))
+    if test.op in SIMILARITIES or test.op in (Op.COMMON, Op.SUBSET):
+        always, never = test.value <= least, test.value > most
+    else:
+        always, never = test.value >= most, test.value < least
+    return always if always or never else None
+
+
 def tests_of(condition: Condition) -> Iterator[Test]:
     """Every test of a condition, in reading order."""
     match condition:
@@ -116,6 +148,17 @@ def tests_of(condition: Condition) -> Iterator[Test]:
         case All(of=parts) | Any(of=parts):
             for part in parts:
                 yield from tests_of(part)
+
+
+def turned(condition: Condition) -> Condition:
+    """The condition with left and right in each other's place."""
+    match condition:
+        case Test(op, left, right, value):
+            return Test(op, right, left, value)
+        case Not(of=part):
+            return Not(turned(part))
+        case All(of=parts) | Any(of=parts):
+            return type(condition)(tuple(turned(part) for part in parts))
 
 
 def to_data(condition: Condition) -> dict[str, Json]:

@@ -142,7 +142,7 @@ def clusters(pairs: pl.DataFrame, ids: pl.Series, threshold: float) -> pl.DataFr
     )
     if unknown := ends.filter(pl.any_horizontal(pl.all().is_null())).height:
         raise RecordsError(f"{unknown} pairs name a record that is not among the records.")
-    labels = _components(ends["place"].to_numpy(), ends["place_right"].to_numpy(), len(records))
+    labels = components(ends["place"].to_numpy(), ends["place_right"].to_numpy(), len(records))
     smallest = _first_rows(labels, len(records))[labels]
     return pl.DataFrame({"record_id": records, "cluster_id": records.gather(smallest)})
 
@@ -180,7 +180,7 @@ def _leading(codes: Ints, size: int) -> Mask:
     return leading
 
 
-def _components(a: Ints, b: Ints, size: int) -> Ints:
+def components(a: Ints, b: Ints, size: int) -> Ints:
     """The component of each of `size` nodes, given the edges a to b; numbered by their first node."""
     from scipy import sparse  # here, because SciPy takes half a second that most commands need not wait
     from scipy.sparse import csgraph
@@ -239,7 +239,7 @@ def _solve(graph: _Graph, contested: Ints, gain: Floats) -> Ints:
     rows = np.sort(contested)
     lefts, left = np.unique(graph.left[rows], return_inverse=True)
     rights, right = np.unique(graph.right[rows], return_inverse=True)
-    labels = _components(left, right + len(lefts), len(lefts) + len(rights))
+    labels = components(left, right + len(lefts), len(lefts) + len(rights))
     sizes = np.bincount(labels[: len(lefts)])
     small = sizes <= LARGEST_CONTEST
     if not small.all():

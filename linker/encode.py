@@ -7,9 +7,7 @@ The values of all dictionaries stand in one table, group after group (`linker.sp
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +22,7 @@ from linker.errors import ModelError
 from linker.kernels import kernel, short, word
 from linker.model import Model
 from linker.spelling import SEPARATOR, Looks, Spelt, ValueTable, joined, spell
+from linker.threads import each
 from linker.views import text_view
 
 Codes = npt.NDArray[np.int32]
@@ -138,7 +137,7 @@ class Encoder:
         for group in self.groups:
             for name in group.names:
                 if name in frame.schema:
-                    codes = np.full((len(frame), 1), -1, np.int32)
+                    codes = np.empty((len(frame), 1), np.int32)
                     group.book.add(text_view(as_text(frame[name])), codes, 0)
                     counts = np.bincount(codes[codes >= 0], minlength=group.book.size)
                     known = self._seen.get(name, counts[:0])
@@ -173,17 +172,18 @@ class Encoder:
         rows = aligned(len(frame), len(self.columns) + 2 * len(self.sketches))
 
         def add(group: Group) -> None:
-            names = [name for name in group.names if name in frame.schema]
-            for name in names:
-                group.book.add(text_view(as_text(frame[name])), rows, self.columns.index(name))
+            for name in group.names:
+                if name in frame.schema:
+                    group.book.add(text_view(as_text(frame[name])), rows, self.columns.index(name))
+                else:
+                    rows[:, self.columns.index(name)] = -1
             self._learn(group)
             if group.looks.measured:
                 signature = np.concatenate([run.signature for run in group.runs])
-                for name in names:
+                for name in group.names:
                     _sketch(rows, self.columns.index(name), self.sketches[name], signature)
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(add, self.groups))
+        each(add, self.groups)
         return rows
 
     def _learn(self, group: Group) -> None:
@@ -240,9 +240,9 @@ class Group:
 
 
 def aligned(rows: int, width: int) -> Codes:
-    """Rows of missing values that share as few cache lines as can be."""
+    """Room for rows that share as few cache lines as can be; nothing is written to it yet."""
     wide = 8 if width <= 8 else -(-width // _LINE) * _LINE
-    room = np.full(rows * wide + _LINE, -1, np.int32)
+    room = np.empty(rows * wide + _LINE, np.int32)
     first = (-room.ctypes.data // room.itemsize) % _LINE
     return room[first : first + rows * wide].reshape(rows, wide)
 

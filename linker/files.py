@@ -108,13 +108,15 @@ def read_parts(path: str | Path, rows: int, *, typed: bool = False) -> Iterator[
             # One part is read at a time: an iterator over all reads far ahead and holds what it has read.
             total = lazy.select(pl.len()).collect().item()
             batches = (lazy.slice(first, rows).collect() for first in range(0, max(1, total), rows))
+        before = 0
         for part in _of_size(batches, rows):
             check_names(tuple(part.columns), path)
             if typed and form != "text":
                 yield part
             else:
-                text = part if form == "text" else _as_text(part, path)
+                text = part if form == "text" else _as_text(part, path, before)
                 yield text.with_columns(pl.when(pl.all().str.strip_chars() != "").then(pl.all()))
+            before += part.height
 
 
 def _text_batches(path: Path, rows: int) -> Iterator[pl.DataFrame]:
@@ -355,7 +357,8 @@ def _read_stream(path: Path) -> pl.DataFrame:
         return pl.read_ipc_stream(file)
 
 
-def _as_text(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
+def _as_text(frame: pl.DataFrame, path: Path, before: int = 0) -> pl.DataFrame:
+    """The columns as text; so many rows of the file come before these."""
     if frame.width == 0 or frame.height == 0:
         what = "no columns" if frame.width == 0 else "columns but no rows"
         raise FileError(f"{path} has {what}.", "Check that the export ran to its end.")
@@ -376,7 +379,7 @@ def _as_text(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
         rows = frame.select(pl.any_horizontal(mask).fill_null(False).alias("bad"))["bad"].arg_true()
         if rows.len():
             raise FileError(
-                f"{path} has {problem} in row {int(rows[0]) + 1}.", "Correct or shorten that value."
+                f"{path} has {problem} in row {before + int(rows[0]) + 1}.", "Correct or shorten that value."
             )
     return frame
 

@@ -170,7 +170,7 @@ class Runner:
         state, problem, keep = JobState.SUCCEEDED, None, None
         try:
             model = self._perform(job)
-            if job.work.kind is JobKind.TRAINING:
+            if job.work.kind is JobKind.TRAINING and model is not None:
                 keep = (model.digest, model.to_json())
         except Cancelled:
             # At a stop the store decides, which knows of every cancel that was answered.
@@ -199,7 +199,7 @@ class Runner:
         event("job_finished", job=job.job_id, state=state, reason=reason, seconds=seconds)
         self._notify(job.job_id)
 
-    def _perform(self, job: Job) -> Model:
+    def _perform(self, job: Job) -> Model | None:
         noted = ("", 0.0)
 
         def progress(stage: str, done: int, total: int) -> None:
@@ -267,10 +267,17 @@ class Runner:
         """Why a pair has its weight under the model of a finished job.
 
         Raises:
-            NotFound: there is no such job in the project, or no such record in its submissions.
+            NotFound: the project has no such job, its submissions no such record, or the job had no model.
             NotReady: the job has no result.
         """
         job, folder = self._result(project, job_id)
+        if job.work.keys_only:
+            raise NotFound(
+                "MODEL_NOT_FOUND",
+                "The job linked by matchkeys alone: there is no model that gives a weight.",
+                "Its links name the matchkey that made them.",
+                field="job_id",
+            )
         model = Model.load(folder / work.MODEL_FILE)
         ids = job.work.submission_ids
         wanted = ((left_id,), (right_id,)) if len(ids) > 1 else ((left_id, right_id),)

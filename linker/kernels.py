@@ -55,7 +55,7 @@ _unkept: list[str] = []  # functions for which there was no folder
 
 def _compiled(function: F, **options: bool) -> F:
     """With the cache of Numba: beside the module where that may be written, else the user's cache folder."""
-    settings = {"nogil": True, "error_model": "numpy", "_nrt": False, **options}
+    settings = {"nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True, **options}
     compile_with: Any = numba.njit  # its annotations do not know of `_nrt`
     try:
         return cast(F, compile_with(cache=True, **settings)(function))

@@ -12,9 +12,7 @@ threads and the size of the chunks change nothing.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,25 +22,27 @@ import polars as pl
 
 from linker import decide
 from linker.arrival import Source, records_of
+from linker.blocking_losses import Losses, refuse_raw
 from linker.cluster import cluster
 from linker.decide import Cardinality, Outcome
 from linker.digest import digest
-from linker.errors import LinkerError, RecordsError
+from linker.errors import LinkerError
 from linker.explain import Explanation
 from linker.explain import explain as explain_pair
 from linker.manifest import Asked, Manifest, name_of
 from linker.matchkeys import Matchkeys
-from linker.matchkeys_link import with_keys, without_rivals
+from linker.matchkeys_link import as_evidence, with_keys, without_rivals
 from linker.matchkeys_ons import key_set
-from linker.matchkeys_pass import Matched, match_keys
+from linker.matchkeys_pass import smaller_left
 from linker.model import Model
-from linker.predict import Progress, Scored, no_progress, probability, scan_candidates
-from linker.program import compile_tests, compile_weights, shifts
+from linker.predict import Progress, Scored, no_progress, probability
+from linker.program import shifts
 from linker.raw import raw_records
 from linker.records import Records
+from linker.running import Run
 from linker.threshold import Expectation, expect, matching_gain
 from linker.train import Training, matches_expected_by
-from linker.workup import Workup, canonical, learn, work_up
+from linker.workup import Workup, canonical
 
 REVIEW_BITS = 4.0  # the clerical band begins so far under the threshold
 SURE = 0.99
@@ -64,6 +64,7 @@ class Linkage:
         summary: plain figures of the run, no personal value.
         records: the records as they were understood, left and right.
         asked: what the run was asked to do.
+        losses: what the blocking rules can lose; None if not asked for.
     """
 
     links: pl.DataFrame
@@ -75,6 +76,7 @@ class Linkage:
     summary: Mapping[str, Json]
     records: tuple[Records, Records]
     asked: Asked
+    losses: Losses | None = None
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -89,7 +91,7 @@ class Deduplication:
     Attributes:
         clusters: record_id, cluster_id; every record that was not refused, sorted by record_id. Ids of
             several sets begin with the number of the set, as in "1:".
-        links, review, pairs, model, training, threshold, summary, asked: as in `Linkage`.
+        links, review, pairs, model, training, threshold, summary, asked, losses: as in `Linkage`.
         records: the records as they were understood.
     """
 
@@ -103,6 +105,7 @@ class Deduplication:
     summary: Mapping[str, Json]
     records: tuple[Records, ...]
     asked: Asked
+    losses: Losses | None = None
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -121,6 +124,7 @@ def link(
     threshold: float | None = None,
     lead: float = 0.0,
     all_pairs: float | None = None,
+    certify: bool = False,
     seed: int = 0,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -138,6 +142,8 @@ def link(
         threshold: the weight from which a pair may be linked, in bits; None to find it.
         lead: bits by which a link must lead over the runner-up; see `decide.link`.
         all_pairs: also return every scored pair of at least this weight.
+        certify: also say what the blocking rules can lose, as `linker.blocking` does: some seconds a million
+            records.
         seed: of the random pairs.
         threads: None for one a core.
         progress: called with (stage, done, total); may raise `Cancelled`.
@@ -146,17 +152,14 @@ def link(
         LinkerError: what is wrong with the files, columns, records or the model.
     """
     _check(threshold, all_pairs)
-    if keys is not None and model is not None and model.raw is not None:
-        raise LinkerError(
-            "The model reads records as they stand, and matchkeys read standard columns.",
-            "Give one of the two.",
-        )
+    chosen = _chosen(keys, model)
+    if certify:
+        refuse_raw(model)
     sides = (_records(left, model), _records(right, model))
-    run = _Run(progress or no_progress, threads)
+    run = Run(progress or no_progress, threads)
     cardinality = cardinality or Cardinality.ONE_TO_ONE
-    chosen = None if keys is None else key_set(keys)
     matched = None if chosen is None else run.match(sides, chosen)
-    work = run.prepare(sides, model, labels, seed)
+    work = run.prepare(sides, model, labels, seed, certify=certify)
     matches = matches_expected_by(work.model, work.encoded)
     gain = 0.0
     if cardinality is Cardinality.ONE_TO_ONE and threshold is None:
@@ -190,16 +193,19 @@ def link(
         summary,
         sides,
         _asked(cardinality, threshold, lead, all_pairs, seed, model, labels, chosen),
+        run.losses and run.losses.at(expected.threshold),
     )
 
 
 def dedupe(
     records: Source,
     *others: Source,
+    keys: Matchkeys | str | Path | None = None,
     model: Model | None = None,
     labels: pl.DataFrame | None = None,
     threshold: float | None = None,
     all_pairs: float | None = None,
+    certify: bool = False,
     seed: int = 0,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -214,9 +220,13 @@ def dedupe(
     All other arguments and errors as in `link`.
     """
     _check(threshold, all_pairs)
+    chosen = _chosen(keys, model)
+    if certify:
+        refuse_raw(model)
     sides = tuple(_records(source, model) for source in (records, *others))
-    run = _Run(progress or no_progress, threads)
-    work = run.prepare(sides, model, labels, seed, together=len(sides) > 1)
+    run = Run(progress or no_progress, threads)
+    matched = None if chosen is None else run.match_within(sides, chosen)
+    work = run.prepare(sides, model, labels, seed, together=len(sides) > 1, certify=certify)
     lowest = _lowest(threshold)
     scored = run.score(work, min(lowest, all_pairs or 0.0))
     pairs = _frame(scored, work)
@@ -229,10 +239,15 @@ def dedupe(
             threshold=expected.threshold,
             review=expected.threshold - REVIEW_BITS,
         )
-        clusters = cluster(considered, work.ids[0], expected.threshold)
+        evidence = considered if matched is None else as_evidence(considered, matched)
+        clusters = cluster(evidence, work.ids[0], expected.threshold)
         links, review = _split(_within(decided, clusters))
+        if matched is not None:
+            links, review = with_keys(links, review, pairs, matched, clusters)
     matches = matches_expected_by(work.model, work.encoded)
     summary = run.summary(work, scored, links, review, expected, matches)
+    if matched is not None:
+        summary |= {"matchkeys": matched.summary(links)}
     summary |= {"clusters": clusters["cluster_id"].n_unique()}
     return Deduplication(
         clusters,
@@ -244,7 +259,8 @@ def dedupe(
         expected.threshold,
         summary,
         sides,
-        _asked(None, threshold, 0.0, all_pairs, seed, model, labels, None),
+        _asked(None, threshold, 0.0, all_pairs, seed, model, labels, chosen),
+        run.losses and run.losses.at(expected.threshold),
     )
 
 
@@ -259,7 +275,7 @@ def train(
 ) -> Training:
     """Learn a model for two sets of records, or for one against itself; arguments as in `link`."""
     sides = (records_of(left),) if right is None else (records_of(left), records_of(right))
-    work = _Run(progress or no_progress, threads).prepare(sides, None, labels, seed)
+    work = Run(progress or no_progress, threads).prepare(sides, None, labels, seed)
     assert work.training is not None
     return work.training
 
@@ -293,7 +309,7 @@ def comparison_vectors(
         between, null where a value is missing. Sorted by the ids.
     """
     sides = (records_of(left),) if right is None else (records_of(left), records_of(right))
-    run = _Run(progress or no_progress, threads)
+    run = Run(progress or no_progress, threads)
     work = run.prepare(sides, None, None, 0)
     scored = run.score(work, -math.inf)
     frame = _frame(scored, work, pattern=True)
@@ -305,92 +321,6 @@ def comparison_vectors(
         steps = max(1, len(one.levels) - 1)
         vectors.append(pl.when(code > 0).then(1.0 - (code - 1) / steps).alias(one.name))
     return frame.select("left_id", "right_id", *vectors)
-
-
-@dataclass
-class _Run:
-    """One run's progress and the seconds of its stages."""
-
-    progress: Progress
-    threads: int | None
-
-    def __post_init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Note the time of a stage."""
-        began = time.perf_counter()
-        yield
-        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - began, 3)
-
-    def match(self, sides: tuple[Records, Records], keys: Matchkeys) -> Matched:
-        """What the matchkeys decide."""
-        with self.timed("matchkeys"):
-            return match_keys(*sides, keys, threads=self.threads, progress=self.progress)
-
-    def prepare(
-        self,
-        sides: tuple[Records, ...],
-        model: Model | None,
-        labels: pl.DataFrame | None,
-        seed: int,
-        *,
-        together: bool = False,
-    ) -> Workup:
-        """Standardise, encode, block and, without a model, train."""
-        if model is not None and labels is not None:
-            raise RecordsError(
-                "A model and labels were both given.", "Labels train a model: give one of the two."
-            )
-        with self.timed("standardise"):
-            self.progress("standardise", 0, 1)
-            work = work_up(sides, model, together=together)
-            self.progress("standardise", 1, 1)
-        if model is not None:
-            return work
-        with self.timed("train"):
-            return learn(work, labels, seed=seed, threads=self.threads, progress=self.progress)
-
-    def score(self, work: Workup, cut: float) -> Scored:
-        """Every candidate pair of at least the weight `cut`."""
-        with self.timed("compare"):
-            tests = compile_tests(work.model.comparisons, work.encoded)
-            weights = compile_weights(work.model, work.encoded)
-            return scan_candidates(
-                work.encoded, work.blocks, tests, weights, cut, threads=self.threads, progress=self.progress
-            )
-
-    def summary(
-        self,
-        work: Workup,
-        scored: Scored,
-        links: pl.DataFrame,
-        review: pl.DataFrame,
-        expected: Expectation,
-        matches: float,
-    ) -> dict[str, Json]:
-        """The figures of the run."""
-        rules = [
-            {"rule": index.rule.name, "pairs": n}
-            for index, n in zip(work.blocks, scored.compared, strict=True)
-        ]
-        return {
-            "records": [len(side.ids) for side in work.sides],
-            "refused": [int(side.refusals["refused"].sum()) for side in work.sides],
-            "set_aside": [int((~side.refusals["refused"]).sum()) for side in work.sides],
-            "candidate_pairs": sum(scored.compared),
-            "rules": rules,
-            "rules_left_out": list(work.left_out),
-            "links": links.height,
-            "review": review.height,
-            "threshold": expected.threshold,
-            "expected_matches": round(matches, 1),
-            "expected_precision": expected.precision,
-            "expected_recall": expected.recall,
-            "model": work.model.digest,
-            "seconds": dict(self.seconds),
-        }
 
 
 def _asked(
@@ -412,6 +342,15 @@ def _asked(
 def _check(*weights: float | None) -> None:
     if any(weight is not None and not math.isfinite(weight) for weight in weights):
         raise LinkerError("A weight that was given is not a finite number.", "Give bits, such as 5 or -2.5.")
+
+
+def _chosen(keys: Matchkeys | str | Path | None, model: Model | None) -> Matchkeys | None:
+    if keys is not None and model is not None and model.raw is not None:
+        raise LinkerError(
+            "The model reads records as they stand, and matchkeys read standard columns.",
+            "Give one of the two.",
+        )
+    return None if keys is None else key_set(keys)
 
 
 def _records(source: Source, model: Model | None) -> Records:
@@ -446,10 +385,7 @@ def _frame(scored: Scored, work: Workup, *, pattern: bool = False) -> pl.DataFra
     if pattern:
         frame = frame.with_columns(pattern=pl.Series(scored.pattern))
     if work.encoded.deduplicates:
-        frame = frame.with_columns(
-            left_id=pl.min_horizontal("left_id", "right_id"),
-            right_id=pl.max_horizontal("left_id", "right_id"),
-        )
+        frame = smaller_left(frame)
     return frame.sort("left_id", "right_id")
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import grpc
+import polars as pl
 
 from linker import messages
 from linker.errors import LinkerError
 from linker.resources import Answer, ReferenceState, StoredReference
-from linker.sending import STREAM_SECONDS, Sent, service_error
+from linker.sending import CHUNK_ROWS, STREAM_SECONDS, Sent, chunks_of, service_error
 from linker.v1 import common_pb2, match_pb2
 
 RECORDS = 1_000  # of a message of a stream
@@ -120,6 +121,51 @@ class MatchCalls:
         )
         return messages.result_value(self._call(self._match.Match, request).result)
 
+    def match_upload(
+        self,
+        reference: str,
+        records: pl.DataFrame | Iterable[pl.DataFrame],
+        *,
+        top: int = 5,
+        floor: float = 0.0,
+    ) -> Iterator[pl.DataFrame]:
+        """The candidates for the rows of frames, a table for each chunk that is sent, in order, as they come.
+
+        Neither side holds more than some chunks, so that there may be any number of frames.
+
+        Args:
+            reference: the name.
+            records: text: record_id, and columns with the names of fields; the columns of the first frame are
+                those of all. Read as the answers come.
+            top, floor: as in `match`.
+
+        Returns:
+            query_id, record_id, match_weight, match_probability, rule, lead.
+
+        Raises:
+            ServiceError: the service refused the upload or broke it off; what has come holds.
+            BaseException: whatever `records` raises.
+        """
+        frames = iter([records] if isinstance(records, pl.DataFrame) else records)
+        first = next(frames, None)
+        if first is None:
+            return
+        header = match_pb2.MatchUploadHeader(
+            project=self._project,
+            reference=reference,
+            options=match_pb2.MatchOptions(top=top, floor=floor),
+            columns=first.columns,
+        )
+
+        def stream() -> Iterator[match_pb2.MatchUploadRequest]:
+            yield match_pb2.MatchUploadRequest(header=header)
+            every = (frame.select(first.columns) for frame in chain([first], frames))
+            for _, content in chunks_of(every, CHUNK_ROWS):
+                yield match_pb2.MatchUploadRequest(arrow=content)
+
+        for response in self._both_ways(self._match.MatchUpload, stream()):
+            yield pl.read_ipc_stream(response.arrow)
+
     def match_stream(
         self,
         reference: str,
@@ -154,12 +200,17 @@ class MatchCalls:
                     records=match_pb2.Records(records=[_record(*one) for one in some])
                 )
 
-        sent = Sent(stream())
-        call = self._match.MatchStream(sent, timeout=STREAM_SECONDS)
+        for response in self._both_ways(self._match.MatchStream, stream()):
+            for result in response.results:
+                yield result.record_id, messages.result_value(result)
+
+    @staticmethod
+    def _both_ways(method: Any, requests: Iterator[Any]) -> Iterator[Any]:
+        """The responses of a stream, as they come; what the requests raise is raised here."""
+        sent = Sent(requests)
+        call = method(sent, timeout=STREAM_SECONDS)
         try:
-            for response in call:
-                for result in response.results:
-                    yield result.record_id, messages.result_value(result)
+            yield from call
         except grpc.RpcError as error:
             raise (sent.error or service_error(error)) from None
         finally:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from linker import messages
+from linker.arrow import read_chunk, written
 from linker.messages import code, mandate_value, wrong
 from linker.paging import digest_of_request, page_size
 from linker.references import References
@@ -157,6 +158,31 @@ class MatchServicer(match_pb2_grpc.MatchServiceServicer):
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
+
+    async def MatchUpload(
+        self, requests: AsyncIterator[match_pb2.MatchUploadRequest], context: object
+    ) -> AsyncIterator[match_pb2.MatchUploadResponse]:
+        first = await anext(requests, None)
+        if first is None or first.WhichOneof("part") != "header":
+            raise Invalid(
+                "STREAM_INVALID", "The first message of the stream is its header.", "Send the header first."
+            )
+        header, limits = first.header, self._references.limits
+        project, name = code(header.project, "project"), code(header.reference, "reference")
+        options, columns = self._options(header.options), list(header.columns)
+        if options.pop("explain"):
+            raise wrong("options.explain", "The tables of an upload come without explanations.")
+        if len(set(columns)) != len(columns) or len(columns) > limits.columns:
+            raise wrong("columns", f"Columns have different names and are at most {limits.columns}.")
+
+        def answer(content: bytes) -> bytes:
+            chunk = read_chunk(content, columns, limits)
+            return written(self._references.match(project, name, chunk, **options))
+
+        async for request in requests:
+            if request.WhichOneof("part") != "arrow":
+                raise Invalid("STREAM_INVALID", "After the header come chunks.", "Send the header once.")
+            yield match_pb2.MatchUploadResponse(arrow=await asyncio.to_thread(answer, request.arrow))
 
     def _check(self, records: int) -> None:
         most = self._references.limits.records

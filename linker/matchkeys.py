@@ -11,6 +11,8 @@ A matchkey says what two records must agree on. The keys of a set are ordered, t
    model can, or people.
 5. A *clerical* key links nothing: its pairs are for people to look at, and stay open like ambiguous ones.
 
+That is between two sets of records; within one, rules 2 and 3 are about groups (`linker.matchkeys_settle`).
+
 After ONS, Census 2021 to Census Coverage Survey (github.com/Data-Linkage/ccslink): each key is a join,
 a pair keeps its lowest key, and what is not one to one goes to clerical staff. There a link
 of a strict key is in conflict with pairs of any later key too; here an earlier key decides (rule 2).
@@ -27,12 +29,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any as Json
 
-from linker.conditions import All, Any, Condition, Op, Test, from_data, tests_of, to_data
+from linker.conditions import All, Any, Condition, Not, Op, Test, from_data, tests_of, to_data
 from linker.errors import ModelError
 from linker.files import write_text
 from linker.model import BlockingRule
 
 FORMAT = "kinlink-matchkeys/1"
+DEEPEST = 100  # conditions within one another, so that none is too deep for what goes through them
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class Matchkeys:
             data = json.loads(text)
         except (ValueError, RecursionError):
             raise ModelError(
-                "The matchkeys are not JSON.", "Give a file in the format of 'kinlink keys --out'."
+                "The matchkeys are not JSON.", "Give a file in the format of 'kinlink matchkeys --out'."
             ) from None
         return _from_dict(data)
 
@@ -212,11 +215,25 @@ def _key_from_dict(data: Json) -> Matchkey:
 
 
 def _where(data: Json, name: str) -> Condition:
+    help = "It is nested too deeply."
     try:
-        return from_data(data)
-    except (ModelError, RecursionError) as error:
-        help = error.help if isinstance(error, ModelError) else "It is nested too deeply."
-        raise ModelError(f"The condition of the matchkey '{name}' cannot be read.", help) from None
+        condition = from_data(data)
+        if _depth(condition) <= DEEPEST:
+            return condition
+    except ModelError as error:
+        help = error.help
+    except RecursionError:
+        pass
+    raise ModelError(f"The condition of the matchkey '{name}' cannot be read.", help)
+
+
+def _depth(condition: Condition) -> int:
+    match condition:
+        case Not(of=part):
+            return 1 + _depth(part)
+        case All(of=parts) | Any(of=parts):
+            return 1 + max(map(_depth, parts), default=0)
+    return 1
 
 
 def _rule(data: Json, name: str) -> BlockingRule:

@@ -1,8 +1,12 @@
 """The pass over a set of matchkeys: candidate pairs → first key of each pair → what is linked.
 
+    match_keys(left, right, keys)   two sets of records
+    match_within(sides, keys)       one set with itself, or several together
+
 All keys are the levels of one comparison, so that one run of the fused pass (`predict.scan_candidates`) gives
 every pair its first key; the blocking rules are the smallest of the keys' sets of equal columns. A key of
 people who moved together is a comparison of its own, since one pair alone does not say whether it is met.
+What is then linked is settled in `linker.matchkeys_settle`.
 """
 
 from __future__ import annotations
@@ -12,42 +16,36 @@ from dataclasses import dataclass, replace
 from typing import Any as Json
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from linker.block import block
 from linker.composed import fields_read, with_composed
-from linker.conditions import All, Any, Condition, Not, Op, Test
-from linker.decide import Outcome
+from linker.conditions import All, Any, Condition, Not, Op, Test, turned
 from linker.derive import standard_columns
 from linker.encode import encode
 from linker.errors import RecordsError
 from linker.matchkeys import Matchkey, Matchkeys
+from linker.matchkeys_settle import OUTCOMES, Mask, Rows, settle_between, settle_within
 from linker.model import BlockingRule, Comparison, Level, Model
 from linker.predict import Progress, Scored, no_progress, scan_candidates
 from linker.program import compile_tests, compile_weights, shifts
 from linker.records import Kind, Records
-from linker.workup import agreed, canonical
-
-Rows = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
-
-_FREE, _LINKED, _OPEN = 0, 1, 2  # what a record is while the keys are gone through
-_OUTCOMES = (Outcome.NOT_LINKED, Outcome.LINKED, Outcome.REVIEW, Outcome.AMBIGUOUS)
-_OVER, _LINK, _CLERICAL, _AMBIGUOUS = range(4)  # positions in it
+from linker.workup import agreed, as_one, canonical
 
 
 @dataclass(frozen=True)
 class Matched:
-    """What a set of matchkeys made of two sets of records.
+    """What a set of matchkeys made of two sets of records, or of one.
 
     Attributes:
         keys: the set.
         pairs: left_id, right_id, key (name of the first one that the pair meets) and outcome, sorted by the
-            ids. NOT_LINKED is a pair whose record an earlier key linked, REVIEW one of a clerical key.
+            ids. NOT_LINKED is a pair whose record an earlier key linked, REVIEW one of a clerical key. Within
+            one set the smaller id stands left.
         used: the names of the keys that the records can answer, in order.
         left_out: (name, columns that the records lack) of the others.
         compared: candidate pairs that were looked at.
+        ids: of the records on the left; within one set, of all.
     """
 
     keys: Matchkeys
@@ -55,6 +53,7 @@ class Matched:
     used: tuple[str, ...]
     left_out: tuple[tuple[str, tuple[str, ...]], ...]
     compared: int
+    ids: pl.Series
 
     def summary(self, links: pl.DataFrame) -> dict[str, Json]:
         """Plain figures: the set, and for each key its pairs, and how many of them had which outcome.
@@ -74,7 +73,7 @@ class Matched:
             "candidate_pairs": self.compared,
             "keys": [
                 {"key": name, "label": labels[name]}
-                | {outcome.value.lower(): found.get((name, outcome.value), 0) for outcome in _OUTCOMES}
+                | {outcome.value.lower(): found.get((name, outcome.value), 0) for outcome in OUTCOMES}
                 | {"model_probability": sure.get(name)}
                 for name in self.used
             ],
@@ -108,9 +107,46 @@ def match_keys(
     reading = {name for key in keys.keys for name in key.columns}
     sides = agreed((canonical(left), canonical(right, 1)))
     columns = [_columns(side, reading) for side in sides]
-    usable, left_out = _answerable(keys, columns[0].columns, columns[1].columns)
+    return _match(keys, keys.keys, [side.ids for side in sides], columns, threads, progress)
+
+
+def match_within(
+    sides: Sequence[Records],
+    keys: Matchkeys,
+    *,
+    threads: int | None = None,
+    progress: Progress = no_progress,
+) -> Matched:
+    """Go through a set of matchkeys for the pairs within one set of records, or within several together.
+
+    A pair has no left and no right here: it meets a key if it does so one way round or the other.
+
+    Args:
+        sides: the sets; the ids of several begin with the number of the set, as in "1:".
+        keys, threads, progress: as in `match_keys`.
+
+    Raises:
+        RecordsError: the records can answer none of the keys.
+    """
+    reading = {name for key in keys.keys for name in key.columns}
+    sides = agreed(tuple(canonical(one, side) for side, one in enumerate(sides)))
+    ids, columns = [side.ids for side in sides], [_columns(side, reading) for side in sides]
+    if len(sides) > 1:
+        ids, columns = as_one(ids, columns)
+    return _match(keys, [_either_way(key) for key in keys.keys], ids, columns, threads, progress)
+
+
+def _match(
+    keys: Matchkeys,
+    asked: Iterable[Matchkey],
+    ids: Sequence[pl.Series],
+    columns: Sequence[pl.DataFrame],
+    threads: int | None,
+    progress: Progress,
+) -> Matched:
+    usable, left_out = _answerable(keys.name, asked, columns[0].columns, columns[-1].columns)
     model = _compiled(usable)
-    encoded = encode(columns[0], columns[1], model)
+    encoded = encode(columns[0], columns[1] if len(columns) > 1 else None, model)
     scored = scan_candidates(
         encoded,
         block(model.rules, encoded),
@@ -122,22 +158,54 @@ def match_keys(
         stage="matchkeys",
     )
     first, met = _levels(scored, model, usable)
-    rank, outcome = _settle(usable, scored, first, met, columns)
+    settle = settle_within if encoded.deduplicates else settle_between
+    rank, outcome = settle(usable, scored, first, met, columns)
     pairs = pl.DataFrame(
         {
-            "left_id": sides[0].ids.gather(scored.left),
-            "right_id": sides[1].ids.gather(scored.right),
+            "left_id": ids[0].gather(scored.left),
+            "right_id": ids[-1].gather(scored.right),
             "key": pl.Series([*(key.name for key in usable), None]).gather(rank),
-            "outcome": pl.Series([one.value for one in _OUTCOMES]).gather(outcome),
+            "outcome": pl.Series([one.value for one in OUTCOMES]).gather(outcome),
         }
     )
+    if encoded.deduplicates:
+        pairs = smaller_left(pairs)
     return Matched(
         keys,
         pairs.filter(pl.col("key").is_not_null()).sort("left_id", "right_id"),
         tuple(key.name for key in usable),
         left_out,
         sum(scored.compared),
+        ids[0],
     )
+
+
+def smaller_left(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Pairs within one set with the smaller id on the left."""
+    return pairs.with_columns(
+        left_id=pl.min_horizontal("left_id", "right_id"), right_id=pl.max_horizontal("left_id", "right_id")
+    )
+
+
+def _either_way(key: Matchkey) -> Matchkey:
+    """A key that is met by whichever of the two records stands left."""
+    other_equal = tuple(BlockingRule(tuple((b, a) for a, b in rule.columns)) for rule in key.equal)
+    equal = {frozenset(rule.columns): rule for rule in (*other_equal, *key.equal)}
+    both = replace(key, equal=tuple(equal.values()))
+    if key.where is None or _shape(turned(key.where)) == _shape(key.where):
+        return both
+    other = replace(key, equal=other_equal, where=turned(key.where))
+    return replace(both, where=Any((key.condition, other.condition)))
+
+
+def _shape(condition: Condition) -> object:
+    """The same for conditions that differ in nothing but the order of their parts."""
+    match condition:
+        case Not(of=part):
+            return Not, _shape(part)
+        case All(of=parts) | Any(of=parts):
+            return type(condition), frozenset(map(_shape, parts))
+    return condition
 
 
 def _columns(records: Records, reading: Collection[str]) -> pl.DataFrame:
@@ -151,11 +219,11 @@ def _columns(records: Records, reading: Collection[str]) -> pl.DataFrame:
 
 
 def _answerable(
-    keys: Matchkeys, left: Collection[str], right: Collection[str]
+    name: str, keys: Iterable[Matchkey], left: Collection[str], right: Collection[str]
 ) -> tuple[list[Matchkey], tuple[tuple[str, tuple[str, ...]], ...]]:
     """The keys without what no record can answer, and those of which nothing is left."""
     usable, left_out = [], []
-    for key in keys.keys:
+    for key in keys:
         equal = tuple(
             rule for rule in key.equal if all(one in left and other in right for one, other in rule.columns)
         )
@@ -170,7 +238,7 @@ def _answerable(
     if not usable:
         missing = sorted({column for _, columns in left_out for column in columns})
         raise RecordsError(
-            f"The records can answer no matchkey of '{keys.name}'.",
+            f"The records can answer no matchkey of '{name}'.",
             f"These columns are not there, on one side at least: {', '.join(missing)}.",
         )
     return usable, tuple(left_out)
@@ -229,57 +297,3 @@ def _levels(scored: Scored, model: Model, keys: Sequence[Matchkey]) -> tuple[Row
     if positions:
         first = np.array([-1, *positions, len(keys)], np.int64)[codes.pop(0)]
     return first, {place: code == 1 for place, code in zip(moving, codes, strict=True)}
-
-
-def _settle(
-    keys: Sequence[Matchkey],
-    scored: Scored,
-    first: Rows,
-    met: Mapping[int, Mask],
-    columns: Sequence[pl.DataFrame],
-) -> tuple[Rows, npt.NDArray[np.int8]]:
-    """Go through the keys in order.
-
-    Returns:
-        Each pair's key (position; their number for none) and outcome (position in `_OUTCOMES`).
-    """
-    left, right, rank = scored.left, scored.right, first.copy()
-    outcome = np.full(len(left), _OVER, np.int8)
-    left_state, right_state = (np.full(len(side), _FREE, np.int8) for side in columns)
-    for place, key in enumerate(keys):
-        over = (left_state[left] == _LINKED) | (right_state[right] == _LINKED)
-        if key.moved:
-            movers = met[place] & (~over | (outcome == _LINK))
-            rank[_moved(movers, key, scored, columns) & (rank > place) & ~over] = place
-        rows = np.flatnonzero((rank == place) & ~over)
-        a, b = left[rows], right[rows]
-        single = _once(a) & _once(b) & (left_state[a] == _FREE) & (right_state[b] == _FREE)
-        outcome[rows] = np.where(single, _CLERICAL if key.clerical else _LINK, _AMBIGUOUS)
-        state = np.where(single & (not key.clerical), _LINKED, _OPEN)
-        left_state[a], right_state[b] = state, state
-    return rank, outcome
-
-
-def _once(codes: npt.NDArray[np.int32]) -> Mask:
-    """True where a code stands only once."""
-    _, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    return np.asarray(counts[inverse] == 1)
-
-
-def _moved(movers: Mask, key: Matchkey, scored: Scored, columns: Sequence[pl.DataFrame]) -> Mask:
-    """Which of the pairs lead from an address to another as the pair of somebody else does too."""
-    together = np.zeros(len(movers), np.bool_)
-    rows = np.flatnonzero(movers)
-    people = (scored.left[rows], scored.right[rows])
-    for names in key.moved:
-        ends = [
-            side[name].gather(places).alias(f"{end} {name}")
-            for end, side, places in zip(("left", "right"), columns, people, strict=True)
-            for name in names
-        ]
-        moves = pl.DataFrame({"left": people[0], "right": people[1], "row": rows})
-        moves = moves.with_columns(ends).drop_nulls()
-        move = [one.name for one in ends]
-        several = [pl.col(end).n_unique().over(move) > 1 for end in ("left", "right")]
-        together[moves.filter(*several)["row"].to_numpy()] = True
-    return together

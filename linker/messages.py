@@ -6,11 +6,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import polars as pl
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from linker.matchkeys import Matchkeys
+from linker.matchkeys_ons import SETS, key_set
 from linker.refusals import Invalid
 from linker.resources import (
     Answer,
@@ -368,6 +371,25 @@ def result_value(message: match_pb2.MatchResult) -> Answer:
     )
 
 
+def options_message(
+    model: str,
+    threshold: float | None,
+    all_pairs: float | None,
+    seed: int,
+    keys: Matchkeys | str | Path | None,
+    keys_only: bool,
+) -> linkage_pb2.LinkageOptions:
+    """What a job is asked for; a set of matchkeys travels whole unless it comes with Kinlink."""
+    options = linkage_pb2.LinkageOptions(model=model, threshold=threshold, all_pairs=all_pairs, seed=seed)
+    if keys_only:
+        options.matchkeys.only = True
+    if isinstance(keys, str) and keys in SETS:
+        options.matchkeys.name = keys
+    elif keys is not None:
+        options.matchkeys.json = key_set(keys).to_json()
+    return options
+
+
 def pairs_message(frame: pl.DataFrame) -> linkage_pb2.Pairs:
     """Scored pairs as messages; `outcome` may be missing in the frame."""
     return linkage_pb2.Pairs(
@@ -380,6 +402,7 @@ def pairs_message(frame: pl.DataFrame) -> linkage_pb2.Pairs:
                 outcome=OUTCOMES.get(row.get("outcome") or "", linkage_pb2.OUTCOME_UNSPECIFIED),
                 stage=row["stage"],
                 rule=row["rule"],
+                unscored=row["match_weight"] is None,
             )
             for row in frame.iter_rows(named=True)
         ]

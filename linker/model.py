@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import Any as Json
 
 from linker import sources
-from linker.conditions import Condition, from_data, tests_of, to_data
+from linker.conditions import SIMILARITIES, Condition, Op, Test, foregone, from_data, tests_of, to_data
 from linker.errors import ModelError
 from linker.files import write_text
 from linker.sources import Raw
 
 FORMAT = "kinlink-model/1"
 PATTERN_BITS = 63
+MOST_TF_WEIGHT = 1000.0  # weights stay so far under the infinity of linker.program
 
 
 @dataclass(frozen=True)
@@ -235,9 +236,13 @@ def check(model: Model) -> None:
                 f"The comparison '{comparison.name}' does not end in one level without a condition.",
                 "The last level takes what no other took; all others need a condition.",
             )
+        _check_limits(comparison, as_they_stand=model.raw is not None)
         for level in comparison.levels:
-            if not math.isfinite(level.tf_weight):
-                raise ModelError(f"A term frequency weight of '{comparison.name}' is not a finite number.")
+            if not abs(level.tf_weight) <= MOST_TF_WEIGHT:
+                raise ModelError(
+                    f"A term frequency weight of '{comparison.name}' is beyond {MOST_TF_WEIGHT:g}.",
+                    "It is the share of the adjustment that is applied, such as 1.",
+                )
             if not (0.0 <= level.tf_minimum <= 1.0 and 0 <= level.tf_level < len(comparison.levels)):
                 raise ModelError(f"The term frequencies of '{comparison.name}' have a wrong base or minimum.")
             if any(p is not None and not 0.0 <= p <= 1.0 for p in (level.m, level.u, level.kin)):
@@ -252,6 +257,40 @@ def check(model: Model) -> None:
     for rule in model.rules:
         if not rule.columns:
             raise ModelError("A blocking rule names no column.", "Name at least one, or leave the rule out.")
+
+
+def _check_limits(comparison: Comparison, *, as_they_stand: bool) -> None:
+    """Refuse limits that decide a test by themselves.
+
+    Raises:
+        ModelError: names the comparison, the level and the test.
+    """
+    parts = [("missing values", comparison.null)]
+    parts += [
+        (f"level '{one.label}'", one.condition) for one in comparison.levels if one.condition is not None
+    ]
+    for where, test in ((where, test) for where, condition in parts for test in tests_of(condition)):
+        said = f"The comparison '{comparison.name}', {where}, holds {test.op} against {test.value:g}"
+        if not math.isfinite(test.value):
+            raise ModelError(f"{said}, which is no finite number.", _limits_of(test))
+        answer = foregone(test)
+        if answer is False:
+            raise ModelError(f"{said}, which no two values meet.", _limits_of(test))
+        # A model of another tool means what it says, also where that is always so.
+        if answer is True and not as_they_stand:
+            raise ModelError(f"{said}, which any two values meet.", _limits_of(test))
+
+
+def _limits_of(test: Test) -> str:
+    if test.op in SIMILARITIES:
+        return "Give the least similarity that will do, above 0 and not above 1, such as 0.9."
+    if test.op in (Op.COMMON, Op.SUBSET):
+        return "Give the least number of tokens that will do, such as 1."
+    if test.op in (Op.RELATIVE_DIFFERENCE, Op.PERCENTAGE):
+        return "Give the largest share that will do, such as 0.05."
+    if test.op in (Op.MISSING, Op.EXACT):
+        return "It needs no limit: leave it out."
+    return "Give the largest distance that will do, 0 or more, such as 1."
 
 
 def to_dict(model: Model) -> dict[str, Json]:

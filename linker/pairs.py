@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
-from linker.arrival import Source, check_types, records_of, screened
+from linker.arrival import Source, check_types, not_records, records_of, screened
 from linker.block import BlockIndex, block
 from linker.composed import with_composed
 from linker.derive import standard_columns
@@ -27,9 +27,10 @@ from linker.files import read_parts
 from linker.model import Model
 from linker.predict import Progress, Scored, no_progress, probability, scan_candidates
 from linker.program import compile_tests, compile_weights
-from linker.raw import column_named, model_columns, raw_records, raw_table
+from linker.raw import column_named, model_columns, raw_records, raw_table, text_ids
 from linker.recognise import recognise
 from linker.records import Records
+from linker.threads import each
 from linker.workup import agreed, work_up
 
 FILE_ROWS = 1 << 18  # of a part: as many again are held while they are read
@@ -89,14 +90,15 @@ def pairs(
     if part is not None:
         _count(encoder, reading, model, right, parts)
     found: list[pl.DataFrame] = []
-    blocks = block(model.rules, encoder.encoded)
-    done = 0
+    done, encoded_left = 0, encoder.encoded
     with ThreadPoolExecutor(1, thread_name_prefix="linker-reader") as reader:
+        indexed = reader.submit(block, model.rules, encoded_left)  # while the first part is encoded
         while True:
             # The part after the next is read while this one is compared.
             coming = None if part is None else reader.submit(next, rest, None)
             with encoder.with_part(columns) as encoded:
                 tests, weights = compile_tests(model.comparisons, encoded), compile_weights(model, encoded)
+                blocks = indexed.result()
                 scored = scan_candidates(
                     encoded, blocks, tests, weights, threshold, threads=threads, progress=_after(done, report)
                 )
@@ -106,7 +108,7 @@ def pairs(
                 break
             ids, columns = reading.part(part)
             part = coming.result()
-    return pl.concat(found).sort("left_id", "right_id")
+    return _in_order(pl.concat(found))
 
 
 class _Reading(Protocol):
@@ -142,7 +144,7 @@ class _AsTheyStand:
                 f"The right side has no column '{self._id}', or an id is missing in it.",
                 "The model looks there for the ids: name the column so, or change 'id_column' in the model.",
             )
-        return frame[name].cast(pl.String), model_columns(self._model, [self._nobody, frame])[1]
+        return text_ids(frame[name]), model_columns(self._model, [self._nobody, frame])[1]
 
     def observed(self, frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
         """Some columns of a part."""
@@ -209,8 +211,20 @@ def _parts_of(right: Source | Parts, rows: int | None, model: Model) -> Callable
             return lambda: right.iter_slices(rows or FRAME_ROWS)
         case str() | Path():
             return lambda: read_parts(right, rows or FILE_ROWS, typed=model.raw is not None)
-        case _:
-            return lambda: iter(right)
+        case Iterable():
+            return lambda: _frames(right)
+    raise not_records(right)
+
+
+def _frames(parts: Parts) -> Iterator[pl.DataFrame]:
+    """Frames that come one by one."""
+    for part in parts:
+        if not isinstance(part, pl.DataFrame):
+            raise RecordsError(
+                "A part of the right side is no Polars DataFrame.",
+                "Give frames (of a LazyFrame, what its collect() gives), or the path of one file.",
+            )
+        yield part
 
 
 def _after(done: int, progress: Progress) -> Progress:
@@ -230,17 +244,26 @@ def _within(
     )
     frame = _frame(scored, work.ids[0], work.ids[0], work.blocks)
     ordered = pl.min_horizontal("left_id", "right_id"), pl.max_horizontal("left_id", "right_id")
-    return frame.with_columns(left_id=ordered[0], right_id=ordered[1]).sort("left_id", "right_id")
+    return frame.with_columns(left_id=ordered[0], right_id=ordered[1]).pipe(_in_order)
 
 
 def _frame(scored: Scored, left: pl.Series, right: pl.Series, blocks: Sequence[BlockIndex]) -> pl.DataFrame:
     rules = pl.Series([index.rule.name for index in blocks], dtype=pl.String)
-    return pl.DataFrame(
-        {
-            "left_id": left.gather(scored.left),
-            "right_id": right.gather(scored.right),
-            "match_weight": scored.weight,
-            "match_probability": probability(scored.weight),
-            "rule": rules.gather(scored.rule),
-        }
-    )
+    columns: dict[str, Callable[[], pl.Series]] = {
+        "left_id": lambda: left.gather(scored.left),
+        "right_id": lambda: right.gather(scored.right),
+        "match_weight": lambda: pl.Series(scored.weight),
+        "match_probability": lambda: pl.Series(probability(scored.weight)),
+        "rule": lambda: rules.gather(scored.rule),
+    }
+    made = each(lambda column: column(), columns.values())
+    return pl.DataFrame(dict(zip(columns, made, strict=True)))
+
+
+def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
+    """Sorted by the ids; that they are already is the rule, and soon seen."""
+    ids = frame["left_id"], frame["right_id"]
+    (left, left_before), (right, right_before) = ((one.slice(1), one.head(len(one) - 1)) for one in ids)
+    if ((left > left_before) | ((left == left_before) & (right >= right_before))).all():
+        return frame
+    return frame.sort("left_id", "right_id", maintain_order=True)

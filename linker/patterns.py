@@ -121,15 +121,19 @@ def tally_batches(
     In deduplication a batch of rows with themselves has each pair once.
     """
     weights, mine, counters = blank_weights(comparisons), threading.local(), list[_Counter]()
+    most = max((len(left) * len(right) for left, right in batches), default=0)
 
     def run(batch: Batch) -> None:
         if not hasattr(mine, "counter"):
             mine.counter, mine.space = _Counter(), Workspace.of(encoded.table, tests)
+            mine.kept = Kept.empty(most)
             counters.append(mine.counter)
-        left, right = np.repeat(batch[0], len(batch[1])), np.tile(batch[1], len(batch[0]))
+        one, other = (np.arange(rows.start, rows.stop, dtype=np.int32) for rows in batch)
+        left, right = np.repeat(one, len(other)), np.tile(other, len(one))
         if encoded.deduplicates and batch[0] == batch[1]:
             left, right = left[left < right], right[left < right]
-        mine.counter.add(score_batch(encoded, left, right, tests, weights, mine.space))
+        score_batch(encoded, left, right, tests, weights, mine.space, mine.kept)
+        mine.counter.add(mine.kept.first(len(left)))
 
     for _ in in_threads(run, batches, threads or os.cpu_count() or 1):
         pass

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from linker.block import BlockIndex
 from linker.encode import Encoded
 from linker.program import Tests, Weights
 from linker.score import Kept, Workspace, scan, weigh
+from linker.threads import each
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -174,17 +175,17 @@ class Scan:
 
 
 def _sorted(parts: Sequence[tuple[int, Kept]], compared: tuple[int, ...]) -> Scored:
-    left = np.concatenate([part.left for _, part in parts])
-    right = np.concatenate([part.right for _, part in parts])
+    left, right = (np.concatenate([part[side] for _, part in parts]) for side in (0, 1))
     order = np.argsort((left.astype(np.int64) << 32) | right)
-    return Scored(
-        left=left[order],
-        right=right[order],
-        weight=np.concatenate([part.weight for _, part in parts])[order],
-        pattern=np.concatenate([part.pattern for _, part in parts])[order],
-        rule=np.concatenate([np.full(len(part.left), k, np.int16) for k, part in parts])[order],
-        compared=compared,
-    )
+    columns: list[Callable[[], npt.NDArray[Any]]] = [
+        lambda: left,
+        lambda: right,
+        lambda: np.concatenate([part.weight for _, part in parts]),
+        lambda: np.concatenate([part.pattern for _, part in parts]),
+        lambda: np.concatenate([np.full(len(part.left), k, np.int16) for k, part in parts]),
+    ]
+    left, right, weight, pattern, rule = each(lambda column: column()[order], columns)
+    return Scored(left, right, weight, pattern, rule, compared)
 
 
 def score_rows(
@@ -195,25 +196,25 @@ def score_rows(
     weights: Weights,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Weights and patterns of given pairs of rows, whatever the blocking."""
-    scored = score_batch(encoded, left, right, tests, weights, Workspace.of(encoded.table, tests))
-    return scored.weight, scored.pattern
+    space, out = Workspace.of(encoded.table, tests), Kept.empty(len(left))
+    score_batch(encoded, left.astype(np.int32), right.astype(np.int32), tests, weights, space, out)
+    return out.weight, out.pattern
 
 
 def score_batch(
     encoded: Encoded,
-    left: npt.NDArray[np.int64],
-    right: npt.NDArray[np.int64],
+    left: npt.NDArray[np.int32],
+    right: npt.NDArray[np.int32],
     tests: Tests,
     weights: Weights,
     space: Workspace,
-) -> Kept:
-    """As `score_rows`, by one thread with its own workspace."""
-    out = Kept.empty(len(left))
+    out: Kept,
+) -> None:
+    """As `score_rows`, by one thread with its own workspace and output."""
     weigh(
-        left.astype(np.int32), right.astype(np.int32), len(left), encoded.left, encoded.right, encoded.table,
+        left, right, len(left), encoded.left, encoded.right, encoded.table,
         tests, weights, -np.inf, _NO_RULES, _NO_RULES, 0, space, out, 0,
     )  # fmt: skip
-    return out
 
 
 def probability(weight: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -19,6 +19,7 @@ from linker.conditions import MEASURED, All, Any, Condition, Not, Op, Test
 from linker.encode import Encoded, observed
 from linker.errors import ModelError
 from linker.model import Comparison, Model
+from linker.threads import each
 
 OPS = {op: number for number, op in enumerate(Op)}
 _UNBOUNDED = 1e9  # bits that stand for infinity in a bound
@@ -237,7 +238,13 @@ def compile_weights(model: Model, encoded: Encoded) -> Weights:
     shared = np.zeros(len(model.comparisons), np.bool_)
     tf_column = np.full(shape, -1, np.int16)
     tf_shift, tf_size = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    frequencies, filled, places = [np.zeros(1)], 1, dict[str, int]()
+    adjusted = list(
+        dict.fromkeys(level.tf for one in model.comparisons for level in one.levels if level.tf is not None)
+    )
+    # Counting what is in the records is worth a thread a column; looking values up in a table is not.
+    run = map if model.raw is None else each
+    frequencies = [np.zeros(1), *run(lambda column: _log_frequencies(column, model, encoded), adjusted)]
+    places = dict(zip(adjusted, np.cumsum([len(one) for one in frequencies]).tolist(), strict=False))
     for i, comparison in enumerate(model.comparisons):
         for code, level in enumerate(comparison.levels, start=1):
             weight[i, code] = level.weight
@@ -251,10 +258,6 @@ def compile_weights(model: Model, encoded: Encoded) -> Weights:
                 raise ModelError(
                     f"The comparison '{comparison.name}' has term frequencies but no u.", "Train it."
                 )
-            if level.tf not in places:
-                frequencies.append(_log_frequencies(level.tf, model, encoded))
-                places[level.tf] = filled
-                filled += len(frequencies[-1])
             tf_column[i, code], tf_shift[i, code] = encoded.column(level.tf), places[level.tf]
             tf_size[i, code] = encoded.offsets[level.tf][1]
             tf_weight[i, code], tf_base[i, code] = level.tf_weight, np.log2(base)

@@ -60,19 +60,33 @@ def raw_table(source: arrival.Source, id_column: str) -> Records:
                 "Give it the frame or the file.",
             )
         return source
-    frame = source if isinstance(source, pl.DataFrame) else read_typed(source)
+    frame = source if isinstance(source, pl.DataFrame) else read_typed(arrival.path_of(source))
     name = column_named(id_column, frame.columns)
     if name is None:
         raise RecordsError(
             f"The records have no column '{id_column}', where the model looks for their ids.",
             "Name it so, or change 'id_column' in the model.",
         )
-    ids = frame[name].cast(pl.String).alias("id")
+    ids = text_ids(frame[name]).alias("id")
     if ids.null_count() or not _all_differ(ids):
         raise RecordsError(
             f"The ids in the column '{name}' are not unique, or not all there.", "Give each record its own."
         )
     return Records(ids, frame, Layout(name, (), ()), pl.DataFrame(schema=arrival.REFUSALS))
+
+
+def text_ids(ids: pl.Series) -> pl.Series:
+    """A column of ids as texts.
+
+    Raises:
+        RecordsError: it is of a type that has none.
+    """
+    try:
+        return ids.cast(pl.String)
+    except pl.exceptions.PolarsError:
+        raise RecordsError(
+            f"The ids in the column '{ids.name}' cannot be read as texts.", "Give texts or numbers."
+        ) from None
 
 
 def _all_differ(ids: pl.Series) -> bool:
@@ -171,9 +185,12 @@ def _plain(column: pl.Series, name: str) -> pl.Series:
         return column.cast(pl.List(dtype.inner))
     if dtype == pl.Null:
         return column.cast(pl.String)
-    if dtype in (pl.Binary, pl.Object, pl.Duration):
+    if dtype in _NO_VALUES:
         raise ModelError(f"The column '{name}' holds bytes or durations.", "Turn it into text or numbers.")
     return column
+
+
+_NO_VALUES = (pl.Binary, pl.Object, pl.Duration)
 
 
 def _common(dtypes: set[pl.DataType]) -> pl.DataType | None:
@@ -220,8 +237,8 @@ def _made(source: Source, columns: Columns, height: int) -> pl.Series:
         case Make.COALESCE, ():
             return pl.select(pl.coalesce(_same_type(parts, name))).to_series()
         case Make.FIELD, (str(field),):
-            if not isinstance(parts[0].dtype, pl.Struct):
-                raise ModelError(f"The model reads '{name}' of a column that holds no structures.")
+            if not isinstance(parts[0].dtype, pl.Struct) or field not in parts[0].struct.fields:
+                raise ModelError(f"The model reads '{name}' of a column that holds no such structures.")
             return parts[0].struct.field(field)
     return piece_of_text(source, [as_text(part, name) for part in parts])
 
@@ -280,7 +297,9 @@ def _same_type(parts: Sequence[pl.Series], name: str) -> list[pl.Series]:
 
 
 def _cast_all(columns: Sequence[pl.Series], dtype: pl.DataType, name: str) -> list[pl.Series]:
-    return [as_text(column, name) if dtype == pl.String else column.cast(dtype) for column in columns]
+    return [
+        as_text(column, name) if dtype == pl.String else as_type(column, dtype, name) for column in columns
+    ]
 
 
 def _value(source: Source, made: pl.Series) -> pl.Series:
@@ -291,6 +310,11 @@ def _value(source: Source, made: pl.Series) -> pl.Series:
     if isinstance(dtype, pl.Struct) or (isinstance(dtype, pl.List) and dtype.inner.is_nested()):
         raise ModelError(f"The model compares '{source.name}', which holds structures.", "Compare a field.")
     if isinstance(dtype, pl.List) and source.make not in _SETS_AND_VECTORS:
+        if dtype.inner in _NO_VALUES:
+            raise ModelError(
+                f"The column '{source.name}' holds lists of bytes or durations.",
+                "Turn them into text or numbers.",
+            )
         return _as_one_text(made)
     return made
 
@@ -311,13 +335,18 @@ def _tests(model: Model) -> Iterator[Test]:
 
 def _compare_alike(pairs: Sequence[tuple[str, str]], made: Sequence[dict[str, pl.Series]]) -> None:
     """Columns that are held against each other get one type, or are refused."""
-    for left, right in pairs:
-        dtypes = made[0][left].dtype, made[0][right].dtype
-        if dtypes[0] == dtypes[1]:
-            continue
-        if not all(dtype.is_numeric() for dtype in dtypes):
-            raise ModelError(
-                f"The model compares '{left}' with '{right}', and their types differ.", "Give both one type."
-            )
-        for side in made:
-            side[left], side[right] = side[left].cast(pl.Float64), side[right].cast(pl.Float64)
+    differing = list(pairs)
+    while differing:  # what is cast for one pair may differ from what it is compared with in another
+        differing = [(left, right) for left, right in pairs if made[0][left].dtype != made[0][right].dtype]
+        for left, right in differing:
+            dtypes = {made[0][left].dtype, made[0][right].dtype}
+            if not all(dtype.is_numeric() for dtype in dtypes):
+                raise ModelError(
+                    f"The model compares '{left}' with '{right}', and their types differ.",
+                    "Give both one type.",
+                )
+            common = _common(dtypes)
+            assert common is not None  # of numbers
+            for side in made:
+                (side[left],) = _cast_all([side[left]], common, left)
+                (side[right],) = _cast_all([side[right]], common, right)

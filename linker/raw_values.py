@@ -128,7 +128,7 @@ def as_type(values: pl.Series, dtype: pl.DataType, name: str) -> pl.Series:
         if values.dtype == pl.String and dtype == pl.Date:
             return values.str.to_date("%Y-%m-%d")
         return values.cast(dtype)
-    except pl.exceptions.PolarsError:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):  # which would tell the values
         raise ModelError(f"Not every value of '{name}' can be read as {words_for(dtype)}.", CAST) from None
 
 

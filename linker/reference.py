@@ -224,6 +224,7 @@ class Reference:
         while True:
             mark = self._values.mark()
             rows = aligned(count, self._rows.shape[1])
+            rows.fill(-1)
             for group in self._encoder.groups:
                 for name in group.names:
                     for first, view in cells.get(name, ()):

@@ -27,9 +27,11 @@ from linker.events import event
 from linker.intake import Intake
 from linker.model import Model
 from linker.reference import Reference, checked
-from linker.refusals import NotFound, NotReady, Unavailable
+from linker.refusals import Invalid, NotFound, NotReady, Unavailable
 from linker.resources import Answer, FieldReading, Limits, Mandate, Problem, ReferenceState, StoredReference
 from linker.store import Store
+
+QUERY_ID = "record_id"  # of an upload
 
 FOLD = 256  # changes after which their files are folded into one
 
@@ -183,6 +185,37 @@ class References:
         """What the reference knows of each record; see `Reference.ask`. Raises as `put` does."""
         _, engine = self._ready(project, name)
         return engine.ask(values, top=top, floor=floor, explain=explain)
+
+    def match(
+        self, project: str, name: str, records: pl.DataFrame, *, top: int, floor: float
+    ) -> pl.DataFrame:
+        """The candidates for each row of a chunk.
+
+        Args:
+            project, name: which reference.
+            records: text: record_id, and fields of the reference.
+            top, floor: as in `ask`.
+
+        Returns:
+            query_id, record_id, match_weight, match_probability, rule, lead; see `Reference.match`.
+
+        Raises:
+            NotFound, NotReady: as `ask`.
+            Invalid: the chunk has a column that is no field of the reference (FIELD_INVALID).
+        """
+        _, engine = self._ready(project, name)
+        fields = {field.name for field in engine.fields}
+        wrong = [column for column in records.columns if column != QUERY_ID and column not in fields]
+        if wrong or QUERY_ID not in records.columns:
+            raise Invalid(
+                "FIELD_INVALID",
+                f"The upload needs the column {QUERY_ID}, and beside it only fields of the reference.",
+                f"They are: {', '.join(sorted(fields))}.",
+                field="columns",
+            )
+        found = engine.match(records.drop(QUERY_ID), top=top, floor=floor)
+        ids = records[QUERY_ID].gather(found["query"]).alias("query_id")
+        return found.drop("query").insert_column(0, ids)
 
     # --- inside ----------------------------------------------------------------------------------
 

@@ -19,17 +19,19 @@ import polars as pl
 from linker.files import write_text
 from linker.model import Model
 from linker.records import Records
-from linker.report_page import STYLE, bars, facts, rows_table
+from linker.report_page import STYLE, bars, facts, losses_section, rows_table
 
 if TYPE_CHECKING:
     from linker.linkage import Deduplication, Linkage
-    from linker.matchkeys_link import KeyLinkage
+    from linker.matchkeys_link import KeyDeduplication, KeyLinkage
+
+    Result = Linkage | Deduplication | KeyLinkage | KeyDeduplication
 
 MARK = '<meta name="generator" content="Kinlink">'
 FORMAT = "kinlink-report/1"
 
 
-def write_report(result: Linkage | Deduplication | KeyLinkage, path: str | Path) -> Path:
+def write_report(result: Result, path: str | Path) -> Path:
     """Write the page to `path` and its figures as JSON beside it (`report.html`, `report.json`).
 
     Returns:
@@ -46,9 +48,10 @@ def write_report(result: Linkage | Deduplication | KeyLinkage, path: str | Path)
     return beside
 
 
-def figures(result: Linkage | Deduplication | KeyLinkage) -> dict[str, Json]:
+def figures(result: Result) -> dict[str, Json]:
     """Everything that the report shows, as plain data."""
-    from linker.matchkeys_link import KeyLinkage  # here, because the engine takes a while to load
+    # Here, because the engine takes a while to load.
+    from linker.matchkeys_link import KeyDeduplication, KeyLinkage
 
     clusters = getattr(result, "clusters", None)
     found: dict[str, Json] = {
@@ -62,9 +65,12 @@ def figures(result: Linkage | Deduplication | KeyLinkage) -> dict[str, Json]:
         "links_by_rule": _counted(result.links, "rule"),
         "warnings": [],
     }
-    if isinstance(result, KeyLinkage):
+    if clusters is not None:
+        sizes = clusters.group_by("cluster_id").len("size").group_by("size").len("clusters").sort("size")
+        found["cluster_sizes"] = [list(row) for row in sizes.rows()]
+    if isinstance(result, KeyLinkage | KeyDeduplication):
         return found
-    found |= {
+    return found | {
         "threshold": _finite(result.threshold),
         "weights": weight_bands(result.links, result.review),
         "model": model_figures(result.model),
@@ -74,10 +80,6 @@ def figures(result: Linkage | Deduplication | KeyLinkage) -> dict[str, Json]:
         "manifest": _finite(result.manifest.as_dict()),
         "warnings": [] if result.training is None else list(result.training.diagnostics.warnings),
     }
-    if clusters is not None:
-        sizes = clusters.group_by("cluster_id").len("size").group_by("size").len("clusters").sort("size")
-        found["cluster_sizes"] = [list(row) for row in sizes.rows()]
-    return found
 
 
 def model_figures(model: Model) -> dict[str, Json]:
@@ -126,13 +128,14 @@ def weight_bands(links: pl.DataFrame, review: pl.DataFrame) -> list[dict[str, Js
     ]
 
 
-_TABLES = ("rules", "matchkeys")  # figures of the summary that have sections of their own
+_TABLES = ("rules", "matchkeys", "blocking")  # figures of the summary that have sections of their own
 
 
 def page(found: Mapping[str, Json]) -> str:
     """The HTML of the figures."""
     title = "Linkage report" if found["kind"] == "linkage" else "Deduplication report"
     by_model, keys = "model" in found, found["summary"].get("matchkeys")
+    losses = found["summary"].get("blocking")
     figures_of_run = {key: value for key, value in found["summary"].items() if key not in _TABLES}
     sections = [
         ("Result", facts(_headline(found))),
@@ -144,6 +147,7 @@ def page(found: Mapping[str, Json]) -> str:
         *([("Clusters", rows_table(["Records in the cluster", "Clusters"], found["cluster_sizes"]))]
           if "cluster_sizes" in found else []),
         *([("Blocking rules", _rules_section(found)),
+           *([("What the rules can lose", losses_section(losses))] if losses else []),
            ("Model", _model_section(found["model"])),
            ("Training", _training_section(found["training"]))] if by_model else []),
         ("Run", facts(_flat(figures_of_run))),

@@ -103,3 +103,27 @@ def bars(bands: Sequence[Mapping[str, Json]], threshold: float | None) -> str:
     rows = [(f"{band['from']} to {band['to']}", band["linked"], band["review"]) for band in bands]
     numbers = rows_table(["Match weight (bits)", "Linked", "For review"], rows)
     return f"{chart}{key}<details><summary>The numbers</summary>{numbers}</details>"
+
+
+def losses_section(found: Mapping[str, Json]) -> str:
+    """What no blocking rule holds: the estimate, the bound, and the pair at worst."""
+    proof, share = found["certificate"], found["estimated_share_of_matches_missed"]
+    estimate = "an estimate from m, as if fields were independent"
+    said = [f"Share of matches that no rule holds: {share:.3%} ({estimate})."]
+    if proof["bound"] is None:
+        said.append("Every pair that could be linked is produced by a rule: blocking provably loses nothing.")
+    else:
+        said.append(f"No pair that the rules miss can weigh more than {proof['bound']:+.2f} bits.")
+        verdict = "blocking provably loses nothing" if proof["lossless"] else "such a pair would be linked"
+        where = "under" if proof["lossless"] else "not under"
+        if proof["threshold"] is not None:
+            said.append(f"That is {where} the threshold of {proof['threshold']:+.2f} bits: {verdict}.")
+        if not proof["exact"]:
+            said.append("The search was cut short: the true bound may be lower.")
+    page = "".join(f"<p>{escape(one)}</p>" for one in said)
+    if not proof["witness"] or proof["lossless"]:
+        return page
+    rows = [(one["comparison"], one["level"], one["weight"], one["gain"] or "") for one in proof["witness"]]
+    unequal = ", ".join(left if left == right else f"{left}={right}" for left, right in proof["unequal"])
+    page += "<h3>Such a pair, at worst</h3>" + rows_table(["Comparison", "Level", "Bits", "Rarity"], rows)
+    return page + f"<p>Not equal in it, so that no rule holds: {escape(unequal or 'nothing')}.</p>"

@@ -188,6 +188,9 @@ class Work:
         threshold: bits from which a pair is linked, or None.
         all_pairs: bits from which scored pairs are kept, or None for no such table.
         seed: of every random choice.
+        keys: the JSON of the matchkeys before the model, so that another set of the name does not change the
+            result; empty for none.
+        keys_only: the matchkeys link alone.
     """
 
     kind: JobKind
@@ -198,6 +201,8 @@ class Work:
     threshold: float | None = None
     all_pairs: float | None = None
     seed: int = 0
+    keys: str = ""
+    keys_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -353,6 +358,7 @@ class Limits:
         references: references of all projects.
         records: records of a message that asks about them, puts or removes them.
         candidates: candidates of a record.
+        keys_bytes: a set of matchkeys as text.
     """
 
     message_bytes: int = 16 * 1024**2
@@ -367,3 +373,4 @@ class Limits:
     references: int = 16
     records: int = 10_000
     candidates: int = 100
+    keys_bytes: int = 1024**2

@@ -22,20 +22,16 @@ from linker.conditions import Op
 from linker.encode import Codes
 from linker.kernels import (
     common,
-    damerau_osa,
     half,
     inlined_kernel,
-    jaro,
-    jaro_winkler,
     kernel,
-    levenshtein,
     short,
     whole,
     word,
 )
-from linker.measures import damerau_bound, distance_op, further
+from linker.measures import BOUND, distance_op, measure_address, of_numbers, of_texts
 from linker.program import OPS, Tests, Weights
-from linker.spelling import KINDS, LENGTH, LENGTH_BITS, MANY, ValueTable
+from linker.spelling import KINDS, LENGTH, MANY, ValueTable
 
 _MISSING, _EXACT = OPS[Op.MISSING], OPS[Op.EXACT]
 _JARO_WINKLER, _JARO = OPS[Op.JARO_WINKLER], OPS[Op.JARO]
@@ -56,6 +52,7 @@ class Workspace(NamedTuple):
 
     Attributes:
         scratch: int64, for the distances.
+        measure: where the code of `linker.measures.measure` is.
         memo_key: int64 [measures << MEMO_BITS], the pair of values measured; -1: none.
         memo: float64, what was measured.
         levels: int64 [comparisons], level codes of the pair at hand.
@@ -65,6 +62,7 @@ class Workspace(NamedTuple):
     """
 
     scratch: npt.NDArray[np.int64]
+    measure: int
     memo_key: npt.NDArray[np.int64]
     memo: npt.NDArray[np.float64]
     levels: npt.NDArray[np.int64]
@@ -79,6 +77,7 @@ class Workspace(NamedTuple):
         memos = tests.measures << MEMO_BITS
         return Workspace(
             np.empty(table.scratch, np.int64),
+            measure_address(),
             np.full(memos, -1, np.int64),
             np.empty(memos),
             np.empty(len(tests.entry), np.int64),
@@ -118,25 +117,6 @@ class Kept(NamedTuple):
         """Room for as many."""
         rows, words = np.empty((2, size), np.int32), np.empty((2, size), np.int64)
         return Kept(rows[0], rows[1], np.empty(size), words[0], words[1])
-
-
-@inlined_kernel
-def _measure(table: ValueTable, op: int, a: int, b: int, scratch: npt.NDArray[np.int64]) -> float:
-    if op > _RELATIVE_DIFFERENCE:
-        return further(table, op, a, b, scratch)
-    chars, a0, b0 = table.chars, table.place[a] >> LENGTH_BITS, table.place[b] >> LENGTH_BITS
-    a1, b1 = a0 + (table.place[a] & LENGTH), b0 + (table.place[b] & LENGTH)
-    if op == _JARO_WINKLER:
-        return jaro_winkler(chars, a0, a1, b0, b1, scratch)
-    if op == _JARO:
-        return jaro(chars, a0, a1, b0, b1, scratch)
-    if op == _DAMERAU:
-        return float(damerau_osa(chars, a0, a1, b0, b1, scratch))
-    edits = float(levenshtein(chars, a0, a1, b0, b1, scratch))
-    if op == _LEVENSHTEIN:
-        return edits
-    longer = max(a1 - a0, b1 - b0)
-    return 1.0 - edits / longer if longer > 0 else 1.0
 
 
 @inlined_kernel
@@ -186,22 +166,20 @@ def _measured_holds(
     table: ValueTable, op: int, slot: int, limit: float, a: int, b: int, space: Workspace
 ) -> bool:
     if slot < 0:
-        value = _measure(table, op, a, b, space.scratch)
+        value = of_numbers(table, op, a, b)
         return value <= limit if distance_op(op) else value >= limit
     key = (whole(a) << 32) | whole(b)
     mixed = word(key) * word(0x9E3779B97F4A7C15)
     place = (whole(slot) << MEMO_BITS) + whole(mixed >> word(64 - MEMO_BITS))
     if space.memo_key[place] != key:
         space.memo_key[place] = key
-        if op == _UNRESTRICTED:
-            space.memo[place] = damerau_bound(table, a, b, space.scratch)
-        else:
-            space.memo[place] = _measure(table, op, a, b, space.scratch)
+        first = BOUND if op == _UNRESTRICTED else op
+        space.memo[place] = of_texts(table, space.measure, first, a, b, space.scratch)
     if op == _UNRESTRICTED and space.memo[place] < 0.0:
-        # Not less than half the edits without exchanges: mostly that settles it.
+        # Twice a bound from below: mostly that settles it.
         if -space.memo[place] > 2.0 * limit:
             return False
-        space.memo[place] = _measure(table, op, a, b, space.scratch)
+        space.memo[place] = of_texts(table, space.measure, op, a, b, space.scratch)
     if op in (_LEVENSHTEIN, _DAMERAU) or distance_op(op):
         return space.memo[place] <= limit
     return space.memo[place] >= limit
@@ -239,30 +217,31 @@ def _reached(
 ) -> int:
     """Level code that a chain ends in, from one of its nodes on."""
     while node >= 0:
-        a, b, op = left[x, tests.left[node]], right[y, tests.right[node]], tests.op[node]
+        a, b, op = left[x, tests.left[node]], right[y, tests.right[node]], whole(tests.op[node])
         limit, base = tests.value[node], tests.base[node]
+        holds = measures = False
         if op == _MISSING:
             holds = a < 0 or b < 0
         elif a < 0 or b < 0:
-            holds = False
+            pass
         elif op > _UNRESTRICTED:
-            holds = _measured_holds(table, op, tests.measure[node], limit, base + a, base + b, space)
+            measures = True
         elif a == b:
             holds = op < _COMMON or op > _JACCARD or _tokens_hold(table, op, limit, base + a, base + b)
             if op in (_JARO_WINKLER, _JARO):  # two empty texts are not alike
                 holds = (table.place[base + a] & LENGTH) > 0 or limit <= 0.0
         elif op == _EXACT:
-            holds = False
+            pass
         elif op < _COMMON or op == _UNRESTRICTED:
             one = _signature(left, x, tests.sketch_left[node])
             other = _signature(right, y, tests.sketch_right[node])
-            holds = not _hopeless(one, other, op, limit) and _measured_holds(
-                table, op, tests.measure[node], limit, base + a, base + b, space
-            )
+            measures = not _hopeless(one, other, op, limit)
         elif op <= _JACCARD:
             holds = _tokens_hold(table, op, limit, base + a, base + b)
         else:
             holds = _numbers_hold(table, op, limit, base + a, base + b)
+        if measures:
+            holds = _measured_holds(table, op, tests.measure[node], limit, base + a, base + b, space)
         node = tests.then[node] if holds else tests.otherwise[node]
     return -1 - node
 

@@ -17,14 +17,17 @@ import polars as pl
 
 from linker import arrow, messages
 from linker.chunks import Content, Examined
+from linker.errors import ModelError
 from linker.intake import Intake
 from linker.jobs import Runner
+from linker.matchkeys import Matchkeys
+from linker.matchkeys_ons import SETS
 from linker.messages import batch_value, code, mandate_value, wrong
 from linker.model import Model
 from linker.paging import digest_of_request, page_size, position, token
 from linker.receiving import receive
 from linker.refusals import Invalid, Unavailable
-from linker.resources import Job, JobKind, Submission, SubmissionKind, Table, Work
+from linker.resources import Job, JobKind, Limits, Submission, SubmissionKind, Table, Work
 from linker.store import Store
 from linker.upload import Upload
 from linker.v1 import (
@@ -50,6 +53,7 @@ _SECONDS = {
     "SubmitExtract": 3600.0,
     "ReadLinks": 3600.0,
     "MatchStream": 3600.0,
+    "MatchUpload": 3600.0,
     "WatchJob": 86_400.0,
 }
 METHODS = {
@@ -156,6 +160,9 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
     ) -> linkage_pb2.StartLinkageResponse:
         if request.cardinality and messages.back(messages.CARDINALITIES, request.cardinality) is None:
             raise wrong("cardinality", "The cardinality is not known.")
+        one_to_one = (linkage_pb2.CARDINALITY_UNSPECIFIED, linkage_pb2.CARDINALITY_ONE_TO_ONE)
+        if request.options.matchkeys.only and request.cardinality not in one_to_one:
+            raise wrong("cardinality", "Matchkeys alone link one to one.")
         job = await self._start(
             "StartLinkage",
             request,
@@ -163,7 +170,7 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
                 JobKind.LINKAGE,
                 (request.left_submission_id, request.right_submission_id),
                 messages.back(messages.CARDINALITIES, request.cardinality),
-                **_options(request.options),
+                **await _options(request.options),
             ),
         )
         return linkage_pb2.StartLinkageResponse(job=messages.job_message(job))
@@ -171,7 +178,7 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
     async def StartDeduplication(
         self, request: linkage_pb2.StartDeduplicationRequest, context: object
     ) -> linkage_pb2.StartDeduplicationResponse:
-        work = Work(JobKind.DEDUPLICATION, (request.submission_id,), **_options(request.options))
+        work = Work(JobKind.DEDUPLICATION, (request.submission_id,), **await _options(request.options))
         job = await self._start("StartDeduplication", request, work)
         return linkage_pb2.StartDeduplicationResponse(job=messages.job_message(job))
 
@@ -233,7 +240,7 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
         project = code(request.project, "project")
         figures = await asyncio.to_thread(self._runner.report, project, request.job_id)
         response = linkage_pb2.GetReportResponse(
-            warnings=figures.get("warnings", []), model_digest=figures["model"]["digest"]
+            warnings=figures.get("warnings", []), model_digest=figures.get("model", {}).get("digest", "")
         )
         response.figures.update(figures)
         return response
@@ -355,13 +362,38 @@ def _examine(upload: Upload, chunk: intake_pb2.Chunk) -> Examined:
     return upload.examine(chunk.number, chunk.sha256, content)
 
 
-def _options(options: linkage_pb2.LinkageOptions) -> dict[str, Any]:
-    return {
+async def _options(options: linkage_pb2.LinkageOptions) -> dict[str, Any]:
+    found = {
         "model": code(options.model, "options.model") if options.model else "",
         "threshold": _weight(options, "threshold"),
         "all_pairs": _weight(options, "all_pairs"),
         "seed": options.seed,
     }
+    if not options.HasField("matchkeys"):
+        return found
+    for name in ("model", "threshold", "all_pairs"):
+        if options.matchkeys.only and found[name] not in ("", None):
+            raise wrong(f"options.{name}", f"Matchkeys alone link without a model: leave {name} out.")
+    keys = await asyncio.to_thread(_keys, options.matchkeys)
+    return found | {"keys": keys, "keys_only": options.matchkeys.only}
+
+
+def _keys(asked: linkage_pb2.MatchkeyOptions) -> str:
+    """The JSON of the matchkeys that a request names or brings."""
+    if asked.WhichOneof("set") is None:
+        raise wrong("options.matchkeys", "Give the name of a set of matchkeys, or a set as JSON.")
+    if asked.WhichOneof("set") == "name":
+        if asked.name not in SETS:
+            known = ", ".join(SETS)
+            raise wrong("options.matchkeys.name", f"There is no set of matchkeys of this name, but: {known}.")
+        return SETS[asked.name].to_json()
+    field, most = "options.matchkeys.json", Limits().keys_bytes
+    if len(asked.json.encode()) > most:
+        raise wrong(field, f"A set of matchkeys has at most {most:,} bytes.")
+    try:
+        return Matchkeys.from_json(asked.json).to_json()
+    except ModelError as error:
+        raise Invalid(error.reason, error.message, error.help, field=field) from None
 
 
 def _weight(options: linkage_pb2.LinkageOptions, name: Literal["threshold", "all_pairs"]) -> float | None:

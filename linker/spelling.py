@@ -185,7 +185,7 @@ def _filled(parts: Sequence[npt.NDArray[T]], sizes: Sequence[int], blank: float)
 def _ids(lists: pl.Series, tokens: Codebook) -> npt.NDArray[np.int32]:
     """Ids of the tokens of all lists, ascending in each list."""
     flat = lists.alias("").explode()
-    codes = np.full((len(flat), 1), -1, np.int32)
+    codes = np.empty((len(flat), 1), np.int32)
     tokens.add(text_view(flat), codes, 0)
     of = np.repeat(np.arange(len(lists)), lists.list.len().fill_null(0).to_numpy())
     return np.ascontiguousarray(codes[np.lexsort((codes[:, 0], of)), 0])

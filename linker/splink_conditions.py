@@ -13,13 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sqlglot import exp
 
-from linker.conditions import All, Any, Condition, Not, Op, Test
+from linker.conditions import SIMILARITIES, All, Any, Condition, Not, Op, Test
 from linker.sources import Make, Source
 from linker.splink_measures import (
     DISTANCES,
     NOT_EMPTY,
     NULL_OF_VALUES,
-    SHARES,
     SUBSET,
     WHOLE,
     Measure,
@@ -177,8 +176,12 @@ class Reader:
             sign = {exp.GT: exp.LTE, exp.GTE: exp.LT, exp.LT: exp.GTE, exp.LTE: exp.GT}[sign]
             wanted = not wanted
         value = _least(limit, measure.op in WHOLE, sign) * measure.scale + measure.more
-        if (near and value < 0.0) or (measure.op in SHARES and value > 1.0):
+        beyond = (near and value < 0.0) or (measure.op in SIMILARITIES and value > 1.0)
+        if beyond or not math.isfinite(value):
             raise NotRead(f"{words(node)}: which never holds, or always")
+        if measure.op is Op.COMMON and (value <= measure.more) == wanted:
+            # DuckDB finds nothing in common of a list and null, and null of null and a list.
+            raise NotRead(f"{words(node)}: which lists with nothing in common meet")
         if not wanted and measure.op in NULL_OF_VALUES:
             raise NotRead(f"{words(node)}: the contrary of the best of lists")
         return _answer(Test(measure.op, names[0], names[1], value), wanted)
@@ -215,6 +218,8 @@ def _sides(pieces: Sequence[Piece], node: exp.Expr) -> tuple[Piece, Piece]:
 
 def _least(limit: float, whole: bool, sign: type[exp.Binary]) -> float:
     """The limit that <= or >= have to have for the same answers."""
+    if math.isinf(limit):
+        return limit
     if sign is exp.LT:
         return math.ceil(limit) - 1.0 if whole else math.nextafter(limit, -math.inf)
     if sign is exp.GT:

@@ -34,6 +34,7 @@ class Details:
         field: the field of the request that is wrong, or an empty string.
         retry_after: seconds after which to try again, or None.
         metadata: what the reason says besides.
+        domain: the package that defines the reason.
     """
 
     code: str
@@ -44,6 +45,7 @@ class Details:
     field: str = ""
     retry_after: float | None = None
     metadata: dict[str, str] = dataclasses.field(default_factory=dict)
+    domain: str = DOMAIN
 
 
 def details_of(error: BaseException, call_id: str) -> Details:
@@ -52,8 +54,8 @@ def details_of(error: BaseException, call_id: str) -> Details:
         return Details(
             error.code,
             error.reason,
-            _cut(error.message),
-            _cut(error.help),
+            cut(error.message),
+            cut(error.help),
             call_id,
             error.field,
             error.retry_after,
@@ -61,7 +63,7 @@ def details_of(error: BaseException, call_id: str) -> Details:
         )
     if isinstance(error, LinkerError):
         code = "CANCELLED" if error.reason == "CANCELLED" else "INVALID_ARGUMENT"
-        return Details(code, error.reason, _cut(error.message), _cut(error.help), call_id)
+        return Details(code, error.reason, cut(error.message), cut(error.help), call_id)
     if isinstance(error, TimeoutError):
         message = "The call took longer than its deadline or than the method may take."
         return Details(
@@ -71,7 +73,7 @@ def details_of(error: BaseException, call_id: str) -> Details:
     return Details("INTERNAL", "INTERNAL", "The service failed at this call.", help, call_id)
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
     """At most TEXT_BYTES of a text, as what can be sent: a name in it may be long, or half a character."""
     content = text.encode(errors="replace")
     if len(content) <= TEXT_BYTES:
@@ -83,7 +85,7 @@ def write(details: Details) -> bytes:
     """A serialised google.rpc.Status."""
     status = status_pb2.Status(code=code_pb2.Code.Value(details.code), message=details.message)
     parts = [
-        error_details_pb2.ErrorInfo(reason=details.reason, domain=DOMAIN, metadata=details.metadata),
+        error_details_pb2.ErrorInfo(reason=details.reason, domain=details.domain, metadata=details.metadata),
         error_details_pb2.RequestInfo(request_id=details.call_id),
     ]
     if details.help:
@@ -123,4 +125,5 @@ def read(serialised: bytes) -> Details:
         bad.field_violations[0].field if bad.field_violations else "",
         retry_after,
         dict(info.metadata),
+        info.domain,
     )

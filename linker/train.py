@@ -8,9 +8,7 @@ Where there are more pairs than training needs, rows taken at random stand for a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any as Json
 
@@ -26,6 +24,7 @@ from linker.model import Comparison, Level, Model
 from linker.patterns import MOST_RULES, Batch, Tally, tally, tally_batches
 from linker.predict import Progress, no_progress, score_rows
 from linker.program import blank_weights, compile_tests, shifts
+from linker.threads import each
 
 SAMPLED_PAIRS = 2_000_000  # random pairs for u, …
 SAMPLED_PAIRS_A_RECORD = 20
@@ -264,8 +263,7 @@ def _some_rows(
     encoded: Encoded, blocks: Sequence[BlockIndex], seed: int
 ) -> tuple[Encoded, Sequence[BlockIndex]]:
     """As many rows as give the candidates that training needs, at random; of both sides if one is both."""
-    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="linker") as pool:
-        share = CANDIDATES / max(1, sum(pool.map(lambda index: index.pairs, blocks)))
+    share = CANDIDATES / max(1, sum(each(BlockIndex.count, blocks)))
     if share >= 1.0:
         return encoded, blocks
     rows = len(encoded.right)
@@ -289,21 +287,10 @@ def _count_agreements(random: Floats, comparisons: Sequence[Comparison], encoded
         matches inside, so that different people agree no more often. Infinity where that says nothing.
     """
     ceiling = np.full(len(comparisons), np.inf)
-    for i, comparison in enumerate(comparisons):
-        condition = comparison.levels[0].condition
-        if (
-            not isinstance(condition, Test)
-            or condition.op is not Op.EXACT
-            or condition.left != condition.right
-        ):
+    for i, chances in enumerate(each(lambda one: _agreement(one, encoded), comparisons)):
+        if chances is None:
             continue
-        column = encoded.column(condition.left)
-        size = encoded.offsets[condition.left][1]
-        seen = np.zeros((2, size), np.int64)
-        count_codes(encoded.left, column, seen[0])
-        count_codes(encoded.right, column, seen[1])
-        counts, others = seen.astype(np.float64)
-        within, across = max(_chance(counts, None), _chance(others, None)), _chance(counts, others)
+        within, across = chances
         agree = within if encoded.deduplicates else across
         if max(agree, random[i, 1]) < 1.0:
             random[i] *= (1.0 - agree) / (1.0 - random[i, 1])
@@ -311,6 +298,19 @@ def _count_agreements(random: Floats, comparisons: Sequence[Comparison], encoded
         if not encoded.deduplicates:
             ceiling[i] = within
     return ceiling
+
+
+def _agreement(comparison: Comparison, encoded: Encoded) -> tuple[float, float] | None:
+    """The chance of agreement within one side and across, for a first level that is plain agreement."""
+    first = comparison.levels[0].condition
+    if not isinstance(first, Test) or first.op is not Op.EXACT or first.left != first.right:
+        return None
+    column, size = encoded.column(first.left), encoded.offsets[first.left][1]
+    seen = np.zeros((2, size), np.int64)
+    count_codes(encoded.left, column, seen[0])
+    count_codes(encoded.right, column, seen[1])
+    counts, others = seen.astype(np.float64)
+    return max(_chance(counts, None), _chance(others, None)), _chance(counts, others)
 
 
 def _chance(counts: Floats, others: Floats | None) -> float:

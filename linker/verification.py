@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from linker.arrival import Source, checked
+from linker.arrival import Source, checked, path_of
 from linker.decide import Cardinality
 from linker.digest import digest
 from linker.errors import ManifestError
@@ -95,6 +95,7 @@ def verify(
     else:
         again = dedupe(
             *sides,
+            keys=chosen,
             model=model,
             labels=labels,
             threshold=asked.threshold,
@@ -156,7 +157,7 @@ def _understood(source: Source, layout: Layout, place: int) -> Records:
         return source
     if not layout.fields and layout.id_column is not None:  # for a model that reads records as they stand
         return raw_records(source, layout.id_column)
-    frame = source if isinstance(source, pl.DataFrame) else read_frame(source)
+    frame = source if isinstance(source, pl.DataFrame) else read_frame(path_of(source))
     needed = {name for field in layout.fields for name in field.columns} | {layout.id_column} - {None}
     if not needed <= set(frame.columns):
         raise ManifestError(

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from linker.kernels import kernel, whole, word
+
 INLINE = 12  # bytes that fit a cell
 
 
@@ -47,11 +49,27 @@ def text_view(series: pl.Series) -> TextView:
     # The last buffer of a view holds the sizes of the others.
     stores = stores[:-1]
     words = cells.view(np.uint64).reshape(-1, 2)[array.offset : array.offset + len(array)]
-    store = np.concatenate(stores) if len(stores) > 1 else stores[0] if stores else _NOTHING
+    if len(stores) > 1:  # a slice has the buffers of the whole, and may need few of them
+        held = np.zeros(len(stores), np.bool_)
+        _held(words, held)
+        stores = [store if here else _NOTHING for store, here in zip(stores, held, strict=True)]
+    full = [store for store in stores if len(store)]
+    store = np.concatenate(full) if len(full) > 1 else full[0] if full else _NOTHING
     bases = np.cumsum([0, *map(len, stores)], dtype=np.int64)
     return _read_only(words, valid, array.offset, store, bases)
 
 
+@kernel
+def _held(words: npt.NDArray[np.uint64], held: npt.NDArray[np.bool_]) -> None:
+    """Mark the buffers that hold the longer texts."""
+    for row in range(len(words)):
+        if whole(words[row, 0] & _SHORT) > INLINE:
+            buffer = whole(words[row, 1] & _SHORT)
+            if buffer < len(held):  # a missing cell may hold anything
+                held[buffer] = True
+
+
+_SHORT = word(0xFFFFFFFF)
 _NOTHING = np.zeros(0, np.uint8)
 _BEGIN = np.zeros(1, np.int64)
 _NOTHING.flags.writeable = _BEGIN.flags.writeable = False

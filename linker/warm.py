@@ -13,6 +13,7 @@ from linker.compiling import told_of_compiling
 from linker.linkage import dedupe, explain, link
 from linker.reference import Reference
 from linker.verification import verify
+from linker.views import text_view
 
 _PEOPLE = pl.DataFrame(
     {
@@ -24,6 +25,8 @@ _PEOPLE = pl.DataFrame(
         "postcode": ["AB1 2CD", "LS6 3EF", "NG7 4GH"],
     }
 )
+# Texts of several buffers, as only many records have them.
+_LONG = pl.concat([pl.Series(["a text that fits no cell"]), pl.Series(["another that fits none"])])
 
 
 def warm() -> None:
@@ -37,6 +40,7 @@ def warm() -> None:
     reference.put(["4"], [{"surname": "ALDER"}])
     reference.ask([{"surname": "ALDER"}])
     reference.match(_PEOPLE)
+    text_view(_LONG)
 
 
 if __name__ == "__main__":

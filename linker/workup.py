@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from linker.block import BlockIndex, block_index
+from linker.block import BlockIndex, block, block_index
+from linker.blocking_facts import adjusted
 from linker.composed import with_composed
 from linker.defaults import default_comparisons, default_rules
 from linker.derive import standard_columns
@@ -39,6 +40,8 @@ class Workup:
         left_out: names of default rules that would cost too much.
         model: what scores, or what is to be trained.
         training: how the model was trained; None if it was given, or is not yet.
+        columns: of the left and of the right, or of all, the standard columns that the model adjusts by term
+            frequencies; None if they were not to be kept.
     """
 
     sides: tuple[Records, ...]
@@ -48,9 +51,12 @@ class Workup:
     left_out: tuple[str, ...]
     model: Model
     training: Training | None = None
+    columns: tuple[pl.DataFrame, ...] | None = None
 
 
-def work_up(sides: tuple[Records, ...], model: Model | None, *, together: bool = False) -> Workup:
+def work_up(
+    sides: tuple[Records, ...], model: Model | None, *, together: bool = False, keep: bool = False
+) -> Workup:
     """Order, standardise and encode records, and index the rules.
 
     Args:
@@ -58,6 +64,7 @@ def work_up(sides: tuple[Records, ...], model: Model | None, *, together: bool =
         model: a trained model; None for the defaults of the fields that all sides have.
         together: compare all records of all sides with each other; an id then begins with the number of
             its side, as in "1:".
+        keep: keep the columns that `linker.blocking_losses` reads.
 
     Raises:
         RecordsError: the sides have too little in common.
@@ -71,22 +78,21 @@ def work_up(sides: tuple[Records, ...], model: Model | None, *, together: bool =
         sides = agreed(tuple(canonical(one, side) for side, one in enumerate(sides)))
         reading = () if model is None else model.columns
         columns = [with_composed(standard_columns(side), reading) for side in sides]
-    ids = tuple(side.ids for side in sides)
+    ids = [side.ids for side in sides]
     if together:
-        columns = [pl.concat(columns, how="diagonal")]
-        ids = (pl.concat([f"{number}:" + side for number, side in enumerate(ids, start=1)]),)
+        ids, columns = as_one(ids, columns)
     other = columns[1] if len(columns) > 1 else None
     if model is not None:
         encoded = encode(columns[0], other, model)
-        return Workup(
-            sides, ids, encoded, tuple(block_index(rule, encoded) for rule in model.rules), (), model
-        )
+        kept = _adjusting(model, columns) if keep else None
+        return Workup(sides, tuple(ids), encoded, tuple(block(model.rules, encoded)), (), model, columns=kept)
     draft = _draft(sides, columns)
     encoded = encode(columns[0], other, draft)
     blocks, left_out = _affordable((block_index(rule, encoded) for rule in draft.rules), encoded)
     frequencies = term_frequencies(draft, columns)
     chosen = replace(draft, rules=tuple(index.rule for index in blocks), frequencies=frequencies)
-    return Workup(sides, ids, encoded, blocks, left_out, chosen)
+    kept = _adjusting(chosen, columns) if keep else None
+    return Workup(sides, tuple(ids), encoded, blocks, left_out, chosen, columns=kept)
 
 
 def learn(
@@ -103,6 +109,19 @@ def learn(
             work.model, work.encoded, work.blocks, rows, seed=seed, threads=threads, progress=progress
         )
     return replace(work, model=training.model, training=training)
+
+
+def _adjusting(model: Model, columns: Sequence[pl.DataFrame]) -> tuple[pl.DataFrame, ...]:
+    wanted = sorted(adjusted(model))
+    return tuple(side.select(name for name in wanted if name in side.columns) for side in columns)
+
+
+def as_one(
+    ids: Sequence[pl.Series], columns: Sequence[pl.DataFrame]
+) -> tuple[list[pl.Series], list[pl.DataFrame]]:
+    """Several sets as one; an id then begins with the number of its set, as in "1:"."""
+    numbered = [f"{number}:" + side for number, side in enumerate(ids, start=1)]
+    return [pl.concat(numbered)], [pl.concat(columns, how="diagonal")]
 
 
 def canonical(records: Records, side: int = 0) -> Records:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import datetime
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -321,4 +322,72 @@ def _together(
         for group in moves.values():
             if len({a for a, _ in group}) > 1 and len({b for _, b in group}) > 1:
                 found |= set(group)
+    return found
+
+
+# --- one file ------------------------------------------------------------------------------------
+
+Pair = tuple[str, str]
+
+
+def outcomes_within(people: Sequence[Person]) -> dict[Pair, tuple[str, str]]:
+    """The key and the outcome of every pair of one file; groups are made afresh for each key."""
+    met = {
+        name: {(min(pair), max(pair)) for pair in pairs if pair[0] != pair[1]}
+        for name, pairs in meeting(people, people).items()
+    }
+    key_of: dict[Pair, str] = {}
+    decided: dict[Pair, str] = {}
+    for name in KEYS:
+        pairs = _together_within(met[name], MOVERS[name], people) if name in MOVERS else met[name]
+        new = pairs - key_of.keys()
+        key_of |= dict.fromkeys(new, name)
+        decided |= dict.fromkeys(new, "AMBIGUOUS")
+        for group in _groups(key_of):
+            inside = set(combinations(sorted(group), 2))
+            if not inside <= key_of.keys():
+                continue
+            if name in CLERICAL:
+                decided |= dict.fromkeys(inside & new, "REVIEW")
+            elif not any(key_of[pair] in CLERICAL for pair in inside):
+                decided |= dict.fromkeys(inside, "LINKED")
+    return {pair: (name, decided[pair]) for pair, name in key_of.items()}
+
+
+def _groups(pairs: Iterable[Pair]) -> list[set[str]]:
+    """The ids that hang together."""
+    near: dict[str, set[str]] = {}
+    for a, b in pairs:
+        near.setdefault(a, set()).add(b)
+        near.setdefault(b, set()).add(a)
+    groups, seen = [], set[str]()
+    for one in near:
+        if one in seen:
+            continue
+        group, ahead = {one}, [one]
+        while ahead:
+            found = near[ahead.pop()] - group
+            group |= found
+            ahead += found
+        groups.append(group)
+        seen |= group
+    return groups
+
+
+def _together_within(
+    pairs: set[Pair], addresses: tuple[tuple[str, ...], ...], people: Sequence[Person]
+) -> set[Pair]:
+    """The pairs that lead between two addresses, as those of another person do, whichever came first."""
+    rows = {person["id"]: derived(person) for person in people}
+    whose = {record: place for place, group in enumerate(_groups(pairs)) for record in group}
+    found = set()
+    for address in addresses:
+        moves: dict[Any, set[Pair]] = {}
+        for a, b in pairs:
+            ends = [tuple(rows[record][name] for name in address) for record in (a, b)]
+            if None not in ends[0] + ends[1]:
+                moves.setdefault(frozenset(ends), set()).add((a, b))
+        for group in moves.values():
+            if len({whose[a] for a, _ in group}) > 1:
+                found |= group
     return found

@@ -228,7 +228,7 @@ _limits = {
     Op.LEVENSHTEIN: st.integers(0, 4).map(float),
     Op.DAMERAU: st.integers(0, 4).map(float),
     Op.STANDARDISED_LEVENSHTEIN: _similar,
-    Op.COMMON: st.integers(0, 3).map(float),
+    Op.COMMON: st.integers(1, 3).map(float),
     Op.SUBSET: st.integers(0, 3).map(float),
     Op.JACCARD: _similar,
     Op.DIFFERENCE: st.sampled_from([0.0, 0.25, 1.0, 7.0]),

@@ -98,7 +98,7 @@ def test_a_run_with_matchkeys_is_verified_with_them_and_one_by_them_alone_leaves
     inputs = files[:2]
     document("link", *files, "--keys", "ons")
     assert document("verify", manifest, *inputs)["same"]
-    run("keys", "ons", "--out", own)
+    run("matchkeys", "ons", "--out", own)
     own.write_text(own.read_text().replace('"name": "ons"', '"name": "own"'))
     document("link", *files, "--keys", own)
     assert Manifest.load(manifest).asked.keys == f"own {Matchkeys.load(own).digest}"

@@ -77,6 +77,22 @@ def test_slices_and_chunks_are_read_as_they_are(pieces):
         assert [None if code < 0 else book.texts()[int(code)] for code in codes] == series.to_list()
 
 
+def test_a_slice_reads_its_own_buffers_alone():
+    chunks = [pl.Series([f"row {row} of the long texts of chunk {k}" for row in range(50)]) for k in range(6)]
+    chunks.append(pl.Series([None, "short"] * 5))
+    whole = pl.concat(chunks).rechunk()
+    everything = text_view(whole)
+    assert len(everything.bases) > 6
+    for first, rows, share in ((0, 50, 1), (120, 20, 1), (40, 20, 2), (300, 10, 0), (0, 310, 6)):
+        cut, book = whole[first : first + rows], Codebook()
+        view = text_view(cut)
+        assert len(view.store) == len(everything.store) * share // 6
+        codes = added(book, cut)
+        assert [None if code < 0 else book.texts()[int(code)] for code in codes] == cut.to_list()
+    alone = text_view(whole[120:140])
+    assert alone.store.base is not None  # the buffer itself, and no copy of it
+
+
 @kernel
 def hopeless(one: int, other: int, op: int, limit: float) -> bool:
     return _hopeless(one, other, op, limit)

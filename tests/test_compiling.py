@@ -24,11 +24,13 @@ for _ in range(2):
 
 # What is compiled here although `linker.warm` has run is printed. Every way into the engine belongs here.
 EVERYTHING = """
+import polars as pl
 from numba.core import event
 import linker
 from linker.blocking import examine
 from linker.classifiers import febrl
 from linker.linkage import comparison_vectors
+from linker.views import text_view
 from tests.made_up_people import register, retyped
 
 class Told(event.Listener):
@@ -54,6 +56,13 @@ linker.dedupe(people, others)
 linker.train(people, others, labels=found.links.head(50).select("left_id", "right_id"))
 linker.explain(found.model, people, others, *found.links.row(0)[:2])
 comparison_vectors(people, others)
+linker.pairs(people, others, model=found.model, part_rows=100)
+linker.pairs(people, model=found.model)
+reference = linker.Reference(sides[0], found.model)
+reference.put(["new"], [{"surname": "ALDER"}])
+reference.ask([{"surname": "ALDER"}])
+reference.match(others)
+text_view(pl.concat([pl.Series(["one street of many"]), pl.Series(["a street of another buffer"])]))
 linker.link(febrl(4).left.head(200), febrl(4).right.head(200))
 """
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from linker import csv_scan
 from linker.csv_scan import CELL_LIMIT
 from linker.errors import FileError
-from linker.files import beside, check_writable, read_frame, write_frame, write_text
+from linker.files import beside, check_writable, read_frame, read_parts, write_frame, write_text
 
 CANARY = "Zyzzyva"  # a value of a person; must never be in a message
 
@@ -249,6 +249,20 @@ def test_columnar_files_without_rows_or_with_oversized_values(tmp_path):
     assert "in row 2" in refusal(path).message
     pl.DataFrame({"a": ["x", "y\0"]}).write_parquet(path)
     assert "NUL character in row 2" in refusal(path).message
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "a.arrows"])
+@pytest.mark.parametrize("bad", ["\0", "y" * (CELL_LIMIT + 1)], ids=["NUL", "long"])
+def test_a_row_that_is_refused_in_a_later_part_has_its_number_in_the_file(tmp_path, name, bad):
+    names = [f"{CANARY} {number}" for number in range(25)]
+    names[17] = CANARY + bad
+    write_frame(pl.DataFrame({"a": names}), tmp_path / name)
+    parts = read_parts(tmp_path / name, 10)
+    assert next(parts)["a"].to_list() == names[:10]
+    with pytest.raises(FileError, match=r"in row 18\.") as caught:
+        next(parts)
+    assert CANARY not in str(caught.value)
+    assert caught.value.message == refusal(tmp_path / name).message
 
 
 # --- what is written ------------------------------------------------------------------------------

@@ -354,6 +354,20 @@ def test_a_frame_that_is_no_table_of_text(made_up_sides):
         assert CANARY not in str(caught.value)
 
 
+def test_a_query_that_has_not_run_is_no_table(made_up, made_up_sides):
+    left, right = made_up_sides
+    for call in (
+        lambda: linker.link(left.lazy(), right),
+        lambda: linker.link(left, right.lazy()),
+        lambda: linker.dedupe(left.lazy()),
+        lambda: linker.train(left, right.lazy()),
+        lambda: linker.explain(made_up.model, left.lazy(), right, "a", "b"),
+        lambda: linker.arrive(left.lazy()),
+    ):
+        with pytest.raises(linker.RecordsError, match=r"LazyFrame.*Call its collect\(\)"):
+            call()
+
+
 # --- progress and cancelling ----------------------------------------------------------------------
 
 

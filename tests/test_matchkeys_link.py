@@ -179,7 +179,7 @@ def test_the_command_links_by_keys_alone_and_before_the_model(few, both, folder)
 
 
 def test_a_set_can_be_written_changed_and_used(few, folder):
-    assert "for people to decide" in run("keys", "--out", "own.json").stdout
+    assert "for people to decide" in run("matchkeys", "--out", "own.json").stdout
     assert Matchkeys.load("own.json") == ONS
     data = json.loads(Path("own.json").read_text())
     data |= {"name": "own", "keys": data["keys"][:3]}
@@ -188,7 +188,7 @@ def test_a_set_can_be_written_changed_and_used(few, folder):
     assert document["summary"]["matchkeys"]["name"] == "own"
     assert [one["key"] for one in document["summary"]["matchkeys"]["keys"]] == ["MK01", "MK02", "MK03"]
     assert "model" not in document
-    run("keys", "changed.json", "--out", "changed.json", code=1)  # an input is not written over
+    run("matchkeys", "changed.json", "--out", "changed.json", code=1)  # an input is not written over
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import linker
 from linker import conditions
-from linker.conditions import exact, missing
+from linker.conditions import Op, exact, missing
 from linker.errors import LinkerError, ModelError
 from linker.model import FORMAT, BlockingRule, Comparison, Level, Model, TermFrequencies, from_dict, to_dict
 from tests import pair_oracle as oracle
@@ -28,7 +28,7 @@ def sample():
                 missing("surname"),
                 (
                     Level("exact", exact("surname"), 0.9, 0.01, "surname", 0.5),
-                    Level("near", conditions.test(conditions.Op.JARO_WINKLER, "surname", 0.9), 0.06, 0.02),
+                    Level("near", conditions.test(Op.JARO_WINKLER, "surname", 0.9), 0.06, 0.02),
                     Level("different", None, 0.04, 0.97),
                 ),
             ),
@@ -164,6 +164,11 @@ def test_a_model_that_lacks_a_part_is_refused(path):
         ((*FIRST, "levels", 0, "u"), []),
         ((*FIRST, "levels", 0, "condition", "value"), "much"),
         ((*FIRST, "levels", 0, "condition", "value"), 10**400),
+        ((*FIRST, "levels", 0, "condition", "value"), float("inf")),
+        ((*FIRST, "levels", 1, "condition", "value"), 90),
+        ((*FIRST, "levels", 1, "condition", "value"), 0),
+        ((*FIRST, "levels", 0, "tf_weight"), float("nan")),
+        ((*FIRST, "levels", 0, "tf_weight"), -1e7),
         ((*FIRST, "name"), "sex"),
         (("rules", 0), []),
         (("rules", 0), [["surname"]]),
@@ -235,6 +240,76 @@ def test_the_model_that_is_built_by_hand_is_checked_alike():
     with pytest.raises(ModelError, match="too many"):
         replace(model, comparisons=tuple(replace(model.comparisons[1], name=str(k)) for k in range(32)))
     replace(model, comparisons=tuple(replace(model.comparisons[1], name=str(k)) for k in range(31)))
+
+
+def limited(op, limit, label="near"):
+    """The model with a test of that limit, within a level's condition."""
+    level = Level(label, conditions.All((exact("surname"), conditions.test(op, "surname", limit))), 0.5, 0.5)
+    comparison = Comparison("word", missing("surname"), (level, Level("else", None, 0.5, 0.5)))
+    return replace(sample(), comparisons=(comparison,))
+
+
+SIMILARITIES = sorted(conditions.SIMILARITIES)
+DISTANCES = (
+    Op.LEVENSHTEIN, Op.DAMERAU, Op.UNRESTRICTED_DAMERAU, Op.HAMMING, Op.BEST_LEVENSHTEIN, Op.BEST_DAMERAU,
+    Op.DIFFERENCE, Op.RELATIVE_DIFFERENCE, Op.KILOMETRES,
+)  # fmt: skip
+_NEVER = [
+    *((op, 1.0000001) for op in SIMILARITIES),
+    *((op, -1e-9) for op in DISTANCES),
+]
+_ALWAYS = [
+    *((op, 0.0) for op in SIMILARITIES if op is not Op.COSINE),
+    (Op.COSINE, -1.0), (Op.JARO, -3.0), (Op.COMMON, 0.0), (Op.RELATIVE_DIFFERENCE, 2.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("op", "limit"), [*_NEVER, *_ALWAYS], ids=str)
+def test_a_limit_that_decides_by_itself_is_refused_by_name(op, limit):
+    with pytest.raises(ModelError) as error:
+        limited(op, limit)
+    assert error.value.message.startswith(f"The comparison 'word', level 'near', holds {op} against ")
+    assert error.value.message.endswith(
+        "which no two values meet." if (op, limit) in _NEVER else "which any two values meet."
+    )
+    assert error.value.help
+
+
+@pytest.mark.parametrize("op", Op)
+@pytest.mark.parametrize("limit", [math.inf, -math.inf, math.nan])
+def test_a_limit_that_is_no_number_is_refused(op, limit):
+    with pytest.raises(ModelError, match=r"level 'near', holds .* no finite number"):
+        limited(op, limit)
+    null = conditions.Not(conditions.test(op, "surname", limit))
+    with pytest.raises(ModelError, match=r"'word', missing values, holds .* no finite number"):
+        replace(sample(), comparisons=(Comparison("word", null, sample().comparisons[0].levels),))
+
+
+@pytest.mark.parametrize(
+    ("op", "limit"),
+    [
+        *((op, limit) for op in SIMILARITIES for limit in (1.0, 5e-324)),
+        *((op, limit) for op in DISTANCES for limit in (0.0, 1.5)),
+        *((op, limit) for op in (Op.COMMON, Op.SUBSET) for limit in (1.0, 1000.0)),
+        (Op.SUBSET, 0.0), (Op.COSINE, -0.5), (Op.PERCENTAGE, -0.5), (Op.LEVENSHTEIN, 1e6),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_limit_at_the_edge_is_a_limit(op, limit):
+    limited(op, limit)
+
+
+@given(oracle.tests(), oracle.people, oracle.people, st.floats(-2.0, 3.0))
+def test_what_is_foregone_is_so_for_any_two_values(one, left, right, limit):
+    one = replace(one, value=limit)
+    answer = conditions.foregone(one)
+    if answer is None or left[one.left] in (None, "") or right[one.right] in (None, ""):
+        return
+    if one.op is Op.HAMMING and len(left[one.left]) != len(right[one.right]):
+        return  # no value
+    if one.op is Op.RELATIVE_DIFFERENCE and left[one.left] == right[one.right] == 0:
+        return  # no value, either
+    assert oracle.holds(one, left, right) == answer
 
 
 def places(data, path=()):

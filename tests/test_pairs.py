@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import polars as pl
 import pytest
@@ -126,6 +127,21 @@ def test_what_is_wrong_is_said(sides, model, tmp_path):
     raw = raw_model()
     with pytest.raises(RecordsError, match="'key'"):
         linker.pairs(left, right, model=replace(raw, raw=replace(raw.raw, id_column="key")))
+
+
+def test_what_holds_no_records_is_refused(sides, model):
+    left, right = sides
+    parts: Any
+    for one in (model, raw_model()):
+        for given in ((left.lazy(), right), (left, right.lazy()), (left.lazy(), None)):
+            with pytest.raises(RecordsError, match=r"LazyFrame.*Call its collect\(\), or give the file"):
+                linker.pairs(*given, model=one)
+        for given in ((5, right), (left, 5), (left.to_dict(), right)):
+            with pytest.raises(RecordsError, match=r"cannot be read from an object of the type (int|dict)\."):
+                linker.pairs(*given, model=one)
+        for parts in ([right.lazy()], [right, right.lazy()], ["right.csv"], right.to_dict()):
+            with pytest.raises(RecordsError, match="no Polars DataFrame"):
+                linker.pairs(left, parts, model=one)
 
 
 def test_parts_without_a_record_are_passed_over(sides, model, tmp_path):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from linker.conditions import All, Any, Not, Op, exact, missing
 from linker.conditions import Test as Measure  # pytest would collect it by its own name
@@ -56,6 +58,25 @@ def test_a_pass_over_candidates_weighs_as_single_pairs_do(model, people):
 def test_a_cut_keeps_what_reaches_it_and_nothing_else(model, left, right):
     everything = oracle.scan(model, left, right)
     cut = float(np.median(everything.weight)) if len(everything.weight) else 0.0
+    check_cut(model, left, right, everything, cut)
+
+
+@settings(max_examples=100)
+@given(oracle.models(), oracle.crowds(), oracle.crowds(), st.data())
+def test_a_cut_is_exact_where_weights_are_infinite_or_adjusted_beyond_measure(model, left, right, data):
+    def extreme(level):
+        m = data.draw(st.sampled_from([0.0, level.m, 1.0]))
+        return replace(level, m=m, tf_weight=data.draw(st.sampled_from([1000.0, 1.0, -1000.0])))
+
+    comparisons = [replace(one, levels=tuple(map(extreme, one.levels))) for one in model.comparisons]
+    model = replace(model, comparisons=tuple(comparisons))
+    everything = oracle.scan(model, left, right)
+    weights = [weight for weight in everything.weight.tolist() if weight > -math.inf]
+    for cut in (data.draw(st.sampled_from([0.0, *weights])), -1e12):
+        check_cut(model, left, right, everything, cut)
+
+
+def check_cut(model, left, right, everything, cut):
     kept = oracle.scan(model, left, right, cut)
     reach = everything.weight >= cut
     assert kept.compared == everything.compared
@@ -116,9 +137,9 @@ def test_a_missing_value_makes_every_test_false_but_missing():
     blank, known = {"x": pl.Series([None], dtype=pl.String)}, {"x": ["A"]}
     for op in Op:
         if op is not Op.MISSING:
-            assert not holds(Measure(op, "x", "x", 0.0), blank, known)
-            assert not holds(Measure(op, "x", "x", 0.0), blank, blank)
-            assert holds(Not(Measure(op, "x", "x", 0.0)), known, blank)
+            assert not holds(Measure(op, "x", "x", 1.0), blank, known)
+            assert not holds(Measure(op, "x", "x", 1.0), blank, blank)
+            assert holds(Not(Measure(op, "x", "x", 1.0)), known, blank)
     assert holds(Measure(Op.MISSING, "x", "x"), blank, known)
     assert holds(Measure(Op.MISSING, "x", "x"), known, blank)
     assert not holds(Measure(Op.MISSING, "x", "x"), known, known)

@@ -127,6 +127,14 @@ COMPARISONS = {
             sql("t_l[1] = t_r[-1] OR trim(coalesce(f_l, pc_l)) = trim(coalesce(f_r, pc_r))"),
         ),
     ],
+    "limits_that_always_hold": [
+        custom(
+            null("f"),
+            sql("jaro_winkler_similarity(f_l, f_r) < 0"),
+            sql("jaro_similarity(s_l, s_r) >= 0 and g_l = g_r"),
+            sql("jaro_similarity(f_l, f_r) >= -0.5"),
+        ),
+    ],
     "columns": [
         cl.ExactMatch(ColumnExpression("f").lower()),
         cl.JaroWinklerAtThresholds(ColumnExpression("s").substr(1, 4), [0.8]),

@@ -43,7 +43,7 @@ COMMANDS = {
         "pairs",
         "List every pair of at least a weight; the right file may be larger than memory.",
     ),
-    "keys": ("matchkeys", "keys", "List a set of matchkeys, or write it to a file."),
+    "matchkeys": ("matchkeys", "matchkeys", "List a set of matchkeys, or write it to a file."),
     "blocking": ("blocking", "blocking", "Say what blocking costs and what it can lose, before a run."),
     "model": ("models", "model_app", "Look at a model; bring one from Splink, or take one there."),
     "submit": (
@@ -58,13 +58,21 @@ COMMANDS = {
         "Load, list and drop the references at a service, which 'kinlink match' asks.",
     ),
     "match": ("matching", "match", "Ask a reference at a service who one person is."),
+    # Commands of the other package: named here, known only to whoever calls them.
+    "keys": ("pseudonym.cli.keys", "keys_app", "Make keysets, look after their keys, and end them."),
+    "audit": ("pseudonym.cli.audit", "audit_app", "Look at an audit log and check it, offline."),
+    "urn": (
+        "pseudonym.cli.urn",
+        "urn_app",
+        "Look at reference numbers; ask for the way back, approve it, open the answer.",
+    ),
 }
 
 
 @cache
 def _load(name: str) -> Any:
     module, attribute, _ = COMMANDS[name]
-    found = getattr(import_module(f"linker.cli.{module}"), attribute)
+    found = getattr(import_module(module if "." in module else f"linker.cli.{module}"), attribute)
     holder = typer.Typer(callback=lambda: None, add_completion=False)
     if isinstance(found, typer.Typer):
         holder.add_typer(found, name=name)

@@ -109,7 +109,7 @@ def blocking(
         screen.document["blocking"] = found.as_dict()
         _show_counts(screen, found)
         _show_blocks(screen, found, show_values)
-        _show_losses(screen, found)
+        show_losses(screen, found.missed, found.measured, found.certificate)
         if found.suggestions is not None:
             _show_suggestions(screen, found.suggestions, found.measured)
 
@@ -162,18 +162,15 @@ def _show_blocks(screen: Screen, found: Blocking, show_values: bool) -> None:
         screen.say("What they agree on is personal data: --show-values shows it.")
 
 
-def _show_losses(screen: Screen, found: Blocking) -> None:
+def show_losses(screen: Screen, missed: float, measured: bool, certificate: Certificate | None) -> None:
+    """The share of matches that no rule holds, and the certificate if there is one."""
     screen.title("What the rules can lose")
-    how = (
-        "measured on the links given"
-        if found.measured
-        else "an estimate from m, as if fields were independent"
-    )
-    screen.say(f"Share of matches that no rule holds: {found.missed:.3%} ({how}).")
-    if found.certificate is None:
+    how = "measured on the links given" if measured else "an estimate from m, as if fields were independent"
+    screen.say(f"Share of matches that no rule holds: {missed:.3%} ({how}).")
+    if certificate is None:
         screen.say("With --model: the largest weight that a pair can have which no rule produces.")
     else:
-        _show_certificate(screen, found.certificate)
+        _show_certificate(screen, certificate)
 
 
 def _show_certificate(screen: Screen, found: Certificate) -> None:

@@ -11,6 +11,7 @@ import polars as pl
 import typer
 
 from linker.cli import options
+from linker.cli.blocking import show_losses
 from linker.cli.matchkeys import Keys, KeysOnly, check_keys_only, show_keys
 from linker.cli.outputs import (
     CLUSTERS,
@@ -34,9 +35,12 @@ from linker.report import MARK, write_report
 if TYPE_CHECKING:
     from linker.linkage import Deduplication, Linkage
     from linker.manifest import Manifest
-    from linker.matchkeys_link import KeyLinkage
+    from linker.matchkeys_link import KeyDeduplication, KeyLinkage
     from linker.train import Diagnostics
 
+    Result = Linkage | Deduplication | KeyLinkage | KeyDeduplication
+
+CERTIFIED_RECORDS = 1_000_000  # a report says what the rules can lose without being asked, up to here
 ALL_PAIRS_CUT = -10.0  # bits; a pair under it is a thousand times likelier no match than one
 
 Out = Annotated[
@@ -79,6 +83,7 @@ def link(
     ] = 0.0,
     all_pairs: options.AllPairs = None,
     report: options.Report = None,
+    certify: options.Certify = None,
     threads: options.Threads = None,
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
@@ -95,7 +100,7 @@ def link(
         wishes = options.Wishes.of(id_columns, mapping, ignore)
         cardinality = options.cardinality_of(one_to_one, many_to_one, many_to_many)
         if keys_only:
-            other = [model, save_model, threshold, all_pairs, many_to_one, many_to_many, lead]
+            other = [model, save_model, threshold, all_pairs, many_to_one, many_to_many, lead, certify]
             check_keys_only(keys, any(one not in (None, False, 0.0) for one in other))
         chosen = key_set(keys) if keys else None
         out = out or default_table("links", [left, right])
@@ -124,6 +129,7 @@ def link(
                     threshold=threshold,
                     lead=lead,
                     all_pairs=ALL_PAIRS_CUT if all_pairs else None,
+                    certify=_certified(certify, report, sources, scoring),
                     seed=seed,
                     threads=threads,
                     progress=progress,
@@ -156,11 +162,14 @@ def dedupe(
     id_columns: options.IdColumns = None,
     mapping: options.Mapping = None,
     ignore: options.Ignored = None,
+    keys: Keys = None,
+    keys_only: KeysOnly = False,
     model: options.ModelFile = None,
     save_model: options.SaveModel = None,
     threshold: options.Threshold = None,
     all_pairs: options.AllPairs = None,
     report: options.Report = None,
+    certify: options.Certify = None,
     threads: options.Threads = None,
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
@@ -170,14 +179,19 @@ def dedupe(
     Writes record_id and cluster_id of every record: records of one person share the cluster. With several
     files every id begins with the number of its file, as in 2:1234.
     Pairs for people to decide go to <out>.review.<ext>, rows and values set aside to <out>.refusals.<ext>.
-    The manifest of the run goes to <out>.manifest.json; 'kinlink verify' runs again by it.
+    The manifest of the run goes to <out>.manifest.json; 'kinlink verify' runs again by it. With --keys-only
+    there is none.
     An older result of these names is replaced, another's file never.
     """
     with session(as_json) as screen:
         wishes = options.Wishes.of(id_columns, mapping, ignore)
+        if keys_only:
+            other = [model, save_model, threshold, all_pairs, certify]
+            check_keys_only(keys, any(one not in (None, False) for one in other))
+        chosen = key_set(keys) if keys else None
         out = out or default_table("clusters", files)
         _apart(out, all_pairs, report, model, save_model, pairs)
-        outputs = Outputs([*files, model])
+        outputs = Outputs([*files, model, Path(keys) if keys else None])
         outputs.claim_table(out, CLUSTERS, {"review": LINKS, "refusals": REFUSALS})
         if pairs:
             outputs.claim_table(pairs, LINKS)
@@ -187,16 +201,24 @@ def dedupe(
         show_layouts(screen, sources)
         with screen.progress() as progress:
             from linker.linkage import dedupe as dedupe_records
+            from linker.matchkeys_link import dedupe_by_keys
 
-            result = dedupe_records(
-                *(source.records for source in sources),
-                model=scoring,
-                threshold=threshold,
-                all_pairs=ALL_PAIRS_CUT if all_pairs else None,
-                seed=seed,
-                threads=threads,
-                progress=progress,
-            )
+            records = [source.records for source in sources]
+            result: Deduplication | KeyDeduplication
+            if chosen and keys_only:
+                result = dedupe_by_keys(*records, keys=chosen, threads=threads, progress=progress)
+            else:
+                result = dedupe_records(
+                    *records,
+                    keys=chosen,
+                    model=scoring,
+                    threshold=threshold,
+                    all_pairs=ALL_PAIRS_CUT if all_pairs else None,
+                    certify=_certified(certify, report, sources, scoring),
+                    seed=seed,
+                    threads=threads,
+                    progress=progress,
+                )
         outputs.table("clusters", result.clusters, out)
         if pairs:
             outputs.table("pairs", result.links, pairs)
@@ -206,7 +228,7 @@ def dedupe(
             "persons": result.clusters["cluster_id"].n_unique(), "of_two_or_more": sizes.height,
         }  # fmt: skip
         _finish(screen, outputs, sources, result, out, all_pairs, report, model, save_model, coverage)
-        if len(files) == 1:
+        if len(files) == 1 and not keys_only:
             screen.say("", "Next, why two records were linked or not:")
             screen.line(f"  kinlink explain {files[0]} --pair ID,ID --run {manifest_beside(out)}")
 
@@ -228,6 +250,16 @@ def _apart(
     })  # fmt: skip
 
 
+def _certified(
+    asked: bool | None, report: Path | None, sources: Sequence[Source], model: Model | None
+) -> bool:
+    """Whether to say what the rules can lose: as asked, else for a report where that takes little time."""
+    if asked is not None:
+        return asked
+    records = sum(source.records.ids.len() for source in sources)
+    return report is not None and records <= CERTIFIED_RECORDS and (model is None or model.raw is None)
+
+
 def _claim(
     outputs: Outputs, out: Path, all_pairs: Path | None, report: Path | None, save_model: Path | None
 ) -> None:
@@ -245,7 +277,7 @@ def _finish(
     screen: Screen,
     outputs: Outputs,
     sources: Sequence[Source],
-    result: Linkage | Deduplication | KeyLinkage,
+    result: Result,
     out: Path,
     all_pairs: Path | None,
     report: Path | None,
@@ -254,9 +286,9 @@ def _finish(
     coverage: Sequence[tuple[str, int, int]],
 ) -> None:
     """Write what stands beside the result, and show the figures."""
-    from linker.matchkeys_link import KeyLinkage
+    from linker.matchkeys_link import KeyDeduplication, KeyLinkage
 
-    by_model = None if isinstance(result, KeyLinkage) else result
+    by_model = None if isinstance(result, KeyLinkage | KeyDeduplication) else result
     refusals = gather_refusals(sources)
     outputs.companion("review", result.review, out)
     outputs.companion("refusals", refusals, out)
@@ -277,6 +309,8 @@ def _finish(
     if "matchkeys" in result.summary:
         show_keys(screen, result.summary["matchkeys"])
     _show_figures(screen, result, by_model, coverage)
+    if by_model and by_model.losses is not None:
+        show_losses(screen, by_model.losses.missed, False, by_model.losses.certificate)
     training = by_model.training if by_model else None
     screen.document |= {
         "summary": dict(result.summary),
@@ -328,7 +362,7 @@ def _warn(screen: Screen, found: Diagnostics) -> None:
 
 def _show_figures(
     screen: Screen,
-    result: Linkage | Deduplication | KeyLinkage,
+    result: Result,
     by_model: Linkage | Deduplication | None,
     coverage: Sequence[tuple[str, int, int]],
 ) -> None:

@@ -11,7 +11,17 @@ from typing import Annotated
 import typer
 
 from linker.cli import options
-from linker.cli.remote import Authority, Certificate, Key, Project, Purpose, Service, connected, plain
+from linker.cli.remote import (
+    Authority,
+    Certificate,
+    Key,
+    Project,
+    Purpose,
+    Service,
+    at_service,
+    connected,
+    plain,
+)
 from linker.cli.screen import Screen, count, session, table
 from linker.errors import FileError
 from linker.resources import Answer, StoredReference
@@ -40,10 +50,7 @@ def load_reference(
     as_json: options.AsJson = False,
 ) -> None:
     """Load a submission as a reference, and wait until it can be asked."""
-    with (
-        session(as_json) as screen,
-        connected(service, project, purpose, authority, certificate, key) as client,
-    ):
+    with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
         _show(screen, client.load_reference(name, submission, model))
 
 
@@ -58,10 +65,7 @@ def list_references(
     as_json: options.AsJson = False,
 ) -> None:
     """List the references of the project, by name."""
-    with (
-        session(as_json) as screen,
-        connected(service, project, purpose, authority, certificate, key) as client,
-    ):
+    with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
         references = list(client.references())
         screen.document["references"] = [_plain(one) for one in references]
         rows = [
@@ -83,10 +87,7 @@ def drop_reference(
     as_json: options.AsJson = False,
 ) -> None:
     """Drop a reference with all changes that were made to it; its submission stays."""
-    with (
-        session(as_json) as screen,
-        connected(service, project, purpose, authority, certificate, key) as client,
-    ):
+    with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
         client.drop_reference(name)
         screen.say(f"Reference {name} is dropped.")
 

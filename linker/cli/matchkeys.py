@@ -1,4 +1,4 @@
-"""`kinlink keys`, and what `kinlink link --keys` shows of them."""
+"""`kinlink matchkeys`, and what `--keys` of other commands shows of them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Keys = Annotated[
     typer.Option(
         "--keys",
         metavar="NAME|FILE",
-        help="Matchkeys that link before the model: 'ons', or a file as 'kinlink keys --out' writes it.",
+        help="Matchkeys that link before the model: 'ons', or a file as 'kinlink matchkeys --out' writes it.",
     ),
 ]
 KeysOnly = Annotated[bool, typer.Option("--keys-only", help="Link by the matchkeys alone, without a model.")]
 
 
-def keys(
+def matchkeys(
     name: Annotated[
         str, typer.Argument(metavar="[NAME|FILE]", help="A set that comes with Kinlink, or a file.")
     ] = "ons",
@@ -69,8 +69,8 @@ def check_keys_only(keys: str | None, about_model: bool) -> None:
         raise typer.BadParameter("--keys-only needs --keys, such as --keys ons.")
     if about_model:
         raise typer.BadParameter(
-            "--keys-only links one to one and without a model: leave out --model, --save-model, "
-            "--threshold, --lead, --all-pairs, --many-to-one and --many-to-many."
+            "--keys-only links one to one and without a model: leave out what is about a model (--model, "
+            "--save-model, --threshold, --lead, --all-pairs, --certify) and every other cardinality."
         )
 
 

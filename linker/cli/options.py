@@ -61,6 +61,14 @@ Report = Annotated[
     Path | None,
     typer.Option("--report", metavar="FILE", help="Also write a report (HTML, opens offline) here."),
 ]
+Certify = Annotated[
+    bool | None,
+    typer.Option(
+        "--certify/--no-certify",
+        help="Say what the blocking rules can lose, as 'kinlink blocking' does; by default with --report, up "
+        "to a million records.",
+    ),
+]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="Worker threads; one a core by default.")
 ]

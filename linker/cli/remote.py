@@ -14,6 +14,7 @@ from typing import Any as Json
 import typer
 
 from linker.cli import options
+from linker.cli.matchkeys import Keys, KeysOnly, check_keys_only
 from linker.cli.outputs import CLUSTERS, LINKS, PAIRS, Outputs, rows_of
 from linker.cli.reading import native_silence
 from linker.cli.screen import Screen, count, session, table
@@ -83,6 +84,24 @@ def connected(
     tls = Tls(authority, certificate, key) if authority else None
     with Client(service, project=project, purpose=purpose, tls=tls) as client:
         yield client
+
+
+@contextmanager
+def at_service(
+    as_json: bool,
+    service: str,
+    project: str,
+    purpose: str,
+    authority: Path | None,
+    certificate: Path | None,
+    key: Path | None,
+) -> Iterator[tuple[Screen, Client]]:
+    """The run of a command that does all its work at a service."""
+    with (
+        session(as_json) as screen,
+        connected(service, project, purpose, authority, certificate, key) as client,
+    ):
+        yield screen, client
 
 
 def submit(
@@ -162,6 +181,8 @@ def start_link(
     cardinality: Annotated[
         options.Cardinality, typer.Option("--cardinality", help="How many links a record may have.")
     ] = options.Cardinality.ONE_TO_ONE,
+    keys: Keys = None,
+    keys_only: KeysOnly = False,
     model: Annotated[str, typer.Option("--model", help="A model of the project, by name.")] = "",
     threshold: options.Threshold = None,
     seed: options.Seed = 0,
@@ -171,14 +192,21 @@ def start_link(
     as_json: options.AsJson = False,
 ) -> None:
     """Start to link two submissions."""
-    with (
-        session(as_json) as screen,
-        connected(service, project, purpose, authority, certificate, key) as client,
-    ):
+    with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
+        if keys_only:
+            one_to_one = cardinality is options.Cardinality.ONE_TO_ONE
+            check_keys_only(keys, bool(model) or threshold is not None or not one_to_one)
         _show_job(
             screen,
             client.start_linkage(
-                left, right, cardinality=str(cardinality), model=model, threshold=threshold, seed=seed
+                left,
+                right,
+                cardinality=str(cardinality),
+                keys=keys,
+                keys_only=keys_only,
+                model=model,
+                threshold=threshold,
+                seed=seed,
             ),
         )
 
@@ -189,6 +217,8 @@ def start_dedupe(
     service: Service,
     project: Project,
     purpose: Purpose,
+    keys: Keys = None,
+    keys_only: KeysOnly = False,
     model: Annotated[str, typer.Option("--model", help="A model of the project, by name.")] = "",
     threshold: options.Threshold = None,
     seed: options.Seed = 0,
@@ -198,11 +228,15 @@ def start_dedupe(
     as_json: options.AsJson = False,
 ) -> None:
     """Start to find the records of one submission that are the same person."""
-    with (
-        session(as_json) as screen,
-        connected(service, project, purpose, authority, certificate, key) as client,
-    ):
-        _show_job(screen, client.start_deduplication(submission, model=model, threshold=threshold, seed=seed))
+    with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
+        if keys_only:
+            check_keys_only(keys, bool(model) or threshold is not None)
+        _show_job(
+            screen,
+            client.start_deduplication(
+                submission, keys=keys, keys_only=keys_only, model=model, threshold=threshold, seed=seed
+            ),
+        )
 
 
 @job_app.command("list")
@@ -216,10 +250,7 @@ def list_jobs(
     as_json: options.AsJson = False,
 ) -> None:
     """List the jobs of the project, the oldest first."""
-    with (
-        session(as_json) as screen,
-        connected(service, project, purpose, authority, certificate, key) as client,
-    ):
+    with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
         jobs = list(client.jobs())
         screen.document["jobs"] = [plain(job) for job in jobs]
         rows = [
@@ -240,10 +271,7 @@ def show_job(
     as_json: options.AsJson = False,
 ) -> None:
     """Show how far a job has come."""
-    with (
-        session(as_json) as screen,
-        connected(service, project, purpose, authority, certificate, key) as client,
-    ):
+    with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
         _show_job(screen, client.job(job))
 
 
@@ -259,10 +287,7 @@ def wait_for_job(
     as_json: options.AsJson = False,
 ) -> None:
     """Wait until a job has finished, with its progress; exit code 1 if it failed or was cancelled."""
-    with (
-        session(as_json) as screen,
-        connected(service, project, purpose, authority, certificate, key) as client,
-    ):
+    with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
         with screen.progress() as step:
             finished = client.wait(job, progress=step)
         _show_job(screen, finished, failing=True)
@@ -280,10 +305,7 @@ def cancel_job(
     as_json: options.AsJson = False,
 ) -> None:
     """Ask a job to stop."""
-    with (
-        session(as_json) as screen,
-        connected(service, project, purpose, authority, certificate, key) as client,
-    ):
+    with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
         _show_job(screen, client.cancel(job))
 
 
@@ -301,10 +323,7 @@ def read_job(
     as_json: options.AsJson = False,
 ) -> None:
     """Fetch a table of a finished job."""
-    with (
-        session(as_json) as screen,
-        connected(service, project, purpose, authority, certificate, key) as client,
-    ):
+    with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
         outputs = Outputs([])
         outputs.claim_table(out, _COLUMNS[what])
         frame = client.read_links(job, what)

@@ -128,7 +128,9 @@ class Server:
         return self._log_path.read_text()
 
     def events(self, name: str) -> list[dict[str, object]]:
-        return [line for line in map(json.loads, self.log.splitlines()) if line.get("event") == name]
+        # Before the log begins, the server may say in plain words what it does not protect.
+        lines = (json.loads(line) for line in self.log.splitlines() if line.startswith("{"))
+        return [line for line in lines if line.get("event") == name]
 
     def client(self, project: str = PROJECT, patience: float = 60.0) -> Client:
         return Client(self.address, project=project, purpose=PURPOSE, patience=patience)

@@ -18,8 +18,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 import server as program
 from linker import service
 from linker.client import Client, ServiceError, Tls
-from linker.errors import LinkerError
 from linker.v1 import common_pb2, intake_pb2, intake_pb2_grpc, job_pb2, job_pb2_grpc
+from pseudonym.errors import PseudonymError
+from pseudonym.roles.callers import Role
+from tests.pseudonym.roles.harness import production_flags
 from tests.service.harness import PROJECT, ROOT, Server, arrow, chunk, details, end, header, people, upload
 
 
@@ -46,7 +48,14 @@ def test_an_unknown_method_is_refused(server, method):
 
 
 def test_every_method_of_the_definitions_has_its_time():
-    assert len(service.METHODS) == 5 + 6 + 4 + 3 + 8
+    called = {
+        f"/linker.v1.{service}/{method}"
+        for path in (ROOT / "proto" / "linker" / "v1").glob("*.proto")
+        for service, body in re.findall(r"^service (\w+) \{(.*?)^\}", path.read_text(), re.S | re.M)
+        for method in re.findall(r"^  rpc (\w+)\(", body, re.M)
+    }
+    assert set(service.METHODS) == called
+    assert len(called) > 20
     assert all(1 <= seconds <= 86_400 for seconds in service.METHODS.values())
 
 
@@ -152,7 +161,8 @@ def test_health_is_told_by_service(server):
 def test_streams_of_health_leave_room_for_calls_and_end(tmp_path):
     code = (
         "limits = dataclasses.replace(settings.limits, calls=2)\n"
-        "server.INFRASTRUCTURE_SECONDS = 3.0\n"
+        "from linker import gate\n"
+        "gate.INFRASTRUCTURE_SECONDS = 3.0\n"
         "server.run(dataclasses.replace(settings, limits=limits))"
     )
     request = health_pb2.HealthCheckRequest()
@@ -249,7 +259,7 @@ def test_a_stop_does_not_wait_for_threads_that_are_all_taken(tmp_path):
         assert server.events("stopped")[0]["jobs_put_back"]
 
 
-TLS = ["--tls-certificate", "server.pem", "--tls-key", "server.key"]
+TLS = ["--tls-certificate", "identity.pem", "--tls-key", "identity.key"]
 
 
 @pytest.mark.parametrize(
@@ -261,7 +271,7 @@ TLS = ["--tls-certificate", "server.pem", "--tls-key", "server.key"]
         ["--listen", "0.0.0.0:0"],
         ["--listen", "[::]:0"],
         ["--listen", "nonsense"],
-        ["--tls-certificate", "server.pem"],
+        ["--tls-certificate", "identity.pem"],
         ["--tls-authority", "authority.pem"],
         ["--workers", "0"],
     ],
@@ -288,12 +298,12 @@ def test_on_this_machine_clients_need_no_certificate_in_development(tmp_path):
     [
         ("certificate", "none.pem", "--tls-certificate cannot be read"),
         ("certificate", "words.txt", "--tls-certificate holds no certificate"),
-        ("certificate", "server.key", "--tls-certificate holds no certificate"),
-        ("certificate", "client.pem", "not that of the certificate"),
+        ("certificate", "identity.key", "--tls-certificate holds no certificate"),
+        ("certificate", "council.pem", "not that of the certificate"),
         ("key", "none.key", "--tls-key cannot be read"),
         ("key", "words.txt", "--tls-key holds no private key"),
         ("key", "locked.key", "--tls-key holds no private key without a passphrase"),
-        ("key", "client.key", "not that of the certificate"),
+        ("key", "council.key", "not that of the certificate"),
         ("authority", "words.txt", "--tls-authority holds no certificate"),
     ],
 )
@@ -301,7 +311,7 @@ def test_tls_files_that_cannot_serve_are_said(tmp_path, certificates, flag, name
     for path in certificates.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "words.txt").write_text("not a PEM\n")
-    key = serialization.load_pem_private_key((tmp_path / "server.key").read_bytes(), None)
+    key = serialization.load_pem_private_key((tmp_path / "identity.key").read_bytes(), None)
     (tmp_path / "locked.key").write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM,
@@ -309,9 +319,11 @@ def test_tls_files_that_cannot_serve_are_said(tmp_path, certificates, flag, name
             serialization.BestAvailableEncryption(b"passphrase"),
         )
     )
-    files = {"certificate": "server.pem", "key": "server.key", "authority": "authority.pem"} | {flag: name}
+    files = {"certificate": "identity.pem", "key": "identity.key", "authority": "authority.pem"} | {
+        flag: name
+    }
     settings = program.Settings(tmp_path, **{one: tmp_path / file for one, file in files.items()})
-    with pytest.raises(LinkerError, match=said) as caught:
+    with pytest.raises(PseudonymError, match=said) as caught:
         program.credentials(settings)
     assert caught.value.help
     assert str(tmp_path) not in str(caught.value)
@@ -335,29 +347,29 @@ def test_an_address_in_use_is_said(server, tmp_path):
 
 
 def test_tls_with_certificates_on_both_sides(tmp_path, certificates):
-    flags = [
-        "--environment", "production",
-        "--tls-certificate", str(certificates / "server.pem"),
-        "--tls-key", str(certificates / "server.key"),
-        "--tls-authority", str(certificates / "authority.pem"),
-    ]  # fmt: skip
+    flags = production_flags(certificates, tmp_path / "data", Role.IDENTITY, broker="localhost:1")
     with Server(tmp_path / "data", *flags) as server:
         address = server.address.replace("127.0.0.1", "localhost")
         authority = certificates / "authority.pem"
-        tls = Tls(authority, certificates / "client.pem", certificates / "client.key")
-        with Client(address, project=PROJECT, purpose="tests", tls=tls, patience=5) as client:
-            assert client.submit(people(5), batch_id="five", source="NPD").rows == 5
+
+        def client(tls):
+            return Client(address, project=PROJECT, purpose="tests", tls=tls, patience=0)
+
+        with client(Tls(authority, certificates / "council.pem", certificates / "council.key")) as council:
+            assert council.submit(people(5), batch_id="five", source="NPD").rows == 5
+            with pytest.raises(ServiceError) as refused:
+                list(council.jobs())
+        assert (refused.value.code, refused.value.reason) == ("PERMISSION_DENIED", "CALLER_REFUSED")
         for other in (None, Tls(authority)):
-            with (
-                Client(address, project=PROJECT, purpose="tests", tls=other, patience=0) as client,
-                pytest.raises(ServiceError),
-            ):
-                list(client.jobs())
+            with client(other) as unknown, pytest.raises(ServiceError):
+                list(unknown.jobs())
         root, key, pair = (
-            (certificates / name).read_bytes() for name in ("authority.pem", "client.key", "client.pem")
+            (certificates / name).read_bytes()
+            for name in ("authority.pem", "linkage-operator.key", "linkage-operator.pem")
         )
         secured = grpc.ssl_channel_credentials(root, key, pair)
         with grpc.secure_channel(address, secured) as channel:
+            assert not list_jobs(channel, timeout=10).jobs
             reflection: Any = channel.stream_stream(
                 "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
             )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import uuid
 from typing import Any
 
 import grpc
+import polars as pl
 import pytest
 
 import linker
@@ -99,6 +101,42 @@ def test_a_stream_is_answered_in_order(held, engine):
     assert list(client.match_stream(name, [])) == []
 
 
+def test_an_upload_is_answered_chunk_by_chunk_as_it_arrives(held, engine):
+    client, name = held
+    asked = FRAME.rename({"person_id": "record_id"}).select(
+        "record_id", "surname", "date_of_birth", "postcode"
+    )
+    answered = list(client.match_upload(name, (asked for _ in range(3)), top=2, floor=-10.0))
+    expected = engine.match(asked.drop("record_id"), top=2, floor=-10.0)
+    assert len(answered) == 3
+    for one in answered:
+        assert one["query_id"].to_list() == asked["record_id"].gather(expected["query"]).to_list()
+        assert one.drop("query_id").equals(expected.drop("query"))
+    assert list(client.match_upload(name, [])) == []
+
+
+def test_an_upload_of_any_length_is_not_read_ahead_of_its_answers(held):
+    client, name = held
+    sent = itertools.count()
+
+    def forever():
+        for number in sent:
+            yield pl.DataFrame({"record_id": [str(number)], "surname": ["Cole"]})
+
+    upload = client.match_upload(name, forever())
+    for _ in range(3):
+        next(upload)
+    upload.close()
+    assert next(sent) < 10_000
+    with pytest.raises(KeyError, match="own"):
+        list(client.match_upload(name, raising()))
+
+
+def raising():
+    yield pl.DataFrame({"record_id": ["q"], "surname": ["Cole"]})
+    raise KeyError("own")
+
+
 def test_what_the_caller_of_a_stream_raises_comes_back(held):
     client, name = held
 
@@ -188,6 +226,26 @@ def test_what_was_answered_is_there_after_a_crash(tmp_path, model, monkeypatch):
         ),
         (lambda c, n: list(c.match_stream("nobody", [("q", {})])), "NOT_FOUND", "REFERENCE_NOT_FOUND"),
         (lambda c, n: list(c.match_stream(n, [("q", {"x": "y"})])), "INVALID_ARGUMENT", "FIELD_INVALID"),
+        (
+            lambda c, n: list(c.match_upload(n, pl.DataFrame({"record_id": ["q"], "x": ["y"]}))),
+            "INVALID_ARGUMENT",
+            "FIELD_INVALID",
+        ),
+        (
+            lambda c, n: list(c.match_upload(n, pl.DataFrame({"surname": ["q"]}))),
+            "INVALID_ARGUMENT",
+            "FIELD_INVALID",
+        ),
+        (
+            lambda c, n: list(c.match_upload(n, pl.DataFrame({"record_id": [1], "surname": ["q"]}))),
+            "INVALID_ARGUMENT",
+            "SCHEMA_MISMATCH",
+        ),
+        (
+            lambda c, n: list(c.match_upload("nobody", pl.DataFrame({"record_id": ["q"]}))),
+            "NOT_FOUND",
+            "REFERENCE_NOT_FOUND",
+        ),
     ],
 )
 def test_what_cannot_be_asked_is_refused(held, ask, code, reason):

@@ -10,9 +10,9 @@ from typing import Any
 import grpc
 import pytest
 
-import server as program
 from linker import durable
 from linker.chunks import examine
+from linker.gate import Gate
 from linker.intake import Intake
 from linker.receiving import AHEAD, receive
 from linker.refusals import Conflict, Invalid, NotReady, Refused
@@ -172,7 +172,7 @@ def test_a_large_message_is_not_parsed_on_the_event_loop():
         async def answer(request, _):
             return request[:1]
 
-        gate = program.Gate({"/x/m": 10.0}, 4)
+        gate = Gate({"/x/m": 10.0}, 4)
         handler = grpc.unary_unary_rpc_method_handler(answer, parse, lambda content: content)
         server = grpc.aio.server(interceptors=[gate])
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("x", {"m": handler}),))

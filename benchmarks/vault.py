@@ -1,0 +1,259 @@
+"""How fast people are sealed, opened, rewrapped and taken into a store, on one core.
+
+    python benchmarks/vault.py [--people 20000] [--runs 5] [--batches 10] [--postgres URL] [--out FILE]
+
+The peer of sealing is a bare loop of the cryptography package: the same operations on the same bytes, one
+call after another, with nothing checked and nothing bound to its place. The two take turns; a rate is the
+median of the runs, a ratio the median of the ratios run by run. This process is held on one core; the
+server of PostgreSQL runs beside it on whichever is free. The stores flush every batch to disk.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("POLARS_MAX_THREADS", "1")  # before Polars is imported
+
+import argparse
+import datetime
+import hmac
+import secrets
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.measure import machine
+from pseudonym import columns, seal
+from pseudonym.blind import BlindIndex, bits_for, field_key
+from pseudonym.openings import Mandate, Openings
+from pseudonym.seal import Kek
+from pseudonym.storage import open_store
+from pseudonym.vault import Vault
+
+FIELDS = ("nhs", "surname-dob", "postcode-dob")
+MANDATE = Mandate("benchmark", "linkage", "benchmark")
+SURNAMES = ("Abara", "Brennan", "Cole", "Dlamini", "Eze", "Farrow", "Grant", "Hughes", "Ito", "Jones")
+
+
+class Root:
+    """The root of the blind indexes, random."""
+
+    def __init__(self) -> None:
+        self._secret = os.urandom(32)
+
+    def field(self, field: str, epoch: int) -> bytes:
+        """The field's key."""
+        return field_key(self._secret, field, epoch)
+
+
+def people(start: int, count: int) -> pl.DataFrame:
+    """People who have an NHS number, a name, a date of birth and an address: three values to be found by."""
+    numbers = pl.int_range(start, start + count, eager=True)
+    day = datetime.date(1940, 1, 1)
+    return columns.from_flat(
+        pl.DataFrame(
+            {
+                "given": [f"Given{n % 997}" for n in numbers],
+                "surname": [f"{SURNAMES[n % 10]}{'abcdefghij'[n // 10 % 10]}" for n in numbers],
+                "born": [day + datetime.timedelta(days=n * 37 % 30_000) for n in numbers],
+                "sex": ["FM"[n % 2] for n in numbers],
+                "address": [f"{n % 313} Mill Lane, Little Wickham, Sussex" for n in numbers],
+                "postcode": [f"ZA{n % 90 + 1} {n % 9}QQ" for n in numbers],
+                "nhs": [f"{4_000_000_000 + 7 * n}" for n in numbers],
+            }
+        )
+    )
+
+
+class Work:
+    """The same people for the package and for the bare loop."""
+
+    def __init__(self, count: int) -> None:
+        frame = people(0, count)
+        self.payloads = columns.payloads(frame)
+        found = columns.found_by(frame)
+        self.values = [found.filter(pl.col("field") == field)["value"].to_list() for field in FIELDS]
+        self.encoded = [[value.encode() for value in values] for values in self.values]
+        self.pids = [os.urandom(16) for _ in range(count)]
+        self.row_ids = [os.urandom(16) for _ in range(count)]
+        self.versions = [1] * count
+        self.kek, self.next_kek = Kek("0" * 16, os.urandom(32)), Kek("1" * 16, os.urandom(32))
+        self.index = BlindIndex(Root(), 1, bits_for(1_000_000))
+        self.siv = AESGCMSIV(os.urandom(32))
+        self.tag_key = os.urandom(32)
+        self.deks = seal.new_deks(count)
+        self.sealed = self._seal_rows(self.deks)
+        self.wrapped = self.kek.wrap_all(self.deks, self.pids)
+        self.bare_wrapped: list[tuple[bytes, bytes, bytes]] = []
+        self.bare_sealed: list[tuple[bytes, bytes, bytes]] = []
+
+    def _seal_rows(self, deks: list[bytes]) -> list[bytes]:
+        return seal.seal_rows(deks, "identity", self.pids, self.row_ids, self.versions, self.payloads)
+
+    def seal(self) -> None:
+        """Key, row and three tags for each person."""
+        deks = seal.new_deks(len(self.pids))
+        self._seal_rows(deks)
+        self.kek.wrap_all(deks, self.pids)
+        for field, values in zip(FIELDS, self.values, strict=True):
+            self.index.tags(field, values)
+
+    def bare_seal(self) -> None:
+        """The same operations, and nothing else."""
+        self.bare_sealed, self.bare_wrapped = [], []
+        siv, tag_key = self.siv, self.tag_key
+        for pid, payload, *values in zip(self.pids, self.payloads, *self.encoded, strict=True):
+            dek, nonce, other = os.urandom(32), os.urandom(12), os.urandom(12)
+            self.bare_sealed.append((dek, nonce, AESGCM(dek).encrypt(nonce, payload, pid)))
+            self.bare_wrapped.append((pid, other, siv.encrypt(other, dek, pid)))
+            for value in values:
+                int.from_bytes(hmac.digest(tag_key, value, "sha256")[:4], "big")
+
+    def open(self) -> None:
+        """Each row under its person's key, which is open already."""
+        seal.open_rows(self.deks, "identity", self.pids, self.row_ids, self.versions, self.sealed)
+
+    def bare_open(self) -> None:
+        """The same operation."""
+        for (dek, nonce, sealed), pid in zip(self.bare_sealed, self.pids, strict=True):
+            AESGCM(dek).decrypt(nonce, sealed, pid)
+
+    def rewrap(self) -> None:
+        """Each key, from one KEK to the next."""
+        self.next_kek.wrap_all(self.kek.unwrap_all(self.wrapped, self.pids), self.pids)
+
+    def bare_rewrap(self) -> None:
+        """The same operations."""
+        siv = self.siv
+        for pid, nonce, wrapped in self.bare_wrapped:
+            dek = siv.decrypt(nonce, wrapped, pid)
+            siv.encrypt(os.urandom(12), dek, pid)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def crypto(count: int, runs: int) -> Iterator[str]:
+    """The rows of the table of sealing."""
+    work = Work(count)
+    pairs = {
+        "seal: key, row, three tags": (work.seal, work.bare_seal),
+        "open a row": (work.open, work.bare_open),
+        "rewrap a key": (work.rewrap, work.bare_rewrap),
+    }
+    for ours, bare in pairs.values():
+        bare(), ours()
+    for name, (ours, bare) in pairs.items():
+        spent = [(timed(ours), timed(bare)) for _ in range(runs)]
+        mine, theirs = (count / statistics.median(times) for times in zip(*spent, strict=True))
+        ratio = statistics.median(other / own for own, other in spent)
+        yield f"| {name} | {mine / 1e3:.0f} | {theirs / 1e3:.0f} | {ratio:.2f} |"
+
+
+def stored(url: str, count: int, batches: int) -> Iterator[str]:
+    """The rows of the table of one store."""
+    with open_store(url, "identity") as store:
+        openings = Openings(store, lambda _: None, {"linkage": 10**12})
+        index = BlindIndex(Root(), 1, bits_for(1_000_000))
+        first, second = Kek("0" * 16, os.urandom(32)), Kek("1" * 16, os.urandom(32))
+        vault = Vault(store, kek=first, index=index, openings=openings)
+        taken, cpu, pids = [], [], []
+        for number in range(batches):
+            frame = people(number * count, count)
+            begin, used = time.perf_counter(), time.process_time()
+            pids = vault.add(frame, "council")
+            taken.append(count / (time.perf_counter() - begin))
+            cpu.append(count / (time.process_time() - used))
+        opened = [count / timed(lambda: vault.open(pids, MANDATE)) for _ in range(3)]
+        found = timed(lambda: vault.find(people(0, 1000), MANDATE, fields=["nhs"]))
+        later = Vault(store, kek=second, older=[first], index=index, openings=openings)
+        total = sum(later.wrapped_under().values())
+
+        def rewrap() -> None:
+            while later.rewrap(20_000):
+                pass
+
+        rewrapped = total / timed(rewrap)
+        assert later.wrapped_under() == {second.kid: total}
+        name, thousands = store.backend, f"{total / 1e3:.0f} k"
+        middle = statistics.median
+        rates = f"{middle(taken) / 1e3:.1f} | {middle(cpu) / 1e3:.1f}"
+        yield f"| {name} | intake, durable ({thousands} people) | {rates} |"
+        yield f"| {name} | open, checked and audited | {middle(opened) / 1e3:.1f} | |"
+        yield f"| {name} | find by NHS number | {1 / found:.1f} | |"
+        yield f"| {name} | rewrap, durable | {rewrapped / 1e3:.1f} | |"
+
+
+@contextmanager
+def scratch(url: str) -> Iterator[str]:
+    """A database of its own on a PostgreSQL server, dropped afterwards."""
+    name = f"kinlink_bench_{secrets.token_hex(4)}"
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
+        try:
+            yield sa.make_url(url).set(database=name).render_as_string(hide_password=False)
+        finally:
+            with engine.connect() as connection:
+                connection.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+    finally:
+        engine.dispose()
+
+
+def report(arguments: argparse.Namespace) -> Iterator[str]:
+    """The whole report, line by line."""
+    yield "# The vault\n"
+    yield f"{datetime.date.today()}. " + " ".join(machine()) + "\n"
+    yield (
+        f"`python benchmarks/vault.py --people {arguments.people} --runs {arguments.runs} "
+        f"--batches {arguments.batches}`, held on one core; load average when it began: "
+        f"{os.getloadavg()[0]:.1f}.\n"
+    )
+    yield "| on one core, in memory | thousand a second | bare loop of cryptography | ratio |"
+    yield "| --- | --: | --: | --: |"
+    yield from crypto(arguments.people, arguments.runs)
+    yield ""
+    yield "| store | what | thousand a second | a second of this processor |"
+    yield "| --- | --- | --: | --: |"
+    with tempfile.TemporaryDirectory() as folder:
+        yield from stored(f"sqlite:///{folder}/vault.db", arguments.people, arguments.batches)
+    if arguments.postgres:
+        with scratch(arguments.postgres) as url:
+            yield from stored(url, arguments.people, arguments.batches)
+
+
+def main() -> None:
+    """Print the report, and write it if asked."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--people", type=int, default=20_000, help="in a batch")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--batches", type=int, default=10)
+    parser.add_argument("--postgres", metavar="URL", help="a role that may create databases")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    lines = []
+    for line in report(arguments):
+        print(line, flush=True)
+        lines.append(line)
+    if arguments.out:
+        arguments.out.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
