@@ -107,6 +107,7 @@ def put(
     aids: Sequence[bytes],
     families: Sequence[bytes | None],
     payloads: Sequence[bytes],
+    handles: Sequence[bytes | None] | None = None,
     *,
     replacing: bool = False,
 ) -> None:
@@ -121,6 +122,7 @@ def put(
         aids: whose each row is; may repeat.
         families: the family of each (None: not said, and left as it is).
         payloads: what to seal.
+        handles: what the broker knows each row by (None: nothing).
         replacing: the rows take the place of those the subjects have in this dataset, as the next version.
 
     Raises:
@@ -147,8 +149,9 @@ def put(
             octets[ID_BYTES * place : ID_BYTES * (place + 1)],
             dataset,
             max(latest.get(aid, 0) + replacing, 1),
+            handle,
         )
-        for place, aid in enumerate(aids)
+        for place, (aid, handle) in enumerate(zip(aids, handles or [None] * len(aids), strict=True))
     ]
     if replacing:
         rows.delete_rows(at, [head.row_id for heads in old.values() for head in heads])
@@ -172,43 +175,6 @@ def put(
         payloads,
     )
     rows.add_rows(at, new, cts)
-
-
-def move(rows: AttributeRows, at: At, keks: Keks, project: Project, into: Mapping[bytes, bytes]) -> int:
-    """Give all rows of subjects to others, and delete the subjects; flags go along.
-
-    Args:
-        rows: the tables.
-        at: a transaction.
-        keks: the key-encrypting keys.
-        project: whose subjects they are.
-        into: old aid to new aid; no new one is an old one.
-
-    Returns:
-        How many of the old subjects there were.
-    """
-    rows.alone(at)
-    old = {aid: one for aid, one in rows.subjects(at, list(into)).items() if one.project == project.number}
-    deks, _ = checked(keks, list(old.values()), rows.heads(at, list(old)))
-    sealed = rows.sealed_rows(at, list(old), None)
-    payloads = opened(deks, sealed)
-    there = rows.subjects(at, list({into[aid] for aid in old}))
-    for dataset in {head.dataset for head, _ in sealed}:
-        here = [place for place, (head, _) in enumerate(sealed) if head.dataset == dataset]
-        olds = [sealed[place][0].aid for place in here]
-        families = [None if into[aid] in there else old[aid].family for aid in olds]
-        some = [payloads[place] for place in here]
-        put(rows, at, keks, project, dataset, [into[aid] for aid in olds], families, some)
-    flagged: dict[bytes, int] = {}
-    for aid, one in old.items():
-        if one.flags:
-            flagged[into[aid]] = flagged.get(into[aid], 0) | one.flags
-    new = rows.subjects(at, list(flagged))
-    deks, of = checked(keks, list(new.values()), rows.heads(at, list(new)))
-    marked = [one._replace(flags=one.flags | flagged[aid]) for aid, one in new.items()]
-    put_sealed(rows, at, marked, deks, of, new)
-    rows.delete_subjects(at, list(old))
-    return len(old)
 
 
 def put_sealed(
@@ -236,7 +202,10 @@ def open_batch(keks: Keks, batch: Batch) -> bytes:
 
 def _statement(subject: Subject, heads: Sequence[Head]) -> bytes:
     rows = sorted(
-        head.row_id + enc(head.dataset.to_bytes(4, "big"), head.version.to_bytes(4, "big")) for head in heads
+        head.row_id
+        + enc(head.dataset.to_bytes(4, "big"), head.version.to_bytes(4, "big"))
+        + (head.handle or b"")
+        for head in heads
     )
     return enc(
         "attributes-subject/1",

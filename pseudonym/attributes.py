@@ -14,7 +14,7 @@ The rules this module keeps:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntFlag
 from typing import Self
 
@@ -23,6 +23,7 @@ import polars as pl
 from pseudonym import attribute_subjects as subjects
 from pseudonym import frames
 from pseudonym.access import Access, Audit, Mandate
+from pseudonym.attribute_moves import AttributeMoves
 from pseudonym.attribute_subjects import Keks
 from pseudonym.attributes_context import AttributeContext
 from pseudonym.attributes_erasure import AttributeErasure
@@ -54,6 +55,7 @@ class Attributes:
         self._keks = context.keks
         self.intake = AttributeIntake(context)
         self.erasure = AttributeErasure(context)
+        self.moves = AttributeMoves(context)
 
     @classmethod
     def open(cls, store: Store, ledger: Ledger, keks: Keks, scan: Scan, audit: Audit) -> Self:
@@ -171,35 +173,6 @@ class Attributes:
             subjects.put_sealed(self._rows, at, marked, deks, of, present)
         return len(present)
 
-    def merge(self, project: str, pairs: frames.Table, mandate: Mandate) -> int:
-        """Give what persons have who were merged to those they go on as. The same again does no harm.
-
-        A person that was split keeps everything under the old aid: which of its rows are whose is known to
-        the sender only, who sends them again for the new ones.
-
-        Args:
-            project: its name.
-            pairs: binary columns `old` and `new` (aids), and `change`, as the broker gives them; only those
-                that say `merged` are looked at.
-            mandate: who asks, and what for.
-
-        Returns:
-            How many subjects went on as others.
-
-        Raises:
-            InputError: two of them are to go on as one another.
-        """
-        frame = frames.table(pairs)
-        merged = frame.filter(frames.words(frame, "change") == "merged")
-        into = dict(zip(frames.ids(merged, "old"), frames.ids(merged, "new"), strict=True))
-        ends = {aid: _end(into, aid) for aid in into}
-        self._context.audit(Access("merge", project, mandate, len(into)))
-        with self._context.ledger.lock, self._rows.write() as at:
-            found = self._rows.project(at, project)
-            count = subjects.move(self._rows, at, self._keks, found, ends)
-        self._rows.store.purge_if_due()
-        return count
-
     def _read(
         self, project: Project, dataset: int, declared: Dataset, names: list[str], given: list[bytes] | None
     ) -> Iterator[pl.DataFrame]:
@@ -225,13 +198,3 @@ class Attributes:
             yield frames.columns(aid=aids, family=[present[aid].family for aid in aids]).hstack(
                 opened.select(names)
             )
-
-
-def _end(into: Mapping[bytes, bytes], aid: bytes) -> bytes:
-    """Where somebody ends who went on as another, who may have gone on as a third."""
-    seen = {aid}
-    while (aid := into.get(aid, aid)) not in seen:
-        seen.add(aid)
-    if aid in into:
-        raise InputError("Some are to go on as one another.", "Nothing was changed.")
-    return aid

@@ -2,7 +2,7 @@
 
     council ──(row_ref, values)──▶ receive ─┐
                                             ├─▶ attach ──(row_refs)──▶ broker: acknowledge ──▶ forget
-    broker ──(row_ref, aid, family aid)─────┘
+    broker ──(row_ref, aid, handle)─────────┘
     register ──(aid, values)─────▶ add
 
 A row_ref is forgotten once both sides have it, and after seven days at the latest. What became of a batch is
@@ -13,7 +13,7 @@ values.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import compress
@@ -95,7 +95,8 @@ class AttributeIntake:
 
         Args:
             project: its name.
-            pairs: binary columns `row_ref`, `aid` and `family` (null: not known).
+            pairs: binary columns `row_ref`, `aid` and, where they are known (null where not), `family` and
+                `handle`, what the broker knows the row by from now on.
 
         Returns:
             The row_refs to acknowledge (column `row_ref`): those whose values have arrived. Call `forget`
@@ -103,11 +104,18 @@ class AttributeIntake:
         """
         frame = frames.table(pairs)
         refs, aids = frames.ids(frame, "row_ref", distinct=True), frames.ids(frame, "aid")
-        families = frames.optional_ids(frame, "family")
+        said = list(
+            zip(
+                aids,
+                frames.optional_ids(frame, "family"),
+                frames.optional_ids(frame, "handle"),
+                strict=True,
+            )
+        )
         done: list[bytes] = []
         for first in range(0, len(refs), AT_ONCE):
             some = slice(first, first + AT_ONCE)
-            done += self._attach(project, refs[some], aids[some], families[some])
+            done += self._attach(project, dict(zip(refs[some], said[some], strict=True)))
         return frames.columns(row_ref=done)
 
     def forget(self, project: str, refs: frames.Table) -> int:
@@ -217,16 +225,12 @@ class AttributeIntake:
         return batch, dek
 
     def _attach(
-        self,
-        project: str,
-        refs: Sequence[bytes],
-        aids: Sequence[bytes],
-        families: Sequence[bytes | None],
+        self, project: str, whose: Mapping[bytes, tuple[bytes, bytes | None, bytes | None]]
     ) -> list[bytes]:
-        whose = dict(zip(refs, zip(aids, families, strict=True), strict=True))
+        """Store what has arrived of these rows; for each its person, its family and its handle."""
         with self._ledger.lock, self._rows.write() as at:
             found = self._rows.project(at, project)
-            here, batches = self._rows.halves(at, found.number, refs)
+            here, batches = self._rows.halves(at, found.number, list(whose))
             # What was attached before stays with whom it was attached to.
             waiting = [(ref, key, ct) for ref, (key, ct) in here.items() if ct is not None]
             gone = self._ledger.erased(What.SUBJECT, [whose[ref][0] for ref, _, _ in waiting])
@@ -243,15 +247,17 @@ class AttributeIntake:
             )
             for dataset in {batches[key].dataset for _, key, _ in live}:
                 mine = [batches[key].dataset == dataset for _, key, _ in live]
+                told = [whose[ref] for ref in compress(some, mine)]
                 subjects.put(
                     self._rows,
                     at,
                     self._keks,
                     found,
                     dataset,
-                    [whose[ref][0] for ref in compress(some, mine)],
-                    [whose[ref][1] for ref in compress(some, mine)],
+                    [aid for aid, _, _ in told],
+                    [family for _, family, _ in told],
                     list(compress(opened, mine)),
+                    [handle for _, _, handle in told],
                 )
             self._rows.attached(at, [ref for ref, _, _ in waiting])
         return list(here)

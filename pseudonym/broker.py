@@ -32,7 +32,7 @@ from pseudonym.cover import cover
 from pseudonym.erasure import Ledger, What, check_not_ended, replay
 from pseudonym.storage import Store
 from pseudonym.storage.rows import AT_ONCE
-from pseudonym.storage.rows_broker import BrokerRows
+from pseudonym.storage.rows_broker import BrokerRows, Half
 from pseudonym.tracing import Tracing
 from pseudonym.urn import AidKey, Kind, check_epoch, check_label
 
@@ -107,7 +107,8 @@ class Broker:
 
         Args:
             project: its name.
-            batch: binary columns `row_ref`, `pid` and, where families are known, `fid` (null where not).
+            batch: binary columns `row_ref`, `pid` and, where they are known (null where not), `fid` and
+                `unit`, the id that identity keeps for the row.
 
         Raises:
             ConflictError: a row_ref was sent before for somebody else. Nothing was kept.
@@ -116,12 +117,15 @@ class Broker:
         frame = frames.table(batch)
         refs = frames.ids(frame, "row_ref", distinct=True)
         pids, fids = frames.ids(frame, "pid"), frames.optional_ids(frame, "fid")
+        units = frames.optional_ids(frame, "unit")
         with self._rows.read() as at:
             found = self._rows.project(at, project)
         key = self._keys.aid_key(project)
         persons = _mapped(key, found.epoch, Kind.PERSON, pids)
         families = _mapped(key, found.epoch, Kind.FAMILY, [fid for fid in fids if fid is not None])
         aids = [*persons.values(), *families.values()]
+        known = [unit for unit in units if unit is not None]
+        handles = dict(zip(known, key.handles(found.epoch, known), strict=True))
         ledger = self._context.ledger
         with ledger.lock, self._rows.write() as at:  # nobody is erased between the look and the keeping
             gone = set(compress(aids, ledger.erased(What.SUBJECT, aids)))
@@ -137,6 +141,7 @@ class Broker:
                 [refs[place] for place in kept],
                 [persons[pids[place]] for place in kept],
                 [_family(families, fids[place], gone) for place in kept],
+                [handles.get(unit) if (unit := units[place]) is not None else None for place in kept],
             )
         return Taken(len(kept), len(pids) - len(kept))
 
@@ -149,15 +154,11 @@ class Broker:
             limit: the most rows.
 
         Returns:
-            Binary columns `row_ref`, `aid`, `family` (null: no family known).
+            Binary columns `row_ref`, `aid`, `family` (null: no family known) and `handle` (null: none).
         """
         with self._rows.read() as at:
             found = self._rows.halves(at, self._rows.project(at, project).number, after, limit)
-        return frames.columns(
-            row_ref=[ref for ref, _, _ in found],
-            aid=[aid for _, aid, _ in found],
-            family=[family for _, _, family in found],
-        )
+        return frames.columns(**{name: [getattr(half, name) for half in found] for name in Half._fields})
 
     def acknowledge(self, project: str, refs: frames.Table) -> int:
         """Forget the row_refs (column `row_ref`) that the attributes role has; how many were still known."""

@@ -196,6 +196,20 @@ class AidKey(_Keyed):
         prefix = _before_id(5, "aid/1", self.project, bytes([check_epoch(epoch)]), kind)
         return [digest[:ID_BYTES] for digest in self._digests(prefix, pids, b"")]
 
+    def handles(self, epoch: int, units: Sequence[bytes]) -> list[bytes]:
+        """What the attributes role knows rows by, 16 bytes each, in the same order.
+
+        Args:
+            epoch: 1 to 31, the attribute store's epoch.
+            units: the random ids, of 16 bytes each, that the identity role knows the same rows by.
+
+        Raises:
+            InputError: the epoch or an id has not the right form.
+        """
+        _check_ids(units)
+        prefix = _before_id(4, "row/1", self.project, bytes([check_epoch(epoch)]))
+        return [digest[:ID_BYTES] for digest in self._digests(prefix, units, b"")]
+
 
 class UrnKey(_Keyed):
     """The key that makes reference numbers for one project, one recipient and one epoch.

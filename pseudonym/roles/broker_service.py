@@ -128,7 +128,8 @@ class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
             urns = frame(self._read, request.arrow, (), ("urn",))
             account().count = urns.height
             found = self._broker.tracing.resolve(mandate.project, recipient, urns, asked, WAY_BACK)
-            return broker_pb2.ResolveAidsResponse(arrow=written(found.select("aid", "reason")))
+            onward = self._broker.changes.onward(mandate.project, found)
+            return broker_pb2.ResolveAidsResponse(arrow=written(onward.with_columns(found["reason"])))
 
         return await asyncio.to_thread(resolve)
 

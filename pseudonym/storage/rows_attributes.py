@@ -17,6 +17,7 @@ from pseudonym.storage.schema_attributes import (
     HALF,
     KEY,
     LEDGER,
+    MOVED,
     PROJECT,
     ROW,
     SUBJECT,
@@ -45,6 +46,7 @@ class Head(NamedTuple):
     row_id: bytes
     dataset: int
     version: int
+    handle: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,7 @@ class AttributeRows(Rows):
 
     def heads(self, at: sa.Connection, aids: Sequence[bytes], but: int = 0) -> list[Head]:
         """What rows the subjects have, of all datasets, or of all but one."""
-        query = sa.select(ROW.c.aid, ROW.c.row_id, ROW.c.dataset, ROW.c.version).where(ROW.c.dataset != but)
+        query = sa.select(*(ROW.c[name] for name in Head._fields)).where(ROW.c.dataset != but)
         found = self.store.among(at, query, ROW.c.aid, aids)
         return list(map(Head._make, found))
 
@@ -185,11 +187,11 @@ class AttributeRows(Rows):
         self, at: sa.Connection, aids: Sequence[bytes], dataset: int | None
     ) -> list[tuple[Head, bytes]]:
         """The subjects' rows of a dataset, or of all, sealed."""
-        query = sa.select(ROW.c.aid, ROW.c.row_id, ROW.c.dataset, ROW.c.version, ROW.c.ct)
+        query = sa.select(*(ROW.c[name] for name in Head._fields), ROW.c.ct)
         if dataset is not None:
             query = query.where(ROW.c.dataset == dataset)
         found = self.store.among(at, query, ROW.c.aid, aids)
-        return [(Head._make(row[:4]), row.ct) for row in found]
+        return [(Head._make(row[:-1]), row.ct) for row in found]
 
     def put_subjects(self, at: sa.Connection, subjects: Sequence[Subject], *, new: bool) -> None:
         """Add subjects with their keys, or change their family, flags and seal."""
@@ -217,6 +219,16 @@ class AttributeRows(Rows):
         if row_ids:
             self.store.purge_later(at)
             self.store.delete_among(at, ROW.c.row_id, row_ids)
+
+    def moved(self, at: sa.Connection, project: int) -> int:
+        """The number of the last of the broker's moves that a project has followed."""
+        query = sa.select(MOVED.c.number).where(MOVED.c.project == project)
+        return int(at.execute(query).scalar_one_or_none() or 0)
+
+    def set_moved(self, at: sa.Connection, project: int, number: int) -> None:
+        """Note how far a project has followed the broker's moves."""
+        at.execute(sa.delete(MOVED).where(MOVED.c.project == project))
+        at.execute(sa.insert(MOVED).values(project=project, number=number))
 
     def aid_pages(self, project: int | None = None) -> Iterator[list[bytes]]:
         """All aids of a project, or of all, by aid, some at a time."""

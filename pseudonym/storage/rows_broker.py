@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from pseudonym.errors import ConflictError, NotFoundError
 from pseudonym.storage.engine import Store
 from pseudonym.storage.rows import AT_ONCE, Rows
-from pseudonym.storage.schema_broker import DOMAIN, HALF, LEDGER, MEMBER, PROJECT, SUPERSEDED, URN
+from pseudonym.storage.schema_broker import DOMAIN, HALF, LEDGER, MEMBER, MOVE, PROJECT, SUPERSEDED, URN
 
 
 class DomainState(StrEnum):
@@ -33,6 +33,24 @@ class Domain:
     recipient: str
     epoch: int
     state: DomainState
+
+
+class Half(NamedTuple):
+    """A row that the attributes role has not acknowledged yet."""
+
+    row_ref: bytes
+    aid: bytes
+    family: bytes | None
+    handle: bytes | None
+
+
+class Move(NamedTuple):
+    """What the attributes role has to follow: see `pseudonym.changes.What`."""
+
+    what: str
+    handle: bytes | None
+    old_aid: bytes
+    new_aid: bytes | None
 
 
 class BrokerRows(Rows):
@@ -83,16 +101,17 @@ class BrokerRows(Rows):
         refs: Sequence[bytes],
         aids: Sequence[bytes],
         families: Sequence[bytes | None],
+        handles: Sequence[bytes | None],
     ) -> int:
         """Keep row_refs until the attributes role has acknowledged them; those that are there already stay.
 
         Raises:
             ConflictError: one is there for somebody else.
         """
-        given = dict(zip(refs, zip(aids, families, strict=True), strict=True))
-        query = sa.select(HALF.c.row_ref, HALF.c.aid, HALF.c.family)
-        found = self.store.among(at, query, HALF.c.row_ref, refs)
-        present = {row.row_ref: (row.aid, row.family) for row in found}
+        given = dict(zip(refs, zip(aids, families, handles, strict=True), strict=True))
+        query = sa.select(*(HALF.c[name] for name in Half._fields))
+        found = map(Half._make, self.store.among(at, query, HALF.c.row_ref, refs))
+        present = {half.row_ref: half[1:] for half in found}
         differing = sum(given[ref] != there for ref, there in present.items())
         if differing:
             raise ConflictError(
@@ -105,21 +124,36 @@ class BrokerRows(Rows):
             "project": [project] * len(new),
             "aid": [given[ref][0] for ref in new],
             "family": [given[ref][1] for ref in new],
+            "handle": [given[ref][2] for ref in new],
             "received": [self.store.now()] * len(new),
         }
         return self.store.insert(at, HALF, columns)
 
-    def halves(
-        self, at: sa.Connection, project: int, after: bytes, limit: int
-    ) -> list[tuple[bytes, bytes, bytes | None]]:
-        """Row_ref, aid and family aid of what is not acknowledged yet, by row_ref."""
+    def halves(self, at: sa.Connection, project: int, after: bytes, limit: int) -> list[Half]:
+        """What is not acknowledged yet, by row_ref."""
         query = (
-            sa.select(HALF.c.row_ref, HALF.c.aid, HALF.c.family)
+            sa.select(*(HALF.c[name] for name in Half._fields))
             .where(HALF.c.project == project, HALF.c.row_ref > after)
             .order_by(HALF.c.row_ref)
             .limit(limit)
         )
-        return [(row[0], row[1], row[2]) for row in at.execute(query)]
+        return list(map(Half._make, at.execute(query)))
+
+    def halves_of(
+        self, at: sa.Connection, project: int, aids: Sequence[bytes], handles: Sequence[bytes]
+    ) -> list[Half]:
+        """What is not acknowledged yet and is of these people, or has one of these handles."""
+        query = sa.select(*(HALF.c[name] for name in Half._fields)).where(HALF.c.project == project)
+        found = self.store.among(at, query, HALF.c.aid, aids)
+        found += self.store.among(at, query, HALF.c.handle, handles)
+        return list(dict.fromkeys(map(Half._make, found)))
+
+    def redirect(self, at: sa.Connection, halves: Sequence[Half]) -> None:
+        """Put halves under the people and families that they name now."""
+        columns: dict[str, Sequence[Any]] = {
+            name: [getattr(half, name) for half in halves] for name in ("row_ref", "aid", "family")
+        }
+        self.store.update(at, HALF, ["row_ref"], columns)
 
     def forget(self, at: sa.Connection, project: int, refs: Sequence[bytes]) -> int:
         """Forget row_refs of a project."""
@@ -266,8 +300,14 @@ class BrokerRows(Rows):
         new: Sequence[bytes],
         changes: Sequence[str],
     ) -> int:
-        """Note that persons or families go on under other ids."""
+        """Note that persons or families go on under other ids, or, where the new one is empty, under none.
+
+        What is said of a pair takes the place of what was said before, and of what was said the other way
+        round: an id that comes back is superseded no longer.
+        """
         n = len(old)
+        for pairs in ((old, new), (new, old)):
+            self.store.delete(at, SUPERSEDED, {"old_aid": list(pairs[0]), "new_aid": list(pairs[1])})
         columns: dict[str, Sequence[Any]] = {
             "old_aid": list(old),
             "new_aid": list(new),
@@ -291,12 +331,41 @@ class BrokerRows(Rows):
             for row in at.execute(query.order_by(s.day, s.old_aid, s.new_aid))
         ]
 
+    def merged_into(self, at: sa.Connection, project: int, aids: Sequence[bytes]) -> dict[bytes, bytes]:
+        """For those who were merged with others, the aid they went on under."""
+        s = SUPERSEDED.c
+        query = sa.select(s.old_aid, s.new_aid).where(s.project == project, s.change == "merged")
+        return {row.old_aid: row.new_aid for row in self.store.among(at, query, s.old_aid, aids)}
+
+    # --- what the attributes role follows ---------------------------------------------------------
+
+    def add_moves(self, at: sa.Connection, project: int, moves: Sequence[Move]) -> None:
+        """Keep what moved, in this order, until the attributes role has followed."""
+        first, n = self._next(at, MOVE.c.number), len(moves)
+        columns: dict[str, Sequence[Any]] = {name: [getattr(m, name) for m in moves] for name in Move._fields}
+        columns |= {"number": list(range(first, first + n)), "project": [project] * n}
+        self.store.insert(at, MOVE, columns)
+
+    def moves(self, at: sa.Connection, project: int, after: int, limit: int) -> list[tuple[int, Move]]:
+        """Moves of a project with a higher number, each with its own."""
+        query = sa.select(MOVE.c.number, *(MOVE.c[name] for name in Move._fields))
+        query = query.where(MOVE.c.project == project, MOVE.c.number > after)
+        query = query.order_by(MOVE.c.number).limit(limit)
+        return [(row[0], Move._make(row[1:])) for row in at.execute(query)]
+
+    def forget_moves(self, at: sa.Connection, project: int, until: int) -> int:
+        """Forget the moves of a project up to a number, but for the last, so that no number comes again."""
+        last = sa.select(sa.func.max(MOVE.c.number)).scalar_subquery()
+        here = (MOVE.c.project == project) & (MOVE.c.number <= until) & (MOVE.c.number < last)
+        return at.execute(sa.delete(MOVE).where(here)).rowcount
+
     # --- deleting ---------------------------------------------------------------------------------
 
     def delete_members(self, at: sa.Connection, aids: Sequence[bytes]) -> None:
         """Delete persons or families, and what refers to them."""
         self.store.purge_later(at)
-        for column in (HALF.c.aid, SUPERSEDED.c.old_aid, SUPERSEDED.c.new_aid, MEMBER.c.aid):
+        superseded = (SUPERSEDED.c.old_aid, SUPERSEDED.c.new_aid)
+        for column in (HALF.c.aid, *superseded, MOVE.c.old_aid, MOVE.c.new_aid, MEMBER.c.aid):
             self.store.delete_among(at, column, aids)
         query = sa.select(HALF.c.row_ref)
         refs = [row[0] for row in self.store.among(at, query, HALF.c.family, aids)]
@@ -321,12 +390,13 @@ class BrokerRows(Rows):
 
     def delete_project(self, project: int) -> dict[str, int]:
         """Delete all that a project has but its row and its domains', in batches; counts by table."""
-        counts = {"half": 0, "superseded": 0, "member": 0}
+        counts = {"half": 0, "superseded": 0, "move": 0, "member": 0}
         with self.write() as at:
             self.store.purge_later(at)
             counts["half"] = at.execute(sa.delete(HALF).where(HALF.c.project == project)).rowcount
             query = sa.delete(SUPERSEDED).where(SUPERSEDED.c.project == project)
             counts["superseded"] = at.execute(query).rowcount
+            counts["move"] = at.execute(sa.delete(MOVE).where(MOVE.c.project == project)).rowcount
         for aids in self.member_pages(project):
             with self.write() as at:
                 counts["member"] += self.store.delete_among(at, MEMBER.c.aid, aids)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pseudonym.storage.common import ledger_table, store_table
 
-REVISION = "attributes_0001"
+REVISION = "attributes_0002"
 METADATA = sa.MetaData()
 
 STORE = store_table(METADATA)
@@ -61,6 +61,7 @@ ROW = sa.Table(
     sa.Column("dataset", sa.Integer, sa.ForeignKey("a_dataset.number"), nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("ct", sa.LargeBinary, nullable=False),
+    sa.Column("handle", sa.LargeBinary, index=True),
     sqlite_with_rowid=False,
 )
 BATCH = sa.Table(
@@ -84,4 +85,12 @@ HALF = sa.Table(
     sa.Column("batch_key", sa.LargeBinary, sa.ForeignKey("a_batch.batch_key"), nullable=False, index=True),
     sa.Column("ct", sa.LargeBinary),
     sqlite_with_rowid=False,
+)
+MOVED = sa.Table(
+    "a_moved",
+    METADATA,
+    sa.Column(
+        "project", sa.Integer, sa.ForeignKey("a_project.number"), primary_key=True, autoincrement=False
+    ),
+    sa.Column("number", sa.BigInteger, nullable=False),
 )

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pseudonym.storage.common import ledger_table, store_table
 
-REVISION = "broker_0001"
+REVISION = "broker_0002"
 METADATA = sa.MetaData()
 
 STORE = store_table(METADATA)
@@ -55,6 +55,7 @@ HALF = sa.Table(
     sa.Column("aid", sa.LargeBinary, sa.ForeignKey("member.aid"), nullable=False, index=True),
     sa.Column("family", sa.LargeBinary),
     sa.Column("received", sa.BigInteger, nullable=False),
+    sa.Column("handle", sa.LargeBinary, index=True),
     sa.Index("ix_half_received", "project", "received"),
     sqlite_with_rowid=False,
 )
@@ -79,5 +80,17 @@ SUPERSEDED = sa.Table(
     sa.Column("change", sa.Text, nullable=False),
     sa.Column("day", sa.Integer, nullable=False),
     sa.Index("ix_superseded_day", "project", "day"),
+    sqlite_with_rowid=False,
+)
+MOVE = sa.Table(
+    "move",
+    METADATA,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("project", sa.Integer, sa.ForeignKey("project.number"), nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("handle", sa.LargeBinary),
+    sa.Column("old_aid", sa.LargeBinary, nullable=False, index=True),
+    sa.Column("new_aid", sa.LargeBinary, index=True),
+    sa.Index("ix_move_project", "project", "number"),
     sqlite_with_rowid=False,
 )

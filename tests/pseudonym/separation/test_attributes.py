@@ -488,6 +488,14 @@ def test_a_destroyed_project_is_gone_and_another_stays(url, tmp_path):
         assert store.erasure.unfinished() == []
 
 
+def moves(*rows, first=1):
+    """Moves as the broker lists them: what, handle, old aid, new aid."""
+    what, handle, old, new = zip(*rows, strict=True)
+    numbers = pl.Series(range(first, first + len(rows)), dtype=pl.Int64)
+    ids_ = column(handle=handle, old_aid=old, new_aid=new)
+    return ids_.with_columns(number=numbers, what=pl.Series(what))
+
+
 def test_merged_subjects_go_on_as_one(url, tmp_path):
     a, b, c, d, e = aids = ids(5)
     sent = values(5).with_columns(column(aid=aids, family=ids(5)))
@@ -497,19 +505,60 @@ def test_merged_subjects_go_on_as_one(url, tmp_path):
         store.intake.add(PROJECT, "ks2", "r1", sent[:4])
         store.intake.add(PROJECT, "other", "r2", sent[:2])
         store.flag(PROJECT, column(aid=[a]), Flag.OBJECTED, WHO)
-        pairs = column(old=[a, b, c, d], new=[b, e, e, a])
-        told = pairs.with_columns(change=pl.Series(["merged", "merged", "merged", "split"]))
-        assert store.merge(PROJECT, told, WHO) == 3
-        assert store.merge(PROJECT, told, WHO) == 0
+        told = moves(("whole", None, a, b), ("whole", None, b, e), ("whole", None, c, e))
+        assert store.moves.followed(PROJECT) == 0
+        assert store.moves.follow(PROJECT, told, WHO) == 5
+        assert store.moves.follow(PROJECT, told, WHO) == 0
+        assert store.moves.followed(PROJECT) == 3
         assert everything(store)["aid"].to_list() == [d]  # e has taken on the objection of a
         store.flag(PROJECT, column(aid=[e]), Flag(0), WHO)
         taken_on = everything(store).filter(pl.col("aid") == e).drop("aid", "family")
         assert same(taken_on, sent[:3])
         assert same(everything(store, "other").drop("aid", "family"), sent[:2])
         assert everything(store).filter(pl.col("aid") == e)["family"].n_unique() == 1
-        circle = column(old=[d, e], new=[e, d]).with_columns(change=pl.lit("merged"))
+        # A number that is withheld takes what came under it along.
+        assert store.moves.follow(PROJECT, moves(("whole", None, e, None), first=4), WHO) == 5
+        assert everything(store)["aid"].to_list() == [d]
         with pytest.raises(InputError):
-            store.merge(PROJECT, circle, WHO)
+            store.moves.follow(PROJECT, moves(("guess", None, d, e), first=5), WHO)
+
+
+def test_rows_go_one_by_one_where_a_person_was_several(url, tmp_path):
+    a, b, family, other, third = ids(5)
+    refs, handles = ids(4), ids(4)
+    sent = values(4).with_columns(column(row_ref=refs))
+    with attributes(url, tmp_path) as store:
+        declared(store)
+        store.intake.receive(PROJECT, "ks2", "h1", sent)
+        told = column(row_ref=refs, aid=[a, a, a, b], family=[family] * 3 + [None], handle=handles)
+        store.intake.attach(PROJECT, told)
+        register = values(1, seed=2).with_columns(column(aid=[a]))
+        store.intake.add(PROJECT, "ks2", "r1", register)
+        store.flag(PROJECT, column(aid=[a]), Flag.RESTRICTED, WHO)
+        happened = [
+            ("row", handles[0], a, b),
+            ("family", handles[0], b, other),
+            ("family", handles[3], b, third),
+            ("row", handles[1], a, None),
+            ("row", handles[3], a, b),  # it is not there: nothing
+            ("row", ids(1)[0], a, b),  # not one of these: nothing
+        ]
+        # Some are followed, the answer is lost, and all come again.
+        assert store.moves.follow(PROJECT, moves(*happened[:2]), WHO) == 1
+        assert store.moves.follow(PROJECT, moves(*happened), WHO) == 1
+        assert everything(store).is_empty()  # the restriction holds for each part
+        store.flag(PROJECT, column(aid=[a, b]), Flag(0), WHO)
+        found = everything(store)
+        assert same(found.filter(pl.col("aid") == b).drop("aid", "family"), sent[[0, 3]])
+        assert set(found.filter(pl.col("aid") == b)["family"]) == {third}
+        # What a register sent stays, and so does the row that nobody moved.
+        rest = pl.concat([sent.drop("row_ref")[2:3], register.drop("aid")])
+        assert same(found.filter(pl.col("aid") == a).drop("aid", "family"), rest)
+        # And back again.
+        back = moves(("row", handles[0], b, a), ("whole", None, b, a), first=20)
+        assert store.moves.follow(PROJECT, back, WHO) == 2
+        assert set(everything(store)["aid"]) == {a}
+        assert set(everything(store)["family"]) == {family}
 
 
 def test_no_value_is_in_the_clear_in_any_file(tmp_path, sqlite_url, caplog):

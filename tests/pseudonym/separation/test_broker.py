@@ -256,12 +256,22 @@ def test_merged_and_split_people_are_listed_with_old_and_new_numbers(url, tmp_pa
         key = keys.aid_key(PROJECT)
         word = dict(numbers.iter_rows())
         aid = {pid: key.aid(1, Kind.PERSON, pid) for pid in pids}
-        pairs = column(old=[a, b, c, c, e], new=[d, d, c[::-1], b, a]).with_columns(
-            change=pl.Series(["merged", "merged", "split", "split", "merged"])
+
+        def changes(*rows):
+            kinds, before, after, words = zip(*rows, strict=True)
+            ids_ = column(before=before, after=after)
+            return ids_.with_columns(kind=pl.Series(kinds), change=pl.Series(words))
+
+        nothing = column(unit=[], before=[], after=[]).with_columns(what=pl.Series([], dtype=pl.String))
+        told = changes(
+            ("person", a, d, "merged"),
+            ("person", b, d, "merged"),
+            ("person", c, c[::-1], "split"),
+            ("person", c, b, "split"),
+            ("person", e, a, "merged"),
         )
-        told = role.changes.supersede(PROJECT, Kind.PERSON, pairs, WHO)
-        assert told["old"].to_list() == [aid[a], aid[b], aid[c], aid[c], aid[e]]
-        role.changes.supersede(PROJECT, Kind.PERSON, pairs, WHO)
+        for _ in range(2):
+            assert role.changes.follow(nothing, told, WHO) == 0
         listed = role.changes.superseded(PROJECT, RECIPIENT, Kind.PERSON, WHO)
         urn = keys.urn_key(PROJECT, RECIPIENT, 1)
         new = {pid: urn.issue(Kind.PERSON, key.aid(1, Kind.PERSON, pid)) for pid in (d, c[::-1], b)}
@@ -274,14 +284,85 @@ def test_merged_and_split_people_are_listed_with_old_and_new_numbers(url, tmp_pa
                 (word[aid[c]], new[b], "split"),
             ]
         )
+        onward = role.changes.onward(PROJECT, column(aid=[aid[a], aid[c], None, *ids(1)]))["aid"].to_list()
+        assert onward[:3] == [aid[d], aid[c], None]
         tomorrow = role._rows.store.today() + 1
         assert role.changes.superseded(PROJECT, RECIPIENT, Kind.PERSON, WHO, tomorrow).is_empty()
+
+        # b comes back from d, and c is withheld: what was said the other way round is said no longer
+        role.changes.follow(nothing, changes(("person", d, b, "split"), ("person", c, None, "withheld")), WHO)
+        listed = role.changes.superseded(PROJECT, RECIPIENT, Kind.PERSON, WHO)
+        rows = set(listed.select("old", "new", "change").rows())
+        assert (word[aid[b]], new[d], "merged") not in rows
+        assert {(new[d], word[aid[b]], "split"), (word[aid[c]], "", "withheld")} <= rows
         for wrong in (
-            column(old=[a], new=[a]).with_columns(change=pl.lit("merged")),
-            column(old=[a], new=[b]).with_columns(change=pl.lit("guessed")),
+            ("person", a, a, "merged"),
+            ("person", a, b, "guessed"),
+            ("household", a, b, "merged"),
+            ("person", a, b, "withheld"),
+            ("person", a, None, "merged"),
         ):
             with pytest.raises(InputError):
-                role.changes.supersede(PROJECT, Kind.PERSON, wrong, WHO)
+                role.changes.follow(nothing, changes(wrong), WHO)
+
+
+def moves(*rows):
+    what, unit, before, after = zip(*rows, strict=True)
+    return column(unit=unit, before=before, after=after).with_columns(what=pl.Series(what))
+
+
+NOTHING = column(before=[], after=[]).with_columns(
+    kind=pl.Series([], dtype=pl.String), change=pl.Series([], dtype=pl.String)
+)
+
+
+def test_rows_that_wait_go_with_their_people_and_the_others_wait_to_be_followed(url, tmp_path):
+    """Against a model: each row is under whom identity said last, whether it was sent on before or after."""
+    a, b, c, fa, fb = ids(5)
+    refs, units = ids(4), ids(4)
+    keys = Keys()
+    key = keys.aid_key(PROJECT)
+    aid = {pid: key.aid(1, Kind.PERSON, pid) for pid in (a, b, c)}
+    family = {fid: key.aid(1, Kind.FAMILY, fid) for fid in (fa, fb)}
+    with broker(url, tmp_path, keys=keys) as role:
+        begun(role)
+        role.begin_project("other")
+        told = column(row_ref=refs, pid=[a, a, b, c], fid=[fa, fa, None, fb], unit=units)
+        role.take(PROJECT, told)
+        sent = role.outgoing(PROJECT)
+        handles = dict(zip(sent["row_ref"].to_list(), sent["handle"].to_list(), strict=True))
+        assert [handles[ref] for ref in refs] == key.handles(1, units)
+        assert not set(units) & set(handles.values())
+        role.acknowledge(PROJECT, column(row_ref=[refs[0]]))  # the attributes role has this one
+        happened = moves(
+            ("row", units[0], a, b),  # the first row of a was b's …
+            ("family", units[0], b, fb),
+            ("row", units[3], c, None),  # … the one of c is withheld …
+            ("whole", None, a, b),  # … and then a turns out to be b altogether
+            ("row", units[1], b, b),
+        )
+        assert role.changes.follow(happened.head(4), NOTHING, WHO) == 4
+        now = {row[0]: row[1:3] for row in role.outgoing(PROJECT).rows()}
+        assert now == {refs[1]: (aid[b], family[fa]), refs[2]: (aid[b], None)}
+        role.take(PROJECT, column(row_ref=refs[1:3], pid=[b, b], fid=[fa, None], unit=units[1:3]))  # again
+
+        waiting = role.changes.moves(PROJECT, 0, 10)
+        assert waiting.drop("number").rows() == [
+            ("row", handles[refs[0]], aid[a], aid[b]),
+            ("family", handles[refs[0]], aid[b], family[fb]),
+            ("row", handles[refs[3]], aid[c], None),
+            ("whole", None, aid[a], aid[b]),
+        ]
+        numbers = waiting["number"].to_list()
+        assert role.changes.moves("other", 0, 10).is_empty()
+        assert role.changes.moves(PROJECT, numbers[1], 10)["number"].to_list() == numbers[2:]
+        assert role.changes.moves(PROJECT, numbers[-1], 10).is_empty()
+        role.changes.follow(moves(("row", units[2], b, c)), NOTHING, WHO)
+        (after,) = role.changes.moves(PROJECT, numbers[-1], 10)["number"].to_list()
+        assert after > numbers[-1]  # no number comes again, though all were followed
+        for wrong in (("row", None, a, b), ("whole", units[0], a, b), ("guess", units[0], a, b)):
+            with pytest.raises(InputError):
+                role.changes.follow(moves(wrong), NOTHING, WHO)
 
 
 def test_an_epoch_follows_another_and_the_list_between_them_is_sealed(url, tmp_path):
@@ -360,7 +441,7 @@ def test_a_destroyed_project_is_gone_and_never_begins_again(url, tmp_path):
             taken(role, ids(1))
         kids, counts = role.erasure.destroy_project(PROJECT, keys.shred(*uses), WHO)
         assert set(kids) == set(uses)
-        assert counts == {"urn": 20, "half": 20, "superseded": 0, "member": 40}
+        assert counts == {"urn": 20, "half": 20, "superseded": 0, "move": 0, "member": 40}
         assert role.erasure.unfinished() == []
         for call in (
             lambda: taken(role, ids(1)),

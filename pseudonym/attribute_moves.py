@@ -1,0 +1,226 @@
+"""People who turn out to be one, or several: their rows go with them.
+
+    broker ──(number, what, handle, old aid, new aid)──▶ follow
+
+The rules this module keeps:
+
+- A row is known by its handle, which the broker made and which says nothing of whose it is.
+- What was followed is written down with what it changed, in one transaction: it is followed once.
+- Rows without a handle, which a register sent for a reference number, go along only with a whole person. Of a
+  person who was several nobody can say whose they are: they stay, and the register sends them again.
+- Restrictions and objections go along, to each part.
+- A row that goes to nobody is deleted: what was received under a number that is withheld must be dropped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from pseudonym import attribute_subjects as subjects
+from pseudonym import frames
+from pseudonym.access import Access, Mandate
+from pseudonym.attribute_subjects import STORE
+from pseudonym.attributes_context import AttributeContext
+from pseudonym.erasure import What as Erased
+from pseudonym.errors import InputError
+from pseudonym.seal import new_deks, seal_rows
+from pseudonym.storage.rows import At, Project
+from pseudonym.storage.rows_attributes import Head, Subject
+from pseudonym.urn import ID_BYTES
+
+
+class What(StrEnum):
+    """What moved: as the broker says it."""
+
+    ROW = "row"
+    WHOLE = "whole"
+    FAMILY = "family"
+
+
+class Move(NamedTuple):
+    """One row, all that is left of a person, or the person of one row to another family."""
+
+    what: What
+    handle: bytes | None
+    old: bytes
+    new: bytes | None
+
+
+class AttributeMoves:
+    """How the attribute store follows what becomes of people."""
+
+    def __init__(self, context: AttributeContext) -> None:
+        self._context = context
+        self._rows = context.rows
+
+    def followed(self, project: str) -> int:
+        """The number of the last move that a project has followed; 0 before the first."""
+        with self._rows.read() as at:
+            return self._rows.moved(at, self._rows.project(at, project).number)
+
+    def follow(self, project: str, moves: frames.Table, mandate: Mandate) -> int:
+        """Follow moves. The same again does no harm.
+
+        Args:
+            project: its name.
+            moves: `number`, `what`, and the binary columns `handle`, `old_aid` and `new_aid`, as the broker
+                gives them, by number.
+            mandate: who asks, and what for.
+
+        Returns:
+            How many rows went elsewhere or were deleted.
+
+        Raises:
+            InputError: a column is missing or of another form.
+            SealBrokenError: what the store says of a subject is not what was written.
+        """
+        frame = frames.table(moves)
+        words = frames.words(frame, "what").to_list()
+        if not set(words) <= set(What):
+            raise InputError(f"What moved is one of {', '.join(What)}.", "Nothing was changed.")
+        handles, new = frames.optional_ids(frame, "handle"), frames.optional_ids(frame, "new_aid")
+        found = map(Move, map(What, words), handles, frames.ids(frame, "old_aid"), new)
+        numbered = list(zip(frame["number"].to_list(), found, strict=True))
+        self._context.audit(Access("move", project, mandate, len(numbered)))
+        with self._context.ledger.lock, self._rows.write() as at:
+            self._rows.alone(at)
+            whose = self._rows.project(at, project)
+            last = self._rows.moved(at, whose.number)
+            due = [move for number, move in numbered if number > last]
+            count = self._follow(at, whose, due) if due else 0
+            self._rows.set_moved(at, whose.number, max([last, *(number for number, _ in numbered)]))
+        self._rows.store.purge_if_due()
+        return count
+
+    def _follow(self, at: At, project: Project, moves: Sequence[Move]) -> int:
+        people = [move for move in moves if move.what is not What.FAMILY and move.new is not None]
+        aids = list(dict.fromkeys([*(m.old for m in moves), *(m.new for m in people if m.new is not None)]))
+        gone = dict(zip(aids, self._context.ledger.erased(Erased.SUBJECT, aids), strict=True))
+        found = self._rows.subjects(at, aids)
+        known = {aid: one for aid, one in found.items() if one.project == project.number}
+        sealed = self._rows.sealed_rows(at, list(known), None)
+        deks, _ = subjects.checked(self._context.keks, list(known.values()), [head for head, _ in sealed])
+        plan = _Plan(known, [head for head, _ in sealed])
+        for move in moves:
+            plan.follow(move._replace(new=None) if gone.get(move.new or b"") else move)
+        leaving = [(head, ct) for head, ct in sealed if plan.place[head.row_id] != head.aid]
+        going = [(head, ct) for head, ct in leaving if plan.place[head.row_id] is not None]
+        payloads = subjects.opened(deks, going)
+        # The rows of an earlier place go first: a subject cannot be deleted while it has some.
+        self._rows.delete_rows(at, [head.row_id for head, _ in leaving])
+        staying = {head.row_id for head, _ in sealed} - {head.row_id for head, _ in leaving}
+        of: dict[bytes, list[Head]] = {aid: [] for aid in {*known, *plan.family}}
+        for head, _ in sealed:
+            if head.row_id in staying:
+                of[head.aid].append(head)
+        octets = os.urandom(ID_BYTES * len(going))
+        new: list[Head] = []
+        for number, (head, _) in enumerate(going):
+            aid = plan.place[head.row_id]
+            assert aid is not None, "those that go nowhere were left out"
+            row_id = octets[ID_BYTES * number : ID_BYTES * (number + 1)]
+            version = max((one.version for one in of[aid] if one.dataset == head.dataset), default=1)
+            new.append(head._replace(aid=aid, row_id=row_id, version=version))
+            of[aid].append(new[-1])
+        self._put(at, project, plan, known, deks, of)
+        cts = seal_rows(
+            [deks[head.aid] for head in new],
+            STORE,
+            [head.aid for head in new],
+            [head.row_id for head in new],
+            [head.version for head in new],
+            payloads,
+        )
+        self._rows.add_rows(at, new, cts)
+        self._rows.delete_subjects(at, sorted(plan.left & known.keys()))
+        return len(leaving)
+
+    def _put(
+        self,
+        at: At,
+        project: Project,
+        plan: _Plan,
+        known: Mapping[bytes, Subject],
+        deks: dict[bytes, bytes],
+        of: Mapping[bytes, Sequence[Head]],
+    ) -> None:
+        """Write every subject that has changed, with a seal over what it has now."""
+        fresh = sorted(aid for aid in plan.touched if aid not in known and of[aid])
+        made = new_deks(len(fresh))
+        deks.update(zip(fresh, made, strict=True))
+        kek = self._context.keks.current
+        wrapped = dict(zip(fresh, kek.wrap_all(made, fresh), strict=True))
+        wanted = [
+            Subject(
+                aid,
+                plan.family[aid],
+                project.number,
+                project.epoch,
+                plan.flags[aid],
+                b"",
+                kek.kid,
+                wrapped[aid],
+            )
+            for aid in fresh
+        ]
+        wanted += [
+            one._replace(family=plan.family[aid], flags=plan.flags[aid])
+            for aid, one in known.items()
+            if aid in plan.touched and aid not in plan.left
+        ]
+        subjects.put_sealed(self._rows, at, wanted, deks, of, known)
+
+
+class _Plan:
+    """Where each row is after some moves, and what is then said of the people."""
+
+    def __init__(self, known: Mapping[bytes, Subject], heads: Sequence[Head]) -> None:
+        self.place: dict[bytes, bytes | None] = {head.row_id: head.aid for head in heads}
+        self.family = {aid: one.family for aid, one in known.items()}
+        self.flags = {aid: one.flags for aid, one in known.items()}
+        self.touched: set[bytes] = set()
+        self.left: set[bytes] = set()
+        self._by_handle: dict[bytes, list[bytes]] = {}
+        self._by_aid: dict[bytes, set[bytes]] = {}
+        for head in heads:
+            self._by_aid.setdefault(head.aid, set()).add(head.row_id)
+            if head.handle is not None:
+                self._by_handle.setdefault(head.handle, []).append(head.row_id)
+
+    def follow(self, move: Move) -> None:
+        if move.what is What.WHOLE:
+            self._go(move, set(self._by_aid.get(move.old, ())))
+            self._say(move)
+            if move.old in self.family:
+                self.left.add(move.old)
+            return
+        here = {row for row in self._by_handle.get(move.handle or b"", ()) if self.place[row] == move.old}
+        if not here:
+            return
+        if move.what is What.FAMILY:
+            self.family[move.old] = move.new
+            self.touched.add(move.old)
+        else:
+            self._go(move, here)
+            self._say(move)
+
+    def _go(self, move: Move, rows: set[bytes]) -> None:
+        for row in rows:
+            self.place[row] = move.new
+        self._by_aid.setdefault(move.old, set()).difference_update(rows)
+        if move.new is not None and rows:
+            self._by_aid.setdefault(move.new, set()).update(rows)
+
+    def _say(self, move: Move) -> None:
+        if move.old not in self.family:
+            return
+        self.touched.add(move.old)
+        if move.new is not None:
+            self.touched.add(move.new)
+            self.left.discard(move.new)
+            if self.family.get(move.new) is None:
+                self.family[move.new] = self.family[move.old]
+            self.flags[move.new] = self.flags.get(move.new, 0) | self.flags[move.old]
