@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from itertools import groupby
 from typing import NamedTuple
 
 from pseudonym import attribute_subjects as subjects
@@ -41,11 +42,11 @@ class What(StrEnum):
 
 
 class Move(NamedTuple):
-    """One row, all that is left of a person, or the person of one row to another family."""
+    """One row, all that is left of a person, or all that are in a family, and whom they go to."""
 
     what: What
     handle: bytes | None
-    old: bytes
+    old: bytes | None
     new: bytes | None
 
 
@@ -71,7 +72,7 @@ class AttributeMoves:
             mandate: who asks, and what for.
 
         Returns:
-            How many rows went elsewhere or were deleted.
+            How many rows went elsewhere or were deleted, and people to another family or to none.
 
         Raises:
             InputError: a column is missing or of another form.
@@ -81,23 +82,25 @@ class AttributeMoves:
         words = frames.words(frame, "what").to_list()
         if not set(words) <= set(What):
             raise InputError(f"What moved is one of {', '.join(What)}.", "Nothing was changed.")
-        handles, new = frames.optional_ids(frame, "handle"), frames.optional_ids(frame, "new_aid")
-        found = map(Move, map(What, words), handles, frames.ids(frame, "old_aid"), new)
-        numbered = list(zip(frame["number"].to_list(), found, strict=True))
+        given = (frames.optional_ids(frame, name) for name in ("handle", "old_aid", "new_aid"))
+        numbered = list(zip(frame["number"].to_list(), map(Move, map(What, words), *given), strict=True))
         self._context.audit(Access("move", project, mandate, len(numbered)))
         with self._context.ledger.lock, self._rows.write() as at:
             self._rows.alone(at)
             whose = self._rows.project(at, project)
             last = self._rows.moved(at, whose.number)
             due = [move for number, move in numbered if number > last]
-            count = self._follow(at, whose, due) if due else 0
+            count = 0
+            for families, some in groupby(due, lambda move: move.what is What.FAMILY):
+                count += (self._families if families else self._follow)(at, whose, list(some))
             self._rows.set_moved(at, whose.number, max([last, *(number for number, _ in numbered)]))
         self._rows.store.purge_if_due()
         return count
 
     def _follow(self, at: At, project: Project, moves: Sequence[Move]) -> int:
-        people = [move for move in moves if move.what is not What.FAMILY and move.new is not None]
-        aids = list(dict.fromkeys([*(m.old for m in moves), *(m.new for m in people if m.new is not None)]))
+        handles = list({move.handle for move in moves if move.handle is not None})
+        named = [aid for move in moves for aid in (move.old, move.new) if aid is not None]
+        aids = list(dict.fromkeys([*self._rows.having(at, handles), *named]))
         gone = dict(zip(aids, self._context.ledger.erased(Erased.SUBJECT, aids), strict=True))
         found = self._rows.subjects(at, aids)
         known = {aid: one for aid, one in found.items() if one.project == project.number}
@@ -105,7 +108,7 @@ class AttributeMoves:
         deks, _ = subjects.checked(self._context.keks, list(known.values()), [head for head, _ in sealed])
         plan = _Plan(known, [head for head, _ in sealed])
         for move in moves:
-            plan.follow(move._replace(new=None) if gone.get(move.new or b"") else move)
+            plan.follow(move._replace(new=None) if move.new is not None and gone[move.new] else move)
         leaving = [(head, ct) for head, ct in sealed if plan.place[head.row_id] != head.aid]
         going = [(head, ct) for head, ct in leaving if plan.place[head.row_id] is not None]
         payloads = subjects.opened(deks, going)
@@ -137,6 +140,19 @@ class AttributeMoves:
         self._rows.add_rows(at, new, cts)
         self._rows.delete_subjects(at, sorted(plan.left & known.keys()))
         return len(leaving)
+
+    def _families(self, at: At, project: Project, moves: Sequence[Move]) -> int:
+        into = {move.old: move.new for move in moves}
+        if any(new in into for new in into.values()):  # one after the other
+            return sum(self._families(at, project, [move]) for move in moves)
+        olds = [old for old in into if old is not None]
+        found = {one.aid: one for one in self._rows.in_families(at, project.number, olds)}
+        deks, of = subjects.checked(
+            self._context.keks, list(found.values()), self._rows.heads(at, list(found))
+        )
+        moved = [one._replace(family=into[one.family]) for one in found.values()]
+        subjects.put_sealed(self._rows, at, moved, deks, of, found)
+        return len(moved)
 
     def _put(
         self,
@@ -192,35 +208,25 @@ class _Plan:
 
     def follow(self, move: Move) -> None:
         if move.what is What.WHOLE:
-            self._go(move, set(self._by_aid.get(move.old, ())))
-            self._say(move)
             if move.old in self.family:
+                self._go(move.old, move.new, set(self._by_aid.get(move.old, ())))
                 self.left.add(move.old)
             return
-        here = {row for row in self._by_handle.get(move.handle or b"", ()) if self.place[row] == move.old}
-        if not here:
-            return
-        if move.what is What.FAMILY:
-            self.family[move.old] = move.new
-            self.touched.add(move.old)
-        else:
-            self._go(move, here)
-            self._say(move)
+        rows = self._by_handle.get(move.handle or b"", ())
+        for old in {self.place[row] for row in rows} - {None, move.new}:
+            assert old is not None
+            self._go(old, move.new, {row for row in rows if self.place[row] == old})
 
-    def _go(self, move: Move, rows: set[bytes]) -> None:
+    def _go(self, old: bytes, new: bytes | None, rows: set[bytes]) -> None:
+        """Put rows of one person under another, or under nobody, with what is said of the person."""
         for row in rows:
-            self.place[row] = move.new
-        self._by_aid.setdefault(move.old, set()).difference_update(rows)
-        if move.new is not None and rows:
-            self._by_aid.setdefault(move.new, set()).update(rows)
-
-    def _say(self, move: Move) -> None:
-        if move.old not in self.family:
-            return
-        self.touched.add(move.old)
-        if move.new is not None:
-            self.touched.add(move.new)
-            self.left.discard(move.new)
-            if self.family.get(move.new) is None:
-                self.family[move.new] = self.family[move.old]
-            self.flags[move.new] = self.flags.get(move.new, 0) | self.flags[move.old]
+            self.place[row] = new
+        self._by_aid.setdefault(old, set()).difference_update(rows)
+        self.touched.add(old)
+        if new is not None:
+            self._by_aid.setdefault(new, set()).update(rows)
+            self.touched.add(new)
+            self.left.discard(new)
+            if self.family.get(new) is None:
+                self.family[new] = self.family[old]
+            self.flags[new] = self.flags.get(new, 0) | self.flags[old]

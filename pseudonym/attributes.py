@@ -32,7 +32,7 @@ from pseudonym.datasets import Dataset, Tag
 from pseudonym.erasure import Ledger, check_not_ended, replay
 from pseudonym.errors import InputError
 from pseudonym.storage import Store
-from pseudonym.storage.rows import AT_ONCE, Project
+from pseudonym.storage.rows import AT_ONCE, Project, ProjectState
 from pseudonym.storage.rows_attributes import AttributeRows
 from pseudonym.urn import check_epoch, check_label
 from pseudonym.values import Scan, check_declaration, values
@@ -85,6 +85,12 @@ class Attributes:
         check_not_ended(self._context.ledger, check_label(project, "project"))
         with self._rows.write() as at:
             self._rows.begin_project(at, project, epoch)
+
+    def projects(self) -> list[str]:
+        """The names of the projects that are open."""
+        with self._rows.read() as at:
+            found = self._rows.projects(at)
+        return [one.name for one in found if one.state is ProjectState.OPEN]
 
     def declare(self, project: str, dataset: Dataset) -> None:
         """Declare a dataset, or a grown form of the one that is declared.

@@ -1,18 +1,20 @@
 """Numbers that go on under others: persons merged or split, and recipients' epochs.
 
-    identity ──(unit, pid before, pid after)──▶ follow ──▶ superseded: lists for recipients
-                                                   └─────▶ waiting halves, at once
-                                                   └─────▶ moves ──(handle, aids)──▶ attributes
+    identity ──(pid before, pid after; unit, pid now)──▶ follow ──▶ superseded: lists for recipients
+                                                            ├─────▶ waiting halves, at once
+                                                            └─────▶ moves ──(handle, aids)──▶ attributes
 
 Identity decides who is superseded by whom, and of protected changes of identity (adoption, gender
-reassignment, witness protection) says only that a number is withheld: those must never be bridged, and what
+reassignment, witness protection) says only that a number is withdrawn: those must never be bridged, and what
 does not arrive here cannot be.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -28,19 +30,24 @@ from pseudonym.storage.rows import At, Project, ProjectState
 from pseudonym.storage.rows_broker import Move
 from pseudonym.urn import AidKey, Kind, UrnKey
 
-CHANGES: Final = ("merged", "split", "ended", "withheld")
-"""What may become of a person or family: all of it goes on under another id; a part of it does; nothing of it
-is left; or what was received under it must be dropped, and nothing more is told."""
 NOWHERE: Final = b""
 """What stands for the new id where a number leads to none."""
+
+
+class Change(StrEnum):
+    """What became of a person or family."""
+
+    MERGED = "merged"  # all of it goes on under another id
+    SPLIT = "split"  # a part of it does
+    WITHDRAWN = "withdrawn"  # what was received under it must be dropped, and nothing more is told
 
 
 class What(StrEnum):
     """What moved."""
 
-    ROW = "row"  # one row, from a person to another or to nobody
+    ROW = "row"  # one row, to a person or to nobody
     WHOLE = "whole"  # all that is left of a person, to another or to nobody
-    FAMILY = "family"  # the person of one row, to another family or to none
+    FAMILY = "family"  # all that are in a family, to another or to none
 
 
 class Changes:
@@ -50,127 +57,108 @@ class Changes:
         self._context = context
         self._rows = context.rows
 
-    def follow(self, moves: frames.Table, changes: frames.Table, mandate: Mandate) -> int:
-        """Take from identity who moved, for all projects that are open. The same again does no harm.
+    def follow(
+        self, kind: Kind, changes: frames.Table, members: frames.Table, mandate: Mandate
+    ) -> dict[str, int]:
+        """Take from identity what became of persons or families. The same again does no harm.
 
         Args:
-            moves: `what` (of `What`), and the binary columns `unit` (the row's id at identity; null for a
-                whole person), `before` (a pid) and `after` (a pid, or for a family a fid; null: nobody, or
-                none), in the order in which they are to be followed.
-            changes: `kind` (person or family), the binary columns `before` and `after` (pids or fids), and
-                `change` (of `CHANGES`); `after` is null for `ended` and `withheld`.
+            kind: what the ids are of.
+            changes: binary columns `before` and `after` (pids or fids; null: it leads nowhere), and `left`,
+                "yes" where something still stands under `before`. One that was split stands there once for
+                each part.
+            members: binary columns `unit` (the id that identity keeps for a row) and `holder` (the pid that
+                it is under now; null: nobody that may be told); of families it is not looked at.
             mandate: who asks, and what for.
 
         Returns:
-            How many moves the projects' attributes have to follow.
+            How many moves the attributes have to follow, by project; those without are left out.
 
         Raises:
             InputError: a column is missing or of another form, or an id supersedes itself. Nothing changed.
         """
-        moved, changed = _moves(frames.table(moves)), _changes(frames.table(changes))
+        changed = _changes(frames.table(changes))
+        table = frames.table(members)
+        rows = list(zip(frames.ids(table, "unit"), frames.optional_ids(table, "holder"), strict=True))
+        told = _told(kind, changed, rows if kind is Kind.PERSON else [])
         with self._rows.read() as at:
             projects = [one for one in self._rows.projects(at) if one.state is ProjectState.OPEN]
-        total = 0
+        counts = {}
         for project in projects:
             try:
                 key = self._context.keys.aid_key(project.name)
             except KeyMissingError:
                 continue  # destroyed in the keyset: nothing of it can be told any more
-            total += self._follow(project, key, moved, changed, mandate)
-        return total
+            if count := self._follow(project, key, told, mandate):
+                counts[project.name] = count
+        return counts
 
-    def _follow(
-        self,
-        project: Project,
-        key: AidKey,
-        moves: Sequence[tuple[What, bytes | None, bytes, bytes | None]],
-        changes: Sequence[tuple[Kind, bytes, bytes | None, str]],
-        mandate: Mandate,
-    ) -> int:
+    def _follow(self, project: Project, key: AidKey, told: _Told, mandate: Mandate) -> int:
         """What `follow` does for one project, in which most of the people need not be."""
-        pids: dict[Kind, set[bytes]] = {kind: set() for kind in Kind}
-        for what, _, before, after in moves:
-            pids[Kind.PERSON].add(before)
-            if after is not None:
-                pids[Kind.FAMILY if what is What.FAMILY else Kind.PERSON].add(after)
-        for kind, before, after, _ in changes:
-            pids[kind] |= {before} if after is None else {before, after}
-        aids: dict[Kind, dict[bytes, bytes]] = {}
-        for kind, ids in pids.items():
-            given = sorted(ids)
-            aids[kind] = dict(zip(given, key.aids(project.epoch, kind, given), strict=True))
-        units = sorted({unit for _, unit, _, _ in moves if unit is not None})
-        handles = dict(zip(units, key.handles(project.epoch, units), strict=True))
+        aid = dict(zip(told.ids, key.aids(project.epoch, told.kind, told.ids), strict=True))
+        units = [unit for unit, _ in told.members]
+        handle = dict(zip(units, key.handles(project.epoch, units), strict=True))
         ledger = self._context.ledger
-        every = [aid for mapped in aids.values() for aid in mapped.values()]
         with ledger.lock, self._rows.write() as at:
             self._rows.project(at, project.name)
-            here = set(self._rows.members(at, every))
-            gone = {aid for aid, one in zip(every, ledger.erased(Erased.SUBJECT, every), strict=True) if one}
-            told = [
-                Move(
-                    what.value,
-                    handles[unit] if unit is not None else None,
-                    aids[Kind.PERSON][before],
-                    _living(aids[Kind.FAMILY if what is What.FAMILY else Kind.PERSON], after, gone),
-                )
-                for what, unit, before, after in moves
-                if aids[Kind.PERSON][before] in here
-            ]
+            here = set(self._rows.members(at, list(aid.values())))
+            # Who came out of somebody here is here from now on, and nobody else.
+            onward = {after for before, after, _ in told.changes if aid[before] in here and after is not None}
+            erased = ledger.erased(Erased.SUBJECT, [aid[pid] for pid in sorted(onward)])
+            gone = {pid for pid, one in zip(sorted(onward), erased, strict=True) if one}
+            new = [pid for pid in sorted(onward - gone) if aid[pid] not in here]
+            living = {pid: one for pid, one in aid.items() if one in here} | {pid: aid[pid] for pid in new}
             listed = [
-                (kind, aids[kind][before], _living(aids[kind], after, gone) or NOWHERE, change)
-                for kind, before, after, change in changes
-                if aids[kind][before] in here
+                (aid[before], living[after] if after in living else NOWHERE, change)
+                for before, after, change in told.changes
+                if aid[before] in here
             ]
-            if not told and not listed:
+            moves = [
+                Move(What.ROW.value, handle[unit], None, None if pid is None else living[pid])
+                for unit, pid in told.members
+                if pid is None or pid in living
+            ]
+            whole = What.WHOLE if told.kind is Kind.PERSON else What.FAMILY
+            moves += [
+                Move(whole.value, None, aid[before], living.get(after or b""))
+                for before, after in told.whole
+                if aid[before] in here
+            ]
+            if not listed:
                 return 0
-            self._context.audit(Access("follow", project.name, mandate, len(told)))
-            wanted = {move.new_aid for move in told} | {new for _, _, new, _ in listed}
-            for kind in Kind:
-                fresh = [(pid, aid) for pid, aid in aids[kind].items() if aid in wanted and aid not in here]
-                covers = cover(key, [pid for pid, _ in fresh])
-                self._rows.add_members(at, project.number, kind, [aid for _, aid in fresh], covers)
-                some = [row for row in listed if row[0] is kind]
-                self._rows.add_superseded(
-                    at,
-                    project.number,
-                    kind,
-                    [old for _, old, _, _ in some],
-                    [new for _, _, new, _ in some],
-                    [change for _, _, _, change in some],
-                )
-            self._redirect(at, project.number, told)
-            self._rows.add_moves(at, project.number, told)
-        return len(told)
+            self._context.audit(Access("follow", project.name, mandate, len(listed), (told.kind,)))
+            covers = cover(key, new)
+            self._rows.add_members(at, project.number, told.kind, [aid[pid] for pid in new], covers)
+            self._rows.add_superseded(
+                at,
+                project.number,
+                told.kind,
+                [old for old, _, _ in listed],
+                [into for _, into, _ in listed],
+                [change for _, _, change in listed],
+            )
+            self._redirect(at, project.number, moves)
+            self._rows.add_moves(at, project.number, moves)
+        return len(moves)
 
     def _redirect(self, at: At, project: int, moves: Sequence[Move]) -> None:
         """Halves that wait go where their rows would have gone."""
-        aids = list({move.old_aid for move in moves if move.what == What.WHOLE})
-        handles = list({move.handle for move in moves if move.handle is not None})
-        waiting = {half.row_ref: half for half in self._rows.halves_of(at, project, aids, handles)}
-        given = dict(waiting)
-        by_handle = {half.handle: ref for ref, half in given.items() if half.handle is not None}
-        by_aid: dict[bytes, set[bytes]] = {}
-        for ref, half in given.items():
-            by_aid.setdefault(half.aid, set()).add(ref)
-        for move in moves:
-            known = by_handle.get(move.handle or b"")
-            refs = {known} if known is not None else set()
-            if move.what == What.WHOLE:
-                refs = set(by_aid.get(move.old_aid, ()))
-            for one in refs & waiting.keys():
-                half = waiting[one]
-                if half.aid != move.old_aid:
-                    continue
-                if move.what == What.FAMILY:
-                    waiting[one] = half._replace(family=move.new_aid)
-                elif move.new_aid is None:
-                    del waiting[one]
-                else:
-                    waiting[one] = half._replace(aid=move.new_aid)
-                    by_aid.setdefault(move.new_aid, set()).add(one)
-        self._rows.redirect(at, [half for ref, half in waiting.items() if half != given[ref]])
-        self._rows.forget(at, project, sorted(given.keys() - waiting.keys()))
+        rows = {move.handle: move.new_aid for move in moves if move.what == What.ROW}
+        whole = {move.old_aid: move.new_aid for move in moves if move.what == What.WHOLE}
+        families = {move.old_aid: move.new_aid for move in moves if move.what == What.FAMILY}
+        handles = [one for one in rows if one is not None]
+        aids = [one for one in (*whole, *families) if one is not None]
+        changed, dropped = [], []
+        for half in self._rows.halves_of(at, project, aids, handles):
+            aid = rows.get(half.handle, half.aid) if half.handle is not None else half.aid
+            aid = whole.get(aid, aid)
+            family = families.get(half.family, half.family)
+            if aid is None:
+                dropped.append(half.row_ref)
+            elif (aid, family) != (half.aid, half.family):
+                changed.append(half._replace(aid=aid, family=family))
+        self._rows.redirect(at, changed)
+        self._rows.forget(at, project, dropped)
 
     def moves(self, project: str, after: int, limit: int) -> pl.DataFrame:
         """What moved in a project and was not followed yet; what is not listed any more is forgotten.
@@ -281,36 +269,41 @@ class Changes:
             last = page[-1][0]
 
 
-def _moves(frame: pl.DataFrame) -> list[tuple[What, bytes | None, bytes, bytes | None]]:
-    words = frames.words(frame, "what").to_list()
-    if not set(words) <= set(What):
-        raise InputError(f"What moved is one of {', '.join(What)}.", "Nothing was changed.")
-    units, before = frames.optional_ids(frame, "unit"), frames.ids(frame, "before")
-    found = list(zip(map(What, words), units, before, frames.optional_ids(frame, "after"), strict=True))
-    if any((unit is None) != (what is What.WHOLE) for what, unit, _, _ in found):
-        raise InputError("A row has a unit, and a whole person has none.", "Nothing was changed.")
-    return found
+@dataclass(frozen=True)
+class _Told:
+    """What identity told: pairs with what became of them, and rows with whose they are now."""
+
+    kind: Kind
+    changes: Sequence[tuple[bytes, bytes | None, str]]
+    members: Sequence[tuple[bytes, bytes | None]]
+    ids: Sequence[bytes] = ()
+    whole: Sequence[tuple[bytes, bytes | None]] = ()
 
 
-def _changes(frame: pl.DataFrame) -> list[tuple[Kind, bytes, bytes | None, str]]:
-    kinds, words = frames.words(frame, "kind").to_list(), frames.words(frame, "change").to_list()
-    if not set(kinds) <= set(Kind) or not set(words) <= set(CHANGES):
-        raise InputError(
-            f"A change is one of {', '.join(CHANGES)}, of a person or family.", "Nothing was changed."
-        )
+def _told(
+    kind: Kind,
+    pairs: Sequence[tuple[bytes, bytes | None, bool]],
+    members: Sequence[tuple[bytes, bytes | None]],
+) -> _Told:
+    parts = Counter(before for before, _, _ in pairs)
+    changes, whole = [], []
+    for before, after, left in pairs:
+        single = not left and parts[before] == 1
+        if single:
+            whole.append((before, after))
+        change = Change.WITHDRAWN if after is None else Change.MERGED if single else Change.SPLIT
+        changes.append((before, after, change.value))
+    ids = {one for pair in changes for one in pair[:2] if one is not None}
+    ids |= {pid for _, pid in members if pid is not None}
+    return _Told(kind, changes, members, sorted(ids), whole)
+
+
+def _changes(frame: pl.DataFrame) -> list[tuple[bytes, bytes | None, bool]]:
     before, after = frames.ids(frame, "before"), frames.optional_ids(frame, "after")
-    found = list(zip(map(Kind, kinds), before, after, words, strict=True))
-    if any(old == new for _, old, new, _ in found):
+    left = (frames.words(frame, "left") == "yes").to_list()
+    if any(old == new for old, new in zip(before, after, strict=True)):
         raise InputError("A person cannot be superseded by itself.", "Nothing was changed.")
-    if any((new is None) != (word in ("ended", "withheld")) for _, _, new, word in found):
-        raise InputError("A number that ended or is withheld leads nowhere.", "Nothing was changed.")
-    return found
-
-
-def _living(aids: Mapping[bytes, bytes], pid: bytes | None, gone: set[bytes]) -> bytes | None:
-    """The aid that something goes to; None where there is nobody, or where they were erased."""
-    aid = None if pid is None else aids[pid]
-    return None if aid in gone else aid
+    return list(zip(before, after, left, strict=True))
 
 
 def sealed(lists: Iterator[pl.DataFrame], seal: Callable[[bytes], bytes]) -> Iterator[bytes]:

@@ -6,6 +6,7 @@
 | `bidx/1` | identity | HMAC-SHA256 | root of the blind indexes |
 | `extract/1:<id>` | identity | AES-256-GCM | one register's extract, for as long as its job runs |
 | `suppression/1` | identity | HMAC-SHA256 | the list of people who must not be linked |
+| `unit/1` | identity | HMAC-SHA256 | units: what records and sources' families are called by |
 | `aid/1:<project>` | broker | HMAC-SHA256 | attribute ids |
 | `urn/1:<project>:<recipient>:<epoch>` | broker | HMAC-SHA256 | reference numbers |
 | `ckp/1:<project>` | broker | HMAC-SHA256 | record keys for cell-key perturbation |
@@ -85,6 +86,7 @@ KEK: Final = "kek/1"
 BIDX: Final = "bidx/1"
 EXTRACT: Final = "extract/1"
 SUPPRESSION: Final = "suppression/1"
+UNIT: Final = "unit/1"
 AID: Final = "aid/1"
 URN: Final = "urn/1"
 CKP: Final = "ckp/1"
@@ -144,6 +146,7 @@ _FORMS: Final[
     BIDX: (Algorithm.HMAC, _IDENTITY, ((), (_later,))),
     EXTRACT: (Algorithm.GCM, _IDENTITY, ((_ID,),)),
     SUPPRESSION: (Algorithm.HMAC, _IDENTITY, ((),)),
+    UNIT: (Algorithm.HMAC, _IDENTITY, ((),)),
     AID: (Algorithm.HMAC, _BROKER, ((_PROJECT,),)),
     URN: (Algorithm.HMAC, _BROKER, ((_PROJECT, _label("recipient"), _epoch),)),
     CKP: (Algorithm.HMAC, _BROKER, ((_PROJECT,),)),

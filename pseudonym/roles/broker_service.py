@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TypeVar
 
+import polars as pl
+
 from pseudonym import access
 from pseudonym.broker import Broker
 from pseudonym.errors import KeyMissingError
@@ -67,7 +69,7 @@ class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
         mandate = checks.mandate(request.mandate)
 
         def take() -> broker_pb2.MapSubjectsResponse:
-            rows = frame(self._read, request.arrow, ("row_ref", "pid", "fid"))
+            rows = frame(self._read, request.arrow, ("row_ref", "pid", "unit", "fid"))
             account().count = rows.height
             taken = self._broker.take(mandate.project, rows)
             return broker_pb2.MapSubjectsResponse(rows=taken.rows, erased=taken.erased)
@@ -89,6 +91,34 @@ class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
             )
 
         return await asyncio.to_thread(outgoing)
+
+    async def MoveSubjects(
+        self, request: broker_pb2.MoveSubjectsRequest, context: object
+    ) -> broker_pb2.MoveSubjectsResponse:
+        purpose, kind = checks.purpose(request.purpose, "purpose"), checks.kind(request.kind)
+        asked = access.Mandate(str(callers.current()), purpose)
+
+        def follow() -> broker_pb2.MoveSubjectsResponse:
+            changes = frame(self._read, request.changes, ("before", "after"), ("left",))
+            members = frame(self._read, request.members, ("unit", "holder"))
+            account().count = changes.height
+            moves = self._broker.changes.follow(kind, changes, members, asked)
+            return broker_pb2.MoveSubjectsResponse(moves=sum(moves.values()))
+
+        return await asyncio.to_thread(follow)
+
+    async def ListMoves(
+        self, request: broker_pb2.ListMovesRequest, context: object
+    ) -> broker_pb2.ListMovesResponse:
+        mandate = checks.mandate(request.mandate)
+
+        def moves() -> broker_pb2.ListMovesResponse:
+            found = self._broker.changes.moves(mandate.project, request.after, ROWS)
+            account().count = found.height
+            text = found.with_columns(pl.col("number").cast(pl.String))
+            return broker_pb2.ListMovesResponse(arrow=written(text), more=found.height == ROWS)
+
+        return await asyncio.to_thread(moves)
 
     async def AcknowledgeRows(
         self, request: broker_pb2.AcknowledgeRowsRequest, context: object

@@ -22,7 +22,7 @@ from pseudonym.keys import Keyset, State
 Destroy: TypeAlias = Callable[[str, access.Mandate], None]
 """Destroys the key of an id, for somebody and a purpose, or raises why not."""
 
-_NEEDED = frozenset({uses.KEK, uses.BIDX, uses.SUPPRESSION, uses.ERASURES, uses.AUDIT})
+_NEEDED = frozenset({uses.KEK, uses.BIDX, uses.SUPPRESSION, uses.UNIT, uses.ERASURES, uses.AUDIT})
 
 
 def destroyer(

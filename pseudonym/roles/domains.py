@@ -21,6 +21,7 @@ from pseudonym.scanner import Sort, looks_like
 from pseudonym.seal import Kek
 from pseudonym.storage import Store
 from pseudonym.storage.rows_attributes import AttributeRows
+from pseudonym.units import UnitKey
 from pseudonym.vault import Vault
 
 INDEX_EPOCH, INDEX_BITS = 1, 18  # for a million people; another length needs the index made anew
@@ -63,6 +64,11 @@ def open_vault(house: House, quotas: Mapping[str, int]) -> Vault:
     vault = Vault(house.store, kek=current, older=older, index=index, openings=gate)
     IdentityErasure.open(vault, house.store, _ledger(house))
     return vault
+
+
+def unit_key(house: House) -> UnitKey:
+    """What records and sources' families are called by."""
+    return house.keyset.lend(house.keyset.find(uses.UNIT).kid, lambda _, secret: UnitKey(secret))
 
 
 def wrapped_attributes(store: Store) -> Callable[[], Mapping[str, int]]:

@@ -36,7 +36,7 @@ from pseudonym.roles.settings import RoleSettings
 from pseudonym.storage import Store, open_store
 
 FIRST_KEYS = {
-    Role.IDENTITY: (uses.AUDIT, uses.ERASURES, uses.KEK, uses.BIDX, uses.SUPPRESSION),
+    Role.IDENTITY: (uses.AUDIT, uses.ERASURES, uses.KEK, uses.BIDX, uses.SUPPRESSION, uses.UNIT),
     Role.BROKER: (uses.AUDIT, uses.ERASURES),
     Role.ATTRIBUTES: (uses.AUDIT, uses.ERASURES, uses.KEK),
 }

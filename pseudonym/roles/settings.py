@@ -75,8 +75,9 @@ class Options:
         if role is None:
             if production:
                 raise ValueError(NOT_IN_PRODUCTION)
-            if named:
-                raise ValueError(f"{named[0]} is an option of one role. Give --role as well.")
+            alone = [name for name in named if name != "--governance"]
+            if alone:
+                raise ValueError(f"{alone[0]} is an option of one role. Give --role as well.")
             return
         if not certificates:
             raise ValueError(ALONE)

@@ -220,6 +220,18 @@ class AttributeRows(Rows):
             self.store.purge_later(at)
             self.store.delete_among(at, ROW.c.row_id, row_ids)
 
+    def having(self, at: sa.Connection, handles: Sequence[bytes]) -> list[bytes]:
+        """The subjects that have rows of these handles."""
+        found = self.store.among(at, sa.select(ROW.c.aid), ROW.c.handle, handles)
+        return list(dict.fromkeys(row.aid for row in found))
+
+    def in_families(self, at: sa.Connection, project: int, families: Sequence[bytes]) -> list[Subject]:
+        """The subjects of a project that are in one of these families."""
+        columns = (SUBJECT.c[name] for name in Subject._fields[:6])
+        query = sa.select(*columns, KEY.c.kid, KEY.c.wrapped).join(KEY, KEY.c.aid == SUBJECT.c.aid)
+        query = query.where(SUBJECT.c.project == project)
+        return list(map(Subject._make, self.store.among(at, query, SUBJECT.c.family, families)))
+
     def moved(self, at: sa.Connection, project: int) -> int:
         """The number of the last of the broker's moves that a project has followed."""
         query = sa.select(MOVED.c.number).where(MOVED.c.project == project)

@@ -49,7 +49,7 @@ class Move(NamedTuple):
 
     what: str
     handle: bytes | None
-    old_aid: bytes
+    old_aid: bytes | None
     new_aid: bytes | None
 
 
@@ -142,9 +142,10 @@ class BrokerRows(Rows):
     def halves_of(
         self, at: sa.Connection, project: int, aids: Sequence[bytes], handles: Sequence[bytes]
     ) -> list[Half]:
-        """What is not acknowledged yet and is of these people, or has one of these handles."""
+        """What is not acknowledged yet and is of these people or families, or has one of these handles."""
         query = sa.select(*(HALF.c[name] for name in Half._fields)).where(HALF.c.project == project)
         found = self.store.among(at, query, HALF.c.aid, aids)
+        found += self.store.among(at, query, HALF.c.family, aids)
         found += self.store.among(at, query, HALF.c.handle, handles)
         return list(dict.fromkeys(map(Half._make, found)))
 

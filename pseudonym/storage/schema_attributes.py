@@ -38,7 +38,7 @@ SUBJECT = sa.Table(
     "a_subject",
     METADATA,
     sa.Column("aid", sa.LargeBinary, primary_key=True),
-    sa.Column("family", sa.LargeBinary),
+    sa.Column("family", sa.LargeBinary, index=True),
     sa.Column("project", sa.Integer, sa.ForeignKey("a_project.number"), nullable=False, index=True),
     sa.Column("epoch", sa.SmallInteger, nullable=False),
     sa.Column("flags", sa.SmallInteger, nullable=False),

@@ -89,7 +89,7 @@ MOVE = sa.Table(
     sa.Column("project", sa.Integer, sa.ForeignKey("project.number"), nullable=False),
     sa.Column("what", sa.Text, nullable=False),
     sa.Column("handle", sa.LargeBinary),
-    sa.Column("old_aid", sa.LargeBinary, nullable=False, index=True),
+    sa.Column("old_aid", sa.LargeBinary, index=True),
     sa.Column("new_aid", sa.LargeBinary, index=True),
     sa.Index("ix_move_project", "project", "number"),
     sqlite_with_rowid=False,

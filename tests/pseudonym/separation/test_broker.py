@@ -257,21 +257,9 @@ def test_merged_and_split_people_are_listed_with_old_and_new_numbers(url, tmp_pa
         word = dict(numbers.iter_rows())
         aid = {pid: key.aid(1, Kind.PERSON, pid) for pid in pids}
 
-        def changes(*rows):
-            kinds, before, after, words = zip(*rows, strict=True)
-            ids_ = column(before=before, after=after)
-            return ids_.with_columns(kind=pl.Series(kinds), change=pl.Series(words))
-
-        nothing = column(unit=[], before=[], after=[]).with_columns(what=pl.Series([], dtype=pl.String))
-        told = changes(
-            ("person", a, d, "merged"),
-            ("person", b, d, "merged"),
-            ("person", c, c[::-1], "split"),
-            ("person", c, b, "split"),
-            ("person", e, a, "merged"),
-        )
+        told = changes((a, d), (b, d), (c, c[::-1]), (c, b), (e, a))
         for _ in range(2):
-            assert role.changes.follow(nothing, told, WHO) == 0
+            assert role.changes.follow(Kind.PERSON, told, NOBODY, WHO) == {PROJECT: 2}
         listed = role.changes.superseded(PROJECT, RECIPIENT, Kind.PERSON, WHO)
         urn = keys.urn_key(PROJECT, RECIPIENT, 1)
         new = {pid: urn.issue(Kind.PERSON, key.aid(1, Kind.PERSON, pid)) for pid in (d, c[::-1], b)}
@@ -289,80 +277,80 @@ def test_merged_and_split_people_are_listed_with_old_and_new_numbers(url, tmp_pa
         tomorrow = role._rows.store.today() + 1
         assert role.changes.superseded(PROJECT, RECIPIENT, Kind.PERSON, WHO, tomorrow).is_empty()
 
-        # b comes back from d, and c is withheld: what was said the other way round is said no longer
-        role.changes.follow(nothing, changes(("person", d, b, "split"), ("person", c, None, "withheld")), WHO)
+        # b comes back from d, and c is withdrawn: what was said the other way round is said no longer
+        role.changes.follow(Kind.PERSON, changes((d, b), (c, None), left=True), NOBODY, WHO)
         listed = role.changes.superseded(PROJECT, RECIPIENT, Kind.PERSON, WHO)
         rows = set(listed.select("old", "new", "change").rows())
         assert (word[aid[b]], new[d], "merged") not in rows
-        assert {(new[d], word[aid[b]], "split"), (word[aid[c]], "", "withheld")} <= rows
-        for wrong in (
-            ("person", a, a, "merged"),
-            ("person", a, b, "guessed"),
-            ("household", a, b, "merged"),
-            ("person", a, b, "withheld"),
-            ("person", a, None, "merged"),
-        ):
+        assert {(new[d], word[aid[b]], "split"), (word[aid[c]], "", "withdrawn")} <= rows
+        for wrong in (changes((a, a)), column(before=[a], after=[b]), column(before=[a])):
             with pytest.raises(InputError):
-                role.changes.follow(nothing, changes(wrong), WHO)
+                role.changes.follow(Kind.PERSON, wrong, NOBODY, WHO)
 
 
-def moves(*rows):
-    what, unit, before, after = zip(*rows, strict=True)
-    return column(unit=unit, before=before, after=after).with_columns(what=pl.Series(what))
+def changes(*pairs, left=False):
+    before, after = zip(*pairs, strict=True)
+    words = pl.Series(["yes" if left else "no"] * len(pairs))
+    return column(before=before, after=after).with_columns(left=words)
 
 
-NOTHING = column(before=[], after=[]).with_columns(
-    kind=pl.Series([], dtype=pl.String), change=pl.Series([], dtype=pl.String)
-)
+def members(*rows):
+    units, holders = zip(*rows, strict=True)
+    return column(unit=units, holder=holders)
+
+
+NOBODY = column(unit=[], holder=[])
 
 
 def test_rows_that_wait_go_with_their_people_and_the_others_wait_to_be_followed(url, tmp_path):
-    """Against a model: each row is under whom identity said last, whether it was sent on before or after."""
-    a, b, c, fa, fb = ids(5)
+    a, b, c, d, fa, fb = ids(6)
     refs, units = ids(4), ids(4)
     keys = Keys()
     key = keys.aid_key(PROJECT)
-    aid = {pid: key.aid(1, Kind.PERSON, pid) for pid in (a, b, c)}
+    aid = {pid: key.aid(1, Kind.PERSON, pid) for pid in (a, b, c, d)}
     family = {fid: key.aid(1, Kind.FAMILY, fid) for fid in (fa, fb)}
     with broker(url, tmp_path, keys=keys) as role:
         begun(role)
         role.begin_project("other")
-        told = column(row_ref=refs, pid=[a, a, b, c], fid=[fa, fa, None, fb], unit=units)
-        role.take(PROJECT, told)
+        role.take(PROJECT, column(row_ref=refs, pid=[a, a, b, c], fid=[fa, fa, None, fb], unit=units))
         sent = role.outgoing(PROJECT)
         handles = dict(zip(sent["row_ref"].to_list(), sent["handle"].to_list(), strict=True))
         assert [handles[ref] for ref in refs] == key.handles(1, units)
         assert not set(units) & set(handles.values())
         role.acknowledge(PROJECT, column(row_ref=[refs[0]]))  # the attributes role has this one
-        happened = moves(
-            ("row", units[0], a, b),  # the first row of a was b's …
-            ("family", units[0], b, fb),
-            ("row", units[3], c, None),  # … the one of c is withheld …
-            ("whole", None, a, b),  # … and then a turns out to be b altogether
-            ("row", units[1], b, b),
+        # One row of a is of d, who is new; the row of c is withdrawn, and with it the person.
+        told = role.changes.follow(
+            Kind.PERSON,
+            pl.concat([changes((a, d), left=True), changes((c, None))]),
+            members((units[0], d), (units[3], None)),
+            WHO,
         )
-        assert role.changes.follow(happened.head(4), NOTHING, WHO) == 4
+        assert told == {PROJECT: 3}
         now = {row[0]: row[1:3] for row in role.outgoing(PROJECT).rows()}
-        assert now == {refs[1]: (aid[b], family[fa]), refs[2]: (aid[b], None)}
-        role.take(PROJECT, column(row_ref=refs[1:3], pid=[b, b], fid=[fa, None], unit=units[1:3]))  # again
+        assert now == {refs[1]: (aid[a], family[fa]), refs[2]: (aid[b], None)}
+        # Then a turns out to be b altogether, and the families to be one.
+        role.changes.follow(Kind.PERSON, changes((a, b)), members((units[1], b)), WHO)
+        role.changes.follow(Kind.FAMILY, changes((fa, fb)), members((ids(1)[0], fb)), WHO)
+        now = {row[0]: row[1:3] for row in role.outgoing(PROJECT).rows()}
+        assert now == {refs[1]: (aid[b], family[fb]), refs[2]: (aid[b], None)}
+        role.take(PROJECT, column(row_ref=refs[1:3], pid=[b, b], fid=[fb, None], unit=units[1:3]))  # again
 
         waiting = role.changes.moves(PROJECT, 0, 10)
         assert waiting.drop("number").rows() == [
-            ("row", handles[refs[0]], aid[a], aid[b]),
-            ("family", handles[refs[0]], aid[b], family[fb]),
-            ("row", handles[refs[3]], aid[c], None),
+            ("row", handles[refs[0]], None, aid[d]),
+            ("row", handles[refs[3]], None, None),
+            ("whole", None, aid[c], None),
+            ("row", handles[refs[1]], None, aid[b]),
             ("whole", None, aid[a], aid[b]),
+            ("family", None, family[fa], family[fb]),
         ]
         numbers = waiting["number"].to_list()
         assert role.changes.moves("other", 0, 10).is_empty()
         assert role.changes.moves(PROJECT, numbers[1], 10)["number"].to_list() == numbers[2:]
         assert role.changes.moves(PROJECT, numbers[-1], 10).is_empty()
-        role.changes.follow(moves(("row", units[2], b, c)), NOTHING, WHO)
+        role.changes.follow(Kind.PERSON, changes((b, a), left=True), members((units[2], a)), WHO)
         (after,) = role.changes.moves(PROJECT, numbers[-1], 10)["number"].to_list()
         assert after > numbers[-1]  # no number comes again, though all were followed
-        for wrong in (("row", None, a, b), ("whole", units[0], a, b), ("guess", units[0], a, b)):
-            with pytest.raises(InputError):
-                role.changes.follow(moves(wrong), NOTHING, WHO)
 
 
 def test_an_epoch_follows_another_and_the_list_between_them_is_sealed(url, tmp_path):

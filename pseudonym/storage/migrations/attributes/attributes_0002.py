@@ -11,6 +11,7 @@ down_revision: str | None = "attributes_0001"
 
 def upgrade() -> None:
     op.add_column("a_row", sa.Column("handle", sa.LargeBinary))
+    op.create_index("ix_a_subject_family", "a_subject", ["family"])
     op.create_index("ix_a_row_handle", "a_row", ["handle"])
     op.create_table(
         "a_moved",

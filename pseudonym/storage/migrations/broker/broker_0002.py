@@ -18,7 +18,7 @@ def upgrade() -> None:
         sa.Column("project", sa.Integer, sa.ForeignKey("project.number"), nullable=False),
         sa.Column("what", sa.Text, nullable=False),
         sa.Column("handle", sa.LargeBinary),
-        sa.Column("old_aid", sa.LargeBinary, nullable=False),
+        sa.Column("old_aid", sa.LargeBinary),
         sa.Column("new_aid", sa.LargeBinary),
         sqlite_with_rowid=False,
     )

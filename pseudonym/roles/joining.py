@@ -1,0 +1,215 @@
+"""A submission joins the persons in the vault: opened, linked by who can, delivered, told to the broker.
+
+    rows ──units──▶ known (in memory only) ──link──▶ links ──deliver──▶ persons, families ──rows──▶ broker
+
+The rules this module keeps:
+
+- Each step may be done again, whole or in part, and comes to the same: units are a keyed function of the rows'
+  references, records that are known stay as they are, and the broker takes the same rows twice.
+- One submission joins at a time: what the one makes, the next one finds.
+- Identities that are opened for it stay in memory, and are in the audit log before.
+- Nothing is delivered unless the broker knows the project; then a broker that is away delays and no more.
+
+Who links is no part of this side: `link` is a function from frames to a frame (`linker.joining`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import polars as pl
+
+from pseudonym import columns
+from pseudonym.deliveries import Delivery
+from pseudonym.errors import InputError
+from pseudonym.openings import Mandate
+from pseudonym.people import People
+from pseudonym.records import NUMBERS
+from pseudonym.roles.refusals import PeerUnavailableError
+from pseudonym.roles.reports import Reports
+from pseudonym.standing import Stamp
+from pseudonym.units import UnitKey
+from pseudonym.urn import check_label
+
+FLAT: Final = ("given", "surname", "born", "sex", "address", "postcode", *NUMBERS)
+"""The columns of an identity on its way to and from who links: text, one name and one address."""
+AT_ONCE = 10_000  # records of a delivery
+PAUSE = 0.5  # seconds between two looks whether the way is free
+
+Link = Callable[[pl.DataFrame], pl.DataFrame]
+"""From those who are known (record, protected, `FLAT`) to links: left, right (row references, or records that
+are known) and weight."""
+Progress = Callable[[str, int, int], None]
+_ROWS = pl.DataFrame(schema=dict.fromkeys(("row_ref", "pid", "unit", "fid"), pl.Binary))
+_NO_LINKS = pl.DataFrame(schema={"left": pl.Binary, "right": pl.Binary, "weight": pl.Float64})
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What a submission is joined for.
+
+    Attributes:
+        project: its name.
+        purpose: a purpose that identities may be opened for.
+        actor: who asked.
+        source: the council or register that the rows come from.
+        run: the linkage run: the job's id.
+    """
+
+    project: str
+    purpose: str
+    actor: str
+    source: str
+    run: str
+
+
+class Joining:
+    """Joins submissions with the people in one vault; its methods may be called from any thread."""
+
+    def __init__(self, people: People, key: UnitKey, reports: Reports) -> None:
+        self._people, self._key, self._reports = people, key, reports
+        self._turn = threading.Lock()
+
+    def join(self, errand: Errand, rows: pl.DataFrame, link: Link, progress: Progress) -> dict[str, int]:
+        """Join rows with everybody who is known.
+
+        Args:
+            errand: what for.
+            rows: `row_ref` (text, 32 hexadecimal digits), `family` (the source's reference, null where there is
+                none), `protected` (Boolean) and the columns `FLAT`, all text.
+            link: see `Link`; called once.
+            progress: called with (stage, done, total); what it raises ends the work, which may be done again.
+
+        Returns:
+            How many persons are new, how many rows joined one who was known, and how many links were refused.
+
+        Raises:
+            PseudonymError: a row or the project cannot be used, or identities may not be opened for this.
+        """
+        check_label(errand.project, "project")
+        if not rows["row_ref"].str.contains("^[0-9a-f]{32}$").all():
+            raise InputError(
+                "The id of a record is no row reference.",
+                "Give every row a random one of 32 hexadecimal digits, the same in both halves.",
+            )
+        self._patiently(progress, lambda: self._reports.rows(errand.project, errand.purpose, _ROWS))
+        refs = rows["row_ref"].str.decode("hex")
+        mine = rows.with_columns(
+            unit=pl.Series(self._key.records(errand.project, refs.to_list()), dtype=pl.Binary)
+        )
+        with self._alone(progress):
+            known = self._known(errand, mine, progress)
+            links = _with_units(link(known), mine)
+            counts = self._deliver(errand, mine, links, progress)
+        self._reports.soon()
+        told = self._people.members(mine["unit"]).join(
+            mine.select("unit", row_ref=pl.col("row_ref").str.decode("hex")), on="unit"
+        )
+        self._patiently(progress, self._reports.settle)  # or rows would be told of who has moved on
+        whose = told.select(_ROWS.columns)
+        self._patiently(progress, lambda: self._reports.rows(errand.project, errand.purpose, whose))
+        return counts
+
+    def _known(self, errand: Errand, mine: pl.DataFrame, progress: Progress) -> pl.DataFrame:
+        """Everybody but the rows themselves, which are there if this is done again."""
+        mandate = Mandate(errand.actor, errand.purpose, errand.project)
+        found = [_flat(pl.DataFrame(schema={"unit": pl.Binary, "protected": pl.Boolean}))]
+        opened = 0
+        for some in self._people.known(mandate):
+            opened += some.height
+            progress("open", opened, 0)
+            found.append(_flat(some.join(mine, on="unit", how="anti")))
+        return pl.concat(found)
+
+    def _deliver(
+        self, errand: Errand, mine: pl.DataFrame, links: pl.DataFrame, progress: Progress
+    ) -> dict[str, int]:
+        counts = {"new": 0, "joined": 0, "refused_links": 0}
+        stamp = Stamp(datetime.now(UTC), errand.actor, errand.purpose, errand.run)
+        ordered = mine.sort("unit").with_row_index("place")
+        ends = [
+            links.join(ordered.select("place", **{side: "unit"}), on=side, how="left", maintain_order="left")[
+                "place"
+            ]
+            for side in ("left", "right")
+        ]
+        # A link goes with the later of its records; those who are known were there before.
+        last = links.with_columns(place=pl.max_horizontal(*(end.alias(str(i)) for i, end in enumerate(ends))))
+        for first in range(0, ordered.height, AT_ONCE):
+            progress("store", first, ordered.height)
+            some = ordered.slice(first, AT_ONCE)
+            now = last.filter(pl.col("place").is_between(first, first + AT_ONCE - 1)).drop("place")
+            outcome = self._people.deliver(self._delivery(errand, some, now), stamp)
+            counts["new"] += outcome.new
+            counts["joined"] += outcome.joined
+            counts["refused_links"] += outcome.refused
+        progress("store", ordered.height, ordered.height)
+        return counts
+
+    def _delivery(self, errand: Errand, some: pl.DataFrame, links: pl.DataFrame) -> Delivery:
+        flat = some.select(FLAT).with_columns(born=pl.col("born").str.to_date("%Y-%m-%d"))
+        records = some.select("unit", "protected").hstack(columns.from_flat(flat))
+        members = some.select("unit", "family").drop_nulls("family")
+        references = members["family"].to_list()
+        families = self._key.families(errand.project, errand.source, references)
+        return Delivery(
+            source=errand.source,
+            records=records,
+            links=links,
+            families=members.with_columns(family=pl.Series(families, dtype=pl.Binary)),
+            family_links=_NO_LINKS,
+        )
+
+    @contextmanager
+    def _alone(self, progress: Progress) -> Iterator[None]:
+        while not self._turn.acquire(timeout=PAUSE):
+            progress("wait", 0, 1)
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def _patiently(self, progress: Progress, tell: Callable[[], object]) -> None:
+        """Tell the broker, however long it is away; `progress` may end the waiting."""
+        while True:
+            progress("tell", 0, 1)
+            try:
+                tell()
+                return
+            except PeerUnavailableError:
+                threading.Event().wait(PAUSE)
+
+
+def _flat(opened: pl.DataFrame) -> pl.DataFrame:
+    """Those who are known, as who links sees them: the first name and the first address of each record."""
+    whole = columns.checked(opened.drop("unit", "pid", "source", "protected", strict=False))
+    name, address = pl.col("names").list.first(), pl.col("addresses").list.first()
+    return opened.select(record=pl.col("unit").bin.encode("hex"), protected="protected").hstack(
+        whole.select(
+            given=name.struct.field("given"),
+            surname=name.struct.field("surname"),
+            born=pl.col("born").dt.to_string("%Y-%m-%d"),
+            sex="sex",
+            address=address.struct.field("lines"),
+            postcode=address.struct.field("postcode"),
+            **{number: number for number in NUMBERS},
+        ).select(FLAT)
+    )
+
+
+def _with_units(links: pl.DataFrame, mine: pl.DataFrame) -> pl.DataFrame:
+    """Links between units, from links between row references and records that are known."""
+    named = mine.select("row_ref", unit=pl.col("unit"))
+    found = links
+    for side in ("left", "right"):
+        found = (
+            found.join(named.rename({"row_ref": side}), on=side, how="left", maintain_order="left")
+            .with_columns(pl.coalesce("unit", pl.col(side).str.decode("hex")).alias(side))
+            .drop("unit")
+        )
+    return found.select("left", "right", pl.col("weight").cast(pl.Float64))

@@ -1,0 +1,123 @@
+"""How the identity role tells the broker what became of people: from the outbox, until the broker has it.
+
+    event ──▶ outbox ──(before, after; unit, holder)──▶ broker ──▶ told
+
+What is told says what is so, not what to do, so each step may be done again: an unreachable broker or a crash
+delays and loses nothing. A message that names no id from before says only who is under whom: of new rows the
+join tells that itself, and what moved unseen is nobody's to know. It is passed over.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Self
+
+import polars as pl
+
+from pseudonym.deliveries import Untold
+from pseudonym.people import People
+from pseudonym.roles.arrow import ROWS, written
+from pseudonym.roles.checks import KINDS
+from pseudonym.roles.peer import Peer
+from pseudonym.v1 import broker_pb2, common_pb2
+
+SERVICE = "/pseudonym.v1.BrokerService/"
+PURPOSE = "keeping-persons"
+EVERY = 5.0  # seconds between rounds
+AT_ONCE = 16  # messages
+
+
+class Reports:
+    """The identity role's way to the broker."""
+
+    def __init__(
+        self,
+        people: People,
+        broker: Callable[[], Peer],
+        failed: Callable[[str], object] = lambda reason: None,
+    ) -> None:
+        """Prepare it; nothing runs before `start`.
+
+        Args:
+            people: whose outbox it is.
+            broker: gives the broker, or raises why it cannot be called.
+            failed: is told the reason when a round does not succeed.
+        """
+        self._people, self._broker, self._failed = people, broker, failed
+        self._stop, self._wanted = threading.Event(), threading.Event()
+        self._round = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="reports", daemon=True)
+
+    def start(self) -> None:
+        """Begin rounds in a thread of their own."""
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._wanted.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
+
+    def soon(self) -> None:
+        """Begin a round at once: something happened."""
+        self._wanted.set()
+
+    def settle(self) -> int:
+        """Tell all that waits; how many messages that were.
+
+        Raises:
+            PeerUnavailableError, PeerRefusedError: the broker cannot be told.
+        """
+        count = 0
+        with self._round:
+            while waiting := self._people.untold(AT_ONCE):
+                for message in waiting:
+                    self._tell(message)
+                    self._people.told(message.number)
+                count += len(waiting)
+        return count
+
+    def rows(self, project: str, purpose: str, rows: pl.DataFrame) -> None:
+        """Tell whose rows are: row_ref, pid, unit, fid; nothing is sent twice that does harm twice.
+
+        Raises:
+            PeerUnavailableError, PeerRefusedError: the broker cannot be told, or has no such project.
+        """
+        for some in rows.iter_slices(ROWS) if rows.height else [rows]:
+            mandate = common_pb2.Mandate(request_id=os.urandom(16).hex(), project=project, purpose=purpose)
+            asked = broker_pb2.MapSubjectsRequest(mandate=mandate, arrow=written(some))
+            self._broker().call(f"{SERVICE}MapSubjects", asked, broker_pb2.MapSubjectsResponse)
+
+    def _tell(self, message: Untold) -> None:
+        if message.changes.is_empty():
+            return
+        standing = self._people.standing(message.kind, message.changes["before"].unique())
+        left = pl.col("before").is_in(standing["holder"].implode())
+        changes = message.changes.with_columns(left=pl.when(left).then(pl.lit("yes")).otherwise(pl.lit("no")))
+        for some in changes.sort("before", "after").iter_slices(ROWS):
+            concerned = message.members.filter(
+                pl.col("holder").is_null() | pl.col("holder").is_in(some["after"].implode())
+            )
+            for part in concerned.iter_slices(ROWS) if concerned.height else [concerned]:
+                asked = broker_pb2.MoveSubjectsRequest(
+                    request_id=os.urandom(16).hex(),
+                    purpose=PURPOSE,
+                    kind=KINDS[message.kind],
+                    changes=written(some),
+                    members=written(part),
+                )
+                self._broker().call(f"{SERVICE}MoveSubjects", asked, broker_pb2.MoveSubjectsResponse)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.settle()
+            except Exception as error:  # the next round tries again
+                self._failed(getattr(error, "reason", type(error).__name__))
+            self._wanted.wait(EVERY)
+            self._wanted.clear()
