@@ -1,4 +1,4 @@
-"""What is given to the vault of persons, and what it answers: frames of random ids, and sealed-away identities."""
+"""What is delivered to the vault of persons, what comes of it, and what the broker has to be told."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Delivery:
 
     Attributes:
         source: label of the council or register; in the clear in the store.
-        records: unit (Binary, 16 random bytes; the id of the identity row), protected (Boolean), and columns of
-            `records.SCHEMA`: one row a record. Records that are known already stay as they are.
+        records: unit (Binary, 16 random bytes; the id of the identity row), protected (Boolean), and columns
+            of `records.SCHEMA`: one row a record. Records that are known already stay as they are.
         links: left, right, weight (bits): among the records and to known ones.
         families: unit, family (Binary, 16 random bytes: the family's unit, one for each record at most).
         family_links: left, right, weight between families' units.
@@ -95,8 +95,8 @@ class Untold:
     Attributes:
         number: its place; `People.told` with it says that this and all before it are told.
         kind: of persons or of families.
-        changes: before, after: ids whose holdings went to others, each pair once; after null where nothing may
-            be told, or nothing is left.
+        changes: before, after: ids whose holdings went to others, each pair once; after null where nothing
+            may be told, or nothing is left.
         members: unit, holder: records (or families' units) with the id they are under now; holder null: gone.
     """
 
@@ -113,8 +113,8 @@ def checked(delivery: Delivery) -> Delivery:
     """The delivery with just the columns that are meant, after looking at its form.
 
     Raises:
-        InputError: a column is missing or of another type, an id is not of 16 bytes or missing, a record has two
-            families, or a family's record is not in the delivery.
+        InputError: a column is missing or of another type, an id is not of 16 bytes or missing, a record has
+            two families, or a family's record is not in the delivery.
     """
     if not delivery.source:
         raise InputError("A delivery names its source.")
@@ -147,3 +147,8 @@ def _as(frame: pl.DataFrame, schema: pl.Schema, what: str) -> pl.DataFrame:
         if dtype == pl.Binary and not (frame[name].bin.size() == ID_BYTES).all():
             raise InputError(f"The column {name} of the {what} holds what is not {ID_BYTES} bytes.")
     return frame.select(schema.names())
+
+
+def moves(kind: Kind, moved: pl.DataFrame) -> pl.DataFrame:
+    """An event's rows of `moved`, as `MOVES`."""
+    return moved.select(pl.lit(kind.value).alias("kind"), *MOVES.names()[1:])

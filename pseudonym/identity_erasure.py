@@ -1,4 +1,4 @@
-"""Erasure in the identity store: the vault forgets people, and the ledger keeps them forgotten.
+"""Erasure in the identity store: vault and register forget people, and the ledger keeps them forgotten.
 
 Open the vault through `IdentityErasure.open`, so that an older copy of it is brought up to the ledger before
 anything is served.
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Self
 
 from pseudonym.erasure import Ledger, What, carry_out, replay
+from pseudonym.people import People
 from pseudonym.storage import Store
 from pseudonym.storage.rows_identity import IdentityRows
 from pseudonym.vault import Vault
@@ -20,7 +21,7 @@ class IdentityErasure:
 
     def __init__(self, vault: Vault, store: Store, ledger: Ledger) -> None:
         """Not to be called: use `IdentityErasure.open`."""
-        self._vault = vault
+        self._people = People(vault)
         self._rows = IdentityRows(store)
         self._ledger = ledger
 
@@ -65,4 +66,4 @@ class IdentityErasure:
             yield from self._rows.living()
 
     def wipe(self, what: What, ids: Sequence[bytes]) -> dict[str, int]:
-        return {"subject": self._vault.erase(ids, purge=False) if what is What.SUBJECT else 0}
+        return {"subject": self._people.erase(ids, purge=False) if what is What.SUBJECT else 0}

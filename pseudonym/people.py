@@ -1,48 +1,361 @@
-"""Persons and families that stay, in the vault: the events, who they make of the records, and the sealed rows."""
+"""Persons and families that stay, in the vault: each method is one decision, carried out whole or not at all.
+
+    delivery ──▶ what it concerns (sealed_register) ──▶ event (persons) ──▶ state, sealed rows, outbox
+
+The rules this module keeps:
+
+- A delivered record is one row of the vault, called by the record's unit. It is under the person whom the
+  register says, and the register, the rows and what the broker is to be told change in one transaction.
+- The same delivery again changes nothing.
+- Who is protected leaves their family by it, and what is hidden is told in messages that do not lead from one
+  person to the other.
+- Nothing is opened for linkage but through `Openings`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import polars as pl
 
-from pseudonym.deliveries import Delivery, Outcome, Untold
+from pseudonym import columns, persons
+from pseudonym.deliveries import MEMBERS, Delivery, Outcome, Untold, checked, moves
+from pseudonym.moving import Arrived
 from pseudonym.openings import Mandate
-from pseudonym.standing import Stamp
+from pseudonym.register_parts import Seen
+from pseudonym.resealing import settle
+from pseudonym.standing import Changes, Event, Stamp, State
+from pseudonym.storage import identity as db
+from pseudonym.storage.rows import At
+from pseudonym.subjects import LIVING, opened, places_of
+from pseudonym.subjects import State as Allowed
+from pseudonym.telling import messages_of
 from pseudonym.urn import Kind
 from pseudonym.vault import Vault
 
 __all__ = ["Delivery", "Outcome", "People", "Untold"]
 
+_NOBODY = pl.Series("unit", [], dtype=pl.Binary)
+_NO_PAIRS = pl.DataFrame(schema={"left": pl.Binary, "right": pl.Binary})
+_Decide = Callable[[State], Event | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Done:
+    """An event, and what it had to do with before and after; none where nothing happened."""
+
+    event: Event | None
+    seen: Seen
+    after: State
+
 
 class People:
-    """The persons and families in a vault. Its methods may be called from any thread."""
+    """The persons and families in a vault. Its methods may be called from any thread.
+
+    Args:
+        vault: the identity role's. People whom `Vault.add` takes in are none of the register's.
+    """
 
     def __init__(self, vault: Vault) -> None:
-        raise NotImplementedError
+        self._tools = vault.tools
+
     def deliver(self, delivery: Delivery, stamp: Stamp) -> Outcome:
-        raise NotImplementedError
+        """Take in records, each with what it is linked to; all of it is on disk, or nothing.
+
+        Records that are known stay as they are. A delivery all of whose records are known was taken in
+        before, and changes nothing; links between known records come with no records.
+
+        Args:
+            delivery: 5,000 to 20,000 records are a good one.
+            stamp: when, by whom, why, and the linkage run.
+
+        Raises:
+            InputError: a column, an id or a value does not fit.
+            LinkError: a link leads to what is neither known nor in the delivery, or has no finite weight; a
+                pair or record comes twice; a known record comes as protected and is not.
+            SealBrokenError: what the store has of one of them was tampered with.
+        """
+        given = checked(delivery)
+        identities = given.identities()
+        payloads, values = columns.payloads(identities), columns.found_by(identities)
+        units = given.records.select("unit", "protected")
+        with self._tools.store.transaction() as at:
+            self._tools.register.lock(at)
+            family = self._families(at, given, stamp)
+            seen = self._tools.register.seen(at, Kind.PERSON, _units_of(units["unit"], given.links))
+            event = persons.deliver(seen.state, units, given.links, stamp)
+            again = units.height > 0 and (event is None or not event.changes.arrived.height)
+            if event is None or again:
+                person = _Done(None, seen, seen.state)
+            else:
+                new = event.changes.arrived.select("unit").join(given.families, on="unit", how="left")
+                beside = new.drop_nulls().with_columns(row=pl.lit(None, pl.Binary))
+                arrived = _arrived(event, units, payloads, values, given.source)
+                person = self._carry_out(at, Kind.PERSON, event, seen, beside, arrived)
+            if family.event is not None and not again:
+                family = self._carry_out(at, Kind.FAMILY, family.event, family.seen)
+            elif again:
+                family = _Done(None, family.seen, family.seen.state)
+            return self._outcome(at, units["unit"], person, family)
+
     def members(self, units: pl.Series) -> pl.DataFrame:
-        raise NotImplementedError
+        """Under whom records are: unit, pid, fid (null if none); those that are unknown are left out."""
+        with self._tools.store.read() as at:
+            return self._members(at, units, self._tools.register.seen(at, Kind.PERSON, units))
+
     def merge(self, one: bytes, other: bytes, stamp: Stamp, kind: Kind = Kind.PERSON) -> Outcome:
-        raise NotImplementedError
-    def split(
-        self, holder: bytes, parts: pl.DataFrame, stamp: Stamp, kind: Kind = Kind.PERSON
-    ) -> Outcome:
-        raise NotImplementedError
+        """Decide that two are one: see `persons.merge`."""
+        return self._decide(kind, [one, other], lambda state: persons.merge(state, one, other, stamp))
+
+    def split(self, holder: bytes, parts: pl.DataFrame, stamp: Stamp, kind: Kind = Kind.PERSON) -> Outcome:
+        """Decide that one is several: see `persons.split`."""
+        return self._decide(kind, [holder], lambda state: persons.split(state, holder, parts, stamp))
+
     def withdraw(self, links: pl.DataFrame, stamp: Stamp, kind: Kind = Kind.PERSON) -> Outcome:
-        raise NotImplementedError
-    def protect(self, person: bytes, stamp: Stamp, part: pl.Series | None = None) -> Outcome:
-        raise NotImplementedError
-    def admit(self, person: bytes, into: bytes, stamp: Stamp) -> Outcome:
-        raise NotImplementedError
-    def remove(self, units: pl.Series, stamp: Stamp) -> Outcome:
-        raise NotImplementedError
+        """Take links back: see `persons.withdraw`."""
+        units = _units_of(_NOBODY, links)
+        return self._decide(kind, [], lambda state: persons.withdraw(state, links, stamp), units)
+
+    def protect(
+        self, person: bytes, stamp: Stamp, part: pl.Series | None = None, *, purge: bool = True
+    ) -> Outcome:
+        """Protect a person for good: see `persons.protect`. Their protected records leave their family.
+
+        Args:
+            person: the pid.
+            stamp: when, by whom and why.
+            part: the records of the new identity, if those of the former one are to be divided from them.
+            purge: rewrite the database's files afterwards (`Store.purge`), so that no older copy of a row in
+                them tells what was together. Without it, do so within the day.
+        """
+        outcome = self._decide(
+            Kind.PERSON, [person], lambda state: self._protected(state, person, stamp, part)
+        )
+        if purge:
+            self._tools.store.purge_if_due()
+        return outcome
+
+    def admit(self, person: bytes, into: bytes, stamp: Stamp, *, purge: bool = True) -> Outcome:
+        """Decide that records which came later are a protected person's: see `persons.admit`."""
+        outcome = self._decide(
+            Kind.PERSON, [person, into], lambda state: persons.admit(state, person, into, stamp)
+        )
+        if purge:
+            self._tools.store.purge_if_due()
+        return outcome
+
+    def remove(self, units: pl.Series, stamp: Stamp, *, purge: bool = True) -> Outcome:
+        """Forget records that were delivered in error: see `persons.remove`. To erase a person: `erase`."""
+        outcome = self._decide(Kind.PERSON, [], lambda state: persons.remove(state, units, stamp), units)
+        if purge:
+            self._tools.store.purge_if_due()
+        return outcome
+
     def known(self, mandate: Mandate, batch: int = 20_000) -> Iterator[pl.DataFrame]:
-        raise NotImplementedError
+        """Open what is known of all active persons, for linkage: the newest version of each row.
+
+        Whoever is delivered, merged or divided meanwhile may be missing, or be there twice; what is delivered
+        with links to it is decided on what is true then.
+
+        Args:
+            mandate: who asks, and why; each batch is counted and written down.
+            batch: persons at a time.
+
+        Returns:
+            Frames of unit, pid, source, protected and the columns of `records.SCHEMA`.
+
+        Raises:
+            SealBrokenError: what the store has of one was tampered with; batches before it have come out.
+            PurposeError, QuotaError: it may not be opened for this.
+        """
+        after = b""
+        while True:
+            with self._tools.store.read() as at:
+                pids = db.living(at, Kind.PERSON.value, Allowed.ACTIVE.value, after, batch)
+            if not pids:
+                return
+            after = pids[-1]
+            self._tools.openings.admit(mandate, "known", len(pids), pids)
+            with self._tools.store.read() as at:
+                # Somebody may have been erased or restricted meanwhile.
+                states = db.subjects(self._tools.store, at, pids)
+                still = [row.pid for row in states if row.state == Allowed.ACTIVE]
+                held = self._tools.subjects.held(at, still, LIVING)
+                wanted = [(each.dek, row) for each in held.values() for row in each.newest()]
+                places = places_of([row for _, row in wanted]).select("row_id", "pid", "source")
+                seen = self._tools.register.seen(at, Kind.PERSON, places["row_id"])
+            named = seen.state.units.join(seen.beside, on="unit", how="left").select(
+                "unit", row_id=pl.coalesce("row", "unit"), protected=pl.col("fence").is_not_null()
+            )
+            found = places.join(named, on="row_id", how="left", maintain_order="left")
+            yield found.select("unit", "pid", "source", "protected").hstack(opened(wanted)).drop_nulls("unit")
+
     def untold(self, limit: int) -> list[Untold]:
-        raise NotImplementedError
+        """What the broker has to be told and was not, the first `limit` messages; once told, say so (`told`).
+
+        After a crash a message may come again: it says what is so, not what to do.
+        """
+        return self._tools.register.messages(limit)
+
     def told(self, number: int) -> None:
-        raise NotImplementedError
+        """Say that the broker has been told all messages up to a number, and they are forgotten."""
+        self._tools.register.delivered(number)
+
     def erase(self, pids: Sequence[bytes], *, purge: bool = True) -> int:
-        raise NotImplementedError
+        """Erase persons, or families: their records leave the register, and `Vault.erase` does the rest.
+
+        It may be repeated. Of who leaves, random ids stay in the events.
+
+        Args:
+            pids: whose; ids that are unknown are passed over.
+            purge: see `Vault.erase`.
+
+        Returns:
+            How many of them were known. All of it is on disk.
+        """
+        store, register = self._tools.store, self._tools.register
+        stamp = Stamp(datetime.fromtimestamp(store.now(), UTC), "erasure", "erased")
+        with store.transaction() as at:
+            if register.begun(at):
+                register.lock(at)
+                for kind in (Kind.PERSON, Kind.FAMILY):
+                    seen = register.seen(at, kind, _NOBODY, pids)
+                    units = seen.state.units.filter(pl.col("holder").is_in(list(pids)))["unit"]
+                    if len(units):
+                        event = persons.remove(seen.state, units, stamp)
+                        self._carry_out(at, kind, event, seen, forgotten=pids)
+            known = [row.pid for row in db.subjects(store, at, sorted(set(pids)), lock=True)]
+            gone = db.forget(store, at, known)
+        if purge:
+            store.purge_if_due()
+        return gone
+
+    # --- how it is done ----------------------------------------------------------------------------
+
+    def _decide(
+        self, kind: Kind, holders: Sequence[bytes], decide: _Decide, units: pl.Series = _NOBODY
+    ) -> Outcome:
+        with self._tools.store.transaction() as at:
+            self._tools.register.lock(at)
+            seen = self._tools.register.seen(at, kind, units, holders)
+            event = decide(seen.state)
+            if event is None:  # only a delivery may change nothing
+                raise AssertionError
+            beside = self._beside(event, seen) if kind is Kind.PERSON else None
+            done = self._carry_out(at, kind, event, seen, beside)
+            nothing = _Done(None, Seen(State()), State())
+            about = event.changes.moved["unit"]
+            if kind is Kind.PERSON:
+                return self._outcome(at, about, done, nothing)
+            return self._outcome(at, _NOBODY, nothing, done)
+
+    def _protected(self, state: State, person: bytes, stamp: Stamp, part: pl.Series | None) -> Event:
+        """A protection behind a fence whose part of the blind index is not that of the fence before."""
+        while True:
+            event = persons.protect(state, person, stamp, part)
+            fence = event.changes.fenced["fence"][0]
+            former = state.units.join(event.changes.fenced, on="unit", how="semi")["fence"].drop_nulls()
+            if not any(self._tools.register.alike(fence, each) for each in former.unique()):
+                return event
+
+    def _beside(self, event: Event, seen: Seen) -> pl.DataFrame | None:
+        """Who comes behind a fence leaves their family; rows that move unseen get other ids."""
+        changes = event.changes
+        unseen = changes.moved.filter("hidden").drop_nulls(["before", "after"]).select("unit")
+        about = pl.concat([changes.fenced.select("unit"), unseen]).unique()
+        if about.is_empty():
+            return None
+        before = about.join(seen.beside, on="unit", how="left", maintain_order="left")
+        fenced = before.join(changes.fenced.select("unit", left=pl.lit(True)), on="unit", how="left")
+        drawn = pl.Series("drawn", persons.random_ids(before.height), dtype=pl.Binary)
+        renamed = before.join(unseen.with_columns(renamed=True), on="unit", how="left", maintain_order="left")
+        return (
+            renamed.with_columns(drawn)
+            .join(fenced.select("unit", "left"), on="unit", maintain_order="left")
+            .select(
+                "unit",
+                family=pl.when(pl.col("left").is_null()).then("family"),
+                row=pl.when("renamed").then("drawn").otherwise("row"),
+            )
+        )
+
+    def _carry_out(
+        self,
+        at: At,
+        kind: Kind,
+        event: Event,
+        seen: Seen,
+        beside: pl.DataFrame | None = None,
+        arrived: Arrived | None = None,
+        forgotten: Sequence[bytes] = (),
+    ) -> _Done:
+        """Store an event with all that follows from it."""
+        after = self._tools.register.append(at, kind, event, seen, beside)
+        named = seen.beside.select("unit", was="row").drop_nulls()
+        if beside is not None:
+            named = named.join(
+                beside.select("unit", "row").drop_nulls(), on="unit", how="full", coalesce=True
+            )
+        else:
+            named = named.with_columns(row="was")
+        rows = {unit: (was or unit, row or was) for unit, was, row in named.iter_rows()}
+        settle(self._tools, at, kind, event, after, rows, arrived, forgotten)
+        if event.changes.fenced.height:
+            self._tools.store.purge_later(at)
+        self._tools.register.post(at, messages_of(kind, event.changes, after))
+        return _Done(event, seen, after)
+
+    def _families(self, at: At, given: Delivery, stamp: Stamp) -> _Done:
+        """What a delivery decides on families. Those known stay protected or not, as they are."""
+        units = given.family_units()
+        seen = self._tools.register.seen(at, Kind.FAMILY, _units_of(units["unit"], given.family_links))
+        known = seen.state.units.select("unit", "fence")
+        told = units.join(known.with_columns(known=True), on="unit", how="left", maintain_order="left")
+        protected = pl.when("known").then(pl.col("fence").is_not_null()).otherwise("protected")
+        event = persons.deliver(
+            seen.state, told.select("unit", protected=protected), given.family_links, stamp
+        )
+        return _Done(event, seen, seen.state)
+
+    def _members(self, at: At, units: pl.Series, seen: Seen) -> pl.DataFrame:
+        asked = units.unique(maintain_order=True).to_frame("unit")
+        held = asked.join(seen.state.units.select("unit", pid="holder"), on="unit", maintain_order="left")
+        of = held.join(seen.beside.select("unit", "family"), on="unit", how="left", maintain_order="left")
+        families = self._tools.register.seen(at, Kind.FAMILY, of["family"].drop_nulls().unique())
+        fids = families.state.units.select(family="unit", fid="holder")
+        return of.join(fids, on="family", how="left", maintain_order="left").select(MEMBERS.names())
+
+    def _outcome(self, at: At, units: pl.Series, person: _Done, family: _Done) -> Outcome:
+        changes = person.event.changes if person.event else Changes()
+        seen = self._tools.register.seen(at, Kind.PERSON, units)
+        came = changes.moved.filter(pl.col("before").is_null())
+        others = family.event.changes if family.event else Changes()
+        return Outcome(
+            person.event.number if person.event else None,
+            family.event.number if family.event else None,
+            changes.made.height,
+            came.join(changes.made.select(after="id"), on="after", how="anti").height,
+            changes.refused.height + others.refused.height,
+            self._members(at, units, seen),
+            pl.concat([moves(Kind.PERSON, changes.moved), moves(Kind.FAMILY, others.moved)]),
+        )
+
+
+def _units_of(units: pl.Series, links: pl.DataFrame) -> pl.Series:
+    return pl.concat([units, links["left"], links["right"]]).unique()
+
+
+def _arrived(
+    event: Event, units: pl.DataFrame, payloads: list[bytes], values: pl.DataFrame, source: str
+) -> Arrived:
+    """The rows of records that are new."""
+    new = units.with_row_index("row").join(
+        event.changes.arrived, on="unit", how="semi", maintain_order="left"
+    )
+    rows = new["row"].to_list()
+    if len(rows) < len(payloads):
+        numbered = new.select("row").with_row_index("now")
+        values = values.join(numbered, on="row", maintain_order="left").with_columns(row="now").drop("now")
+    return Arrived(new["unit"].to_list(), [payloads[row] for row in rows], values, source)

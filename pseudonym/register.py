@@ -1,39 +1,17 @@
-"""Where events and the state are kept, as a narrow interface, and what of the state a question concerns.
+"""What of a state a question concerns, and who is in which family.
 
-The vault implements `Register`. It may keep the state in any tables it likes, as long as `concerned` gives
-what the function of the same name here would give of the whole state.
+The vault keeps the state in parts, each whole in this sense (`pseudonym.sealed_register`), so that what it
+reads is what `concerned` would give of the whole, and perhaps more parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 import polars as pl
 
-from pseudonym.standing import Event, State
-from pseudonym.urn import Kind
-
-
-class Register(Protocol):
-    """The events of persons and of families, each kind numbered by itself, and the state they lead to."""
-
-    def concerned(self, kind: Kind, units: pl.Series) -> State:
-        """What of the state these units have to do with; unknown units have to do with nothing."""
-        ...
-
-    def append(self, kind: Kind, event: Event) -> None:
-        """Store the event and what it changes, durably, before returning.
-
-        An event whose number is not the next is refused: somebody else was first, so read and decide again.
-        """
-        ...
-
-    def events(self, kind: Kind, after: int = 0) -> Iterator[Event]:
-        """The events with a higher number, in their order."""
-        ...
+from pseudonym.standing import State
 
 
 def concerned(state: State, units: pl.Series) -> State:
@@ -50,6 +28,22 @@ def concerned(state: State, units: pl.Series) -> State:
     Returns:
         The part; its number and next age are the whole's.
     """
+    label = connected(state)
+    places = state.units.select("unit").with_row_index("place")
+    asked = places.join(units.unique().to_frame("unit"), on="unit", how="semi")["place"]
+    kept = state.units.filter(label.is_in(label.gather(asked).implode()))
+    ids = pl.concat([kept.select(id="holder"), kept.select(id="home")]).unique()
+    return replace(
+        state,
+        units=kept,
+        ids=state.ids.join(ids, on="id", how="semi"),
+        links=state.links.join(kept, left_on="left", right_on="unit", how="semi"),
+        apart=state.apart.join(kept, left_on="left", right_on="unit", how="semi"),
+    )
+
+
+def connected(state: State) -> pl.Series:
+    """For each unit of a state a number that it shares with those that `concerned` says belong with it."""
     from scipy import sparse  # here, because SciPy takes half a second that most commands need not wait
     from scipy.sparse import csgraph
 
@@ -71,17 +65,7 @@ def concerned(state: State, units: pl.Series) -> State:
     count = places.height + known.height
     graph = sparse.coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(count, count))
     labels = csgraph.connected_components(graph, directed=False)[1]
-    label = pl.Series(labels[: places.height], dtype=pl.Int64)
-    asked = places.join(units.unique().to_frame("unit"), on="unit", how="semi")["place"]
-    kept = state.units.filter(label.is_in(label.gather(asked).implode()))
-    ids = pl.concat([kept.select(id="holder"), kept.select(id="home")]).unique()
-    return replace(
-        state,
-        units=kept,
-        ids=state.ids.join(ids, on="id", how="semi"),
-        links=state.links.join(kept, left_on="left", right_on="unit", how="semi"),
-        apart=state.apart.join(kept, left_on="left", right_on="unit", how="semi"),
-    )
+    return pl.Series("part", labels[: places.height], dtype=pl.Int64)
 
 
 def memberships(persons: State, families: State, of: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""A new KEK each month: every person's key is wrapped anew, without touching what it seals."""
+"""A new KEK each month: every person's key and the register's are wrapped anew, and nothing else."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 
 from pseudonym.seal import Kek
 from pseudonym.storage import identity as db
+from pseudonym.storage import register
 from pseudonym.storage.engine import Store
 from pseudonym.storage.schema_identity import SUBJECT_KEY
 from pseudonym.subjects import Subjects
@@ -57,6 +58,8 @@ class Rewrapping:
                         "wrapped": self._kek.wrap_all([deks[pid] for pid in pids], pids),
                     }
                     self._store.update(connection, SUBJECT_KEY, ["pid"], changed)
+                if len(rows) < batch:
+                    self._register(connection)
             # Only now is it on disk.
             if len(rows) == batch:
                 self._after, self._left = rows[-1].pid, max(self._left - batch, 1)
@@ -64,6 +67,14 @@ class Rewrapping:
             self._after, self._left = b"", None
             with self._store.read() as connection:
                 return self._under_others(connection)
+
+    def _register(self, connection: db.Connection) -> None:
+        """The register's keys, which are few, come with the last batch."""
+        rows = register.keys(connection, not_under=self._kek.kid, lock=True)
+        deks = self._subjects.deks(rows)
+        ids = [row.pid for row in rows]
+        wrapped = self._kek.wrap_all([deks[one] for one in ids], ids)
+        register.put_keys(self._store, connection, ids, self._kek.kid, wrapped)
 
     def _under_others(self, connection: db.Connection) -> int:
         return sum(n for kid, n in db.keys_by_kid(connection).items() if kid != self._kek.kid)

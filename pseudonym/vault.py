@@ -21,20 +21,22 @@ import os
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from pseudonym import columns, seal
 from pseudonym.blind import BlindIndex
 from pseudonym.errors import InputError
 from pseudonym.openings import Mandate, Openings
+from pseudonym.persons import random_ids
 from pseudonym.rewrapping import Rewrapping
 from pseudonym.seal import Kek
+from pseudonym.sealed_register import SealedRegister
 from pseudonym.storage import identity as db
 from pseudonym.storage.engine import Store
-from pseudonym.storage.schema_identity import BLIND_INDEX, IDENTITY_ROW, SUBJECT, SUBJECT_KEY
+from pseudonym.storage.schema_identity import SUBJECT, SUBJECT_KEY
 from pseudonym.subjects import LIVING, STORE, Held, Place, State, Subjects, new_statements, opened, places_of
 from pseudonym.urn import ID_BYTES, Kind
+from pseudonym.vault_rows import Tools, VaultRows
 
 __all__ = ["Mandate", "Openings", "State", "Vault"]
 
@@ -61,9 +63,11 @@ class Vault:
         self._store = store
         self._kek = kek
         self._subjects = Subjects(store, (*older, kek))
-        self._index = index
+        self._rows = VaultRows(store, index)
         self._openings = openings
+        self._register = SealedRegister(store, kek, self._subjects)
         self._rewrapping = Rewrapping(store, self._subjects, kek)
+        self.tools = Tools(store, kek, self._subjects, self._rows, openings, self._register)
         db.check_index(store, index.epoch, index.fingerprint())
 
     def add(
@@ -91,7 +95,7 @@ class Vault:
             DuplicateError: one of the ids is there already; nothing was added.
         """
         count = people.height
-        pids = _random_ids(count) if pids is None else list(pids)
+        pids = random_ids(count) if pids is None else list(pids)
         if len(pids) != count or not {len(pid) for pid in pids} <= {ID_BYTES}:
             raise InputError(f"Each person has an id of {ID_BYTES} bytes.")
         payloads, values = columns.payloads(people), columns.found_by(people)
@@ -111,12 +115,11 @@ class Vault:
         subject_keys: dict[str, list[Any]] = {"pid": pids, "kid": [self._kek.kid] * count, "wrapped": wrapped}
         # Rows go in by the order of their keys, so that neighbours in the tree are written together.
         order = sorted(range(count), key=pids.__getitem__)
-        tags, noted = self._tags(values, row_ids)
+        places = [Place(row_id, 1, today, source) for row_id in row_ids]
         with self._store.transaction() as connection:
             self._store.insert(connection, SUBJECT, _ordered(subjects, order))
             self._store.insert(connection, SUBJECT_KEY, _ordered(subject_keys, order))
-            self._insert_rows(connection, row_ids, [1] * count, pids, source, today, noted, sealed)
-            self._store.insert(connection, BLIND_INDEX, tags)
+            self._rows.insert(connection, places, pids, sealed, values)
         return pids
 
     def revise(self, pids: Sequence[bytes], people: pl.DataFrame, source: str) -> None:
@@ -157,9 +160,8 @@ class Vault:
             changed = {"pid": list(pids), "version": numbers, "seal": seal.witness(deks, statements)}
             self._store.update(connection, SUBJECT, ["pid"], changed)
             self._unindex(connection, held, places)
-            tags, noted = self._tags(values, row_ids)
-            self._insert_rows(connection, row_ids, versions, pids, source, today, noted, sealed)
-            self._store.insert(connection, BLIND_INDEX, tags)
+            realms = self._register.realms(connection, pids)
+            self._rows.insert(connection, places, pids, sealed, values, [realms.get(pid, 0) for pid in pids])
 
     def open(
         self,
@@ -228,13 +230,7 @@ class Vault:
         self._openings.check(mandate)
         values = columns.found_by(sought).filter(pl.col("field").is_in(list(fields)))
         with self._store.read() as connection:
-            candidates: set[bytes] = set()
-            for (field,), group in values.group_by(["field"]):
-                tags = sorted(set(self._index.tags(str(field), group["value"].to_list())))
-                number = columns.FIELDS[str(field)]
-                found = db.tagged(self._store, connection, number, self._index.epoch, tags)
-                candidates.update(row.row_id for row in found)
-            owners = db.pids_of(self._store, connection, sorted(candidates))
+            candidates, owners = self._candidates(connection, values)
             allowed = sorted(self._in_states(connection, set(owners.values()), states))
         self._openings.admit(mandate, "find", max(len(allowed), sought.height), allowed)
         with self._store.read() as connection:
@@ -326,72 +322,27 @@ class Vault:
             }
             self._store.update(connection, SUBJECT, ["pid"], changed)
 
-    def _insert_rows(
-        self,
-        connection: db.Connection,
-        row_ids: list[bytes],
-        versions: list[int],
-        pids: Sequence[bytes],
-        source: str,
-        today: int,
-        noted: list[bytes],
-        sealed: list[bytes],
-    ) -> None:
-        count = len(row_ids)
-        rows: dict[str, Sequence[Any]] = {
-            "row_id": row_ids,
-            "version": versions,
-            "pid": pids,
-            "source": [source] * count,
-            "received_day": [today] * count,
-            "tags": noted,
-            "ct": sealed,
-        }
-        self._store.insert(connection, IDENTITY_ROW, rows)
+    def _candidates(
+        self, connection: db.Connection, values: pl.DataFrame
+    ) -> tuple[set[bytes], dict[bytes, bytes]]:
+        """Rows that may have one of the values, and whose they are."""
+        found: set[bytes] = set()
+        owners: dict[bytes, bytes] = {}
+        for realm in self._register.parts_of_index(connection):
+            tagged = self._rows.tagged(connection, values, realm)
+            theirs = db.pids_of(self._store, connection, sorted(tagged))
+            realms = self._register.realms(connection, sorted(set(theirs.values())))
+            here = {row_id for row_id in tagged if realms.get(theirs[row_id], 0) == realm}
+            found |= here
+            owners.update({row_id: theirs[row_id] for row_id in here})
+        return found, owners
 
     def _unindex(self, connection: db.Connection, held: list[Held], places: list[Place]) -> None:
         """Take the versions before new ones out of the index."""
         earlier = {(place.row_id, place.version - 1) for place in places}
-        gone = [row for each in held for row in each.rows if (row.row_id, row.version) in earlier]
-        db.unindex(self._store, connection, gone)
-        keys: dict[str, list[Any]] = {
-            "row_id": [row.row_id for row in gone],
-            "version": [row.version for row in gone],
-            "tags": [b""] * len(gone),
-        }
-        self._store.update(connection, IDENTITY_ROW, ["row_id", "version"], keys)
-
-    def _tags(
-        self, values: pl.DataFrame, row_ids: Sequence[bytes]
-    ) -> tuple[dict[str, list[Any]], list[bytes]]:
-        """Rows of the blind index, ordered as it is, and what each row notes of its tags."""
-        epoch = self._index.epoch
-        made: dict[str, list[Any]] = {"field": [], "epoch": [], "tag": [], "row_id": []}
-        notes: list[np.ndarray[Any, Any]] = []
-        places: list[np.ndarray[Any, Any]] = []
-        for field, number in columns.FIELDS.items():
-            group = values.filter(pl.col("field") == field)
-            tags = np.array(self._index.tags(field, group["value"].to_list()), dtype=np.int64)
-            # Two values of one row may share a tag: each pair once.
-            pairs = np.unique(tags << 32 | group["row"].to_numpy())
-            tags, rows = pairs >> 32, pairs & 0xFFFFFFFF
-            made["field"] += [number] * len(pairs)
-            made["tag"] += tags.tolist()
-            made["row_id"] += [row_ids[row] for row in rows.tolist()]
-            note = np.empty(len(pairs), dtype=db.TAG)
-            note["field"], note["epoch"], note["tag"] = number, epoch, tags
-            notes.append(note)
-            places.append(rows)
-        made["epoch"] = [epoch] * len(made["tag"])
-        rows = np.concatenate(places)
-        octets = np.concatenate(notes)[np.argsort(rows, kind="stable")].astype(db.TAG).tobytes()
-        ends = (np.bincount(rows, minlength=len(row_ids)).cumsum() * db.TAG.itemsize).tolist()
-        return made, [octets[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _random_ids(count: int) -> list[bytes]:
-    octets = os.urandom(ID_BYTES * count)
-    return [octets[i : i + ID_BYTES] for i in range(0, len(octets), ID_BYTES)]
+        self._rows.unindex(
+            connection, [row for each in held for row in each.rows if (row.row_id, row.version) in earlier]
+        )
 
 
 def _row_ids(count: int) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from pseudonym.storage.schema_identity import (
     BLIND_INDEX,
     IDENTITY_ROW,
     OPENING,
+    REGISTER_KEY,
     SUBJECT,
     SUBJECT_KEY,
 )
@@ -92,6 +94,49 @@ def unindex(store: Store, connection: Connection, found: Sequence[Row]) -> None:
     store.delete(connection, BLIND_INDEX, columns)
 
 
+def move_rows(
+    store: Store,
+    connection: Connection,
+    found: Sequence[Row],
+    row_ids: Sequence[bytes],
+    pids: Sequence[bytes],
+    sealed: Sequence[bytes],
+) -> None:
+    """Put rows under other people, and under other ids where these differ.
+
+    They stay where they are in the table, so that no order tells which of them changed.
+    """
+    same = [i for i, row in enumerate(found) if row.row_id == row_ids[i]]
+    columns: dict[str, Sequence[Any]] = {
+        "row_id": [row_ids[i] for i in same],
+        "version": [found[i].version for i in same],
+        "pid": [pids[i] for i in same],
+        "ct": [sealed[i] for i in same],
+    }
+    store.update(connection, IDENTITY_ROW, ["row_id", "version"], columns)
+    renamed = [
+        {"was": row.row_id, "number": row.version, "row_id": row_ids[i], "pid": pids[i], "ct": sealed[i]}
+        for i, row in enumerate(found)
+        if row.row_id != row_ids[i]
+    ]
+    if renamed:
+        place = sa.and_(
+            IDENTITY_ROW.c.row_id == sa.bindparam("was"), IDENTITY_ROW.c.version == sa.bindparam("number")
+        )
+        connection.execute(sa.update(IDENTITY_ROW).where(place), renamed)
+
+
+def living(connection: Connection, kind: str, state: str, after: bytes, count: int) -> list[bytes]:
+    """At most `count` ids of subjects of a kind in a state, after an id and in order."""
+    query = (
+        sa.select(SUBJECT.c.pid)
+        .where(SUBJECT.c.kind == kind, SUBJECT.c.state == state, SUBJECT.c.pid > after)
+        .order_by(SUBJECT.c.pid)
+        .limit(count)
+    )
+    return list(connection.execute(query).scalars())
+
+
 def forget(store: Store, connection: Connection, pids: Sequence[bytes]) -> int:
     """Delete everything of people but that they were there; they are `erased` from then on."""
     unindex(store, connection, rows(store, connection, pids))
@@ -117,9 +162,12 @@ def due_for_wrapping(connection: Connection, kid: str, after: bytes, count: int)
 
 
 def keys_by_kid(connection: Connection) -> dict[str, int]:
-    """How many keys are wrapped under each KEK."""
-    query = sa.select(SUBJECT_KEY.c.kid, sa.func.count()).group_by(SUBJECT_KEY.c.kid)
-    return {row[0]: row[1] for row in connection.execute(query)}
+    """How many keys are wrapped under each KEK, the register's among them."""
+    counts: Counter[str] = Counter()
+    for table in (SUBJECT_KEY, REGISTER_KEY):
+        query = sa.select(table.c.kid, sa.func.count()).group_by(table.c.kid)
+        counts.update({row[0]: row[1] for row in connection.execute(query)})
+    return dict(counts)
 
 
 def count_opening(store: Store, connection: Connection, day: int, purpose: str, count: int) -> int:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from pseudonym.storage.common import ledger_table, store_table
 
-REVISION = "identity_0001"
+REVISION = "identity_0002"
 METADATA = sa.MetaData()
 
 STORE = store_table(METADATA)
@@ -80,5 +80,48 @@ EXTRACT_CHUNK = sa.Table(
     sa.Column("extract", sa.Text, sa.ForeignKey("extract.extract"), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("ct", sa.LargeBinary, nullable=False),
+)
+REGISTER_KEY = sa.Table(
+    "register_key",
+    METADATA,
+    sa.Column("key", sa.LargeBinary, primary_key=True),
+    sa.Column("kid", sa.Text, nullable=False),
+    sa.Column("wrapped", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+REGISTER_HEAD = sa.Table(
+    "register_head",
+    METADATA,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("ct", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+REGISTER_EVENT = sa.Table(
+    "register_event",
+    METADATA,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("ct", sa.LargeBinary, nullable=False),
+)
+REGISTER_PLACE = sa.Table(
+    "register_place",
+    METADATA,
+    sa.Column("tag", sa.LargeBinary, primary_key=True),
+    sa.Column("ct", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+REGISTER_PART = sa.Table(
+    "register_part",
+    METADATA,
+    sa.Column("part", sa.LargeBinary, primary_key=True),
+    sa.Column("ct", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+OUTBOX = sa.Table(
+    "outbox",
+    METADATA,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("ct", sa.LargeBinary, nullable=False),
 )

@@ -1,0 +1,292 @@
+"""The register of persons and of families on disk: events, the state they lead to, and an outbox, sealed.
+
+    units, ids ──tags (keyed)──▶ places ──sealed──▶ parts: all that a decision depends on, sealed
+    event ──append──▶ events, parts and places anew, in the transaction of the caller
+
+The rules this module keeps:
+
+- The state is that of `standing.replay` of the events. It is kept in parts, each whole in the sense of
+  `register.concerned`: what is read for some units is all that a decision about them may depend on.
+- Nothing in the clear tells which units a part holds, which parts have to do with one another, who is
+  protected, or who was: not a tag, an id, an order or a number. A part that changes gets another id.
+- One transaction at a time changes a register (`lock`), and an event whose number is not the next is refused.
+
+Danger: whoever has the keys reads in the events who a protected person was. They are as
+confidential as the vault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+import polars as pl
+
+from pseudonym import register_events, register_parts
+from pseudonym.deliveries import Untold
+from pseudonym.errors import ConflictError, SealBrokenError
+from pseudonym.persons import random_ids
+from pseudonym.register_keys import KEY_ID, RegisterKeys
+from pseudonym.register_parts import BESIDE, Seen
+from pseudonym.seal import Kek, new_deks
+from pseudonym.standing import Changes, Event, State, apply
+from pseudonym.storage import register as db
+from pseudonym.storage.engine import Store
+from pseudonym.storage.rows import At
+from pseudonym.subjects import Subjects
+from pseudonym.urn import Kind
+
+_KINDS: Final = (Kind.PERSON, Kind.FAMILY)
+_OUTBOX: Final = "outbox"
+REALMS: Final = 8
+"""Parts of the blind index: 0 for everybody, the others for those behind fences."""
+
+
+class SealedRegister:
+    """Both registers of one store. Methods with a first argument `at` work inside a transaction or reading.
+
+    Args:
+        store: the identity role's.
+        kek: wraps the register's key when it is made.
+        subjects: opens what is wrapped.
+    """
+
+    def __init__(self, store: Store, kek: Kek, subjects: Subjects) -> None:
+        self._store = store
+        self._kek = kek
+        self._subjects = subjects
+        self._opened: RegisterKeys | None = None
+
+    def lock(self, at: At) -> None:
+        """Begin a change: make the register if there is none, and let nobody else change it meanwhile."""
+        keys = self._keys(at)
+        if keys is None:
+            (secret,) = new_deks(1)
+            db.add_key(self._store, at, KEY_ID, self._kek.kid, self._kek.wrap(secret, KEY_ID))
+            keys = self._present(at)
+            names = [*(kind.value for kind in _KINDS), _OUTBOX]
+            sealed = keys.seal("head", [_head(name, 0) for name in names], [_number(1)] * len(names))
+            db.begin(self._store, at, dict(zip(names, sealed, strict=True)))
+        db.heads(at, lock=True)
+
+    def seen(self, at: At, kind: Kind, units: pl.Series, holders: Sequence[bytes] = ()) -> Seen:
+        """What of the state these units and ids have to do with; unknown ones are passed over."""
+        keys = self._keys(at)
+        heads = db.heads(at)
+        if keys is None or kind.value not in heads:
+            return Seen(State())
+        number, sealed = heads[kind.value]
+        next_age = int.from_bytes(keys.open("head", [_head(kind.value, number)], [sealed])[0], "big")
+        tags = keys.tags(f"{kind.value}-unit", units.unique().to_list())
+        tags += keys.tags(f"{kind.value}-id", list(dict.fromkeys(holders)))
+        places = db.places(self._store, at, tags)
+        parts = list(dict.fromkeys(keys.open("place", [tag for tag, _ in places], [ct for _, ct in places])))
+        found = db.parts(self._store, at, parts)
+        if len(found) != len(parts):
+            raise SealBrokenError(
+                "A part of the register of persons was taken away.",
+                "Restore the store, and find out who can write to it.",
+            )
+        bound = [kind.value.encode() + part for part, _ in found]
+        texts = keys.open("part", bound, [ct for _, ct in found])
+        return register_parts.read([part for part, _ in found], texts, number, next_age)
+
+    def append(
+        self, at: At, kind: Kind, event: Event, seen: Seen, beside: pl.DataFrame | None = None
+    ) -> State:
+        """Store the event and what it changes.
+
+        Args:
+            at: a transaction that began with `lock`.
+            kind: whose event.
+            event: decided on what was seen.
+            seen: what the event has to do with.
+            beside: as `register_parts.BESIDE`: what is known of some units besides from now on.
+
+        Returns:
+            What was seen, after the event.
+
+        Raises:
+            ConflictError: the number is not the next: somebody else was first, so read and decide again.
+        """
+        keys = self._present(at)
+        number = db.heads(at)[kind.value][0]
+        if event.number != number + 1 or seen.state.number != number:
+            raise ConflictError(
+                "Something else happened to the register meanwhile.", "Read and decide again."
+            )
+        after = apply(seen.state, event)
+        place = _event(kind, event.number)
+        (ct,) = keys.seal("event", [place], [register_events.spelt(event)])
+        db.add_event(self._store, at, kind.value, event.number, ct)
+        (ct,) = keys.seal("head", [_head(kind.value, event.number)], [_number(after.next_age)])
+        db.put_head(at, kind.value, event.number, ct)
+        known, changed = seen.beside, _touched(event.changes)
+        if beside is not None:
+            known = pl.concat([known.join(beside, on="unit", how="anti"), beside])
+            changed = pl.concat([changed, beside.select("unit")])
+        known = known.join(after.units, on="unit", how="semi").select(BESIDE.names())
+        self._replace(at, keys, kind, seen, after, known, changed)
+        return after
+
+    def events(self, kind: Kind, after: int = 0) -> Iterator[Event]:
+        """The events with a higher number, in their order."""
+        with self._store.read() as at:
+            keys = self._keys(at)
+        if keys is None:
+            return
+        for number, ct in db.events(self._store, kind.value, after):
+            yield register_events.read(keys.open("event", [_event(kind, number)], [ct])[0])
+
+    def begun(self, at: At) -> bool:
+        """Whether anything was ever registered."""
+        return self._keys(at) is not None
+
+    def alike(self, one: bytes, other: bytes) -> bool:
+        """Whether rows behind two fences are in the same part of the blind index."""
+        with self._store.read() as at:
+            return self.realm(at, one) == self.realm(at, other)
+
+    def parts_of_index(self, at: At) -> range:
+        """The parts of the blind index that rows may be in: one where nothing was ever registered."""
+        return range(1 if self._keys(at) is None else REALMS)
+
+    def realm(self, at: At, fence: bytes | None) -> int:
+        """In which part of the blind index rows behind a fence are: 0 without one, else 1 to `REALMS` - 1."""
+        return 0 if fence is None else 1 + self._present(at).number("realm", fence, REALMS - 1)
+
+    def realms(self, at: At, pids: Sequence[bytes]) -> dict[bytes, int]:
+        """In which part of the blind index the rows of persons are; those without a fence are left out."""
+        units = self.seen(at, Kind.PERSON, pl.Series(dtype=pl.Binary), pids).state.units
+        fenced = units.filter(pl.col("fence").is_not_null() & pl.col("holder").is_in(list(pids)))
+        pairs = fenced.select("holder", "fence").unique().iter_rows()
+        return {holder: self.realm(at, fence) for holder, fence in pairs}
+
+    def post(self, at: At, messages: Sequence[tuple[Kind, pl.DataFrame, pl.DataFrame]]) -> None:
+        """Keep what the broker has to be told: kind, changes and members of each message."""
+        if not messages:
+            return
+        keys = self._present(at)
+        last, _ = db.heads(at)[_OUTBOX]
+        numbers = range(last + 1, last + 1 + len(messages))
+        texts = [
+            register_events.joined([kind.value.encode(), *map(register_events.written, frames)])
+            for kind, *frames in messages
+        ]
+        sealed = keys.seal("message", [_number(number) for number in numbers], texts)
+        db.post(self._store, at, list(zip(numbers, sealed, strict=True)))
+        (ct,) = keys.seal("head", [_head(_OUTBOX, numbers[-1])], [_number(1)])
+        db.put_head(at, _OUTBOX, numbers[-1], ct)
+
+    def messages(self, limit: int) -> list[Untold]:
+        """The first messages that wait."""
+        with self._store.read() as at:
+            keys, waiting = self._keys(at), db.messages(at, limit)
+        if keys is None:
+            return []
+        opened = keys.open("message", [_number(number) for number, _ in waiting], [ct for _, ct in waiting])
+        found = []
+        for (number, _), octets in zip(waiting, opened, strict=True):
+            kind, changes, members = register_events.divided(octets)
+            frames = register_events.frame(changes), register_events.frame(members)
+            found.append(Untold(number, Kind(kind.decode()), *frames))
+        return found
+
+    def delivered(self, number: int) -> None:
+        """Forget the messages up to a number."""
+        with self._store.transaction() as at:
+            db.delivered(at, number)
+
+    def _replace(
+        self,
+        at: At,
+        keys: RegisterKeys,
+        kind: Kind,
+        seen: Seen,
+        after: State,
+        beside: pl.DataFrame,
+        changed: pl.DataFrame,
+    ) -> None:
+        """Put the parts that changed anew, under other ids."""
+        old = seen.parts.join(seen.parts.join(changed, on="unit", how="semi"), on="part", how="semi")
+        gone = old["part"].unique().to_list()
+        past = seen.state.units.join(old, on="unit", how="semi")
+        new = pl.concat([old.select("unit"), changed.select("unit")]).unique()
+        state = _only(after, new)
+        numbered, texts = register_parts.spelt(state, beside)
+        ids = random_ids(len(texts))
+        where = _found_under(state.units, beside, numbered)
+        tags = [
+            tag
+            for what, ids_ in where.items()
+            for tag in keys.tags(f"{kind.value}-{what}", ids_["id"].to_list())
+        ]
+        places = [ids[number] for ids_ in where.values() for number in ids_["part"].to_list()]
+        former = [
+            tag
+            for what, ids_ in _found_under(past, seen.beside, old).items()
+            for tag in keys.tags(f"{kind.value}-{what}", ids_["id"].to_list())
+        ]
+        db.forget(self._store, at, former, gone)
+        bound = [kind.value.encode() + part for part in ids]
+        sealed = keys.seal("place", tags, places), keys.seal("part", bound, texts)
+        db.put(self._store, at, (tags, sealed[0]), (ids, sealed[1]))
+
+    def _keys(self, at: At) -> RegisterKeys | None:
+        """The register's keys, or None where nothing was ever registered."""
+        if self._opened is not None:
+            return self._opened
+        if not db.keys(at):
+            return None
+        keys = self._present(at)
+        if not at.get_execution_options().get("write"):
+            self._opened = keys  # what a transaction has made might be undone
+        return keys
+
+    def _present(self, at: At) -> RegisterKeys:
+        if self._opened is not None:
+            return self._opened
+        rows = db.keys(at)
+        return RegisterKeys(self._subjects.deks(rows)[KEY_ID])
+
+
+def _touched(changes: Changes) -> pl.DataFrame:
+    """The units that an event changes anything of."""
+    pairs = (changes.linked, changes.voided, changes.parted, changes.rejoined)
+    frames = [*(frame.select(unit=side) for frame in pairs for side in ("left", "right"))]
+    frames += [getattr(changes, name).select("unit") for name in ("arrived", "removed", "fenced", "moved")]
+    return pl.concat(frames).unique()
+
+
+def _found_under(units: pl.DataFrame, beside: pl.DataFrame, parts: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """What parts can be found by, each with its part: units and the ids of their rows, and holders."""
+    held = units.select("unit", "holder").join(parts, on="unit")
+    rows = beside.drop_nulls("row").select("unit", id="row").join(held, on="unit")
+    own = held.select("part", id="unit")
+    return {
+        "unit": pl.concat([own, rows.select("part", "id")]),
+        "id": held.select("part", id="holder").unique("id"),
+    }
+
+
+def _only(state: State, units: pl.DataFrame) -> State:
+    kept = state.units.join(units, on="unit", how="semi")
+    return replace(
+        state,
+        units=kept,
+        links=state.links.join(kept, left_on="left", right_on="unit", how="semi"),
+        apart=state.apart.join(kept, left_on="left", right_on="unit", how="semi"),
+    )
+
+
+def _number(value: int) -> bytes:
+    return value.to_bytes(8, "big")
+
+
+def _head(name: str, number: int) -> bytes:
+    return name.encode() + _number(number)
+
+
+def _event(kind: Kind, number: int) -> bytes:
+    return kind.value.encode() + _number(number)

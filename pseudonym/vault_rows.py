@@ -1,0 +1,172 @@
+"""Sealed rows and their entries in the blind index, as the vault and its register of persons write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pseudonym import columns
+from pseudonym.blind import BlindIndex
+from pseudonym.openings import Openings
+from pseudonym.seal import Kek
+from pseudonym.sealed_register import SealedRegister
+from pseudonym.storage import identity as db
+from pseudonym.storage.engine import Store
+from pseudonym.storage.rows import At
+from pseudonym.storage.schema_identity import BLIND_INDEX, IDENTITY_ROW
+from pseudonym.subjects import Place, Subjects
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a vault works with; with the keys, so it is shown to nobody.
+
+    Attributes:
+        store: the identity role's.
+        kek: wraps the keys of new people.
+        subjects: reads people and checks them.
+        rows: writes their rows.
+        openings: what every opening goes through.
+        register: persons and families that stay.
+    """
+
+    store: Store
+    kek: Kek
+    subjects: Subjects
+    rows: VaultRows
+    openings: Openings
+    register: SealedRegister
+
+    def __repr__(self) -> str:
+        return f"Tools({self.store!r})"
+
+
+class VaultRows:
+    """Rows of one store, entered in its blind index.
+
+    The index has parts (`sealed_register.REALMS`) that nothing tells apart. The records of a person who is
+    protected are entered in another part than before, so that no tag leads from the one to the other.
+
+    Args:
+        store: the identity role's.
+        index: makes the tags that people are found by.
+    """
+
+    def __init__(self, store: Store, index: BlindIndex) -> None:
+        self._store = store
+        self._index = index
+
+    def insert(
+        self,
+        at: At,
+        places: Sequence[Place],
+        pids: Sequence[bytes],
+        sealed: Sequence[bytes],
+        values: pl.DataFrame,
+        realms: Sequence[int] | None = None,
+    ) -> None:
+        """Insert rows, and enter them in the index.
+
+        Args:
+            at: a transaction.
+            places: where they go.
+            pids: whose they are.
+            sealed: what they hold.
+            values: what each row can be found by: row, field, value (`columns.found_by`).
+            realms: in which part of the index; None: where everybody is.
+        """
+        row_ids = [place.row_id for place in places]
+        tags, noted = self.tags(values, row_ids, realms)
+        rows: dict[str, Sequence[Any]] = {
+            "row_id": row_ids,
+            "version": [place.version for place in places],
+            "pid": pids,
+            "source": [place.source for place in places],
+            "received_day": [place.received_day for place in places],
+            "tags": noted,
+            "ct": sealed,
+        }
+        self._store.insert(at, IDENTITY_ROW, rows)
+        self._store.insert(at, BLIND_INDEX, tags)
+
+    def unindex(self, at: At, rows: Sequence[Any]) -> None:
+        """Take rows of identity_row out of the index."""
+        db.unindex(self._store, at, rows)
+        keys: dict[str, list[Any]] = {
+            "row_id": [row.row_id for row in rows],
+            "version": [row.version for row in rows],
+            "tags": [b""] * len(rows),
+        }
+        self._store.update(at, IDENTITY_ROW, ["row_id", "version"], keys)
+
+    def reindex(
+        self,
+        at: At,
+        rows: Sequence[Any],
+        row_ids: Sequence[bytes],
+        values: pl.DataFrame,
+        realms: Sequence[int],
+    ) -> None:
+        """Enter rows of identity_row in other parts of the index, or under other ids.
+
+        Args:
+            at: a transaction.
+            rows: as they were stored.
+            row_ids: what they are called now.
+            values: what each can be found by: row, field, value.
+            realms: in which part each is from now on.
+        """
+        db.unindex(self._store, at, rows)
+        tags, noted = self.tags(values, row_ids, realms)
+        versions = [row.version for row in rows]
+        keys: dict[str, Sequence[Any]] = {"row_id": row_ids, "version": versions, "tags": noted}
+        self._store.update(at, IDENTITY_ROW, ["row_id", "version"], keys)
+        self._store.insert(at, BLIND_INDEX, tags)
+
+    def tagged(self, at: At, values: pl.DataFrame, realm: int) -> set[bytes]:
+        """The ids of rows that may have one of the values (field, value) and be in a part of the index."""
+        found: set[bytes] = set()
+        for (field,), group in _in_realm(values, realm).group_by(["field"]):
+            tags = sorted(set(self._index.tags(str(field), group["value"].to_list())))
+            number = columns.FIELDS[str(field)]
+            found.update(row.row_id for row in db.tagged(self._store, at, number, self._index.epoch, tags))
+        return found
+
+    def tags(
+        self, values: pl.DataFrame, row_ids: Sequence[bytes], realms: Sequence[int] | None = None
+    ) -> tuple[dict[str, list[Any]], list[bytes]]:
+        """Rows of the blind index, ordered as it is, and what each row notes of its tags."""
+        epoch = self._index.epoch
+        made: dict[str, list[Any]] = {"field": [], "epoch": [], "tag": [], "row_id": []}
+        notes: list[np.ndarray[Any, Any]] = []
+        places: list[np.ndarray[Any, Any]] = []
+        if realms is not None and any(realms):
+            realm = pl.Series(realms, dtype=pl.UInt8).gather(values["row"])
+            values = pl.concat(_in_realm(values.filter(realm == one), one) for one in realm.unique())
+        for field, number in columns.FIELDS.items():
+            group = values.filter(pl.col("field") == field)
+            tags = np.array(self._index.tags(field, group["value"].to_list()), dtype=np.int64)
+            # Two values of one row may share a tag: each pair once.
+            pairs = np.unique(tags << 32 | group["row"].to_numpy())
+            tags, rows = pairs >> 32, pairs & 0xFFFFFFFF
+            made["field"] += [number] * len(pairs)
+            made["tag"] += tags.tolist()
+            made["row_id"] += [row_ids[row] for row in rows.tolist()]
+            note = np.empty(len(pairs), dtype=db.TAG)
+            note["field"], note["epoch"], note["tag"] = number, epoch, tags
+            notes.append(note)
+            places.append(rows)
+        made["epoch"] = [epoch] * len(made["tag"])
+        rows = np.concatenate(places)
+        octets = np.concatenate(notes)[np.argsort(rows, kind="stable")].astype(db.TAG).tobytes()
+        ends = (np.bincount(rows, minlength=len(row_ids)).cumsum() * db.TAG.itemsize).tolist()
+        return made, [octets[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _in_realm(values: pl.DataFrame, realm: int) -> pl.DataFrame:
+    """Values as they are entered in a part of the index: after a character that no value has."""
+    return values.with_columns(value=pl.lit(chr(realm)) + pl.col("value")) if realm else values
