@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
+import polars as pl
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -37,9 +38,10 @@ from linker.events import event, open_log
 from linker.gate import Gate
 from linker.intake import Intake
 from linker.jobs import Runner
+from linker.joining import Link, Progress
 from linker.match_service import MatchServicer
 from linker.references import References
-from linker.resources import Limits
+from linker.resources import Job, Limits
 from linker.sending import is_loopback
 from linker.store import Store
 from linker.v1 import (
@@ -50,11 +52,12 @@ from linker.v1 import (
     model_pb2_grpc,
 )
 from pseudonym.errors import PseudonymError
-from pseudonym.roles import certificates, serving
+from pseudonym.roles import callers, certificates, serving
 from pseudonym.roles import settings as role_settings
 from pseudonym.roles.arrow import ReadArrow
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.roles.certificates import Certificates
+from pseudonym.roles.joining import Errand, Joining
 from pseudonym.roles.opening import House, open_house
 from pseudonym.roles.passage import Desk
 from pseudonym.roles.policy import served_by
@@ -160,6 +163,31 @@ def describe(error: BaseException, call_id: str, method: str) -> status.Details:
     return dataclasses.replace(details, domain=domain)
 
 
+class Persons:
+    """The vault's persons, as jobs of the engine join submissions with them."""
+
+    def __init__(self) -> None:
+        self.joining: Joining | None = None
+
+    def opened(self, joining: Joining) -> None:
+        """Take what joins, once the vault is open."""
+        self.joining = joining
+
+    def join(
+        self, job: Job, source: str, rows: pl.DataFrame, link: Link, progress: Progress
+    ) -> dict[str, int]:
+        if self.joining is None:
+            raise LinkerError("The vault is not open yet.", "Start the job again.")
+        work = job.work
+        errand = Errand(job.project, work.purpose, work.actor, source, job.job_id)
+        try:
+            return self.joining.join(errand, rows, link, progress)
+        except PseudonymError as error:
+            failed = LinkerError(error.message, error.help)
+            failed.reason = error.reason
+            raise failed from None
+
+
 class Linking:
     """The services of `linker.v1`, which the identity role has."""
 
@@ -167,14 +195,17 @@ class Linking:
         """Open the store; nothing runs yet."""
         self.store = Store(settings.data / "kinlink.sqlite")
         intake = Intake(self.store, settings.data / "submissions", settings.limits)
-        self.runner = Runner(self.store, intake, settings.data / "jobs", settings.limits, settings.workers)
+        self.persons = Persons()
+        folder, limits = settings.data / "jobs", settings.limits
+        self.runner = Runner(self.store, intake, folder, limits, settings.workers, self.persons)
         self.references = References(self.store, intake, settings.data / "references", settings.limits)
         self.jobs = service.JobServicer(self.store, self.runner)
         self._intake = service.IntakeServicer(self.store, intake)
 
     def add_services(self, server: grpc.aio.Server) -> None:
         """Put the services on a server."""
-        linkage, models = service.LinkageServicer(self.store, self.runner), service.ModelServicer(self.store)
+        linkage = service.LinkageServicer(self.store, self.runner, lambda: str(callers.current()))
+        models = service.ModelServicer(self.store)
         intake_pb2_grpc.add_IntakeServiceServicer_to_server(self._intake, server)
         linkage_pb2_grpc.add_LinkageServiceServicer_to_server(linkage, server)
         job_pb2_grpc.add_JobServiceServicer_to_server(self.jobs, server)
@@ -249,7 +280,14 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
     ways = {role: serving.Way(settings.options.broker, tls) for role in houses}
     if settings.role is None:
         listen_within(server, ways)
-    end = serving.add_services(server, houses, ways, _reader(settings.limits), _round_failed)
+    end = serving.add_services(
+        server,
+        houses,
+        ways,
+        _reader(settings.limits),
+        _round_failed,
+        linking.persons.opened if linking else None,
+    )
     names = sorted({name for role in settings.roles for name in served_by(role)})
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)

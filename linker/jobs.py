@@ -21,14 +21,25 @@ from typing import Any
 import polars as pl
 
 import linker
-from linker import durable, work
+from linker import durable, joining, work
 from linker.errors import Cancelled, LinkerError
 from linker.events import event
 from linker.explain import Explanation
 from linker.intake import Intake
+from linker.joining import Persons
 from linker.model import Model
-from linker.refusals import NotFound, NotReady
-from linker.resources import Job, JobKind, JobState, Limits, Mandate, Problem, Table, Work
+from linker.refusals import Invalid, NotFound, NotReady
+from linker.resources import (
+    Job,
+    JobKind,
+    JobState,
+    Limits,
+    Mandate,
+    Problem,
+    SubmissionKind,
+    Table,
+    Work,
+)
 from linker.store import Store
 from linker.store.jobs import CANCELLED
 
@@ -40,7 +51,15 @@ PAUSE_SECONDS = 1.0  # before the store is tried again
 class Runner:
     """Runs the jobs of one data folder in threads of its own; its methods may be called from any thread."""
 
-    def __init__(self, store: Store, intake: Intake, folder: Path, limits: Limits, workers: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        intake: Intake,
+        folder: Path,
+        limits: Limits,
+        workers: int,
+        persons: Persons | None = None,
+    ) -> None:
         """Queue again what a dead server left.
 
         Args:
@@ -49,7 +68,9 @@ class Runner:
             folder: where the results are kept, one folder a job.
             limits: of the queue.
             workers: how many jobs run at once; the engine uses all cores for one.
+            persons: where persons are kept, or None where none are.
         """
+        self._persons = persons
         self._store, self._intake, self._folder, self._limits = store, intake, folder, limits
         self._changed = threading.Condition()
         self._cancelled: set[str] = set()
@@ -101,6 +122,13 @@ class Runner:
         for submission_id in asked.submission_ids:
             submission = self._store.submissions.get(mandate.project, submission_id=submission_id)
             self._intake.check_ready(submission)
+            if asked.kind is JobKind.JOIN and submission.kind is not SubmissionKind.IDENTITIES:
+                raise Invalid(
+                    "FIELD_INVALID",
+                    "An extract of a register is not joined with persons.",
+                    "Link it instead.",
+                    field="submission_id",
+                )
         if asked.model and asked.kind is not JobKind.TRAINING:
             model, _ = self._store.models.get(mandate.project, asked.model)
             asked = replace(asked, model_digest=model.digest)
@@ -213,10 +241,11 @@ class Runner:
                 self._notify(job.job_id)
 
         progress("read", 0, len(job.work.submission_ids))
-        sides = [
-            self._intake.records(self._store.submissions.get(job.project, submission_id=submission_id))
+        submissions = [
+            self._store.submissions.get(job.project, submission_id=submission_id)
             for submission_id in job.work.submission_ids
         ]
+        sides = [self._intake.records(submission) for submission in submissions]
         model = None
         if job.work.model_digest:
             _, text = self._store.models.get(job.project, job.work.model, job.work.model_digest)
@@ -226,7 +255,13 @@ class Runner:
         durable.make_folder(draft)
         try:
             right = sides[1] if len(sides) > 1 else None
-            model = work.perform(job.work, sides[0], right, model, draft, progress)
+            if job.work.kind is JobKind.JOIN:
+                if self._persons is None:
+                    raise LinkerError("This server keeps no persons.", "Ask the identity role's.")
+                source = submissions[0].source
+                joining.perform(job, source, sides[0], model, self._persons, draft, progress)
+            else:
+                model = work.perform(job.work, sides[0], right, model, draft, progress)
             progress("write", 1, 1)
             durable.move_folder(draft, self._folder / job.job_id)
         finally:
@@ -271,11 +306,11 @@ class Runner:
             NotReady: the job has no result.
         """
         job, folder = self._result(project, job_id)
-        if job.work.keys_only:
+        if job.work.keys_only or job.work.kind is JobKind.JOIN:
             raise NotFound(
                 "MODEL_NOT_FOUND",
-                "The job linked by matchkeys alone: there is no model that gives a weight.",
-                "Its links name the matchkey that made them.",
+                "The job linked by matchkeys alone, or joined persons: no model is kept that gives a weight.",
+                "The links of matchkeys name the matchkey that made them.",
                 field="job_id",
             )
         model = Model.load(folder / work.MODEL_FILE)

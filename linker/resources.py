@@ -39,6 +39,7 @@ class JobKind(StrEnum):
     LINKAGE = "linkage"
     DEDUPLICATION = "deduplication"
     TRAINING = "training"
+    JOIN = "join"
 
 
 class JobState(StrEnum):
@@ -191,6 +192,10 @@ class Work:
         keys: the JSON of the matchkeys before the model, so that another set of the name does not change the
             result; empty for none.
         keys_only: the matchkeys link alone.
+        family_column: of a join: the column with the sender's reference of the family, or an empty string.
+        protected_column: of a join: the column that says which records are protected, or an empty string.
+        purpose: of a join: what identities are opened for.
+        actor: of a join: who asked.
     """
 
     kind: JobKind
@@ -203,6 +208,10 @@ class Work:
     seed: int = 0
     keys: str = ""
     keys_only: bool = False
+    family_column: str = ""
+    protected_column: str = ""
+    purpose: str = ""
+    actor: str = ""
 
 
 @dataclass(frozen=True)

@@ -152,8 +152,9 @@ class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
 class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
     """Linkages, deduplications and trainings, and what came out of them."""
 
-    def __init__(self, store: Store, runner: Runner) -> None:
-        self._store, self._runner = store, runner
+    def __init__(self, store: Store, runner: Runner, caller: Callable[[], str] = lambda: "") -> None:
+        """Make it; `caller` names who makes the present call."""
+        self._store, self._runner, self._caller = store, runner, caller
 
     async def StartLinkage(
         self, request: linkage_pb2.StartLinkageRequest, context: object
@@ -194,6 +195,23 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
         )
         job = await self._start("TrainModel", request, work)
         return linkage_pb2.TrainModelResponse(job=messages.job_message(job))
+
+    async def StartJoin(
+        self, request: linkage_pb2.StartJoinRequest, context: object
+    ) -> linkage_pb2.StartJoinResponse:
+        work = Work(
+            JobKind.JOIN,
+            (request.submission_id,),
+            model=code(request.model, "model") if request.model else "",
+            threshold=_bits(request, "threshold", "threshold"),
+            seed=request.seed,
+            family_column=request.family_column,
+            protected_column=request.protected_column,
+            purpose=mandate_value(request.mandate).purpose,
+            actor=self._caller(),
+        )
+        job = await self._start("StartJoin", request, work)
+        return linkage_pb2.StartJoinResponse(job=messages.job_message(job))
 
     async def _start(self, method: str, request: Any, work: Work) -> Job:
         mandate = mandate_value(request.mandate)
@@ -397,11 +415,15 @@ def _keys(asked: linkage_pb2.MatchkeyOptions) -> str:
 
 
 def _weight(options: linkage_pb2.LinkageOptions, name: Literal["threshold", "all_pairs"]) -> float | None:
-    if not options.HasField(name):
+    return _bits(options, name, f"options.{name}")
+
+
+def _bits(message: Any, name: str, field: str) -> float | None:
+    if not message.HasField(name):
         return None
-    value = float(getattr(options, name))
+    value = float(getattr(message, name))
     if not math.isfinite(value):
-        raise wrong(f"options.{name}", f"{name} is a finite number of bits.")
+        raise wrong(field, f"{name} is a finite number of bits.")
     return value
 
 

@@ -109,7 +109,7 @@ class Changes:
             new = [pid for pid in sorted(onward - gone) if aid[pid] not in here]
             living = {pid: one for pid, one in aid.items() if one in here} | {pid: aid[pid] for pid in new}
             listed = [
-                (aid[before], living[after] if after in living else NOWHERE, change)
+                (aid[before], living.get(after or b"", NOWHERE), change)
                 for before, after, change in told.changes
                 if aid[before] in here
             ]

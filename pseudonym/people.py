@@ -105,6 +105,20 @@ class People:
         with self._tools.store.read() as at:
             return self._members(at, units, self._tools.register.seen(at, Kind.PERSON, units))
 
+    def families(self, units: pl.Series) -> pl.DataFrame:
+        """To which unit of a family records belong: unit, family; those that belong to none are left out."""
+        with self._tools.store.read() as at:
+            seen = self._tools.register.seen(at, Kind.PERSON, units)
+        asked = units.unique().to_frame("unit")
+        return asked.join(seen.beside, on="unit").select("unit", "family").drop_nulls()
+
+    def standing(self, kind: Kind, holders: pl.Series) -> pl.DataFrame:
+        """What stands under persons or families now: unit, holder."""
+        with self._tools.store.read() as at:
+            state = self._tools.register.seen(at, kind, _NOBODY, holders.to_list()).state
+        wanted = holders.unique().to_frame("holder")
+        return state.units.select("unit", "holder").join(wanted, on="holder", how="semi").sort("unit")
+
     def merge(self, one: bytes, other: bytes, stamp: Stamp, kind: Kind = Kind.PERSON) -> Outcome:
         """Decide that two are one: see `persons.merge`."""
         return self._decide(kind, [one, other], lambda state: persons.merge(state, one, other, stamp))

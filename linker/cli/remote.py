@@ -239,6 +239,42 @@ def start_dedupe(
         )
 
 
+@job_app.command("join")
+def start_join(
+    submission: Annotated[str, typer.Argument(metavar="SUBMISSION", show_default=False, help="Its id.")],
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    family: Annotated[
+        str, typer.Option("--family", metavar="COLUMN", help="The column with your reference of the family.")
+    ] = "",
+    protected: Annotated[
+        str,
+        typer.Option("--protected", metavar="COLUMN", help="The column that says yes of protected records."),
+    ] = "",
+    model: Annotated[str, typer.Option("--model", help="A model of the project, by name.")] = "",
+    threshold: options.Threshold = None,
+    seed: options.Seed = 0,
+    authority: Authority = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Start to join a submission with the persons in the vault."""
+    with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
+        _show_job(
+            screen,
+            client.start_join(
+                submission,
+                family_column=family,
+                protected_column=protected,
+                model=model,
+                threshold=threshold,
+                seed=seed,
+            ),
+        )
+
+
 @job_app.command("list")
 def list_jobs(
     service: Service,

@@ -4,7 +4,7 @@
 
 The rules this module keeps:
 
-- Each step may be done again, whole or in part, and comes to the same: units are a keyed function of the rows'
+- Each step may be done again, whole or in part, and comes to the same: units are a keyed function of row
   references, records that are known stay as they are, and the broker takes the same rows twice.
 - One submission joins at a time: what the one makes, the next one finds.
 - Identities that are opened for it stay in memory, and are in the audit log before.
@@ -80,7 +80,7 @@ class Joining:
 
         Args:
             errand: what for.
-            rows: `row_ref` (text, 32 hexadecimal digits), `family` (the source's reference, null where there is
+            rows: `row_ref` (text, 32 hexadecimal digits), `family` (the source's reference, null where it has
                 none), `protected` (Boolean) and the columns `FLAT`, all text.
             link: see `Link`; called once.
             progress: called with (stage, done, total); what it raises ends the work, which may be done again.

@@ -10,6 +10,7 @@ import grpc
 
 from pseudonym import wayback
 from pseudonym.audit import Event
+from pseudonym.people import People
 from pseudonym.roles import domains, governance
 from pseudonym.roles.arrow import ReadArrow
 from pseudonym.roles.attribute_service import AttributeServicer
@@ -18,11 +19,14 @@ from pseudonym.roles.broker_service import BrokerServicer
 from pseudonym.roles.callers import Role
 from pseudonym.roles.destroying import Destroy, destroyer
 from pseudonym.roles.exchange import Exchange
+from pseudonym.roles.joining import Joining
 from pseudonym.roles.key_service import KeyServicer
 from pseudonym.roles.opening import House
 from pseudonym.roles.peer import Peer, PeerTls
+from pseudonym.roles.people_desk import PeopleDesk
 from pseudonym.roles.policy import METHODS
 from pseudonym.roles.refusals import PeerUnavailableError
+from pseudonym.roles.reports import Reports
 from pseudonym.roles.spent import Spent
 from pseudonym.roles.submissions import Submissions
 from pseudonym.roles.vault_service import VaultServicer
@@ -78,6 +82,7 @@ def add_services(
     ways: Mapping[Role, Way],
     read: ReadArrow,
     failed: Callable[[str], object],
+    joins: Callable[[Joining], object] | None = None,
 ) -> Callable[[], None]:
     """Put the services of `pseudonym.v1` that these roles serve on a server.
 
@@ -87,6 +92,7 @@ def add_services(
         ways: for each role its way to the broker.
         read: see `ReadArrow`.
         failed: is told the reason when work in the background does not succeed.
+        joins: is given what joins submissions with the persons in the vault, if the server has that role.
 
     Returns:
         What to call when the server has stopped.
@@ -117,9 +123,21 @@ def add_services(
             else:
                 vault = domains.open_vault(house, governance.read(house.settings.governance).quotas)
                 destroy[role] = destroyer(house.keyset, vault.wrapped_under)
+                people, key = People(vault), domains.unit_key(house)
+                reports = stack.enter_context(Reports(people, ways[role].broker, failed))
                 vault_pb2_grpc.add_VaultServiceServicer_to_server(
-                    VaultServicer(house, vault, _gate(house, stack), ways[role].broker, read), server
+                    VaultServicer(
+                        house,
+                        vault,
+                        _gate(house, stack),
+                        ways[role].broker,
+                        PeopleDesk(people, key, reports.soon),
+                    ),
+                    server,
                 )
+                if joins is not None:
+                    joins(Joining(people, key, reports))
+                reports.start()
         key_pb2_grpc.add_KeyServiceServicer_to_server(KeyServicer(houses, destroy), server)
         return stack.pop_all().close
 

@@ -4,70 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
-import polars as pl
-
-from pseudonym import columns, wayback
+from pseudonym import wayback
 from pseudonym.openings import Mandate
 from pseudonym.requests import Approval, Request
 from pseudonym.roles import callers, checks
-from pseudonym.roles.arrow import ReadArrow, frame, written
 from pseudonym.roles.callers import Caller
 from pseudonym.roles.opening import House
 from pseudonym.roles.passage import account
 from pseudonym.roles.peer import Peer
+from pseudonym.roles.people_desk import PeopleDesk
 from pseudonym.roles.refusals import FieldError
-from pseudonym.urn import prf
+from pseudonym.standing import Stamp
 from pseudonym.v1 import broker_pb2, common_pb2, vault_pb2, vault_pb2_grpc
 from pseudonym.vault import Vault
 
 SERVICE = "/pseudonym.v1.BrokerService/"
-IDENTIFIERS = ("given", "surname", "born", "sex", "address", "postcode", "nhs", "nino", "upn", "uln", "pncid")
 
 
 class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
     """The vault's operations."""
 
     def __init__(
-        self, house: House, vault: Vault, gate: wayback.Gate, broker: Callable[[], Peer], read: ReadArrow
+        self, house: House, vault: Vault, gate: wayback.Gate, broker: Callable[[], Peer], desk: PeopleDesk
     ) -> None:
         self._house, self._vault, self._gate = house, vault, gate
-        self._broker, self._read = broker, read
-
-    async def StoreIdentities(
-        self, request: vault_pb2.StoreIdentitiesRequest, context: object
-    ) -> vault_pb2.StoreIdentitiesResponse:
-        mandate, source = checks.mandate(request.mandate), checks.label(request.source, "source")
-        return await asyncio.to_thread(self._store, request, mandate, source)
-
-    def _store(
-        self, request: vault_pb2.StoreIdentitiesRequest, mandate: checks.Mandate, source: str
-    ) -> vault_pb2.StoreIdentitiesResponse:
-        rows = frame(self._read, request.arrow, ("row_ref",), ("person", "family", *IDENTIFIERS))
-        if rows["person"].null_count():
-            raise FieldError("A row has no person.", "Every row has one.", field="arrow")
-        account().count = rows.height
-        # Drawn once for the request and kept, so that a request that is sent again makes nobody twice.
-        draw = self._house.repeats.once(mandate.request_id, checks.digest("StoreIdentities", request), _draw)
-        pids, fids = _ids(draw, "person", rows["person"]), _ids(draw, "family", rows["family"])
-        first = rows.unique("person", keep="first", maintain_order=True)
-        new = [pids[person] for person in first["person"].to_list()]
-        if not self._vault.states(new):
-            people = columns.from_flat(_with_days(first.select(IDENTIFIERS)))
-            self._vault.add(people, source, pids=new)
-        mapped = pl.DataFrame(
-            {
-                "row_ref": rows["row_ref"],
-                "pid": pl.Series([pids[one] for one in rows["person"].to_list()], dtype=pl.Binary),
-                "fid": pl.Series([fids.get(one) for one in rows["family"].to_list()], dtype=pl.Binary),
-            }
-        )
-        told = broker_pb2.MapSubjectsRequest(mandate=_passed_on(mandate), arrow=written(mapped))
-        answer = self._broker().call(f"{SERVICE}MapSubjects", told, broker_pb2.MapSubjectsResponse)
-        return vault_pb2.StoreIdentitiesResponse(rows=answer.rows, new_persons=len(new))
+        self._broker, self._desk = broker, desk
 
     async def LookUp(self, request: vault_pb2.LookUpRequest, context: object) -> vault_pb2.LookUpResponse:
         mandate, caller = checks.mandate(request.mandate), callers.current()
@@ -104,23 +69,75 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         granted = wayback.check_request(self._gate, request, approvals, datetime.now(UTC), count=count)
         return granted, pids
 
-
-def _draw() -> bytes:
-    return os.urandom(32)
-
-
-def _ids(draw: bytes, kind: str, names: pl.Series) -> dict[str, bytes]:
-    """A random id for each name, the same for the same draw."""
-    return {name: prf(draw, kind, name)[:16] for name in names.drop_nulls().unique().to_list()}
-
-
-def _with_days(rows: pl.DataFrame) -> pl.DataFrame:
-    days = rows["born"].str.to_date("%Y-%m-%d", strict=False)
-    if days.null_count() != rows["born"].null_count():
-        raise FieldError(
-            "A day of birth is not written as YYYY-MM-DD.", "Correct or clear it.", field="arrow"
+    async def MergeSubjects(
+        self, request: vault_pb2.MergeSubjectsRequest, context: object
+    ) -> vault_pb2.MergeSubjectsResponse:
+        kind = checks.kind(request.kind)
+        answer: vault_pb2.MergeSubjectsResponse = await self._decide(
+            "MergeSubjects",
+            request,
+            vault_pb2.MergeSubjectsResponse,
+            lambda project, stamp: self._desk.merge(project, kind, request.one, request.other, stamp),
         )
-    return rows.with_columns(born=days)
+        return answer
+
+    async def SplitSubject(
+        self, request: vault_pb2.SplitSubjectRequest, context: object
+    ) -> vault_pb2.SplitSubjectResponse:
+        kind = checks.kind(request.kind)
+        answer: vault_pb2.SplitSubjectResponse = await self._decide(
+            "SplitSubject",
+            request,
+            vault_pb2.SplitSubjectResponse,
+            lambda project, stamp: self._desk.split(project, kind, list(request.records), stamp),
+        )
+        return answer
+
+    async def WithdrawLink(
+        self, request: vault_pb2.WithdrawLinkRequest, context: object
+    ) -> vault_pb2.WithdrawLinkResponse:
+        answer: vault_pb2.WithdrawLinkResponse = await self._decide(
+            "WithdrawLink",
+            request,
+            vault_pb2.WithdrawLinkResponse,
+            lambda project, stamp: self._desk.withdraw(project, request.one, request.other, stamp),
+        )
+        return answer
+
+    async def ProtectSubject(
+        self, request: vault_pb2.ProtectSubjectRequest, context: object
+    ) -> vault_pb2.ProtectSubjectResponse:
+        answer: vault_pb2.ProtectSubjectResponse = await self._decide(
+            "ProtectSubject",
+            request,
+            vault_pb2.ProtectSubjectResponse,
+            lambda project, stamp: self._desk.protect(project, request.record, list(request.divided), stamp),
+        )
+        return answer
+
+    async def AdmitRecord(
+        self, request: vault_pb2.AdmitRecordRequest, context: object
+    ) -> vault_pb2.AdmitRecordResponse:
+        answer: vault_pb2.AdmitRecordResponse = await self._decide(
+            "AdmitRecord",
+            request,
+            vault_pb2.AdmitRecordResponse,
+            lambda project, stamp: self._desk.admit(project, request.record, request.into, stamp),
+        )
+        return answer
+
+    async def _decide(
+        self, method: str, request: Any, response: Any, decide: Callable[[str, Stamp], int]
+    ) -> Any:
+        mandate, caller = checks.mandate(request.mandate), callers.current()
+
+        def work() -> Any:
+            stamp = Stamp(datetime.now(UTC), str(caller), mandate.purpose, mandate.request_id)
+            records = decide(mandate.project, stamp)
+            account().count = records
+            return response(decision=vault_pb2.Decision(changed=records > 0, records=records))
+
+        return await asyncio.to_thread(checks.once, self._house.repeats, method, request, response, work)
 
 
 def _passed_on(mandate: checks.Mandate) -> common_pb2.Mandate:

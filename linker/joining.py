@@ -1,0 +1,214 @@
+"""Joining a submission with the persons who are known: this side links, the other side keeps who they are.
+
+    submission ──identities──▶ rows ─┐
+    those who are known (in memory) ─┴─dedupe──▶ links ──▶ the side that keeps persons
+
+Both sides of a comparison are read alike: as the few columns that are kept of a person. What a submission has
+beside them (an e-mail address, a telephone number) takes no part, for nobody known has it. Nothing of who is
+known is written down here but the weights of pairs, and of protected records not even these.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import polars as pl
+
+import linker
+from linker import durable, report
+from linker.arrival import screened
+from linker.derive import raw_values, standard_columns
+from linker.errors import LinkerError, RecordsError
+from linker.model import Model
+from linker.records import Field, Kind, Layout, Records
+from linker.resources import Job, Table
+
+Progress = Callable[[str, int, int], None]
+Link = Callable[[pl.DataFrame], pl.DataFrame]
+
+_KEPT: Final = {
+    "given": Kind.FORENAME,
+    "surname": Kind.SURNAME,
+    "born": Kind.DATE_OF_BIRTH,
+    "sex": Kind.SEX,
+    "address": Kind.ADDRESS,
+    "postcode": Kind.POSTCODE,
+    "nhs": Kind.NHS_NUMBER,
+    "nino": Kind.NINO,
+    "upn": Kind.UPN,
+    "uln": Kind.ULN,
+    "pncid": Kind.PNCID,
+}
+"""What is kept of a person, and what it is about."""
+_LONGEST: Final = 1_000  # characters of a value
+_YES, _NO = ("yes", "y", "true", "1"), ("no", "n", "false", "0", "")
+
+
+class Persons(Protocol):
+    """Where persons are kept."""
+
+    def join(
+        self, job: Job, source: str, rows: pl.DataFrame, link: Link, progress: Progress
+    ) -> dict[str, int]:
+        """Store rows under persons and families.
+
+        Args:
+            job: what for.
+            source: the council or register that the rows come from.
+            rows: `row_ref` and `family` (text; null: none known), `protected` (Boolean), and the columns that
+                are kept of a person, text.
+            link: finds the links of the rows among themselves and to those who are known: gets `record`,
+                `protected` and the same columns, gives `left`, `right` (row references or records) and
+                `weight`, in bits.
+            progress: called with (stage, done, total); what it raises ends the work.
+
+        Returns:
+            Counts of what became of the rows.
+
+        Raises:
+            LinkerError: they cannot be stored.
+        """
+        ...
+
+
+def perform(
+    job: Job,
+    source: str,
+    records: Records,
+    model: Model | None,
+    persons: Persons,
+    folder: Path,
+    progress: Progress,
+) -> None:
+    """Join the records of a submission with all who are known.
+
+    Args:
+        job: what to do.
+        source: where the records come from.
+        records: of the submission.
+        model: the model to score with, or None to estimate one from the records and all who are known.
+        persons: where persons are kept.
+        folder: an empty folder, for links, pairs to look at, and figures.
+        progress: called with (stage, done, total); what it raises ends the work.
+
+    Raises:
+        LinkerError: the records or the model cannot be used.
+    """
+    rows = rows_of(records, job.work.family_column, job.work.protected_column)
+    figures: dict[str, object] = {"format": report.FORMAT, "kind": "join"}
+
+    def link(known: pl.DataFrame) -> pl.DataFrame:
+        found = _linked(job, rows, known, model, progress)
+        if found is None:
+            return pl.DataFrame(schema={"left": pl.String, "right": pl.String, "weight": pl.Float64})
+        figures.update(report.figures(found), kind="join")
+        shown = pl.concat([_guarded(rows, "row_ref"), _guarded(known, "record")])
+        for table, pairs in ((Table.LINKS, found.links), (Table.REVIEW, found.review)):
+            pairs = _named(pairs, rows)
+            for side in ("left_id", "right_id"):
+                pairs = pairs.join(shown, left_on=side, right_on="id", how="anti")
+            durable.write(folder / f"{table}.parquet", pairs.sort("left_id", "right_id").write_parquet)
+        return _named(found.links, rows).select(left="left_id", right="right_id", weight="match_weight")
+
+    joined = persons.join(job, source, rows, link, progress)
+    text = json.dumps({**figures, "joined": joined}, allow_nan=False).encode()
+    durable.write(folder / "report.json", lambda file: file.write(text))
+
+
+def rows_of(records: Records, family_column: str, protected_column: str) -> pl.DataFrame:
+    """The records as they are kept: see `Persons.join`.
+
+    Raises:
+        LinkerError: a column is not there, or does not say yes or no.
+    """
+    standard = standard_columns(records)
+    fields = records.layout.fields
+
+    def raw(*kinds: Kind) -> list[pl.Series]:
+        return [raw_values(records.frame, field) for field in fields if field.kind in kinds]
+
+    def made(name: str) -> list[pl.Series]:
+        return [standard[name]] if name in standard.columns else []
+
+    day = [one.str.to_date("%Y%m%d", strict=False).dt.to_string("%Y-%m-%d") for one in made("date_of_birth")]
+    columns = {
+        "given": _joined([*raw(Kind.FORENAME)[:1], *raw(Kind.MIDDLE_NAME)], " ") or made("forename"),
+        "surname": raw(Kind.SURNAME)[:1] or made("surname"),
+        "born": day,
+        "address": raw(Kind.ADDRESS)[:1] or _joined(raw(Kind.HOUSE, Kind.ADDRESS_LINE, Kind.TOWN), ", "),
+        **{name: made(_KEPT[name]) for name in ("sex", "postcode", "nhs", "nino", "upn", "uln", "pncid")},
+    }
+    count = len(records.ids)
+    missing = pl.Series([None], dtype=pl.String).new_from_index(0, count)
+    kept = pl.DataFrame([(columns[name] or [missing])[0].alias(name) for name in _KEPT])
+    kept = kept.with_columns(
+        pl.all().cast(pl.String).str.replace_all(r"[\x00-\x1f]", " ").str.slice(0, _LONGEST)
+    )
+    return kept.select(
+        records.ids.alias("row_ref"),
+        _column(records, family_column, "family").alias("family"),
+        _said(records, protected_column).alias("protected"),
+        *_KEPT,
+    )
+
+
+def _joined(parts: Sequence[pl.Series], separator: str) -> list[pl.Series]:
+    """Texts of a row as one, or nothing where there is no column of them."""
+    if not parts:
+        return []
+    frame = pl.DataFrame([part.alias(str(place)) for place, part in enumerate(parts)])
+    joined = frame.select(one=pl.concat_str(pl.all(), separator=separator, ignore_nulls=True))["one"]
+    return [joined.replace("", None)]
+
+
+def _column(records: Records, name: str, what: str) -> pl.Series:
+    if not name:
+        return pl.Series([None], dtype=pl.String).new_from_index(0, len(records.ids))
+    if name not in records.frame.columns:
+        raise LinkerError(
+            f"The submission has no column '{name}' that takes part, for {what}.",
+            "Name one that it has; one of families' references is mapped as household.",
+        )
+    return records.frame[name]
+
+
+def _said(records: Records, name: str) -> pl.Series:
+    """Which records are protected."""
+    text = _column(records, name, "protected").fill_null("").str.to_lowercase()
+    if not text.is_in([*_YES, *_NO]).all():
+        raise LinkerError(f"The column '{name}' does not say yes or no of every record.", "Correct it.")
+    return text.is_in(_YES)
+
+
+def _linked(
+    job: Job, rows: pl.DataFrame, known: pl.DataFrame, model: Model | None, progress: Progress
+) -> linker.Deduplication | None:
+    """What the engine finds; None where there is nobody to compare with."""
+    given = [name for name in _KEPT if rows[name].count() + known[name].count()]
+    fields = tuple(Field(_KEPT[name].value, _KEPT[name], (name,), "as kept") for name in given)
+    if not fields:
+        raise RecordsError("No record has anything to compare.", "Say what the columns are.")
+    mine = screened(rows.select(pl.col("row_ref").alias("id"), *given), Layout("id", fields, ()))
+    others = screened(known.select(pl.col("record").alias("id"), *given), Layout("id", fields, ()))
+    sides = [side for side in (mine, others) if len(side.ids)]
+    if sum(len(side.ids) for side in sides) < 2 or not len(mine.ids):
+        return None
+    return linker.dedupe(
+        *sides, model=model, threshold=job.work.threshold, seed=job.work.seed, progress=progress
+    )
+
+
+def _named(pairs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Pairs in which a row of the submission is, by the ids that the sides themselves have."""
+    plain = pairs.with_columns(
+        pl.col(side).str.replace("^[12]:", "").alias(side) for side in ("left_id", "right_id")
+    )
+    mine = rows["row_ref"].implode()
+    return plain.filter(pl.col("left_id").is_in(mine) | pl.col("right_id").is_in(mine))
+
+
+def _guarded(frame: pl.DataFrame, column: str) -> pl.DataFrame:
+    return frame.filter("protected").select(id=column)
