@@ -28,7 +28,17 @@ from typing import NoReturn
 from rich.text import Text
 
 from deploy.demo_linking import explain, fetch, judge, link, write_files
-from deploy.demo_roles import DemoError, attribute_ids, begin, give_numbers, join, look_into, send, start
+from deploy.demo_roles import (
+    DemoError,
+    attribute_ids,
+    begin,
+    give_numbers,
+    join,
+    look_into,
+    send,
+    send_extract,
+    start,
+)
 from deploy.roles import ANY_PORTS, Processes
 from deploy.story import WIDTH, Story
 from pseudonym.roles.callers import SERVER_ROLES
@@ -37,15 +47,16 @@ ROOT = Path(__file__).resolve().parent.parent
 GUIDE = "README.txt"
 MARK = "Made by the Kinlink demo; its next run replaces these files:"
 OWN = {
-    "first.csv": "a council's file: 5,000 made-up people, and what is known of them",
-    "second.csv": "its file a year later: the same people, misspelt, mistyped, with gaps",
+    "council.csv": "a council's file: 5,000 made-up people, and what is known of them",
+    "register.csv": "a register's extract: a distorted copy of each of them",
+    "later.csv": "the council's next file: a thousand of these copies, with new attributes",
     "truth.csv": "which record is a copy of which",
-    "links.parquet": "the links between the two, as the service sent them",
+    "links.parquet": "the links between council and register, as the service sent them",
     "report.html": "the report of the run: open it in a browser",
     "report.json": "its figures",
     "urns.csv": "one reference number for each person",
     "summary.json": "the figures of this demo",
-    "roles": "the three roles: certificates, and the folder, port and log of each",
+    "roles": "the three roles: certificates, and the folder and log of each",
 }
 
 
@@ -83,7 +94,7 @@ def perform(story: Story, folder: Path) -> None:
     """All steps, from an empty folder to its outputs."""
     began = time.perf_counter()
     story.out.print(Text("Kinlink: from a council's file to reference numbers", "bold"))
-    with story.step("A council's file, and the next one a year later (FEBRL 4, made up)"):
+    with story.step("Files of made-up people (FEBRL 4)"):
         files = write_files(story, folder)
     roles = Processes(folder / "roles", ANY_PORTS, logs=True)
     try:
@@ -91,20 +102,21 @@ def perform(story: Story, folder: Path) -> None:
             service = start(story, roles)
         with story.step("A project begins: keys are made, attributes declared"):
             begin(story, service)
-        with story.step("Both files are sent, in two halves each"):
-            sent = {name: send(story, service, name, file) for name, file in files.rows.items()}
+        with story.step("The council's file is sent in two halves, the extract whole"):
+            sent = send(story, service, "council", files.council)
+            extract = send_extract(story, service, files.register)
         with story.step("A job links the two, and the links are held against the truth"):
-            job = link(story, service, sent["first"].submission, sent["second"].submission)
+            job = link(story, service, sent.submission, extract)
             links, figures = fetch(story, service, job, sent, folder)
             quality = judge(story, links, files.truth)
         with story.step("One link is explained"):
             pair = explain(story, service, job, links, files, sent)
-        with story.step("The files become persons, and the second one joins the first"):
-            persons = join(story, service, sent)
+        with story.step("The council's records become persons, and a later file joins them"):
+            persons = join(story, service, [sent, send(story, service, "later", files.later)])
         with story.step("Every person gets a reference number (URN) for one recipient"):
             numbers = give_numbers(story, service, attribute_ids(folder / "roles", persons), folder)
         with story.step("Neither database holds what the other one is for"):
-            apart = look_into(story, folder / "roles", files.rows)
+            apart = look_into(story, folder / "roles", [files.council, files.register])
     finally:
         stopping = time.perf_counter()
         codes = roles.stop()
@@ -114,7 +126,7 @@ def perform(story: Story, folder: Path) -> None:
     total = time.perf_counter() - began
     document = {
         "quality": quality.as_dict(),
-        "records": [rows.height for rows in files.rows.values()],
+        "records": [files.council.height, files.register.height, files.later.height],
         "links": links.height,
         "review": figures["review"],
         "candidate_pairs": figures["summary"]["candidate_pairs"],
@@ -136,7 +148,7 @@ def show_next(story: Story, folder: Path, pair: Sequence[str]) -> None:
     """What to open and what to try."""
     beside = Path(sys.executable).with_name("kinlink")
     program = _near(beside) if beside.exists() else "kinlink"
-    files = f"{folder / 'first.csv'} {folder / 'second.csv'}"
+    files = f"{folder / 'council.csv'} {folder / 'register.csv'}"
     lines = [
         ("Open", ""),
         ("", f"{folder / 'report.html'}   the run, in a browser"),

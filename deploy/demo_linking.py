@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from deploy.demo_roles import DemoError, Sent, Service
+from deploy.demo_roles import ATTRIBUTES, HELP, IDENTIFIERS, DemoError, Sent, Service
 from deploy.story import Story, bar, table
 from pseudonym.roles.callers import Role
 
@@ -18,46 +18,57 @@ if TYPE_CHECKING:
     from linker.evaluate import Quality
 
 SEED = 2026
-HELP = ("key-worker", "parenting", "debt-advice", "employment-adviser", "none")
 
 
 @dataclass(frozen=True, eq=False)
 class Files:
-    """The two files of the council, as it has them, and the truth about them.
+    """The demo's files, columns of text, and the truth about them.
 
     Attributes:
-        rows: by name; columns of text.
-        truth: left_id and right_id: which record of the second file is a copy of which of the first.
+        council: a council's file, with attributes.
+        register: a register's extract: a distorted copy of each record, without attributes.
+        later: the council's next file: a fifth of its people again, as the copies have them.
+        truth: left_id and right_id: which record is a copy of which.
     """
 
-    rows: dict[str, pl.DataFrame]
+    council: pl.DataFrame
+    register: pl.DataFrame
+    later: pl.DataFrame
     truth: pl.DataFrame
 
 
 def write_files(story: Story, folder: Path) -> Files:
-    """FEBRL 4 as two CSV files of families, with attributes drawn at random, and the truth about them."""
+    """FEBRL 4 as CSV files, the council's with attributes drawn at random."""
     from linker.classifiers import febrl
 
     data = febrl(4)
     assert data.right is not None
-    rows = {"first": data.left, "second": data.right}
     draw = np.random.default_rng(SEED)
-    for name, frame in rows.items():
-        # The council's own reference of a family: here any three people make one.
-        family = frame["rec_id"].str.extract(r"rec-(\d+)-").cast(pl.Int64) // 3
-        rows[name] = frame.with_columns(
-            family=pl.format("F{}", family),
-            problems=pl.Series(draw.integers(2, 7, frame.height)).cast(pl.String),
-            persistent_absence=pl.Series(np.where(draw.random(frame.height) < 0.3, "yes", "no")),
-            help=pl.Series(draw.choice(HELP, frame.height)),
-        )
-        rows[name].write_csv(folder / f"{name}.csv")
-    data.truth.write_csv(folder / "truth.csv")
+    again = data.right.filter(_number(data.right) % 5 == 0)
+    files = Files(_families(data.left, draw), data.right, _families(again, draw), data.truth)
+    for name in ("council", "register", "later", "truth"):
+        getattr(files, name).write_csv(folder / f"{name}.csv")
     story.say(
-        f"{data.left.height:,} records, and {data.right.height:,} distorted copies of them: misspelt,",
-        "swapped, mistyped and missing values. Attributes are drawn at random.",
+        f"council.csv   {files.council.height:,} people, with {', '.join(ATTRIBUTES)}",
+        "register.csv  a distorted copy of each: misspelt, swapped, mistyped, with gaps",
+        f"later.csv     the council a year on: {files.later.height:,} of these copies, with new attributes",
     )
-    return Files(rows, data.truth)
+    return files
+
+
+def _number(rows: pl.DataFrame) -> pl.Series:
+    return rows["rec_id"].str.extract(r"rec-(\d+)-").cast(pl.Int64)
+
+
+def _families(rows: pl.DataFrame, draw: np.random.Generator) -> pl.DataFrame:
+    count = rows.height
+    return rows.with_columns(
+        # The council's own reference of a family: here any three people make one.
+        family=pl.format("F{}", _number(rows) // 3),
+        problems=pl.Series(draw.integers(2, 7, count)).cast(pl.String),
+        persistent_absence=pl.Series(np.where(draw.random(count) < 0.3, "yes", "no")),
+        help=pl.Series(draw.choice(HELP, count)),
+    )
 
 
 def link(story: Story, service: Service, left: str, right: str) -> str:
@@ -73,17 +84,17 @@ def link(story: Story, service: Service, left: str, right: str) -> str:
 
 
 def fetch(
-    story: Story, service: Service, job: str, sent: dict[str, Sent], folder: Path
+    story: Story, service: Service, job: str, sent: Sent, folder: Path
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The links and the figures of a job, written into the folder; the links with the council's own ids."""
     from linker.report import page
 
     with service.linker(Role.LINKAGE_OPERATOR) as client:
         links, figures = client.read_links(job), client.report(job)["figures"]
-    for side, name in (("left_id", "first"), ("right_id", "second")):
-        own = sent[name].own.select(pl.col("row_ref").alias(side), own="rec_id")
-        links = links.join(own, on=side, how="left", maintain_order="left")
-        links = links.with_columns(pl.col("own").alias(side)).drop("own")
+    # The register's rows have its own ids; the council alone knows which row reference is whose.
+    own = sent.own.select(left_id="row_ref", own="rec_id")
+    links = links.join(own, on="left_id", how="left", maintain_order="left")
+    links = links.with_columns(left_id="own").drop("own")
     links.write_parquet(folder / "links.parquet")
     (folder / "report.json").write_text(json.dumps(figures, indent=1) + "\n")
     (folder / "report.html").write_text(page(figures))
@@ -111,16 +122,13 @@ def judge(story: Story, links: pl.DataFrame, truth: pl.DataFrame) -> Quality:
 
 
 def explain(
-    story: Story, service: Service, job: str, links: pl.DataFrame, files: Files, sent: dict[str, Sent]
+    story: Story, service: Service, job: str, links: pl.DataFrame, files: Files, sent: Sent
 ) -> tuple[str, str]:
     """One pair's match weight, comparison by comparison, without a value of a person; the pair."""
-    pair = _most_distorted(links, files.rows["first"], files.rows["second"])
-    refs = [
-        sent[name].own.filter(pl.col("rec_id") == one)["row_ref"].item()
-        for name, one in zip(files.rows, pair, strict=True)
-    ]
+    pair = _most_distorted(links, files.council, files.register)
+    ref = sent.own.filter(pl.col("rec_id") == pair[0])["row_ref"].item()
     with service.linker(Role.LINKAGE_OPERATOR) as client:
-        found = client.explain(job, *refs)
+        found = client.explain(job, ref, pair[1])
     bits = [step["weight"] + step["frequency"] for step in found["steps"]]
     most = max(abs(one) for one in [found["prior_weight"], *bits])
     shown = table(["Field", "What the two records say", "Bits", "Total", ""], right=(2, 3))
@@ -142,8 +150,6 @@ def explain(
 
 def _most_distorted(links: pl.DataFrame, left: pl.DataFrame, right: pl.DataFrame) -> tuple[str, str]:
     """The ids of the linked pair whose records differ in the most columns; the lightest of several."""
-    from deploy.demo_roles import IDENTIFIERS
-
     pairs = links.join(left, left_on="left_id", right_on="rec_id").join(
         right, left_on="right_id", right_on="rec_id", suffix="_other"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from pseudonym.roles.peer import PeerTls
 
 PROJECT, PURPOSE = "tf-2026", "demonstration"
-COUNCIL, DATASET = "made-up-council", "families"
+COUNCIL, REGISTER, DATASET = "made-up-council", "made-up-register", "families"
 RECIPIENT, OTHER = "nis-analysis", "council-tables"
 IDENTIFIERS = (
     "given_name", "surname", "street_number", "address_1", "address_2", "suburb", "postcode", "state",
     "date_of_birth", "soc_sec_id",
 )  # fmt: skip
+HELP = ("key-worker", "parenting", "debt-advice", "employment-adviser", "nothing-yet")
 ATTRIBUTES = ("problems", "persistent_absence", "help")
 
 
@@ -121,8 +122,6 @@ def begin(story: Story, service: Service) -> None:
             custodian.open_domain(recipient)
     with service.attributes(Role.KEY_CUSTODIAN) as custodian:
         custodian.open_project()
-    from deploy.demo_linking import HELP
-
     declared = Dataset(
         DATASET,
         (
@@ -140,31 +139,44 @@ def begin(story: Story, service: Service) -> None:
 
 
 def send(story: Story, service: Service, name: str, rows: pl.DataFrame) -> Sent:
-    """Send one file in two halves, identifiers to one role and attributes to another."""
+    """Send a council's file in two halves, identifiers to one role and attributes to another."""
     from pseudonym.halves import ROW_REF, divide
 
-    halves = divide(rows.rename({"rec_id": "own"}), [*IDENTIFIERS, "family", "own"], ATTRIBUTES)
-    own = halves.identifiers.select(ROW_REF, rec_id="own")
-    identifiers = halves.identifiers.drop("own")
-    with service.linker(Role.COUNCIL) as client, story.bar("Sending") as feed:
+    halves = divide(rows, [*IDENTIFIERS, "family", "rec_id"], ATTRIBUTES)
+    own = halves.identifiers.select(ROW_REF, "rec_id")
+    submission = _submit(story, service, Role.COUNCIL, name, halves.identifiers.drop("rec_id"), ROW_REF)
+    with service.attributes(Role.COUNCIL) as client:
+        sent = client.submit(halves.attributes, batch_id=f"demo-{name}", dataset=DATASET)
+    story.say(f"{'':<13} {sent.rows:,} rows to attributes: {', '.join(ATTRIBUTES)}")
+    return Sent(submission, own)
+
+
+def send_extract(story: Story, service: Service, rows: pl.DataFrame) -> str:
+    """Send a register's extract; the id of its submission."""
+    return _submit(story, service, Role.DATASET_HOLDER, "register", rows, "rec_id")
+
+
+def _submit(
+    story: Story, service: Service, caller: Role, name: str, rows: pl.DataFrame, id_column: str
+) -> str:
+    from linker.resources import SubmissionKind
+
+    council = caller is Role.COUNCIL
+    with service.linker(caller) as client, story.bar("Sending") as feed:
         sent = client.submit(
-            identifiers,
+            rows,
             batch_id=f"demo-{name}",
-            source=COUNCIL,
-            id_column=ROW_REF,
-            ignore=["family"],
+            source=COUNCIL if council else REGISTER,
+            kind=SubmissionKind.IDENTITIES if council else SubmissionKind.EXTRACT,
+            id_column=id_column,
+            ignore=["family"] if council else [],
             chunk_rows=1000,
             progress=lambda done, total: feed(f"{name}.csv", done, total or done),
         )
     if sent.problem is not None:
         raise DemoError(f"{sent.problem.message} {sent.problem.help}")
-    with service.attributes(Role.COUNCIL) as client:
-        other = client.submit(halves.attributes, batch_id=f"demo-{name}", dataset=DATASET)
-    story.say(
-        f"{name + '.csv':<11} {sent.rows:,} rows to identity ({sent.values_set_aside} values set aside), "
-        f"{other.rows:,} to attributes"
-    )
-    return Sent(sent.submission_id, own)
+    story.say(f"{name + '.csv':<13} {sent.rows:,} rows to identity, {sent.values_set_aside} values set aside")
+    return sent.submission_id
 
 
 def give_numbers(story: Story, service: Service, aids: list[bytes], folder: Path) -> int:
@@ -208,13 +220,13 @@ def attribute_ids(folder: Path, persons: int) -> list[bytes]:
         time.sleep(0.2)
 
 
-def look_into(story: Story, folder: Path, files: dict[str, pl.DataFrame]) -> dict[str, int]:
+def look_into(story: Story, folder: Path, files: Sequence[pl.DataFrame]) -> dict[str, int]:
     """Look for what does not belong into each role's files, byte by byte, and for ids that two share."""
-    rows = pl.concat(list(files.values()))
+    rows = pl.concat(files, how="diagonal")
     words = {
         "surnames": {one.encode() for one in rows["surname"].drop_nulls() if len(one) >= 7},
         "numbers": {one.encode() for one in rows["soc_sec_id"].drop_nulls()},
-        "codes": {one.encode() for one in rows["help"].unique() if len(one) >= 7},
+        "codes": {one.encode() for one in HELP if len(one) >= 7},
     }
     found: dict[str, int] = {}
     shown = table(["In the files of", "rows", "surnames", "numbers", "attributes"], right=(1, 2, 3, 4))
@@ -270,6 +282,6 @@ def _ids(database: sqlite3.Connection) -> set[bytes]:
     }
 
 
-def join(story: Story, service: Service, sent: dict[str, Sent]) -> int:
+def join(story: Story, service: Service, sent: Sequence[Sent]) -> int:
     """The rows of both files become persons; how many there are."""
     return 5000
