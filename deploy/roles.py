@@ -15,65 +15,146 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pseudonym.roles.authority import make_all
 from pseudonym.roles.callers import Role
 
 ROOT = Path(__file__).resolve().parent.parent
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START_SECONDS, STOP_SECONDS = 120.0, 30.0
-# The broker first: the others call it.
 PORTS = {Role.BROKER: 7071, Role.IDENTITY: 7070, Role.ATTRIBUTES: 7072}
+ANY_PORTS = dict.fromkeys(PORTS, 0)
 
 
-def command(role: Role, folder: Path, port: int, broker: int) -> list[str]:
-    """How one role is started."""
-    certificates = folder / "certificates"
-    flags = {
-        "--role": role.value,
-        "--data": folder / f"{role}-role",
-        "--listen": f"127.0.0.1:{port}",
-        "--port-file": folder / f"{role}.port",
-        "--tls-certificate": certificates / f"{role}.pem",
-        "--tls-key": certificates / f"{role}.key",
-        "--tls-authority": certificates / "authority.pem",
-    }
-    if role is not Role.BROKER:
-        flags["--broker"] = f"localhost:{broker}"
-    return [sys.executable, str(ROOT / "server.py"), *(str(part) for pair in flags.items() for part in pair)]
+class Processes:
+    """The three roles, each in a process of its own; `stop` ends those that were started.
 
-
-def start(role: Role, folder: Path, port: int, broker: int) -> tuple[subprocess.Popen[bytes], int]:
-    """Start a role and wait until it listens; the process and its port.
-
-    Raises:
-        RuntimeError: it ended, or does not listen in time.
+    Args:
+        folder: where certificates and data go; each role's data in `identity-role/` and so on.
+        ports: to listen on at the loopback address; 0 for any that is free.
+        logs: whether each role's output goes into `identity.log` and so on, and not where this one's goes.
     """
-    told = folder / f"{role}.port"
-    told.unlink(missing_ok=True)
-    process = subprocess.Popen(command(role, folder, port, broker), cwd=ROOT)
-    until = time.monotonic() + START_SECONDS
-    while not told.exists():
-        if process.poll() is not None or time.monotonic() > until:
-            process.kill()
-            raise RuntimeError(f"The {role} role does not start. It has said why above.")
-        time.sleep(0.1)
-    return process, int(told.read_text())
+
+    def __init__(self, folder: Path, ports: dict[Role, int], *, logs: bool = False) -> None:
+        self._folder, self._ports, self._logs = folder, ports, logs
+        self._running: dict[Role, subprocess.Popen[bytes]] = {}
+
+    @property
+    def certificates(self) -> Path:
+        """Where the certificates are."""
+        return self._folder / "certificates"
+
+    def start(self) -> dict[Role, str]:
+        """Start all three and wait until they listen; their addresses.
+
+        Raises:
+            RuntimeError: one ended, or does not listen in time.
+        """
+        make_all(self.certificates)
+        self._begin(Role.BROKER)
+        at = {Role.BROKER: self._address(Role.BROKER)}
+        others = [role for role in self._ports if role is not Role.BROKER]
+        for role in others:
+            self._begin(role, at[Role.BROKER])
+        return at | {role: self._address(role) for role in others}
+
+    def alive(self) -> bool:
+        """Whether none has ended."""
+        return all(process.poll() is None for process in self._running.values())
+
+    def stop(self) -> dict[Role, int]:
+        """Ask all to end, the broker last, and return their exit codes; one that does not end is killed."""
+        running = list(self._running.items())[::-1]
+        for _, process in running:
+            process.terminate()
+        codes = {}
+        try:
+            for role, process in running:
+                try:
+                    codes[role] = process.wait(STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    codes[role] = process.wait()
+        except BaseException:  # a second signal: no more patience
+            for _, process in running:
+                process.kill()
+            raise
+        return codes
+
+    def _begin(self, role: Role, broker: str = "") -> None:
+        self._told(role).unlink(missing_ok=True)
+        command = self._command(role, broker)
+        with signals_held():
+            if self._logs:
+                # Sessions of their own: Ctrl-C is for this process, which then stops them in order.
+                with (self._folder / f"{role}.log").open("wb") as log:
+                    process = subprocess.Popen(
+                        command,
+                        cwd=ROOT,
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=log,
+                        start_new_session=True,
+                    )
+            else:
+                process = subprocess.Popen(command, cwd=ROOT)
+            self._running[role] = process
+
+    def _address(self, role: Role) -> str:
+        told, until = self._told(role), time.monotonic() + START_SECONDS
+        while not told.exists():
+            if self._running[role].poll() is not None or time.monotonic() > until:
+                where = f"{role}.log says" if self._logs else "It has said"
+                raise RuntimeError(f"The {role} role does not start. {where} why.")
+            time.sleep(0.05)
+        return f"localhost:{int(told.read_text())}"
+
+    def _told(self, role: Role) -> Path:
+        return self._folder / f"{role}.port"
+
+    def _command(self, role: Role, broker: str) -> list[str]:
+        flags = {
+            "--role": role.value,
+            "--data": self._folder / f"{role}-role",
+            "--listen": f"127.0.0.1:{self._ports[role]}",
+            "--port-file": self._told(role),
+            "--tls-certificate": self.certificates / f"{role}.pem",
+            "--tls-key": self.certificates / f"{role}.key",
+            "--tls-authority": self.certificates / "authority.pem",
+        }
+        if broker:
+            flags["--broker"] = broker
+        return [
+            sys.executable,
+            str(ROOT / "server.py"),
+            *(str(one) for pair in flags.items() for one in pair),
+        ]
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """A signal that comes within the block does what it does at its end."""
+    came: list[int] = []
+    before = {name: signal.signal(name, lambda number, _: came.append(number)) for name in ENDING}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def run(folder: Path, ports: dict[Role, int]) -> int:
     """Start all three, wait for a signal or the end of one, stop them; the exit code."""
-    make_all(folder / "certificates")
-    running: list[subprocess.Popen[bytes]] = []
+    roles = Processes(folder, ports)
     try:
-        at: dict[Role, int] = {}
-        for role, port in ports.items():
-            process, at[role] = start(role, folder, port, at.get(Role.BROKER, 0))
-            running.append(process)
-        told = ", ".join(f"{role} on localhost:{port}" for role, port in at.items())
-        print(f"{told}. Certificates are in {folder / 'certificates'}. Ctrl-C stops all.", flush=True)
-        while all(process.poll() is None for process in running):
+        told = ", ".join(f"{role} on {address}" for role, address in roles.start().items())
+        print(f"{told}. Certificates are in {roles.certificates}. Ctrl-C stops all.", flush=True)
+        while roles.alive():
             time.sleep(0.5)
         return 1
     except KeyboardInterrupt:
@@ -82,13 +163,7 @@ def run(folder: Path, ports: dict[Role, int]) -> int:
         print(error, file=sys.stderr)
         return 1
     finally:
-        for process in running[::-1]:
-            process.terminate()
-        for process in running[::-1]:
-            try:
-                process.wait(timeout=STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        roles.stop()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -99,7 +174,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     given.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return run(given.folder.absolute(), dict.fromkeys(PORTS, 0) if given.any_ports else PORTS)
+    return run(given.folder.absolute(), ANY_PORTS if given.any_ports else PORTS)
 
 
 if __name__ == "__main__":

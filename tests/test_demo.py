@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import time
@@ -18,6 +17,9 @@ import pytest
 
 import pseudonym
 from deploy import demo as demo_program
+from deploy import demo_roles
+from deploy import roles as roles_program
+from deploy.story import Story
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = [sys.executable, str(ROOT / "deploy" / "demo.py"), "--folder"]
@@ -43,7 +45,8 @@ def demo(tmp_path_factory):
 
 
 def records(demo):
-    return pl.concat(pl.read_csv(demo / f"{side}.csv", infer_schema=False) for side in ("left", "right"))
+    files = (pl.read_csv(demo / f"{name}.csv", infer_schema=False) for name in ("council", "register"))
+    return pl.concat(files, how="diagonal")
 
 
 def test_it_makes_its_outputs_and_tells_of_them(demo):
@@ -67,27 +70,42 @@ def test_its_links_are_right(demo):
     assert summary["links"] == links.height == json.loads((demo / "report.json").read_text())["links"]
 
 
-def test_every_linked_person_has_one_valid_number(demo):
+def test_every_person_has_one_valid_number(demo):
     numbers = pl.read_csv(demo / "urns.csv")
-    assert numbers.columns == ["urn", "match_weight"]
-    assert numbers["urn"].n_unique() == numbers.height == pl.read_parquet(demo / "links.parquet").height
+    summary = json.loads((demo / "summary.json").read_text())
+    assert numbers.columns == ["urn"]
+    assert numbers["urn"].n_unique() == numbers.height == summary["persons"] == summary["urns"]
     assert numbers["urn"].is_sorted()
     read = [pseudonym.read(urn) for urn in numbers["urn"]]
     assert {(urn.kind, urn.epoch) for urn in read} == {(pseudonym.Kind.PERSON, 1)}
 
 
-def test_the_numbers_come_from_the_keyset_it_leaves(demo):
-    keys = demo / "keys"
-    for secret in keys.iterdir():
-        assert stat.S_IMODE(secret.stat().st_mode) == 0o600
-    keyset = pseudonym.Keyset.open(
-        keys / "broker.keyset",
-        pseudonym.FileProvider(keys / "broker.device", (keys / "passphrase").read_text().strip()),
-    )
-    assert [key.use for key in keyset.keys] == ["aid/1:tf-2026", "urn/1:tf-2026:nis-analysis:1"]
+def test_a_later_file_joins_the_persons_who_are_there(demo):
+    summary = json.loads((demo / "summary.json").read_text())
+    council, later = (pl.read_csv(demo / f"{name}.csv") for name in ("council", "later"))
+    assert (council.height, later.height) == (5000, 1000)
+    # Each of the later records is a copy of one of the council's: hardly anybody is new.
+    assert abs(summary["persons"] - council.height) <= 5
 
 
-@pytest.mark.parametrize("name", ["urns.csv", "report.html", "report.json", "summary.json", "server.log"])
+def test_neither_database_holds_what_the_other_is_for(demo):
+    found = json.loads((demo / "summary.json").read_text())["found"]
+    assert set(found) >= {"surnames in attributes", "codes in identity", "ids in both"}
+    assert set(found.values()) == {0}
+
+
+def test_what_is_looked_for_would_be_found(demo, tmp_path):
+    files = [pl.read_csv(demo / "council.csv", infer_schema=False)]
+    shutil.copytree(demo / "roles", tmp_path / "roles")
+    folder = tmp_path / "roles" / "attributes-role"
+    (folder / "planted.txt").write_text(f"x {files[0]['soc_sec_id'][0]} employment-adviser\n")
+    found = demo_roles.look_into(Story(), tmp_path / "roles", files)
+    assert (found["numbers in attributes"], found["codes in attributes"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["urns.csv", "report.html", "report.json", "summary.json", "roles/identity.log"]
+)
 def test_no_identifier_gets_out(demo, name):
     text = (demo / name).read_text()
     # Whole words: a digest or a fraction may hold any seven digits by chance.
@@ -109,16 +127,16 @@ def test_the_story_shows_no_identifier(demo):
         assert words.isdisjoint(people[column].drop_nulls().to_list())
 
 
-def test_the_server_said_nothing_of_an_error_and_stopped(demo):
-    said = (demo / "server.log").read_text().splitlines()
+@pytest.mark.parametrize("role", ["identity", "broker", "attributes"])
+def test_no_role_said_anything_of_an_error_and_all_stopped(demo, role):
+    said = (demo / "roles" / f"{role}.log").read_text().splitlines()
     lines = [json.loads(line) for line in said if line.startswith("{")]
-    # What one process for all roles does not protect is said at its start; nothing else is out of the way.
-    assert {line["event"] for line in lines if line["level"] != "INFO"} == {"not_protected"}
+    assert {line["event"] for line in lines if line["level"] != "INFO"} == set()
     assert lines[-1]["event"] == "stopped"
 
 
 def test_another_folder_is_left_alone(tmp_path):
-    kept = tmp_path / "left.csv"
+    kept = tmp_path / "council.csv"
     kept.write_text("mine\n")
     ended = run(tmp_path)
     assert ended.returncode == 1
@@ -136,9 +154,9 @@ def test_a_signal_that_comes_as_the_server_starts_leaves_none(tmp_path, monkeypa
             began.append(self)
             signal.raise_signal(number)
 
-    monkeypatch.setattr("deploy.demo.subprocess.Popen", Popen)
-    monkeypatch.setattr("deploy.demo.write_files", lambda *_: (None, None, None))
-    before = {name: signal.getsignal(name) for name in demo_program.ENDING}
+    monkeypatch.setattr("deploy.roles.subprocess.Popen", Popen)
+    monkeypatch.setattr("deploy.demo.write_files", lambda *_: None)
+    before = {name: signal.getsignal(name) for name in roles_program.ENDING}
     umask = os.umask(0o077)
     try:
         assert demo_program.main(["--folder", str(tmp_path / "demo")]) == 130
@@ -154,7 +172,7 @@ def test_a_signal_that_comes_as_the_server_starts_leaves_none(tmp_path, monkeypa
 def test_stopped_in_the_middle_it_stops_the_server_and_replaces_only_its_own(demo, tmp_path):
     folder = tmp_path / "demo"
     shutil.copytree(demo, folder)
-    log, strange = folder / "server.log", folder / "notes.txt"
+    log, strange = folder / "roles" / "identity.log", folder / "notes.txt"
     log.unlink()
     strange.write_text("of the user\n")
     process = subprocess.Popen(

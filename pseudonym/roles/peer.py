@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar
 
@@ -52,6 +53,10 @@ class Response(Protocol):
 
 
 R = TypeVar("R", bound=Response)
+
+
+def _serialised(message: Message) -> bytes:
+    return message.SerializeToString()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +125,30 @@ class Peer:
             PeerRefusedError: the role refuses; `reason` is its reason, unless it refuses this role as such.
         """
         send = self._channel.unary_unary(method, type(request).SerializeToString, response.FromString)
+        return self._patiently(lambda: send(request, timeout=self._timeout))
+
+    def send(
+        self, method: str, messages: Callable[[], Iterator[Message]], response: type[R], seconds: float
+    ) -> R:
+        """Call a method that answers a stream of requests with one response.
+
+        Args:
+            method: its full name, with a slash before.
+            messages: gives the stream from where the other role's durable part ends; called for each attempt.
+            response: the kind of the response.
+            seconds: that one attempt may take.
+
+        Raises:
+            PeerUnavailableError, PeerRefusedError: see `call`.
+        """
+        stream = self._channel.stream_unary(method, _serialised, response.FromString)
+        return self._patiently(lambda: stream(messages(), timeout=seconds))
+
+    def _patiently(self, attempt: Callable[[], R]) -> R:
         until, pause = time.monotonic() + self._patience, 0.1
         while True:
             try:
-                answer: R = send(request, timeout=self._timeout)
-                return answer
+                return attempt()
             except grpc.RpcError as error:
                 wait = pause * random.uniform(0.5, 1.0)
                 if error.code() not in _PASSING or time.monotonic() + wait > until:

@@ -1,0 +1,77 @@
+"""A file in two halves: who people are, and what is known of them; no server process sees both.
+
+    rows ──divide──┬─ identifiers + row_ref ──▶ identity role
+                   └─ attributes + row_ref ──▶ attributes role
+
+The rules this module keeps:
+
+- A row's two halves share a random reference and nothing else: no column is in both.
+- Each half is in an order of its own, so that the place of a row does not tell which the other one is.
+- Every column goes somewhere: one that nobody has named is refused, and goes nowhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from pseudonym.errors import InputError
+
+ROW_REF = "row_ref"
+REF_BYTES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Halves:
+    """What goes to whom; every column is text, `row_ref` the first.
+
+    Attributes:
+        identifiers: for the identity role.
+        attributes: for the attributes role.
+    """
+
+    identifiers: pl.DataFrame
+    attributes: pl.DataFrame
+
+    def __repr__(self) -> str:
+        return f"Halves(rows={self.identifiers.height})"
+
+
+def divide(rows: pl.DataFrame, identifiers: Collection[str], attributes: Collection[str]) -> Halves:
+    """Divide rows into the two halves, with a new random reference for each row.
+
+    The references are drawn anew at every call: keep the halves to send them again.
+
+    Args:
+        rows: columns of text.
+        identifiers: the columns that say who people are.
+        attributes: the columns that say what is known of them.
+
+    Raises:
+        InputError: a column is in both, in neither, not there, or called `row_ref`.
+    """
+    told = [*identifiers, *attributes]
+    if twice := sorted({name for name in told if told.count(name) > 1}):
+        raise InputError(f"Columns go into one half, and once: {', '.join(twice)}.", "Name each once.")
+    if missing := sorted(set(told) - set(rows.columns)):
+        raise InputError(f"There is no column {', '.join(missing)}.", "Correct the name.")
+    if left := sorted(set(rows.columns) - set(told)):
+        raise InputError(
+            f"Nobody has said what to do with {', '.join(left)}.",
+            "Name each column as identifier or attribute, or leave it out of the rows.",
+        )
+    if ROW_REF in rows.columns:
+        raise InputError(f"A column is called {ROW_REF}, which is made here.", "Give it another name.")
+    octets = np.frombuffer(os.urandom(REF_BYTES * rows.height), dtype=f"V{REF_BYTES}")
+    refs = pl.Series(ROW_REF, [one.tobytes() for one in octets], dtype=pl.Binary).bin.encode("hex")
+    return Halves(*(_shuffled(rows.select(refs, *names)) for names in (identifiers, attributes)))
+
+
+def _shuffled(half: pl.DataFrame) -> pl.DataFrame:
+    # The references are random: their order is one that tells nothing, and another one for each half.
+    keys = np.frombuffer(os.urandom(8 * half.height), dtype=np.uint64)
+    return half[np.argsort(keys, kind="stable")]

@@ -1,0 +1,172 @@
+"""The typed client of the broker and the attributes role: it chunks, digests, retries and resumes.
+
+    with AttributesClient("attributes.example:7072", project="tf-2026", purpose="study", tls=tls) as client:
+        client.submit(halves.attributes, batch_id="2026-03", dataset="families")
+
+Every call has a deadline. A role that cannot be reached is tried again until patience is at its end, under
+the same request id, so that nothing is done twice. `linker.client` is its like for the identity role.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+import polars as pl
+
+from pseudonym.datasets import Dataset
+from pseudonym.halves import ROW_REF
+from pseudonym.roles.arrow import ROWS, written
+from pseudonym.roles.callers import Role
+from pseudonym.roles.checks import KINDS
+from pseudonym.roles.peer import Peer, PeerTls
+from pseudonym.roles.refusals import PeerRefusedError
+from pseudonym.urn import Kind
+from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2
+
+STREAM_SECONDS = 3600.0
+_PATIENCE = 120.0
+_BROKER, _ATTRIBUTES = "/pseudonym.v1.BrokerService/", "/pseudonym.v1.AttributeService/"
+
+
+class _RoleClient:
+    """A connection to one role, for one project and one purpose; close it or use it as a context."""
+
+    _role: Role
+
+    def __init__(
+        self, address: str, *, project: str, purpose: str, tls: PeerTls, patience: float = _PATIENCE
+    ) -> None:
+        """Prepare a connection; nothing is sent yet.
+
+        Args:
+            address: `host:port`; the host stands in the server's certificate.
+            project: the project.
+            purpose: the code of the purpose of the use.
+            tls: the caller's certificate, and whom it trusts.
+            patience: seconds for which a role that cannot be reached is tried again.
+        """
+        self._project, self._purpose = project, purpose
+        self._peer = Peer(self._role, address, tls, patience=patience)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._peer.close()
+
+    def _mandate(self, request_id: str = "") -> common_pb2.Mandate:
+        return common_pb2.Mandate(
+            request_id=request_id or str(uuid.uuid4()), project=self._project, purpose=self._purpose
+        )
+
+
+class BrokerClient(_RoleClient):
+    """What people and roles ask of the broker."""
+
+    _role = Role.BROKER
+
+    def begin_project(self) -> None:
+        """Make the project's key for attribute ids, if there is none yet (key custodian)."""
+        request = broker_pb2.BeginProjectRequest(mandate=self._mandate())
+        self._peer.call(f"{_BROKER}BeginProject", request, broker_pb2.BeginProjectResponse)
+
+    def open_domain(self, recipient: str) -> int:
+        """Make the recipient's first key for its numbers, if there is none; the epoch (key custodian)."""
+        request = broker_pb2.OpenDomainRequest(mandate=self._mandate(), recipient=recipient)
+        return self._peer.call(f"{_BROKER}OpenDomain", request, broker_pb2.OpenDomainResponse).epoch
+
+    def issue_urns(self, recipient: str, aids: Sequence[bytes], kind: Kind = Kind.PERSON) -> list[str]:
+        """A recipient's reference numbers for attribute ids, in their order (attributes role)."""
+        urns: list[str] = []
+        for start in range(0, len(aids), ROWS):
+            rows = pl.DataFrame({"aid": aids[start : start + ROWS]}, schema={"aid": pl.Binary})
+            request = broker_pb2.IssueUrnsRequest(
+                mandate=self._mandate(), recipient=recipient, kind=KINDS[kind], arrow=written(rows)
+            )
+            answer = self._peer.call(f"{_BROKER}IssueUrns", request, broker_pb2.IssueUrnsResponse)
+            urns += pl.read_ipc_stream(io.BytesIO(answer.arrow))["urn"].to_list()
+        return urns
+
+
+class AttributesClient(_RoleClient):
+    """What councils, holders and those who look after a project ask of the attributes role."""
+
+    _role = Role.ATTRIBUTES
+
+    def open_project(self) -> None:
+        """Open a project that the broker has begun (key custodian)."""
+        request = attribute_pb2.OpenProjectRequest(mandate=self._mandate())
+        self._peer.call(f"{_ATTRIBUTES}OpenProject", request, attribute_pb2.OpenProjectResponse)
+
+    def declare(self, dataset: Dataset) -> None:
+        """Declare what a dataset may hold, or that it may hold more (data protection officer)."""
+        request = attribute_pb2.DeclareDatasetRequest(mandate=self._mandate(), declaration=dataset.to_json())
+        self._peer.call(f"{_ATTRIBUTES}DeclareDataset", request, attribute_pb2.DeclareDatasetResponse)
+
+    def submit(
+        self, rows: pl.DataFrame, *, batch_id: str, dataset: str, chunk_rows: int = ROWS
+    ) -> attribute_pb2.Submission:
+        """Send attributes by row reference, going on after the last chunk that the role holds (council).
+
+        Args:
+            rows: `row_ref` first, then the dataset's columns, all text.
+            batch_id: the sender's own id of the batch; the same one goes on with the same upload.
+            dataset: the declared dataset.
+            chunk_rows: rows of a chunk, at most 25,000.
+
+        Returns:
+            The complete submission.
+
+        Raises:
+            PeerRefusedError: the role refuses; `reason` says why. Nothing of that chunk is stored.
+            PeerUnavailableError: it cannot be reached.
+        """
+        columns = [name for name in rows.columns if name != ROW_REF]
+        header = attribute_pb2.SubmissionHeader(
+            # The same batch is the same request, from whatever process it is resumed.
+            mandate=self._mandate(str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self._project}/{batch_id}"))),
+            batch_id=batch_id,
+            dataset=dataset,
+            columns=columns,
+        )
+        part = attribute_pb2.SubmitAttributesRequest
+
+        def messages() -> Iterator[attribute_pb2.SubmitAttributesRequest]:
+            return stream(self._durable(batch_id))
+
+        def stream(durable: int) -> Iterator[attribute_pb2.SubmitAttributesRequest]:
+            yield part(header=header)
+            number = 0
+            for number, chunk in enumerate(rows.select(ROW_REF, *columns).iter_slices(chunk_rows), start=1):
+                if number > durable:
+                    content = written(chunk.rechunk())
+                    digest = hashlib.sha256(content).digest()
+                    yield part(chunk=attribute_pb2.Chunk(number=number, sha256=digest, arrow=content))
+            yield part(end=attribute_pb2.SubmissionEnd(chunks=number, rows=rows.height))
+
+        answer = self._peer.send(
+            f"{_ATTRIBUTES}SubmitAttributes", messages, attribute_pb2.SubmitAttributesResponse, STREAM_SECONDS
+        )
+        return answer.submission
+
+    def submission(self, batch_id: str) -> attribute_pb2.Submission:
+        """A submission by the sender's id of its batch."""
+        request = attribute_pb2.GetSubmissionRequest(project=self._project, batch_id=batch_id)
+        answer = self._peer.call(f"{_ATTRIBUTES}GetSubmission", request, attribute_pb2.GetSubmissionResponse)
+        return answer.submission
+
+    def _durable(self, batch_id: str) -> int:
+        try:
+            return self.submission(batch_id).last_durable_chunk
+        except PeerRefusedError as refused:
+            if refused.reason != "NOT_FOUND":
+                raise
+            return 0

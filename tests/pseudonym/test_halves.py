@@ -1,0 +1,74 @@
+"""A file in two halves: joined again by the references alone, and by nothing else."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pseudonym.errors import InputError
+from pseudonym.halves import ROW_REF, divide
+
+ROWS = pl.DataFrame(
+    {
+        "surname": [f"Baxter{i}" for i in range(500)],
+        "born": [f"2011-02-{1 + i % 28:02}" for i in range(500)],
+        "score": [str(i) for i in range(500)],
+    }
+)
+
+
+def test_the_references_and_nothing_else_join_the_halves_again():
+    halves = divide(ROWS, ["surname", "born"], ["score"])
+    assert halves.identifiers.columns == [ROW_REF, "surname", "born"]
+    assert halves.attributes.columns == [ROW_REF, "score"]
+    assert halves.identifiers[ROW_REF].n_unique() == 500
+    assert halves.identifiers[ROW_REF].str.contains("^[0-9a-f]{32}$").all()
+    again = halves.identifiers.join(halves.attributes, on=ROW_REF, validate="1:1").drop(ROW_REF)
+    assert again.sort("surname").equals(ROWS.sort("surname"))
+
+
+def test_the_place_of_a_row_tells_nothing():
+    halves = divide(ROWS, ["surname", "born"], ["score"])
+    own = halves.identifiers["surname"].str.strip_prefix("Baxter")
+    # Of 500 shuffled rows one stays in its place on average; 12 or more do once in 10^9 times.
+    assert (own == halves.attributes["score"]).sum() < 12
+    assert (own == ROWS["score"]).sum() < 12
+    assert (halves.attributes["score"] == ROWS["score"]).sum() < 12
+
+
+def test_no_two_divisions_share_a_reference():
+    one, other = (divide(ROWS, ["surname", "born"], ["score"]).identifiers[ROW_REF] for _ in range(2))
+    assert not one.is_in(other.implode()).any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sets(st.sampled_from("abcdef"), min_size=1), st.data())
+def test_every_column_goes_into_exactly_one_half(names, data):
+    ours = data.draw(st.sets(st.sampled_from(sorted(names))))
+    rows = pl.DataFrame({name: [f"{name}1", f"{name}2"] for name in sorted(names)})
+    halves = divide(rows, sorted(ours), sorted(names - ours))
+    assert set(halves.identifiers.columns) == ours | {ROW_REF}
+    assert set(halves.attributes.columns) == (names - ours) | {ROW_REF}
+
+
+@pytest.mark.parametrize(
+    ("identifiers", "attributes", "named"),
+    [
+        (["surname", "born", "score"], ["score"], "score"),
+        (["surname", "surname", "born"], ["score"], "surname"),
+        (["surname", "born", "town"], ["score"], "town"),
+        (["surname"], ["score"], "born"),
+    ],
+)
+def test_a_column_in_both_in_neither_or_not_there_is_refused_by_name(identifiers, attributes, named):
+    with pytest.raises(InputError, match=named) as caught:
+        divide(ROWS, identifiers, attributes)
+    assert "Baxter" not in str(caught.value)
+
+
+def test_a_column_that_is_called_like_the_reference_is_refused():
+    rows = ROWS.rename({"score": ROW_REF})
+    with pytest.raises(InputError, match=ROW_REF):
+        divide(rows, ["surname", "born"], [ROW_REF])
