@@ -360,7 +360,7 @@ class Client(MatchCalls):
         Args:
             submission: its id; the ids of its records are random row references, 32 hexadecimal digits.
             family_column: the column with the sender's reference of the family, if there is one.
-            protected_column: the column that says "yes" of records that must never be linked, if there is one.
+            protected_column: the column that says "yes" of records that must never be linked, if any.
             model, threshold, seed, request_id: as in `start_linkage`.
 
         Raises:

@@ -120,10 +120,11 @@ def _add(tools: Tools, at: At, kind: Kind, people: dict[bytes, Person]) -> None:
     said = [statement(subject, sorted(person.places)) for subject, person in zip(subjects, some, strict=True)]
     columns: dict[str, list[Any]] = {name: [subject[name] for subject in subjects] for name in subjects[0]}
     tools.store.insert(at, SUBJECT, {**columns, "seal": seal.witness(deks, said)})
+    kek = tools.keks.current  # the transaction holds the lock of those who wrap: `SealedRegister.lock`
     keys: dict[str, list[Any]] = {
         "pid": new,
-        "kid": [tools.kek.kid] * len(new),
-        "wrapped": tools.kek.wrap_all(deks, new),
+        "kid": [kek.kid] * len(new),
+        "wrapped": kek.wrap_all(deks, new),
     }
     tools.store.insert(at, SUBJECT_KEY, keys)
 

@@ -26,11 +26,13 @@ import polars as pl
 from pseudonym import register_events, register_parts
 from pseudonym.deliveries import Untold
 from pseudonym.errors import ConflictError, SealBrokenError
+from pseudonym.keks import Keks
 from pseudonym.persons import random_ids
 from pseudonym.register_keys import KEY_ID, RegisterKeys
 from pseudonym.register_parts import BESIDE, Seen
-from pseudonym.seal import Kek, new_deks
+from pseudonym.seal import new_deks
 from pseudonym.standing import Changes, Event, State, apply
+from pseudonym.storage import identity
 from pseudonym.storage import register as db
 from pseudonym.storage.engine import Store
 from pseudonym.storage.rows import At
@@ -48,22 +50,23 @@ class SealedRegister:
 
     Args:
         store: the identity role's.
-        kek: wraps the register's key when it is made.
+        keks: the present one wraps the register's key when it is made.
         subjects: opens what is wrapped.
     """
 
-    def __init__(self, store: Store, kek: Kek, subjects: Subjects) -> None:
+    def __init__(self, store: Store, keks: Keks, subjects: Subjects) -> None:
         self._store = store
-        self._kek = kek
+        self._keks = keks
         self._subjects = subjects
         self._opened: RegisterKeys | None = None
 
     def lock(self, at: At) -> None:
         """Begin a change: make the register if there is none, and let nobody else change it meanwhile."""
+        identity.wrapping(self._store, at)
         keys = self._keys(at)
         if keys is None:
-            (secret,) = new_deks(1)
-            db.add_key(self._store, at, KEY_ID, self._kek.kid, self._kek.wrap(secret, KEY_ID))
+            (secret,), kek = new_deks(1), self._keks.current
+            db.add_key(self._store, at, KEY_ID, kek.kid, kek.wrap(secret, KEY_ID))
             keys = self._present(at)
             names = [*(kind.value for kind in _KINDS), _OUTBOX]
             sealed = keys.seal("head", [_head(name, 0) for name in names], [_number(1)] * len(names))

@@ -11,8 +11,8 @@ import polars as pl
 
 from pseudonym import columns
 from pseudonym.blind import BlindIndex
+from pseudonym.keks import Keks
 from pseudonym.openings import Openings
-from pseudonym.seal import Kek
 from pseudonym.sealed_register import SealedRegister
 from pseudonym.storage import identity as db
 from pseudonym.storage.engine import Store
@@ -27,7 +27,7 @@ class Tools:
 
     Attributes:
         store: the identity role's.
-        kek: wraps the keys of new people.
+        keks: the present one wraps the keys of new people.
         subjects: reads people and checks them.
         rows: writes their rows.
         openings: what every opening goes through.
@@ -35,7 +35,7 @@ class Tools:
     """
 
     store: Store
-    kek: Kek
+    keks: Keks
     subjects: Subjects
     rows: VaultRows
     openings: Openings

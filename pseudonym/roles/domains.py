@@ -7,18 +7,16 @@ from collections.abc import Callable, Mapping
 import polars as pl
 
 from pseudonym import access, openings, uses
-from pseudonym.attribute_subjects import KekRing
 from pseudonym.attributes import Attributes
 from pseudonym.audit import Event, Log
 from pseudonym.blind import BlindIndex
 from pseudonym.broker import Broker
 from pseudonym.identity_erasure import IdentityErasure
-from pseudonym.keys import Keyset, State
+from pseudonym.keks import KeysetKeks
 from pseudonym.ledger import Ledger, LedgerKey
 from pseudonym.openings import Openings
 from pseudonym.roles.opening import House
 from pseudonym.scanner import Sort, looks_like
-from pseudonym.seal import Kek
 from pseudonym.storage import Store
 from pseudonym.storage.rows_attributes import AttributeRows
 from pseudonym.units import UnitKey
@@ -43,9 +41,8 @@ def open_attributes(house: House) -> Attributes:
     Raises:
         LedgerError: the ledger is older than the store, or another one's.
     """
-    current, older = keks(house.keyset)
-    ring = KekRing(current, older)
-    return Attributes.open(house.store, _ledger(house), ring, like_identifiers, told(house.log, "attributes"))
+    keks = KeysetKeks(house.keyset)
+    return Attributes.open(house.store, _ledger(house), keks, like_identifiers, told(house.log, "attributes"))
 
 
 def open_vault(house: House, quotas: Mapping[str, int]) -> Vault:
@@ -58,10 +55,9 @@ def open_vault(house: House, quotas: Mapping[str, int]) -> Vault:
     Raises:
         LedgerError: the ledger is older than the store, or another one's.
     """
-    current, older = keks(house.keyset)
-    index = BlindIndex(house.keyset.blind_key(), INDEX_EPOCH, INDEX_BITS)
+    index = BlindIndex(house.keyset.blind_key(INDEX_EPOCH), INDEX_EPOCH, INDEX_BITS)
     gate = Openings(house.store, opened(house.log), quotas)
-    vault = Vault(house.store, kek=current, older=older, index=index, openings=gate)
+    vault = Vault(house.store, keks=KeysetKeks(house.keyset), index=index, openings=gate)
     IdentityErasure.open(vault, house.store, _ledger(house))
     return vault
 
@@ -76,18 +72,11 @@ def wrapped_attributes(store: Store) -> Callable[[], Mapping[str, int]]:
     rows = AttributeRows(store)
 
     def count() -> Mapping[str, int]:
-        with rows.read() as at:
+        with rows.write() as at:
+            rows.alone(at)  # whoever is wrapping is waited for
             return rows.kids(at)
 
     return count
-
-
-def keks(keyset: Keyset) -> tuple[Kek, tuple[Kek, ...]]:
-    """The key-encrypting key in use, and those that rows may still be wrapped under."""
-    found = [key for key in keyset.keys if key.use.startswith(f"{uses.KEK}:")]
-    current = keyset.lend(keyset.kek()[0], Kek)
-    older = (key.kid for key in found if key.state is State.DECRYPT_ONLY)
-    return current, tuple(keyset.lend(kid, Kek) for kid in older)
 
 
 def told(log: Log, role: str) -> access.Audit:

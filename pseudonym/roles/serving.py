@@ -107,13 +107,13 @@ def add_services(
             stack.callback(ways[role].close)
             if role is Role.BROKER:
                 broker = domains.open_broker(house)
-                destroy[role] = destroyer(house.keyset, broker=broker)
+                destroy[role] = destroyer(house, broker=broker)
                 desk = WaybackDesk(house.settings.folder / "wayback", _gate(house, stack))
                 servicer = BrokerServicer(house, broker, desk, read)
                 broker_pb2_grpc.add_BrokerServiceServicer_to_server(servicer, server)
             elif role is Role.ATTRIBUTES:
                 attributes = domains.open_attributes(house)
-                destroy[role] = destroyer(house.keyset, domains.wrapped_attributes(house.store))
+                destroy[role] = destroyer(house, domains.wrapped_attributes(house.store))
                 exchange = stack.enter_context(Exchange(attributes, ways[role].broker, read, failed))
                 submissions = Submissions(house.settings.folder / "submissions")
                 attribute_pb2_grpc.add_AttributeServiceServicer_to_server(
@@ -122,7 +122,7 @@ def add_services(
                 exchange.start()
             else:
                 vault = domains.open_vault(house, governance.read(house.settings.governance).quotas)
-                destroy[role] = destroyer(house.keyset, vault.wrapped_under)
+                destroy[role] = destroyer(house, vault.wrapped_under)
                 people, key = People(vault), domains.unit_key(house)
                 reports = stack.enter_context(Reports(people, ways[role].broker, failed))
                 vault_pb2_grpc.add_VaultServiceServicer_to_server(
