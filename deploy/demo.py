@@ -112,9 +112,11 @@ def perform(story: Story, folder: Path) -> None:
         with story.step("One link is explained"):
             pair = explain(story, service, job, links, files, sent)
         with story.step("The council's records become persons, and a later file joins them"):
-            persons = join(story, service, [sent, send(story, service, "later", files.later)])
+            later = send(story, service, "later", files.later)
+            join(story, service, [sent, later])
         with story.step("Every person gets a reference number (URN) for one recipient"):
-            numbers = give_numbers(story, service, attribute_ids(folder / "roles", persons), folder)
+            aids = attribute_ids(folder / "roles", sent.own.height + later.own.height)
+            numbers = give_numbers(story, service, aids, folder)
         with story.step("Neither database holds what the other one is for"):
             apart = look_into(story, folder / "roles", [files.council, files.register])
     finally:
@@ -132,7 +134,7 @@ def perform(story: Story, folder: Path) -> None:
         "candidate_pairs": figures["summary"]["candidate_pairs"],
         "threshold": figures["threshold"],
         "model": figures["model"]["digest"],
-        "persons": persons,
+        "persons": len(aids),
         "urns": numbers,
         "found": apart,
         "explained": list(pair),

@@ -89,10 +89,12 @@ class Sent:
     """A file that was sent.
 
     Attributes:
+        name: of the file.
         submission: the id of its identifiers' submission.
         own: rec_id and row_ref of each row: what the council alone has.
     """
 
+    name: str
     submission: str
     own: pl.DataFrame
 
@@ -134,7 +136,7 @@ def begin(story: Story, service: Service) -> None:
         officer.declare(declared)
     story.say(
         f"Project {PROJECT}; a key for each recipient, {RECIPIENT} and {OTHER}.",
-        "Attributes are numbers, codes and flags that were declared; text has no place.",
+        "Attributes are declared numbers, codes and flags; there is no place for text.",
     )
 
 
@@ -148,7 +150,7 @@ def send(story: Story, service: Service, name: str, rows: pl.DataFrame) -> Sent:
     with service.attributes(Role.COUNCIL) as client:
         sent = client.submit(halves.attributes, batch_id=f"demo-{name}", dataset=DATASET)
     story.say(f"{'':<13} {sent.rows:,} rows to attributes: {', '.join(ATTRIBUTES)}")
-    return Sent(submission, own)
+    return Sent(f"{name}.csv", submission, own)
 
 
 def send_extract(story: Story, service: Service, rows: pl.DataFrame) -> str:
@@ -169,7 +171,6 @@ def _submit(
             source=COUNCIL if council else REGISTER,
             kind=SubmissionKind.IDENTITIES if council else SubmissionKind.EXTRACT,
             id_column=id_column,
-            ignore=["family"] if council else [],
             chunk_rows=1000,
             progress=lambda done, total: feed(f"{name}.csv", done, total or done),
         )
@@ -177,6 +178,24 @@ def _submit(
         raise DemoError(f"{sent.problem.message} {sent.problem.help}")
     story.say(f"{name + '.csv':<13} {sent.rows:,} rows to identity, {sent.values_set_aside} values set aside")
     return sent.submission_id
+
+
+def join(story: Story, service: Service, sent: Sequence[Sent]) -> None:
+    """The rows of the files become persons, one file after the other."""
+    shown = table(["File", "rows", "new persons", "joined known ones"], right=(1, 2, 3))
+    for file in sent:
+        with service.linker(Role.LINKAGE_OPERATOR) as client, story.bar("Joining") as feed:
+            started = client.start_join(file.submission, family_column="family")
+            job = client.wait(started.job_id, progress=feed)
+            if job.problem is not None:
+                raise DemoError(f"{job.problem.message} {job.problem.help}")
+            joined = client.report(job.job_id)["figures"]["joined"]
+        shown.add_row(file.name, f"{file.own.height:,}", f"{joined['new']:,}", f"{joined['joined']:,}")
+    story.say(
+        shown,
+        "Each person has a random id (pid), under which the identifiers lie sealed.",
+        "Only the broker is told which row reference is whose.",
+    )
 
 
 def give_numbers(story: Story, service: Service, aids: list[bytes], folder: Path) -> int:
@@ -194,30 +213,33 @@ def give_numbers(story: Story, service: Service, aids: list[bytes], folder: Path
     shown.add_row(f"for {RECIPIENT}", Text(grouped(urns[0]), "cyan"))
     shown.add_row(f"for {OTHER}", Text(grouped(other[0]), "cyan"))
     story.say(
-        f"{numbers['urn'].n_unique():,} different numbers in urns.csv.",
+        f"{numbers['urn'].n_unique():,} persons, and as many different numbers in urns.csv.",
         shown,
-        "Made with secret keys from a random id, not from names or dates of birth: without the",
-        "keys nobody can tell that these two are one person.",
+        "Made with secret keys from a random id, not from names or dates of birth.",
+        "Without the keys nobody can tell that these two are one person.",
     )
     return numbers.height
 
 
-def attribute_ids(folder: Path, persons: int) -> list[bytes]:
-    """The attribute ids of all persons, as the attributes role has them.
+def attribute_ids(folder: Path, rows: int) -> list[bytes]:
+    """The attribute ids of all persons, as the attributes role has them once every row has found its person.
 
     Raises:
         DemoError: the rows have not all found their persons in time.
     """
-    until = time.monotonic() + ATTACH_SECONDS
+    until, before = time.monotonic() + ATTACH_SECONDS, None
     while True:
         with _database(folder, Role.ATTRIBUTES) as attributes:
-            aids = [row[0] for row in attributes.execute("SELECT DISTINCT aid FROM a_row")]
-            waiting = attributes.execute("SELECT count(*) FROM a_half WHERE ct IS NOT NULL").fetchone()[0]
-        if not waiting and len(aids) == persons:
-            return aids
+            aids = [row[0] for row in attributes.execute("SELECT aid FROM a_row")]
+            waiting = attributes.execute("SELECT count(*) FROM a_half").fetchone()[0]
+        # Who were merged follow a moment after their rows.
+        now = set(aids)
+        if len(aids) == rows and not waiting and now == before:
+            return sorted(now)
         if time.monotonic() > until:
             raise DemoError("Attributes and persons have not found together. See the logs in roles/.")
-        time.sleep(0.2)
+        before = now
+        time.sleep(1.0)
 
 
 def look_into(story: Story, folder: Path, files: Sequence[pl.DataFrame]) -> dict[str, int]:
@@ -245,7 +267,7 @@ def look_into(story: Story, folder: Path, files: Sequence[pl.DataFrame]) -> dict
     found["ids in both"] = shared
     story.say(
         shown,
-        f"Ids that the identity database and the attributes database have in common: {shared}.",
+        f"Ids that the databases of identity and attributes have in common: {shared}.",
         "What is in them is sealed under keys that each role keeps for itself.",
     )
     return found
@@ -280,8 +302,3 @@ def _ids(database: sqlite3.Connection) -> set[bytes]:
         for value in row
         if isinstance(value, bytes) and len(value) == 16
     }
-
-
-def join(story: Story, service: Service, sent: Sequence[Sent]) -> int:
-    """The rows of both files become persons; how many there are."""
-    return 5000

@@ -5,12 +5,14 @@
     broker ──▶ identity, attributes (they call the broker) ──▶ until Ctrl-C, then all three stop
 
 Everything is in one folder, `var/`: certificates in `certificates/`, each role's data in a folder of its own.
-A certificate of each role to call with is there too: `certificates/council.pem` and so on.
+A certificate of each role to call with is there too: `certificates/council.pem` and so on. Persons may be
+joined for the purpose "demonstration".
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import subprocess
 import sys
@@ -27,6 +29,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START_SECONDS, STOP_SECONDS = 120.0, 30.0
 PORTS = {Role.BROKER: 7071, Role.IDENTITY: 7070, Role.ATTRIBUTES: 7072}
 ANY_PORTS = dict.fromkeys(PORTS, 0)
+GOVERNANCE = {"quotas": {"demonstration": 1_000_000}}  # identities a day that may be opened, by purpose
 
 
 class Processes:
@@ -40,6 +43,7 @@ class Processes:
 
     def __init__(self, folder: Path, ports: dict[Role, int], *, logs: bool = False) -> None:
         self._folder, self._ports, self._logs = folder, ports, logs
+        self._governance = folder / "governance.json"
         self._running: dict[Role, subprocess.Popen[bytes]] = {}
 
     @property
@@ -54,6 +58,8 @@ class Processes:
             RuntimeError: one ended, or does not listen in time.
         """
         make_all(self.certificates)
+        self._governance.write_text(json.dumps(GOVERNANCE) + "\n")
+        self._governance.chmod(0o600)
         self._begin(Role.BROKER)
         at = {Role.BROKER: self._address(Role.BROKER)}
         others = [role for role in self._ports if role is not Role.BROKER]
@@ -121,6 +127,7 @@ class Processes:
             "--data": self._folder / f"{role}-role",
             "--listen": f"127.0.0.1:{self._ports[role]}",
             "--port-file": self._told(role),
+            "--governance": self._governance,
             "--tls-certificate": self.certificates / f"{role}.pem",
             "--tls-key": self.certificates / f"{role}.key",
             "--tls-authority": self.certificates / "authority.pem",
