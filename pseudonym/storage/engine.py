@@ -214,7 +214,8 @@ class Store:
         """Make what was deleted unreadable in the database's files, and empty the write-ahead log.
 
         The whole database is rewritten, and on PostgreSQL its tables are locked meanwhile: a minute or so
-        for each GB. Delete many at a time, then purge once. After a crash, opening the store does it.
+        for each GB. No order of rows tells afterwards which were changed together. Delete many at a time,
+        then purge once. After a crash, opening the store does it.
 
         Danger: copies outside of the database's files remain: backups, snapshots, PostgreSQL's archived log,
         and blocks that a journalling or flash file system has put aside. What they hold dies with the KEK.
