@@ -27,6 +27,7 @@ from google.protobuf.json_format import MessageToDict
 
 from linker import messages
 from linker.errors import LinkerError
+from linker.join_client import JoinCalls
 from linker.match_client import MatchCalls
 from linker.matchkeys import Matchkeys
 from linker.resources import (
@@ -94,7 +95,7 @@ class Tls:
     key: Path | None = None
 
 
-class Client(MatchCalls):
+class Client(JoinCalls, MatchCalls):
     """A connection to one service, for one project and one purpose; close it or use it as a context."""
 
     def __init__(
@@ -343,39 +344,6 @@ class Client(MatchCalls):
             options=messages.options_message(model, threshold, all_pairs, seed, keys, keys_only),
         )
         return messages.job_value(self._call(self._linkage.StartDeduplication, request).job)
-
-    def start_join(
-        self,
-        submission: str,
-        *,
-        family_column: str = "",
-        protected_column: str = "",
-        model: str = "",
-        threshold: float | None = None,
-        seed: int = 0,
-        request_id: str = "",
-    ) -> Job:
-        """Start to join a submission of identities with the persons in the vault; see docs/persons.md.
-
-        Args:
-            submission: its id; the ids of its records are random row references, 32 hexadecimal digits.
-            family_column: the column with the sender's reference of the family, if there is one.
-            protected_column: the column that says "yes" of records that must never be linked, if any.
-            model, threshold, seed, request_id: as in `start_linkage`.
-
-        Raises:
-            ServiceError: the service refused the request, or could not be reached in time.
-        """
-        request = linkage_pb2.StartJoinRequest(
-            mandate=self._mandate(request_id),
-            submission_id=submission,
-            family_column=family_column,
-            protected_column=protected_column,
-            model=model,
-            threshold=threshold,
-            seed=seed,
-        )
-        return messages.job_value(self._call(self._linkage.StartJoin, request).job)
 
     def train_model(
         self, name: str, left: str, right: str = "", *, seed: int = 0, request_id: str = ""

@@ -95,7 +95,8 @@ class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
     async def MoveSubjects(
         self, request: broker_pb2.MoveSubjectsRequest, context: object
     ) -> broker_pb2.MoveSubjectsResponse:
-        purpose, kind = checks.purpose(request.purpose, "purpose"), checks.kind(request.kind)
+        purpose = checks.purpose(request.mandate.purpose, "mandate.purpose")
+        kind = checks.kind(request.kind)
         asked = access.Mandate(str(callers.current()), purpose)
 
         def follow() -> broker_pb2.MoveSubjectsResponse:
@@ -107,16 +108,16 @@ class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
 
         return await asyncio.to_thread(follow)
 
-    async def ListMoves(
-        self, request: broker_pb2.ListMovesRequest, context: object
-    ) -> broker_pb2.ListMovesResponse:
+    async def FollowMoves(
+        self, request: broker_pb2.FollowMovesRequest, context: object
+    ) -> broker_pb2.FollowMovesResponse:
         mandate = checks.mandate(request.mandate)
 
-        def moves() -> broker_pb2.ListMovesResponse:
+        def moves() -> broker_pb2.FollowMovesResponse:
             found = self._broker.changes.moves(mandate.project, request.after, ROWS)
             account().count = found.height
             text = found.with_columns(pl.col("number").cast(pl.String))
-            return broker_pb2.ListMovesResponse(arrow=written(text), more=found.height == ROWS)
+            return broker_pb2.FollowMovesResponse(arrow=written(text), more=found.height == ROWS)
 
         return await asyncio.to_thread(moves)
 

@@ -97,10 +97,10 @@ class Exchange:
         moves = self._attributes.moves
         more = True
         while more:
-            asked = broker_pb2.ListMovesRequest(
+            asked = broker_pb2.FollowMovesRequest(
                 mandate=_mandate(project, PURPOSE), after=moves.followed(project)
             )
-            page = self._broker().call(f"{SERVICE}ListMoves", asked, broker_pb2.ListMovesResponse)
+            page = self._broker().call(f"{SERVICE}FollowMoves", asked, broker_pb2.FollowMovesResponse)
             found = self._read(page.arrow, ["number", "what", "handle", "old_aid", "new_aid"])
             ids = (pl.col(name).str.decode("hex") for name in ("handle", "old_aid", "new_aid"))
             told = found.with_columns(*ids, pl.col("number").cast(pl.Int64))

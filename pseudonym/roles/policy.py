@@ -82,7 +82,7 @@ CALLERS: Mapping[str, tuple[Role, ...]] = {
     "pseudonym.v1.BrokerService/MapSubjects": (IDENTITY,),
     "pseudonym.v1.BrokerService/MoveSubjects": (IDENTITY,),
     "pseudonym.v1.BrokerService/ListRows": (ATTRIBUTES,),
-    "pseudonym.v1.BrokerService/ListMoves": (ATTRIBUTES,),
+    "pseudonym.v1.BrokerService/FollowMoves": (ATTRIBUTES,),
     "pseudonym.v1.BrokerService/ResolveAids": (ATTRIBUTES,),
     "pseudonym.v1.BrokerService/AcknowledgeRows": (ATTRIBUTES,),
     "pseudonym.v1.BrokerService/IssueUrns": (ATTRIBUTES,),

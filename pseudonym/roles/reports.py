@@ -105,8 +105,7 @@ class Reports:
             )
             for part in concerned.iter_slices(ROWS) if concerned.height else [concerned]:
                 asked = broker_pb2.MoveSubjectsRequest(
-                    request_id=os.urandom(16).hex(),
-                    purpose=PURPOSE,
+                    mandate=common_pb2.Mandate(request_id=os.urandom(16).hex(), purpose=PURPOSE),
                     kind=KINDS[message.kind],
                     changes=written(some),
                     members=written(part),

@@ -304,17 +304,25 @@ class BrokerRows(Rows):
         """Note that persons or families go on under other ids, or, where the new one is empty, under none.
 
         What is said of a pair takes the place of what was said before, and of what was said the other way
-        round: an id that comes back is superseded no longer.
+        round: an id that comes back is superseded no longer. What led to an id that was merged leads on to
+        the one that it was merged into, so that lists need not be followed in any order.
         """
-        n = len(old)
-        for pairs in ((old, new), (new, old)):
-            self.store.delete(at, SUPERSEDED, {"old_aid": list(pairs[0]), "new_aid": list(pairs[1])})
+        said = dict(zip(zip(old, new, strict=True), changes, strict=True))
+        into = {one: other for (one, other), change in said.items() if change == "merged"}
+        s = SUPERSEDED.c
+        found = self.store.among(at, sa.select(s.old_aid, s.new_aid, s.change), s.new_aid, list(into))
+        led = {(row.old_aid, into[row.new_aid]): row.change for row in found}
+        replaced = [(row.old_aid, row.new_aid) for row in found] + [*said] + [pair[::-1] for pair in said]
+        pairs = {"old_aid": [one for one, _ in replaced], "new_aid": [other for _, other in replaced]}
+        self.store.delete(at, SUPERSEDED, pairs)
+        said = {pair: change for pair, change in led.items() if pair[0] != pair[1]} | said
+        n = len(said)
         columns: dict[str, Sequence[Any]] = {
-            "old_aid": list(old),
-            "new_aid": list(new),
+            "old_aid": [one for one, _ in said],
+            "new_aid": [other for _, other in said],
             "project": [project] * n,
             "kind": [kind] * n,
-            "change": list(changes),
+            "change": list(said.values()),
             "day": [self.store.today()] * n,
         }
         return self.store.insert(at, SUPERSEDED, columns, skip_existing=True)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.pseudonym.roles.harness import Organisation, three
+from tests.pseudonym.roles.harness import Organisation, governance, three
 
 
 @pytest.fixture(scope="session")
@@ -16,5 +16,6 @@ def certificates(tmp_path_factory):
 @pytest.fixture(scope="session")
 def roles(tmp_path_factory, certificates):
     """Three processes on SQLite, for all tests that do not stop them."""
-    with three(tmp_path_factory.mktemp("roles"), certificates) as servers:
+    folder = tmp_path_factory.mktemp("roles")
+    with three(folder, certificates, governance=governance(folder)) as servers:
         yield servers

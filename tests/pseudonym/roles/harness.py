@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import polars as pl
 
 from linker import status
+from linker.client import Client, Tls
+from linker.resources import JobState
 from pseudonym.roles import settings
 from pseudonym.roles.authority import HOSTS, Authority, write_private
 from pseudonym.roles.callers import SERVER_ROLES, Role
@@ -89,10 +93,72 @@ def reason(error: Any) -> tuple[str, str, str]:
     return found.code, found.reason, found.domain
 
 
-def mandate(request_id: str = "", project: str = "tf-2026") -> common_pb2.Mandate:
-    return common_pb2.Mandate(
-        request_id=request_id or os.urandom(8).hex(), project=project, purpose="evaluation-2026"
+PEOPLE = {
+    "p1": ("Amelia", "Baxter", "2011-02-03", "CB1 1AA"),
+    "p2": ("Noah", "Ellis-Hale", "1979-11-21", "CB2 7QX"),
+    "p3": ("Freya", "Okonkwo", "2014-07-30", "CB4 3LE"),
+    "p4": ("Oscar", "Marsh", "1990-05-12", "CB9 8TT"),
+}
+"""Made-up people who have nothing in common: forename, surname, day of birth, postcode."""
+PURPOSE = "evaluation-2026"
+
+
+def council_file(refs: list[bytes], people: list[str]) -> pl.DataFrame:
+    """Rows of made-up people; several rows may be one person's."""
+    told = pl.DataFrame(
+        [PEOPLE[one] for one in people], schema=["forename", "surname", "dob", "postcode"], orient="row"
     )
+    named = pl.DataFrame({"row_ref": [ref.hex() for ref in refs], "family": [f"f{one}" for one in people]})
+    return named.hstack(told)
+
+
+def governance(folder: Path, quota: int = 1_000_000, **decided: Any) -> Path:
+    """A file for roles that may open so many identities a day for the tests' purpose."""
+    path = folder / "governance.json"
+    path.write_text(json.dumps({**decided, "quotas": {PURPOSE: quota}}))
+    return path
+
+
+def client(server: Server, certificates: Path, name: str, project: str = "tf-2026") -> Client:
+    """A client of the engine's services, as one bearer of a certificate."""
+    files = (certificates / file for file in ("authority.pem", f"{name}.pem", f"{name}.key"))
+    address = server.address.replace("127.0.0.1", "localhost")
+    return Client(address, project=project, purpose=PURPOSE, tls=Tls(*files), patience=30)
+
+
+def start_join(
+    server: Server,
+    certificates: Path,
+    rows: pl.DataFrame,
+    batch: str,
+    source: str = "cambridgeshire",
+    **more: Any,
+) -> str:
+    """Send identifiers as a council does, and start to join them as the operator does; the job's id."""
+    with client(server, certificates, "council") as council:
+        mapping = {"household": "family"} if "family" in rows.columns else {}
+        sent = council.submit(rows, batch_id=batch, source=source, id_column="row_ref", mapping=mapping)
+    with client(server, certificates, "linkage-operator") as operator:
+        family = "family" if mapping else ""
+        return operator.start_join(sent.submission_id, family_column=family, **more).job_id
+
+
+def finished(server: Server, certificates: Path, job_id: str) -> dict[str, int]:
+    """What a join that has come to its end made of its rows."""
+    with client(server, certificates, "linkage-operator") as operator:
+        job = operator.wait(job_id)
+        assert job.state is JobState.SUCCEEDED, job.problem
+        joined: dict[str, int] = operator.report(job_id)["figures"]["joined"]
+        return joined
+
+
+def join(server: Server, certificates: Path, rows: pl.DataFrame, batch: str, **more: Any) -> dict[str, int]:
+    """Join a file; see `start_join` and `finished`."""
+    return finished(server, certificates, start_join(server, certificates, rows, batch, **more))
+
+
+def mandate(request_id: str = "", project: str = "tf-2026") -> common_pb2.Mandate:
+    return common_pb2.Mandate(request_id=request_id or os.urandom(8).hex(), project=project, purpose=PURPOSE)
 
 
 @contextmanager

@@ -22,11 +22,12 @@ MAY = {
     "linkage/explain linkage/get-report job/get-job job/list-jobs job/watch-job job/cancel-job "
     "model/put-model model/get-model model/list-models match/load-reference match/drop-reference "
     "match/get-reference match/list-references match/put-records match/remove-records match/match "
-    "match/match-stream match/match-upload vault/store-identities",
-    Role.REVIEWER: "linkage/explain",
+    "match/match-stream match/match-upload linkage/start-join",
+    Role.REVIEWER: "linkage/explain vault/merge-subjects vault/split-subject vault/withdraw-link",
     Role.RESEARCHER: "",
     Role.APPROVER: "broker/approve-reidentification broker/get-reidentification",
-    Role.DATA_PROTECTION_OFFICER: "vault/look-up attribute/declare-dataset "
+    Role.DATA_PROTECTION_OFFICER: "vault/look-up attribute/declare-dataset vault/merge-subjects "
+    "vault/split-subject vault/withdraw-link vault/protect-subject vault/admit-record "
     "broker/request-reidentification broker/get-reidentification broker/list-supersessions key/list-keys "
     "audit/get-checkpoint audit/prove-inclusion audit/prove-consistency audit/list-entries",
     Role.KEY_CUSTODIAN: "key/list-keys key/add-key key/rotate-key key/destroy-key "
@@ -34,10 +35,10 @@ MAY = {
     Role.AUDITOR: "key/list-keys audit/get-checkpoint audit/prove-inclusion audit/prove-consistency "
     "audit/list-entries",
     Role.OPERATOR: "",
-    Role.IDENTITY: "broker/map-subjects broker/resolve-reidentification",
+    Role.IDENTITY: "broker/map-subjects broker/move-subjects broker/resolve-reidentification",
     Role.BROKER: "",
     Role.ATTRIBUTES: "broker/list-rows broker/resolve-aids broker/acknowledge-rows broker/issue-urns "
-    "broker/list-supersessions",
+    "broker/list-supersessions broker/follow-moves",
 }
 SERVICES = (
     *service.SERVICES,
@@ -85,6 +86,8 @@ def test_nobody_asks_and_approves_nor_walks_the_chain_of_numbers():
     assert all(Role.RESEARCHER not in rule.callers for rule in policy.METHODS.values())
     for name in (
         "MapSubjects",
+        "MoveSubjects",
+        "FollowMoves",
         "ListRows",
         "ResolveAids",
         "IssueUrns",

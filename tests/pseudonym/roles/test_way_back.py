@@ -18,7 +18,7 @@ from pseudonym.requests import Request, approve, digest_of, open_answer
 from pseudonym.roles.callers import Role
 from pseudonym.v1 import broker_pb2, common_pb2, vault_pb2
 from tests.pseudonym.roles import test_processes as chain
-from tests.pseudonym.roles.harness import Called, mandate, reason, three
+from tests.pseudonym.roles.harness import PEOPLE, Called, council_file, join, mandate, reason, three
 
 B, V, PROJECT, RECIPIENT = chain.B, chain.V, chain.PROJECT, chain.RECIPIENT
 KEYS = {name: Ed25519PrivateKey.generate() for name in ("alice", "bob")}
@@ -43,11 +43,7 @@ def governed(tmp_path_factory, certificates):
     with three(folder, certificates, governance=folder / "governance.json") as roles:
         chain.begin(roles, certificates)
         refs = [os.urandom(16) for _ in range(3)]
-        with Called(roles[Role.IDENTITY].address, certificates, "linkage-operator") as linker:
-            asked = vault_pb2.StoreIdentitiesRequest(
-                mandate=mandate(), source="x", arrow=chain.arrow(chain.identities(refs, ["p1", "p2", "p3"]))
-            )
-            linker(f"{V}StoreIdentities", asked, vault_pb2.StoreIdentitiesResponse)
+        join(roles[Role.IDENTITY], certificates, council_file(refs, ["p1", "p2", "p3"]), "b-1")
         with Called(roles[Role.BROKER].address, certificates, "attributes") as keeper:
             listed = broker_pb2.ListRowsRequest(project=PROJECT)
             rows = chain.told(keeper(f"{B}ListRows", listed, broker_pb2.ListRowsResponse).arrow)
@@ -117,8 +113,8 @@ def test_two_others_approve_and_the_requester_alone_reads_the_answer_once(govern
     assert answer.count == 2
     opened = open_answer(OpeningKey(SECRET.private_bytes_raw()), request, answer.sealed)
     people = dict(zip(sorted(words), json.loads(opened), strict=True))
-    assert people[urns[0]][0]["names"] == [{"given": "Amelia", "surname": "Baxterp1"}]
-    assert people[urns[1]][0]["names"] == [{"given": "Amelia", "surname": "Baxterp2"}]
+    assert people[urns[0]][0]["names"] == [dict(zip(("given", "surname"), PEOPLE["p1"], strict=False))]
+    assert people[urns[1]][0]["names"] == [dict(zip(("given", "surname"), PEOPLE["p2"], strict=False))]
     assert refused(look_up, roles, certificates, request)[0] == "PERMISSION_DENIED"
 
 

@@ -262,14 +262,14 @@ def test_merged_and_split_people_are_listed_with_old_and_new_numbers(url, tmp_pa
             assert role.changes.follow(Kind.PERSON, told, NOBODY, WHO) == {PROJECT: 2}
         listed = role.changes.superseded(PROJECT, RECIPIENT, Kind.PERSON, WHO)
         urn = keys.urn_key(PROJECT, RECIPIENT, 1)
-        new = {pid: urn.issue(Kind.PERSON, key.aid(1, Kind.PERSON, pid)) for pid in (d, c[::-1], b)}
+        new = {pid: urn.issue(Kind.PERSON, key.aid(1, Kind.PERSON, pid)) for pid in (d, c[::-1])}
         # e never had a number, so nobody needs to be told
         assert sorted(listed.select("old", "new", "change").rows()) == sorted(
             [
                 (word[aid[a]], new[d], "merged"),
                 (word[aid[b]], new[d], "merged"),
                 (word[aid[c]], new[c[::-1]], "split"),
-                (word[aid[c]], new[b], "split"),
+                (word[aid[c]], new[d], "split"),  # and b went on as d
             ]
         )
         onward = role.changes.onward(PROJECT, column(aid=[aid[a], aid[c], None, *ids(1)]))["aid"].to_list()
@@ -283,6 +283,13 @@ def test_merged_and_split_people_are_listed_with_old_and_new_numbers(url, tmp_pa
         rows = set(listed.select("old", "new", "change").rows())
         assert (word[aid[b]], new[d], "merged") not in rows
         assert {(new[d], word[aid[b]], "split"), (word[aid[c]], "", "withdrawn")} <= rows
+        # What led to a leads on, once a's new number does.
+        (f,) = ids(1)
+        role.changes.follow(Kind.PERSON, changes((d, f)), NOBODY, WHO)
+        onto = urn.issue(Kind.PERSON, key.aid(1, Kind.PERSON, f))
+        listed = role.changes.superseded(PROJECT, RECIPIENT, Kind.PERSON, WHO)
+        assert (word[aid[a]], onto, "merged") in set(listed.select("old", "new", "change").rows())
+        assert not set(listed["new"]) & {new[d]}
         for wrong in (changes((a, a)), column(before=[a], after=[b]), column(before=[a])):
             with pytest.raises(InputError):
                 role.changes.follow(Kind.PERSON, wrong, NOBODY, WHO)
