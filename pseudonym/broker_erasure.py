@@ -7,7 +7,8 @@ numbers were erased, and so that none of them is ever given to anybody else.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import polars as pl
 
@@ -15,6 +16,7 @@ from pseudonym import frames, issuing
 from pseudonym.access import Access, Mandate
 from pseudonym.broker_context import BrokerContext
 from pseudonym.erasure import What, carry_out, domain_id
+from pseudonym.errors import KeyMissingError
 from pseudonym.storage.rows import AT_ONCE, Project, ProjectState
 from pseudonym.storage.rows_broker import Domain, DomainState
 from pseudonym.urn import Kind
@@ -29,6 +31,29 @@ class BrokerErasure:
     def __init__(self, context: BrokerContext) -> None:
         self._context = context
         self._rows = context.rows
+        self.ledger = context.ledger
+
+    def aids(self, kind: Kind, pids: Sequence[bytes]) -> dict[str, list[bytes]]:
+        """The aids of persons or families in every project that has not ended, member there or not."""
+        with self._rows.read() as at:
+            projects = [one for one in self._rows.projects(at) if one.state is not ProjectState.ENDED]
+        found = {}
+        for project in projects:
+            with suppress(KeyMissingError):  # destroyed: nothing of it can be made or traced again
+                found[project.name] = self._context.keys.aid_key(project.name).aids(project.epoch, kind, pids)
+        return found
+
+    def erase_aids(self, aids: Mapping[str, Sequence[bytes]], mandate: Mandate) -> dict[str, int]:
+        """Erase persons or families by their aids, given by project, as `aids` gives them.
+
+        Who is not there is written into the ledger all the same, and cannot come in later.
+
+        Returns:
+            How many rows were deleted, by table.
+        """
+        for project, some in aids.items():
+            self._context.audit(Access("erase", project, mandate, len(some)))
+        return self._run(What.SUBJECT, [aid for some in aids.values() for aid in some])
 
     def erase(self, project: str, kind: Kind, pids: frames.Table, mandate: Mandate) -> pl.DataFrame:
         """Erase persons or families: no way back remains from any of their numbers.

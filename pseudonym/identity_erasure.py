@@ -22,7 +22,7 @@ class IdentityErasure:
         """Not to be called: use `IdentityErasure.open`."""
         self._vault = vault
         self._rows = IdentityRows(store)
-        self._ledger = ledger
+        self.ledger = ledger
 
     @classmethod
     def open(cls, vault: Vault, store: Store, ledger: Ledger) -> Self:
@@ -46,7 +46,7 @@ class IdentityErasure:
         Returns:
             How many of them were known.
         """
-        counts = carry_out(self._ledger, self, What.SUBJECT, list(pids), self._rows.store.today())
+        counts = carry_out(self.ledger, self, What.SUBJECT, list(pids), self._rows.store.today())
         return counts["subject"]
 
     # --- what `pseudonym.erasure.replay` asks of a store --------------------------------------------

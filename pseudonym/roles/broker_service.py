@@ -11,6 +11,7 @@ from pseudonym.errors import KeyMissingError
 from pseudonym.keys import Keyset
 from pseudonym.roles import callers, checks
 from pseudonym.roles.arrow import ROWS, ReadArrow, frame, written
+from pseudonym.roles.erasure_desk import ErasureDesk
 from pseudonym.roles.opening import House
 from pseudonym.roles.passage import account
 from pseudonym.roles.refusals import FieldError
@@ -24,8 +25,11 @@ T = TypeVar("T")
 class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
     """The broker's operations."""
 
-    def __init__(self, house: House, broker: Broker, wayback: WaybackDesk, read: ReadArrow) -> None:
+    def __init__(
+        self, house: House, broker: Broker, wayback: WaybackDesk, erasures: ErasureDesk, read: ReadArrow
+    ) -> None:
         self._house, self._broker, self._wayback, self._read = house, broker, wayback, read
+        self._erasures = erasures
 
     async def BeginProject(
         self, request: broker_pb2.BeginProjectRequest, context: object
@@ -184,6 +188,47 @@ class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
                 broker_pb2.Supersession(old_urn=old, new_urn=new, change=change, day=day)
                 for old, new, change, day in shown.select("old", "new", "change", "day").rows()
             ],
+            next_page_token=checks.next_token(first, size, found.height),
+        )
+
+    async def EraseSubjects(
+        self, request: broker_pb2.BrokerServiceEraseSubjectsRequest, context: object
+    ) -> broker_pb2.BrokerServiceEraseSubjectsResponse:
+        mandate, requester = checks.mandate(request.mandate), callers.read(request.requester)
+        if len(request.pids) > ROWS:
+            raise FieldError(f"There are more than {ROWS} ids.", "Send fewer at a time.", field="pids")
+        asked = access.Mandate(str(requester), mandate.purpose)
+        account().count = len(request.pids)
+        return await asyncio.to_thread(
+            self._erasures.take, request.erasure_id, mandate.project, asked, list(request.pids)
+        )
+
+    async def ListErasures(
+        self, request: broker_pb2.ListErasuresRequest, context: object
+    ) -> broker_pb2.ListErasuresResponse:
+        waiting = await asyncio.to_thread(self._erasures.waiting)
+        account().count = len(waiting)
+        return broker_pb2.ListErasuresResponse(erasures=waiting)
+
+    async def AcknowledgeErasure(
+        self, request: broker_pb2.AcknowledgeErasureRequest, context: object
+    ) -> broker_pb2.AcknowledgeErasureResponse:
+        checks.mandate(request.mandate)
+        forgotten = await asyncio.to_thread(self._erasures.followed, request.erasure_id, request.certificate)
+        account().count = forgotten
+        return broker_pb2.AcknowledgeErasureResponse()
+
+    async def ListErasedUrns(
+        self, request: broker_pb2.ListErasedUrnsRequest, context: object
+    ) -> broker_pb2.ListErasedUrnsResponse:
+        project, recipient = (checks.label(getattr(request, one), one) for one in ("project", "recipient"))
+        first, size = checks.page(request)
+        since = request.since_day
+        found = await asyncio.to_thread(self._broker.erasure.erased, project, recipient, since)
+        shown = found.slice(first, size)
+        account().count = shown.height
+        return broker_pb2.ListErasedUrnsResponse(
+            erased=[broker_pb2.ErasedUrn(urn=urn, day=day) for urn, day in shown.select("urn", "day").rows()],
             next_page_token=checks.next_token(first, size, found.height),
         )
 

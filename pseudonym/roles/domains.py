@@ -47,8 +47,8 @@ def open_attributes(house: House) -> Attributes:
     return Attributes.open(house.store, _ledger(house), ring, like_identifiers, told(house.log, "attributes"))
 
 
-def open_vault(house: House, quotas: Mapping[str, int]) -> Vault:
-    """The vault.
+def open_vault(house: House, quotas: Mapping[str, int]) -> tuple[Vault, IdentityErasure]:
+    """The vault, and what forgets people in it.
 
     Args:
         house: of the identity role.
@@ -61,8 +61,7 @@ def open_vault(house: House, quotas: Mapping[str, int]) -> Vault:
     index = BlindIndex(house.keyset.blind_key(), INDEX_EPOCH, INDEX_BITS)
     gate = Openings(house.store, opened(house.log), quotas)
     vault = Vault(house.store, kek=current, older=older, index=index, openings=gate)
-    IdentityErasure.open(vault, house.store, _ledger(house))
-    return vault
+    return vault, IdentityErasure.open(vault, house.store, _ledger(house))
 
 
 def wrapped_attributes(store: Store) -> Callable[[], Mapping[str, int]]:

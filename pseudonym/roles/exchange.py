@@ -1,6 +1,7 @@
-"""How the attributes role learns whose its rows are: it asks the broker, stores, acknowledges, forgets.
+"""What the attributes role learns by asking the broker: whose its rows are, and who was erased.
 
     broker ──(row_ref, aid, family aid)──▶ attach ──▶ stored ──(row_refs)──▶ broker forgets ──▶ forgotten here
+    broker ──(erased aids)──▶ ledger ──▶ erased ──(certificate)──▶ broker forgets
 
 Each step may be done again: what a crash or a lost answer cuts off is taken up by the next round.
 """
@@ -15,14 +16,18 @@ from typing import Self
 
 import polars as pl
 
+from pseudonym.access import Mandate
 from pseudonym.attributes import Attributes
 from pseudonym.roles.arrow import ROWS, ReadArrow, frame, written
+from pseudonym.roles.destroying import Certify
 from pseudonym.roles.peer import Peer
+from pseudonym.roles.rounds import Rounds
 from pseudonym.v1 import broker_pb2, common_pb2
 
 SERVICE = "/pseudonym.v1.BrokerService/"
 PURPOSE = "storing-attributes"
 EVERY = 5.0  # seconds between rounds, where rows wait
+ASK_EVERY = 60.0  # seconds between two questions who was erased
 DAY = 86_400.0
 
 
@@ -32,6 +37,7 @@ class Exchange:
     def __init__(
         self,
         attributes: Attributes,
+        certify: Certify,
         broker: Callable[[], Peer],
         read: ReadArrow,
         failed: Callable[[str], object] = lambda reason: None,
@@ -40,31 +46,24 @@ class Exchange:
 
         Args:
             attributes: the attribute store's operations.
+            certify: signs what was erased.
             broker: gives the broker, or raises why it cannot be called.
             read: see `ReadArrow`.
             failed: is told the reason when a round does not succeed.
         """
-        self._attributes, self._broker, self._read, self._failed = attributes, broker, read, failed
-        self._stop, self._wanted = threading.Event(), threading.Event()
+        self._attributes, self._broker, self._read = attributes, broker, read
+        self._certify = certify
         self._round = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="exchange", daemon=True)
-
-    def start(self) -> None:
-        """Begin rounds in a thread of their own."""
-        self._thread.start()
+        self._rounds = Rounds("exchange", self._work, failed)
+        self._asked = -ASK_EVERY
+        self._dropped = time.monotonic()
+        self.start, self.soon = self._rounds.start, self._rounds.soon
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._wanted.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=30)
-
-    def soon(self) -> None:
-        """Begin a round at once: rows came."""
-        self._wanted.set()
+        self._rounds.__exit__()
 
     def settle(self, project: str) -> int:
         """Store what the broker knows of a project's rows; how many rows were stored.
@@ -84,6 +83,29 @@ class Exchange:
                 stored, token = stored + done.height, page.next_page_token
                 if not token:
                     return stored
+
+    def follow(self) -> int:
+        """Erase whom the broker has erased, and say so; how many erasures were followed.
+
+        Raises:
+            PeerUnavailableError, PeerRefusedError: the broker cannot be asked.
+        """
+        asked = broker_pb2.ListErasuresRequest()
+        answer = self._broker().call(f"{SERVICE}ListErasures", asked, broker_pb2.ListErasuresResponse)
+        for notice in answer.erasures:
+            aids = {one.project: list(one.aids) for one in notice.erased}
+            who = Mandate(notice.requester, notice.purpose)
+            counts = self._attributes.erasure.erase_aids(aids, who)
+            # How many rows somebody had is for this role to know; the certificate goes on to the others.
+            shown = {"a_subject": counts.get("a_subject", 0)}
+            what = "The attributes of persons, in all projects."
+            done = broker_pb2.AcknowledgeErasureRequest(
+                mandate=_mandate(notice.project, notice.purpose),
+                erasure_id=notice.erasure_id,
+                certificate=self._certify(notice.project, what, (notice.requester,), shown),
+            )
+            self._broker().call(f"{SERVICE}AcknowledgeErasure", done, broker_pb2.AcknowledgeErasureResponse)
+        return len(answer.erasures)
 
     def resolve(self, project: str, recipient: str, urns: Sequence[str], purpose: str) -> pl.DataFrame:
         """The aids behind a recipient's numbers.
@@ -107,19 +129,16 @@ class Exchange:
             self._broker().call(f"{SERVICE}AcknowledgeRows", request, broker_pb2.AcknowledgeRowsResponse)
             self._attributes.intake.forget(project, some)
 
-    def _run(self) -> None:
-        dropped = time.monotonic()
-        while not self._stop.is_set():
-            try:
-                for waiting in self._attributes.intake.waiting():
-                    self.settle(waiting.project)
-                if time.monotonic() - dropped > DAY:
-                    self._attributes.intake.drop_overdue()
-                    dropped = time.monotonic()
-            except Exception as error:  # the next round tries again
-                self._failed(getattr(error, "reason", type(error).__name__))
-            self._wanted.wait(EVERY)
-            self._wanted.clear()
+    def _work(self) -> float:
+        if time.monotonic() >= self._asked + ASK_EVERY:
+            self.follow()
+            self._asked = time.monotonic()
+        for waiting in self._attributes.intake.waiting():
+            self.settle(waiting.project)
+        if time.monotonic() - self._dropped > DAY:
+            self._attributes.intake.drop_overdue()
+            self._dropped = time.monotonic()
+        return min(EVERY, ASK_EVERY)
 
 
 def _mandate(project: str, purpose: str) -> common_pb2.Mandate:

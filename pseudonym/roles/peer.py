@@ -107,20 +107,21 @@ class Peer:
         """End the connection; calls that still run fail."""
         self._channel.close()
 
-    def call(self, method: str, request: Message, response: type[R]) -> R:
+    def call(self, method: str, request: Message, response: type[R], patience: float | None = None) -> R:
         """Call a method that answers a request with one response.
 
         Args:
             method: its full name, with a slash before.
             request: the request; its `request_id` makes it safe to be sent again.
             response: the kind of the response.
+            patience: seconds for which a role that cannot be reached is tried again, if not as always.
 
         Raises:
             PeerUnavailableError: the role cannot be reached, or did not answer in time.
             PeerRefusedError: the role refuses; `reason` is its reason, unless it refuses this role as such.
         """
         send = self._channel.unary_unary(method, type(request).SerializeToString, response.FromString)
-        until, pause = time.monotonic() + self._patience, 0.1
+        until, pause = time.monotonic() + (self._patience if patience is None else patience), 0.1
         while True:
             try:
                 answer: R = send(request, timeout=self._timeout)

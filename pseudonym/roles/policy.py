@@ -72,6 +72,8 @@ CALLERS: Mapping[str, tuple[Role, ...]] = {
     "linker.v1.MatchService/MatchUpload": (LINKER,),
     "pseudonym.v1.VaultService/StoreIdentities": (LINKER,),
     "pseudonym.v1.VaultService/LookUp": (OFFICER,),
+    "pseudonym.v1.VaultService/EraseSubjects": (OFFICER,),
+    "pseudonym.v1.VaultService/GetErasure": (OFFICER,),
     # The chain of numbers is for the servers alone; the identity role never sees an aid or a URN.
     "pseudonym.v1.BrokerService/MapSubjects": (IDENTITY,),
     "pseudonym.v1.BrokerService/ListRows": (ATTRIBUTES,),
@@ -79,6 +81,10 @@ CALLERS: Mapping[str, tuple[Role, ...]] = {
     "pseudonym.v1.BrokerService/AcknowledgeRows": (ATTRIBUTES,),
     "pseudonym.v1.BrokerService/IssueUrns": (ATTRIBUTES,),
     "pseudonym.v1.BrokerService/ListSupersessions": (ATTRIBUTES, OFFICER),
+    "pseudonym.v1.BrokerService/EraseSubjects": (IDENTITY,),
+    "pseudonym.v1.BrokerService/ListErasures": (ATTRIBUTES,),
+    "pseudonym.v1.BrokerService/AcknowledgeErasure": (ATTRIBUTES,),
+    "pseudonym.v1.BrokerService/ListErasedUrns": (OFFICER,),
     "pseudonym.v1.BrokerService/BeginProject": (CUSTODIAN,),
     "pseudonym.v1.BrokerService/OpenDomain": (CUSTODIAN,),
     # The way back: no researcher, and whoever approves cannot ask.

@@ -16,10 +16,13 @@ from pseudonym.roles.attribute_service import AttributeServicer
 from pseudonym.roles.audit_service import AuditServicer
 from pseudonym.roles.broker_service import BrokerServicer
 from pseudonym.roles.callers import Role
-from pseudonym.roles.destroying import Destroy, destroyer
+from pseudonym.roles.destroying import Destroy, certifier, destroyer
+from pseudonym.roles.erasing import Erasing
+from pseudonym.roles.erasure_desk import ErasureDesk
 from pseudonym.roles.exchange import Exchange
 from pseudonym.roles.key_service import KeyServicer
 from pseudonym.roles.opening import House
+from pseudonym.roles.papers import Papers
 from pseudonym.roles.peer import Peer, PeerTls
 from pseudonym.roles.policy import METHODS
 from pseudonym.roles.refusals import PeerUnavailableError
@@ -103,23 +106,41 @@ def add_services(
                 broker = domains.open_broker(house)
                 destroy[role] = destroyer(house.keyset, broker=broker)
                 desk = WaybackDesk(house.settings.folder / "wayback", _gate(house, stack))
-                servicer = BrokerServicer(house, broker, desk, read)
+                erasures = ErasureDesk(
+                    Papers(house.settings.folder / "erasures-told", "erasure"),
+                    broker.erasure,
+                    certifier(house, broker.erasure.ledger),
+                )
+                erasures.resume()
+                servicer = BrokerServicer(house, broker, desk, erasures, read)
                 broker_pb2_grpc.add_BrokerServiceServicer_to_server(servicer, server)
             elif role is Role.ATTRIBUTES:
                 attributes = domains.open_attributes(house)
                 destroy[role] = destroyer(house.keyset, domains.wrapped_attributes(house.store))
-                exchange = stack.enter_context(Exchange(attributes, ways[role].broker, read, failed))
+                certify = certifier(house, attributes.erasure.ledger)
+                exchange = stack.enter_context(Exchange(attributes, certify, ways[role].broker, read, failed))
                 submissions = Submissions(house.settings.folder / "submissions")
                 attribute_pb2_grpc.add_AttributeServiceServicer_to_server(
                     AttributeServicer(attributes, submissions, exchange, read), server
                 )
                 exchange.start()
             else:
-                vault = domains.open_vault(house, governance.read(house.settings.governance).quotas)
+                quotas = governance.read(house.settings.governance).quotas
+                vault, erasure = domains.open_vault(house, quotas)
                 destroy[role] = destroyer(house.keyset, vault.wrapped_under)
-                vault_pb2_grpc.add_VaultServiceServicer_to_server(
-                    VaultServicer(house, vault, _gate(house, stack), ways[role].broker, read), server
+                way = ways[role].broker
+                erasing = Erasing(
+                    Papers(house.settings.folder / "erasing", "erasure"),
+                    erasure,
+                    certifier(house, erasure.ledger),
+                    way,
+                    failed,
                 )
+                stack.enter_context(erasing.rounds)
+                vault_pb2_grpc.add_VaultServiceServicer_to_server(
+                    VaultServicer(house, vault, _gate(house, stack), erasing, way, read), server
+                )
+                erasing.rounds.start()
         key_pb2_grpc.add_KeyServiceServicer_to_server(KeyServicer(houses, destroy), server)
         return stack.pop_all().close
 

@@ -26,7 +26,8 @@ MAY = {
     Role.REVIEWER: "linkage/explain",
     Role.RESEARCHER: "",
     Role.APPROVER: "broker/approve-reidentification broker/get-reidentification",
-    Role.DATA_PROTECTION_OFFICER: "vault/look-up attribute/declare-dataset "
+    Role.DATA_PROTECTION_OFFICER: "vault/look-up vault/erase-subjects "
+    "vault/get-erasure broker/list-erased-urns attribute/declare-dataset "
     "broker/request-reidentification broker/get-reidentification broker/list-supersessions key/list-keys "
     "audit/get-checkpoint audit/prove-inclusion audit/prove-consistency audit/list-entries",
     Role.KEY_CUSTODIAN: "key/list-keys key/add-key key/rotate-key key/destroy-key "
@@ -34,10 +35,10 @@ MAY = {
     Role.AUDITOR: "key/list-keys audit/get-checkpoint audit/prove-inclusion audit/prove-consistency "
     "audit/list-entries",
     Role.OPERATOR: "",
-    Role.IDENTITY: "broker/map-subjects broker/resolve-reidentification",
+    Role.IDENTITY: "broker/map-subjects broker/resolve-reidentification broker/erase-subjects",
     Role.BROKER: "",
     Role.ATTRIBUTES: "broker/list-rows broker/resolve-aids broker/acknowledge-rows broker/issue-urns "
-    "broker/list-supersessions",
+    "broker/list-supersessions broker/list-erasures broker/acknowledge-erasure",
 }
 SERVICES = (
     *service.SERVICES,
