@@ -229,7 +229,11 @@ def _reader(limits: Limits) -> ReadArrow:
 
 
 def _round_failed(reason: str) -> None:
-    event("exchange_failed", logging.ERROR, reason=reason)
+    event("background_failed", logging.ERROR, reason=reason)
+
+
+def _duty_done(duty: str, count: int) -> None:
+    event("duty_done", duty=duty, count=count)
 
 
 def _not_renewed() -> None:
@@ -249,7 +253,7 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
     ways = {role: serving.Way(settings.options.broker, tls) for role in houses}
     if settings.role is None:
         listen_within(server, ways)
-    end = serving.add_services(server, houses, ways, _reader(settings.limits), _round_failed)
+    end = serving.add_services(server, houses, ways, _reader(settings.limits), _round_failed, _duty_done)
     names = sorted({name for role in settings.roles for name in served_by(role)})
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)

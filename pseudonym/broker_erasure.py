@@ -19,6 +19,7 @@ from pseudonym.erasure import What, carry_out, domain_id
 from pseudonym.errors import KeyMissingError
 from pseudonym.storage.rows import AT_ONCE, Project, ProjectState
 from pseudonym.storage.rows_broker import Domain, DomainState
+from pseudonym.tracing import WAY_BACK, Tracing
 from pseudonym.urn import Kind
 
 Shred = Callable[[], Sequence[str]]
@@ -77,6 +78,31 @@ class BrokerErasure:
         self._context.audit(Access("erase", project, mandate, len(aids), (kind,)))
         self._run(What.SUBJECT, aids)
         return frames.columns(aid=aids)
+
+    def only_here(self, project: str, mandate: Mandate, after: bytes = b"") -> tuple[list[bytes], bytes | None]:
+        """The pids of a project's persons whom no other project has, for identity to erase them at its end.
+
+        Args:
+            project: its name.
+            mandate: who asks, and what for.
+            after: where the page before ended.
+
+        Returns:
+            Some of them, perhaps none, and where this page ended; None with the last one.
+        """
+        with self._rows.read() as at:
+            found = self._rows.project(at, project)
+            page = self._rows.members_after(at, found.number, Kind.PERSON, after)
+        table = Tracing(self._context).pids(project, frames.columns(aid=page), mandate, WAY_BACK)
+        pids: list[bytes] = table["pid"].to_list()
+        elsewhere: set[bytes] = set()
+        for name, aids in self.aids(Kind.PERSON, pids).items():
+            if name != project:
+                with self._rows.read() as at:
+                    there = self._rows.members(at, aids)
+                elsewhere.update(pid for pid, aid in zip(pids, aids, strict=True) if aid in there)
+        more = page[-1] if len(page) == AT_ONCE else None
+        return [pid for pid in pids if pid not in elsewhere], more
 
     def erased(self, project: str, recipient: str, since_day: int = 0) -> pl.DataFrame:
         """A recipient's numbers that were erased, for the recipient: columns `urn` and `day` (since 1970)."""

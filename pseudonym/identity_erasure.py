@@ -11,6 +11,7 @@ from typing import Self
 
 from pseudonym.erasure import Ledger, What, carry_out, replay
 from pseudonym.storage import Store
+from pseudonym.storage.rows import AT_ONCE
 from pseudonym.storage.rows_identity import IdentityRows
 from pseudonym.vault import Vault
 
@@ -65,4 +66,5 @@ class IdentityErasure:
             yield from self._rows.living()
 
     def wipe(self, what: What, ids: Sequence[bytes]) -> dict[str, int]:
-        return {"subject": self._vault.erase(ids, purge=False) if what is What.SUBJECT else 0}
+        starts = range(0, len(ids), AT_ONCE) if what is What.SUBJECT else ()
+        return {"subject": sum(self._vault.erase(ids[at : at + AT_ONCE], purge=False) for at in starts)}

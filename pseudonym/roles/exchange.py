@@ -28,7 +28,6 @@ SERVICE = "/pseudonym.v1.BrokerService/"
 PURPOSE = "storing-attributes"
 EVERY = 5.0  # seconds between rounds, where rows wait
 ASK_EVERY = 60.0  # seconds between two questions who was erased
-DAY = 86_400.0
 
 
 class Exchange:
@@ -56,7 +55,6 @@ class Exchange:
         self._round = threading.Lock()
         self._rounds = Rounds("exchange", self._work, failed)
         self._asked = -ASK_EVERY
-        self._dropped = time.monotonic()
         self.start, self.soon = self._rounds.start, self._rounds.soon
 
     def __enter__(self) -> Self:
@@ -135,9 +133,6 @@ class Exchange:
             self._asked = time.monotonic()
         for waiting in self._attributes.intake.waiting():
             self.settle(waiting.project)
-        if time.monotonic() - self._dropped > DAY:
-            self._attributes.intake.drop_overdue()
-            self._dropped = time.monotonic()
         return min(EVERY, ASK_EVERY)
 
 

@@ -11,8 +11,10 @@ from pseudonym.keys import Key, State
 from pseudonym.roles import callers, checks
 from pseudonym.roles.callers import Role
 from pseudonym.roles.destroying import Destroy
+from pseudonym.roles.ending import End, noted
 from pseudonym.roles.opening import House
 from pseudonym.roles.passage import account
+from pseudonym.roles.refusals import FieldError
 from pseudonym.v1 import key_pb2, key_pb2_grpc
 
 _STATES = {
@@ -25,8 +27,10 @@ _STATES = {
 class KeyServicer(key_pb2_grpc.KeyServiceServicer):
     """The keysets of the roles that this server runs."""
 
-    def __init__(self, houses: Mapping[Role, House], destroy: Mapping[Role, Destroy]) -> None:
-        self._houses, self._destroy = houses, destroy
+    def __init__(
+        self, houses: Mapping[Role, House], destroy: Mapping[Role, Destroy], end: Mapping[Role, End]
+    ) -> None:
+        self._houses, self._destroy, self._end = houses, destroy, end
 
     async def ListKeys(self, request: key_pb2.ListKeysRequest, context: object) -> key_pb2.ListKeysResponse:
         keys = checks.house(self._houses, request.role).keyset.keys
@@ -85,6 +89,27 @@ class KeyServicer(key_pb2_grpc.KeyServiceServicer):
             checks.once, house.repeats, "DestroyKey", request, key_pb2.DestroyKeyResponse, destroy
         )
         return destroyed
+
+    async def DestroyProject(
+        self, request: key_pb2.DestroyProjectRequest, context: object
+    ) -> key_pb2.DestroyProjectResponse:
+        mandate = checks.mandate(request.mandate)
+        house = checks.house(self._houses, request.role)
+        if request.confirm != mandate.project:
+            raise FieldError(
+                "The project's name is not confirmed.", "Give it in confirm once more.", field="confirm"
+            )
+        asked = access.Mandate(str(callers.current()), mandate.purpose)
+
+        def end() -> key_pb2.DestroyProjectResponse:
+            certificate = self._end[house.role](mandate.project, asked)
+            checkpoint = noted(house, mandate.project, asked, certificate)
+            return key_pb2.DestroyProjectResponse(certificate=certificate, checkpoint=checkpoint)
+
+        ended: key_pb2.DestroyProjectResponse = await asyncio.to_thread(
+            checks.once, house.repeats, "DestroyProject", request, key_pb2.DestroyProjectResponse, end
+        )
+        return ended
 
 
 def key_message(key: Key) -> key_pb2.Key:
