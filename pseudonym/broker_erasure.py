@@ -79,7 +79,9 @@ class BrokerErasure:
         self._run(What.SUBJECT, aids)
         return frames.columns(aid=aids)
 
-    def only_here(self, project: str, mandate: Mandate, after: bytes = b"") -> tuple[list[bytes], bytes | None]:
+    def only_here(
+        self, project: str, mandate: Mandate, after: bytes = b""
+    ) -> tuple[list[bytes], bytes | None]:
         """The pids of a project's persons whom no other project has, for identity to erase them at its end.
 
         Args:

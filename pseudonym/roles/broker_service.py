@@ -249,8 +249,14 @@ class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
             return broker_pb2.DestroyDomainResponse(certificate=certificate, checkpoint=checkpoint)
 
         account().details = {"recipient": recipient, "epoch": str(request.epoch)}
-        once = checks.once, self._house.repeats, "DestroyDomain", request, broker_pb2.DestroyDomainResponse
-        answer: broker_pb2.DestroyDomainResponse = await asyncio.to_thread(*once, destroy)
+        answer: broker_pb2.DestroyDomainResponse = await asyncio.to_thread(
+            checks.once,
+            self._house.repeats,
+            "DestroyDomain",
+            request,
+            broker_pb2.DestroyDomainResponse,
+            destroy,
+        )
         return answer
 
     async def ListMembers(

@@ -29,7 +29,13 @@ class Certify(Protocol):
     """Makes a role's signed certificate of what it has destroyed, as a file."""
 
     def __call__(
-        self, project: str, what: str, who: Sequence[str], counts: Mapping[str, int], kids: Sequence[str] = ()
+        self,
+        project: str,
+        what: str,
+        who: Sequence[str],
+        counts: Mapping[str, int],
+        kids: Sequence[str] = (),
+        how: Sequence[str] = (),
     ) -> bytes: ...
 
 
@@ -68,7 +74,12 @@ def certifier(house: House, ledger: Ledger) -> Certify:
     """How a role certifies: with the key that signs its audit log, which its auditors know."""
 
     def certify(
-        project: str, what: str, who: Sequence[str], counts: Mapping[str, int], kids: Sequence[str] = ()
+        project: str,
+        what: str,
+        who: Sequence[str],
+        counts: Mapping[str, int],
+        kids: Sequence[str] = (),
+        how: Sequence[str] = (),
     ) -> bytes:
         made = destruction.certificate(
             house.role,
@@ -79,6 +90,7 @@ def certifier(house: House, ledger: Ledger) -> Certify:
             kids=kids,
             counts=counts,
             ledger=ledger.digest,
+            how=how,
         )
         return certificates.sign(made, house.keyset.signing_key())
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 
 import polars as pl
 
-from pseudonym import access, openings, uses
-from pseudonym.attribute_subjects import KekRing
+from pseudonym import access, destruction, openings, uses
+from pseudonym.attribute_subjects import KekRing, Keks
 from pseudonym.attributes import Attributes
 from pseudonym.audit import Event, Log
 from pseudonym.blind import BlindIndex
 from pseudonym.broker import Broker
+from pseudonym.extracts import Extracts
 from pseudonym.identity_erasure import IdentityErasure
 from pseudonym.keys import Keyset, State
 from pseudonym.ledger import Ledger, LedgerKey
@@ -36,19 +37,20 @@ def open_broker(house: House) -> Broker:
     return Broker.open(house.store, _ledger(house), house.keyset, told(house.log, "broker"))
 
 
-def open_attributes(house: House) -> Attributes:
-    """The attribute store's operations, once its ledger of erasures was followed.
+def open_attributes(house: House) -> tuple[Attributes, Keks]:
+    """The attribute store's operations, once its ledger of erasures was followed, and what wraps its keys.
 
     Raises:
         LedgerError: the ledger is older than the store, or another one's.
     """
     current, older = keks(house.keyset)
     ring = KekRing(current, older)
-    return Attributes.open(house.store, _ledger(house), ring, like_identifiers, told(house.log, "attributes"))
+    hook = told(house.log, "attributes")
+    return Attributes.open(house.store, _ledger(house), ring, like_identifiers, hook), ring
 
 
-def open_vault(house: House, quotas: Mapping[str, int]) -> tuple[Vault, IdentityErasure]:
-    """The vault, and what forgets people in it.
+def open_vault(house: House, quotas: Mapping[str, int]) -> tuple[Vault, IdentityErasure, Keks]:
+    """The vault, what forgets people in it, and what wraps its keys.
 
     Args:
         house: of the identity role.
@@ -61,7 +63,27 @@ def open_vault(house: House, quotas: Mapping[str, int]) -> tuple[Vault, Identity
     index = BlindIndex(house.keyset.blind_key(), INDEX_EPOCH, INDEX_BITS)
     gate = Openings(house.store, opened(house.log), quotas)
     vault = Vault(house.store, kek=current, older=older, index=index, openings=gate)
-    return vault, IdentityErasure.open(vault, house.store, _ledger(house))
+    return vault, IdentityErasure.open(vault, house.store, _ledger(house)), KekRing(current, older)
+
+
+def open_extracts(house: House, quotas: Mapping[str, int]) -> Extracts:
+    """The extracts of registers in the identity role's store."""
+    return Extracts(house.store, Openings(house.store, opened(house.log), quotas))
+
+
+def rewrap_identities(vault: Vault) -> Callable[[], None]:
+    """Wraps every person's key under the present key-encrypting key, in batches."""
+
+    def rewrap() -> None:
+        while vault.rewrap():
+            pass
+
+    return rewrap
+
+
+def rewrap_attributes(store: Store, keks: Keks) -> Callable[[], int]:
+    """Wraps every subject's and batch's key under the present key-encrypting key, in batches."""
+    return lambda: destruction.rewrap(AttributeRows(store), keks)
 
 
 def wrapped_attributes(store: Store) -> Callable[[], Mapping[str, int]]:

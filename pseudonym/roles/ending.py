@@ -28,7 +28,6 @@ from pseudonym.roles.destroying import Certify
 from pseudonym.roles.opening import House
 from pseudonym.roles.peer import Peer
 from pseudonym.v1 import broker_pb2
-from pseudonym.vault import Vault
 
 End: TypeAlias = Callable[[str, Mandate], bytes]
 """Ends a project in one role, for somebody and a purpose; the role's signed certificate."""
@@ -92,9 +91,7 @@ def end_in_attributes(attributes: Attributes, certify: Certify) -> End:
     return end
 
 
-def end_in_identity(
-    vault: Vault, erasure: IdentityErasure, broker: Callable[[], Peer], certify: Certify
-) -> End:
+def end_in_identity(erasure: IdentityErasure, broker: Callable[[], Peer], certify: Certify) -> End:
     """The identity role's part: persons whom no other project has."""
 
     def end(project: str, asked: Mandate) -> bytes:

@@ -12,7 +12,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Self
 
 import polars as pl
 
@@ -41,7 +40,7 @@ class Exchange:
         read: ReadArrow,
         failed: Callable[[str], object] = lambda reason: None,
     ) -> None:
-        """Prepare it; nothing runs before `start`.
+        """Prepare it; nothing runs before its `rounds` start.
 
         Args:
             attributes: the attribute store's operations.
@@ -53,15 +52,8 @@ class Exchange:
         self._attributes, self._broker, self._read = attributes, broker, read
         self._certify = certify
         self._round = threading.Lock()
-        self._rounds = Rounds("exchange", self._work, failed)
+        self.rounds = Rounds("exchange", self._work, failed)
         self._asked = -ASK_EVERY
-        self.start, self.soon = self._rounds.start, self._rounds.soon
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._rounds.__exit__()
 
     def settle(self, project: str) -> int:
         """Store what the broker knows of a project's rows; how many rows were stored.

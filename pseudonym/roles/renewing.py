@@ -4,9 +4,10 @@
 
 The rules this module keeps:
 
-- The role goes on serving: whoever wraps a key asks for the present one (`pseudonym.keks`).
+- Nothing is wrapped anew before the role itself wraps under the new key: else what it wraps meanwhile would
+  die with the former one.
 - Each batch is a transaction, and how far the work has come is in the store itself: after a crash it goes on.
-- A former key is destroyed only when nothing in the whole database is wrapped under it, whatever table it is in.
+- A former key is destroyed only when nothing in the database is wrapped under it, whatever table it is in.
 """
 
 from __future__ import annotations
@@ -19,17 +20,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pseudonym import uses
-from pseudonym.destruction import WrappedKeys, rewrap_some
 from pseudonym.errors import ConflictError, KeysetError, NotFoundError
-from pseudonym.keks import Keks
-from pseudonym.keys import Key, Keyset, State
+from pseudonym.keys import Key, State
 from pseudonym.roles.checks import Mandate
 from pseudonym.roles.destroying import Certify
+from pseudonym.roles.opening import House
 from pseudonym.roles.papers import Papers
 from pseudonym.roles.refusals import RequestIdError
 from pseudonym.roles.rounds import Rounds
+from pseudonym.storage import wrapped
 
-BATCH = 20_000  # keys in a transaction
 IDLE = 3_600.0
 HOW = (
     "Everything that was wrapped under the former keys was wrapped anew.",
@@ -75,33 +75,33 @@ class Renewing:
     """The renewals of one role; usable from any thread.
 
     Args:
-        papers: where they are kept.
-        keyset: the role's.
-        keks: its key-encrypting keys, as they are at the moment of asking.
-        wrapped: every sort of key that is wrapped in the role's store.
-        count: how many keys are wrapped under each key-encrypting key, in every table.
+        house: of the role.
+        present: the id of the key that the role wraps under now.
+        rewrap: wrap everything anew, each one sort of keys; they may be called again.
+        counted: how many keys are wrapped under each key, once nobody is wrapping any more.
         certify: signs what was done.
         failed: is told the reason when a round does not succeed.
     """
 
     def __init__(
         self,
-        papers: Papers,
-        keyset: Keyset,
-        keks: Keks,
-        wrapped: Sequence[WrappedKeys],
-        count: Callable[[], Mapping[str, int]],
+        house: House,
+        present: Callable[[], str],
+        rewrap: Sequence[Callable[[], object]],
+        counted: Callable[[], Mapping[str, int]],
         certify: Certify,
         failed: Callable[[str], object],
     ) -> None:
-        self._papers, self._keyset, self._keks = papers, keyset, keks
-        self._wrapped, self._count, self._certify = wrapped, count, certify
+        self._keyset, self._store = house.keyset, house.store
+        self._present, self._rewrap, self._counted = present, rewrap, counted
+        self._certify = certify
         self._asking = threading.Lock()
-        self._known = {name: _read(name, content) for name, content in papers.all()}
+        self._papers = Papers(house.settings.folder / "renewals", "renewal")
+        self._known = {name: _read(name, content) for name, content in self._papers.all()}
         self.rounds = Rounds("renewing", self._work, failed)
 
     def begin(self, mandate: Mandate, requester: str, month: str) -> Renewal:
-        """Make the key of a month, and begin to wrap everything anew; the same request again does nothing more.
+        """Make a month's key, and begin to wrap everything anew; the same request again does nothing more.
 
         Args:
             mandate: of the request.
@@ -126,7 +126,7 @@ class Renewing:
                 raise ConflictError("A renewal is under way.", "Wait until it is done.")
             present = self._rotated(month or uses.month_of(datetime.now(UTC)))
             former = tuple(key.kid for key in self._keks_in(State.DECRYPT_ONLY))
-            under = self._count()
+            under = wrapped.kids(self._store)
             renewal = self._keep(
                 Renewal(
                     f"rn-{os.urandom(8).hex()}",
@@ -153,7 +153,7 @@ class Renewing:
         renewal = max(self._known.values(), key=lambda one: (not one.done, one.asked), default=None)
         if renewal is None:
             raise NotFoundError("No renewal was asked for yet.", "Ask for one.")
-        under = {} if renewal.done else self._count()
+        under = {} if renewal.done else wrapped.kids(self._store)
         return renewal, {kid: under.get(kid, 0) for kid in renewal.former}
 
     def _rotated(self, month: str) -> Key:
@@ -164,9 +164,7 @@ class Renewing:
         return self._keyset.rotate_kek(month)
 
     def _keks_in(self, state: State) -> list[Key]:
-        return [
-            key for key in self._keyset.keys if key.use.startswith(f"{uses.KEK}:") and key.state is state
-        ]
+        return [key for key in self._keyset.keys if key.use.startswith(f"{uses.KEK}:") and key.state is state]
 
     def _work(self) -> float:
         for renewal in list(self._known.values()):
@@ -175,16 +173,18 @@ class Renewing:
         return IDLE
 
     def _renew(self, renewal: Renewal) -> None:
-        for rows in self._wrapped:
-            while rewrap_some(rows, self._keks, BATCH) == BATCH:
-                if self.rounds.stopping:
-                    return
-        under = self._count()
-        left = sum(under.get(kid, 0) for kid in renewal.former)
+        if self._present() != renewal.kid:
+            return
+        for rewrap in self._rewrap:
+            rewrap()
+        left = sum(
+            counts.get(kid, 0)
+            for counts in (self._counted(), wrapped.kids(self._store))
+            for kid in renewal.former
+        )
         if left:
             raise KeysetError(f"{left} keys are still wrapped under former keys.", "See what wraps them.")
-        if self._wrapped:
-            self._wrapped[0].purge()  # the old wrappings are out of free pages before their keys are gone
+        self._store.purge()  # the old wrappings are out of free pages before their keys are gone
         for key in self._keks_in(State.DECRYPT_ONLY):
             if key.kid in renewal.former:
                 self._keyset.destroy(key.kid)

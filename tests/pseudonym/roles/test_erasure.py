@@ -8,7 +8,8 @@ import random
 import shutil
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from typing import Any
 
 import grpc
 import polars as pl
@@ -28,7 +29,7 @@ OFFICER = Role.DATA_PROTECTION_OFFICER
 
 def nhs_numbers(count, start=943_476_000):
     """Valid numbers: the check digit is 11 less the weighted sum modulo 11."""
-    found = []
+    found: list[str] = []
     while len(found) < count:
         start += 1
         check = -sum(int(one) * weight for one, weight in zip(str(start), range(10, 1, -1), strict=True)) % 11
@@ -43,7 +44,7 @@ class Study:
     def __init__(self, trio, people=6):
         self.trio = trio
         self.numbers = nhs_numbers(people)
-        chain.begin({role: server for role, server in trio.servers.items()}, trio.certificates)
+        chain.begin(trio.servers, trio.certificates)
         self.refs = [os.urandom(16) for _ in range(2 * people)]
         names = [f"p{i % people}" for i in range(2 * people)]
         rows = chain.identities(self.refs, names).with_columns(
@@ -76,7 +77,7 @@ class Study:
             vault_pb2.SoughtPerson(born=f"2011-02-{1 + one:02}", nhs=self.numbers[one]) for one in people
         ]
         whom = vault_pb2.SoughtPersons(persons=sought)
-        fields = {
+        fields: dict[str, Any] = {
             "mandate": mandate(),
             "reason": vault_pb2.ERASURE_REASON_OBJECTION,
             "sought": whom,
@@ -263,10 +264,8 @@ def test_each_role_is_killed_at_any_moment_and_the_erasure_ends_all_the_same(
             request = study.request(person)
 
             def ask(request=request):
-                try:
+                with suppress(grpc.RpcError):  # the officer asks again, with the same request
                     study.erase(request)
-                except grpc.RpcError:
-                    pass  # the officer asks again, with the same request
 
             asking = threading.Thread(target=ask)
             asking.start()
