@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar
 
@@ -134,6 +135,18 @@ class Peer:
                 raise self._unreachable() from None
             time.sleep(wait)
             pause = min(2 * pause, 2.0)
+
+    def read(self, method: str, request: Message, response: type[R]) -> Iterator[R]:
+        """Call a method that answers a request with a stream of responses; nothing is tried again.
+
+        Raises:
+            PeerUnavailableError, PeerRefusedError: as `call`.
+        """
+        send = self._channel.unary_stream(method, type(request).SerializeToString, response.FromString)
+        try:
+            yield from send(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            raise self._in_words(error) from None
 
     def _in_words(self, error: Any) -> PeerUnavailableError | PeerRefusedError:
         code = error.code()
