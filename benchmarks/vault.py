@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.measure import machine
 from pseudonym import columns, seal
 from pseudonym.blind import BlindIndex, bits_for, field_key
+from pseudonym.keks import KekRing
 from pseudonym.openings import Mandate, Openings
 from pseudonym.seal import Kek
 from pseudonym.storage import open_store
@@ -170,7 +171,7 @@ def stored(url: str, count: int, batches: int) -> Iterator[str]:
         openings = Openings(store, lambda _: None, {"linkage": 10**12})
         index = BlindIndex(Root(), 1, bits_for(1_000_000))
         first, second = Kek("0" * 16, os.urandom(32)), Kek("1" * 16, os.urandom(32))
-        vault = Vault(store, kek=first, index=index, openings=openings)
+        vault = Vault(store, keks=KekRing(first), index=index, openings=openings)
         taken, cpu, pids = [], [], []
         for number in range(batches):
             frame = people(number * count, count)
@@ -180,7 +181,7 @@ def stored(url: str, count: int, batches: int) -> Iterator[str]:
             cpu.append(count / (time.process_time() - used))
         opened = [count / timed(lambda: vault.open(pids, MANDATE)) for _ in range(3)]
         found = timed(lambda: vault.find(people(0, 1000), MANDATE, fields=["nhs"]))
-        later = Vault(store, kek=second, older=[first], index=index, openings=openings)
+        later = Vault(store, keks=KekRing(second, (first,)), index=index, openings=openings)
         total = sum(later.wrapped_under().values())
 
         def rewrap() -> None:

@@ -11,46 +11,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
-from pseudonym.errors import ConflictError, KeyMissingError
-from pseudonym.seal import Kek, check_witness, new_deks, open_rows, seal_rows, witness
+from pseudonym.errors import ConflictError
+from pseudonym.keks import Keks
+from pseudonym.seal import check_witness, new_deks, open_rows, seal_rows, witness
 from pseudonym.storage.rows import At, Project
 from pseudonym.storage.rows_attributes import AttributeRows, Batch, Head, Subject
 from pseudonym.urn import ID_BYTES, enc
 
 STORE = "attributes"
-
-
-class Keks(Protocol):
-    """The key-encrypting keys of the attribute store."""
-
-    @property
-    def current(self) -> Kek: ...
-    def of(self, kid: str) -> Kek:
-        """The key of this id; raises KeyMissingError."""
-
-
-@dataclass(frozen=True)
-class KekRing:
-    """Key-encrypting keys at hand: the newest, and those that some rows may still be wrapped under."""
-
-    current: Kek
-    older: tuple[Kek, ...] = ()
-
-    def of(self, kid: str) -> Kek:
-        """The key of this id.
-
-        Raises:
-            KeyMissingError: it is not here.
-        """
-        for kek in (self.current, *self.older):
-            if kek.kid == kid:
-                return kek
-        raise KeyMissingError(
-            "A row is wrapped under a key that is not here.", "If it was destroyed, what it wrapped is gone."
-        )
 
 
 def unwrapped(keks: Keks, keys: Sequence[tuple[bytes, str, bytes]]) -> list[bytes]:

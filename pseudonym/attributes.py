@@ -23,13 +23,13 @@ import polars as pl
 from pseudonym import attribute_subjects as subjects
 from pseudonym import frames
 from pseudonym.access import Access, Audit, Mandate
-from pseudonym.attribute_subjects import Keks
 from pseudonym.attributes_context import AttributeContext
 from pseudonym.attributes_erasure import AttributeErasure
 from pseudonym.attributes_intake import AttributeIntake
 from pseudonym.datasets import Dataset, Tag
 from pseudonym.erasure import Ledger, check_not_ended, replay
 from pseudonym.errors import InputError
+from pseudonym.keks import Keks
 from pseudonym.storage import Store
 from pseudonym.storage.rows import AT_ONCE, Project
 from pseudonym.storage.rows_attributes import AttributeRows

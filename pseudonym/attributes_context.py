@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pseudonym.access import Audit
-from pseudonym.attribute_subjects import Keks
 from pseudonym.datasets import Dataset
 from pseudonym.erasure import Ledger
+from pseudonym.keks import Keks
 from pseudonym.storage.rows import Project
 from pseudonym.storage.rows_attributes import AttributeRows
 from pseudonym.values import Scan

@@ -200,6 +200,7 @@ class AttributeIntake:
         self._rows.project(at, project.name)  # it may have ended since it was looked up
         said = sha256(b"".join(ids))
         said.update(b"".join(contents))
+        self._rows.alone(at)  # see `keks`: a batch's key is wrapped here
         before = self._rows.batch(at, project.number, batch_id)
         key, dek = os.urandom(ID_BYTES), new_deks(1)[0]
         if before is not None:

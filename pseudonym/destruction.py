@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Protocol
 
-from pseudonym.attribute_subjects import Keks, unwrapped
+from pseudonym.attribute_subjects import unwrapped
 from pseudonym.certificates import Certificate
 from pseudonym.errors import ConflictError
+from pseudonym.keks import Keks
 from pseudonym.storage.rows import AT_ONCE, At
 
 
@@ -59,10 +60,11 @@ def rewrap(rows: WrappedKeys, keks: Keks, *, batch: int = AT_ONCE) -> int:
         KeyMissingError: one is wrapped under a key that is not at hand.
         SealBrokenError: one was altered.
     """
-    done, kek = 0, keks.current
+    done = 0
     while True:
         with rows.write() as at:
             rows.alone(at)
+            kek = keks.current
             found = rows.keys_not_under(at, kek.kid, batch)
             subjects = [subject for _, subject, _, _ in found]
             deks = unwrapped(keks, [(subject, kid, wrapped) for _, subject, kid, wrapped in found])
@@ -89,7 +91,8 @@ def renew(rows: WrappedKeys, keks: Keks, kids: Sequence[str], destroy: Callable[
     if keks.current.kid in kids:
         raise ConflictError("The newest key cannot be destroyed.", "Make another first.")
     done = rewrap(rows, keks)
-    with rows.read() as at:
+    with rows.write() as at:
+        rows.alone(at)  # whoever still wraps under one of them is waited for
         left = sum(count for kid, count in rows.kids(at).items() if kid in kids)
     if left:
         raise ConflictError(f"{left} keys are still wrapped under the keys to destroy.", "Re-wrap again.")

@@ -231,6 +231,10 @@ class AuditProofError(AuditError):
     reason = "AUDIT_PROOF"
 
 
+class AuditKeyError(AuditProofError):
+    """No key that is known here signed a note."""
+
+
 class AuditTamperedError(AuditError):
     """The audit log, or a checkpoint of it, is not as it was written.
 
@@ -247,6 +251,10 @@ class AuditTamperedError(AuditError):
         super().__init__(message, help)
         self.first = first
         self.last = first if last is None else last
+
+
+class AuditStrangerError(AuditTamperedError):
+    """No key that is known here signed a kept checkpoint."""
 
 
 class RequestRefusedError(PseudonymError):

@@ -7,12 +7,13 @@ The rules this module keeps (`docs/urn-format.md` gives the file's format):
 - With a wrong passphrase, or after any change to the file, nothing opens.
 - A use never gets a second key, not even after the first is gone.
 - Time does not go back: with a clock behind the last writing, nothing is written.
+- What another process writes is followed: no key is used once the file says that it was destroyed, nor any
+  if the file does not open any more with what was given here.
 - Raw key bytes leave only through `export`, which takes `RAW_KEY_ACCESS`, and `lend`.
 """
 
 from __future__ import annotations
 
-import hmac
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,13 +28,12 @@ from pseudonym.errors import (
     KeyMissingError,
     KeysetClockError,
     KeysetError,
-    StaleError,
     TamperedError,
 )
-from pseudonym.files import canonical, discard_leftover, locked, parse, read_secret_file, replace_file
-from pseudonym.keyrecord import FORMAT, RAW_KEY_ACCESS, Key, RawKeyAccess, State, header, latest
-from pseudonym.master import Master
-from pseudonym.providers import Provider, Said
+from pseudonym.files import canonical, discard_leftover, locked, read_secret_file, replace_file
+from pseudonym.keyrecord import FORMAT, RAW_KEY_ACCESS, Key, RawKeyAccess, State
+from pseudonym.keystate import Held, by_kid, living, mark_of, read, seal_of
+from pseudonym.providers import Provider
 from pseudonym.urn import KEY_BYTES
 
 SLACK: Final = timedelta(minutes=5)
@@ -46,24 +46,22 @@ class KeysetFile:
     """What is the same for the keys of every role: see `pseudonym.keys.Keyset`.
 
     Each method that changes the keyset writes it, durably, before it returns. When one raises, or the machine
-    stops, the file is as before or as asked for, whole: open it again to see which. A keyset that another
-    process has changed meanwhile refuses to be written.
+    stops, the file is as before or as asked for, whole: open it again to see which.
+
+    Methods may be called from any thread, and go by the file as it is: where another process has changed it,
+    it is read again first. That raises as `open` does, and StaleError where its passphrase was changed.
     """
 
-    def __init__(self, path: Path, name: str, provider: Provider, said: Said, master: Master) -> None:
+    def __init__(self, path: Path, name: str, held: Held) -> None:
         """Not to be called: use `create` or `open`."""
         self.path = path
         self.name = name
         self.read_only = False
-        self._provider = provider
-        self._said = said
-        self._master = master
-        self._keys: tuple[Key, ...] = ()
-        self._bytes = b""
-        self._latest = datetime.min.replace(tzinfo=UTC)
+        # Replaced as a whole, so that a thread never sees keys with another state's master.
+        self._last = held
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(name={self.name!r}, keys={len(self._keys)})"
+        return f"{type(self).__name__}(name={self.name!r}, keys={len(self._last.keys)})"
 
     @classmethod
     def create(cls, path: Path, name: str, provider: Provider) -> Self:
@@ -88,8 +86,8 @@ class KeysetFile:
                 )
             provider.claim(name)
             said, master = provider.renew(name, None)
-            keyset = cls(path, name, provider, said, master)
-            keyset._write(())
+            keyset = cls(path, name, Held(provider, said, master, (), b"", datetime.min.replace(tzinfo=UTC)))
+            keyset._write(keyset._last, ())
             provider.settle(name, said)
         return keyset
 
@@ -116,35 +114,21 @@ class KeysetFile:
             KeysetError: one of them is missing or of another keyset.
         """
         with locked(path.parent):
-            data = read_secret_file(path, "keyset")
-            content = parse(data, "keyset")
-            name, said, seal = header(content)
-            if said["name"] != provider.name:
-                raise KeysetError(
-                    f"The keyset's master key does not come from the provider {provider.name}.",
-                    "Open it with the one that it was made with.",
-                )
-            keyset = cls(path, name, provider, said, provider.master(name, said))
-            if not hmac.compare_digest(keyset._seal(content), seal):
-                raise TamperedError(
-                    "The keyset's file was altered since it was last written.",
-                    "Restore it; nothing was opened.",
-                )
-            keyset._keys = tuple(
-                Key(**{**entry, "state": State(entry["state"])}) for entry in content["keys"]
-            )
-            keyset._bytes, keyset.read_only = data, read_only
-            keyset._latest = _now() if clock_was_ahead else latest(content.get("written"), keyset._keys)
+            name, held = read(path, provider, None)
+            if clock_was_ahead:
+                held = replace(held, latest=_now())
+            keyset = cls(path, name, held)
+            keyset.read_only = read_only
             if not read_only:
-                keyset._check_clock()
+                _check_clock(held)
                 discard_leftover(path)
-                provider.settle(name, said)
+                provider.settle(name, held.said)
         return keyset
 
     @property
     def keys(self) -> tuple[Key, ...]:
         """All keys, in the order they were made, the destroyed ones too."""
-        return self._keys
+        return self._held().keys
 
     def find(self, use: str) -> Key:
         """The key for a use.
@@ -152,9 +136,9 @@ class KeysetFile:
         Raises:
             KeyMissingError: there is none, or it was destroyed.
         """
-        for key in self._keys:
+        for key in self._held().keys:
             if key.use == use:
-                return self.by_kid(key.kid)
+                return living(key)
         raise KeyMissingError("The keyset has no key for this use.", "Add it, or check the names.")
 
     def by_kid(self, kid: str) -> Key:
@@ -163,29 +147,23 @@ class KeysetFile:
         Raises:
             KeyMissingError: there is none, or it was destroyed.
         """
-        for key in self._keys:
-            if key.kid == kid:
-                if key.state is State.DESTROYED:
-                    raise KeyMissingError(
-                        "The key was destroyed.", "What it made can never be made or traced again."
-                    )
-                return key
-        raise KeyMissingError("The keyset has no key with this id.", "List the keys.")
+        return by_kid(self._held(), kid)
 
     def destroy(self, kid: str) -> None:
         """Destroy one key for good, and make the master key anew so that older copies of the file are dead.
 
         Danger: there is no way back, and what the key made can never be made or traced again. Objects that
-        were handed out before, in this process or another, keep working until their process ends. It also
+        were handed out before, in this process or another, keep working for as long as they are kept. It also
         needs the device file to have been kept out of every backup and snapshot.
 
         Raises:
             KeyMissingError: there is no such key, or it was destroyed before.
         """
         with self._changing() as now:
-            doomed = self.by_kid(kid)
+            doomed = by_kid(self._last, kid)
             gone = replace(doomed, state=State.DESTROYED, not_after=doomed.not_after or now, wrapped="")
-            self._renew(self._provider, [gone if key.kid == kid else key for key in self._keys])
+            held = self._last
+            self._renew(held.provider, [gone if key.kid == kid else key for key in held.keys])
 
     def rotate_master(self) -> None:
         """Make the master key anew; wrap the same keys under it.
@@ -193,7 +171,7 @@ class KeysetFile:
         What was made with the keys stays as it is. Copies of the file from before no longer open.
         """
         with self._changing():
-            self._renew(self._provider, self._keys)
+            self._renew(self._last.provider, self._last.keys)
 
     def change_passphrase(self, passphrase: str, custodian: str | None = None) -> None:
         """Put another passphrase in the place of the present one, and make the master key anew.
@@ -207,9 +185,9 @@ class KeysetFile:
         Raises:
             KeysetError: it is too short, there is no such custodian, or the provider has no passphrase.
         """
-        provider = self._provider.with_passphrase(passphrase, custodian)
+        provider = self._last.provider.with_passphrase(passphrase, custodian)
         with self._changing():
-            self._renew(provider, self._keys)
+            self._renew(provider, self._last.keys)
 
     def export(self, kid: str, token: RawKeyAccess) -> bytes:
         """Take a key's 32 bytes out of the keyset.
@@ -223,7 +201,8 @@ class KeysetFile:
         """
         if token is not RAW_KEY_ACCESS:
             raise InputError("Raw key bytes are not given out.", "Only RAW_KEY_ACCESS takes them out.")
-        return self._unwrap(self.by_kid(kid))
+        held = self._held()
+        return held.unwrap(by_kid(held, kid))
 
     def lend(self, kid: str, make: Callable[[str, bytes], _T]) -> _T:
         """Give a key's id and bytes to the class that works with them, and return its object.
@@ -233,20 +212,28 @@ class KeysetFile:
         Raises:
             KeyMissingError: there is no such key, or it was destroyed.
         """
-        return make(kid, self._unwrap(self.by_kid(kid)))
+        held = self._held()
+        return make(kid, held.unwrap(by_kid(held, kid)))
 
-    def _unwrap(self, key: Key) -> bytes:
-        return self._master.unwrap(bytes.fromhex(key.wrapped), key.kid, key.use, key.algorithm)
+    def _held(self) -> Held:
+        """The keyset as its file is now."""
+        held = self._last
+        if mark_of(self.path) == held.mark:
+            return held
+        with locked(self.path.parent):
+            return self._follow()
 
-    def _check_clock(self) -> datetime:
-        now = _now()
-        if self._latest - now > SLACK:
-            minutes = (self._latest - now) // timedelta(minutes=1)
-            raise KeysetClockError(
-                f"The clock is {minutes} minutes behind the time when the keyset was last written.",
-                "Set it right; if it was ahead then by mistake, open the keyset saying that it was.",
-            )
-        return max(now, self._latest)
+    def _follow(self) -> Held:
+        """Read the file again if it is another one than before; under the lock."""
+        if mark_of(self.path) != self._last.mark:
+            name, held = read(self.path, self._last.provider, self._last)
+            if name != self.name or not self._last.leads_to(held):
+                raise TamperedError(
+                    "The keyset's file was exchanged for an older one, or another role's.",
+                    "Restore it; until then none of its keys is used.",
+                )
+            self._last = replace(held, latest=max(held.latest, self._last.latest))
+        return self._last
 
     @contextmanager
     def _changing(self) -> Iterator[str]:
@@ -254,63 +241,67 @@ class KeysetFile:
         if self.read_only:
             raise KeysetError("The keyset was opened for reading only.", "Open it for changing it.")
         with locked(self.path.parent):
-            if read_secret_file(self.path, "keyset") != self._bytes:
-                raise StaleError("The keyset was changed after it was opened here.", "Open it again.")
-            yield _text(self._check_clock())
+            if read_secret_file(self.path, "keyset") != self._follow().octets:
+                raise TamperedError("The keyset's file was altered in place.", "Restore it.")
+            yield _text(_check_clock(self._last))
 
     def _add(self, use: str, now: str, retired: Key | None = None) -> Key:
-        read = uses.read(use)
-        if uses.role_of(self.name) not in read.roles:
+        parsed = uses.read(use)
+        if uses.role_of(self.name) not in parsed.roles:
             raise KeysetError(
-                f"A keyset of this role holds no {read.kind} keys.", "Each role has a keyset of its own."
+                f"A keyset of this role holds no {parsed.kind} keys.", "Each role has a keyset of its own."
             )
-        if any(key.use == use for key in self._keys):
+        held = self._last
+        if any(key.use == use for key in held.keys):
             raise KeysetError("The keyset has, or had, a key for this use.", "A use never gets a second key.")
-        kid, algorithm = os.urandom(8).hex(), str(read.algorithm)
-        wrapped = self._master.wrap(os.urandom(KEY_BYTES), kid, use, algorithm)
+        kid, algorithm = os.urandom(8).hex(), str(parsed.algorithm)
+        wrapped = held.master.wrap(os.urandom(KEY_BYTES), kid, use, algorithm)
         keys = [
             replace(key, state=State.DECRYPT_ONLY, not_after=now)
             if key == retired and key.state is State.ACTIVE
             else key
-            for key in self._keys
+            for key in held.keys
         ]
         made = Key(kid, use, algorithm, State.ACTIVE, now, None, wrapped.hex())
-        self._write([*keys, made])
+        self._write(held, [*keys, made])
         return made
 
     def _renew(self, provider: Provider, keys: Sequence[Key]) -> None:
-        said, master = provider.renew(self.name, self._said)
+        held = self._last
+        said, master = provider.renew(self.name, held.said)
         renewed = [
-            replace(key, wrapped=master.wrap(self._unwrap(key), key.kid, key.use, key.algorithm).hex())
+            replace(key, wrapped=master.wrap(held.unwrap(key), key.kid, key.use, key.algorithm).hex())
             if key.wrapped
             else key
             for key in keys
         ]
-        before = self._provider, self._said, self._master
-        self._provider, self._said, self._master = provider, said, master
-        try:
-            self._write(renewed)
-        except BaseException:
-            self._provider, self._said, self._master = before
-            raise
+        self._write(replace(held, provider=provider, said=said, master=master), renewed)
         provider.settle(self.name, said)
 
-    def _write(self, keys: Sequence[Key]) -> None:
-        latest = max(_now(), self._latest)
+    def _write(self, held: Held, keys: Sequence[Key]) -> None:
+        latest = max(_now(), held.latest)
         content: dict[str, Any] = {
             "format": FORMAT,
             "set": self.name,
-            "provider": self._said,
+            "provider": held.said,
             "keys": [asdict(key) for key in keys],
             "written": _text(latest),
         }
-        content["seal"] = self._seal(content)
+        content["seal"] = seal_of(held.master, content)
         data = canonical(content)
         replace_file(self.path, data)
-        self._keys, self._bytes, self._latest = tuple(keys), data, latest
+        self._last = replace(held, keys=tuple(keys), octets=data, latest=latest, mark=mark_of(self.path))
 
-    def _seal(self, content: dict[str, Any]) -> str:
-        return self._master.seal(canonical({name: content[name] for name in content if name != "seal"}))
+
+def _check_clock(held: Held) -> datetime:
+    now = _now()
+    if held.latest - now > SLACK:
+        minutes = (held.latest - now) // timedelta(minutes=1)
+        raise KeysetClockError(
+            f"The clock is {minutes} minutes behind the time when the keyset was last written.",
+            "Set it right; if it was ahead then by mistake, open the keyset saying that it was.",
+        )
+    return max(now, held.latest)
 
 
 def _now() -> datetime:

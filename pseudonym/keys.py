@@ -7,6 +7,8 @@ cannot be read back, and lets later keys take over from earlier ones.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV
 
@@ -42,7 +44,7 @@ class Keyset(KeysetFile):
         """
         read = uses.read(use)
         if read.kind == uses.KEK:
-            if self._series(uses.KEK):
+            if _series(self.keys, uses.KEK):
                 raise KeysetError("The keyset has, or had, a key-encrypting key.", "Rotate it.")
             return self.rotate_kek(read.labels[0])
         if read.number != 1:
@@ -70,7 +72,7 @@ class Keyset(KeysetFile):
         if read.series is None:
             raise KeysetError("Keys of this use have no successors.", "Destroy the key, and begin anew.")
         with self._changing() as now:
-            known = self._series(read.series)
+            known = _series(self._last.keys, read.series)
             if not known:
                 raise KeyMissingError("There is no key for this use to take over from.", "Add the first one.")
             number = max(known) + 1
@@ -101,7 +103,7 @@ class Keyset(KeysetFile):
             wanted = month or present
             if wanted > uses.month_after(present):
                 raise InputError("A key-encrypting key is for this month or the next.", "Check the month.")
-            earlier = [key for key in self._keys if key.use.startswith(f"{uses.KEK}:")]
+            earlier = [key for key in self._last.keys if key.use.startswith(f"{uses.KEK}:")]
             if any(uses.read(key.use).labels[0] >= wanted for key in earlier):
                 raise KeysetError(
                     "The keyset has, or had, a key-encrypting key for this month or a later one.",
@@ -118,7 +120,7 @@ class Keyset(KeysetFile):
         """
         if month is not None:
             return self.kek_of(self.find(f"{uses.KEK}:{uses.check_month(month)}").kid)
-        for key in self._keys:
+        for key in self.keys:
             if key.use.startswith(f"{uses.KEK}:") and key.state is State.ACTIVE:
                 return self.kek_of(key.kid)
         raise KeyMissingError("The keyset has no active key-encrypting key.", "Make one with rotate_kek.")
@@ -158,7 +160,7 @@ class Keyset(KeysetFile):
         """The public keys, by id, of every key that signed the role's audit log and is not destroyed."""
         return {
             key.kid: self.lend(key.kid, SigningKey).public_key()
-            for key in self._series(uses.AUDIT).values()
+            for key in _series(self.keys, uses.AUDIT).values()
             if key.state is not State.DESTROYED
         }
 
@@ -229,18 +231,19 @@ class Keyset(KeysetFile):
         return self.lend(self.find(f"{uses.EXCHANGE}:{names}").kid, PrfKey)
 
     def _member(self, series: str, number: int | None) -> Key:
-        known = self._series(series)
+        known = _series(self.keys, series)
         key = known.get(max(known, default=0) if number is None else number)
         if key is None:
             raise KeyMissingError("The keyset has no key for this use.", "Add it, or check the names.")
         return self.by_kid(key.kid)
 
-    def _series(self, series: str) -> dict[int, Key]:
-        """The keys of a series by number; those of key-encrypting keys, which have months, in order."""
-        found = [key for key in self._keys if key.use == series or key.use.startswith(f"{series}:")]
-        if series == uses.KEK:
-            return dict(enumerate(found, 1))
-        return {uses.read(key.use).number: key for key in found}
+
+def _series(keys: Sequence[Key], series: str) -> dict[int, Key]:
+    """The keys of a series by number; those of key-encrypting keys, which have months, in order."""
+    found = [key for key in keys if key.use == series or key.use.startswith(f"{series}:")]
+    if series == uses.KEK:
+        return dict(enumerate(found, 1))
+    return {uses.read(key.use).number: key for key in found}
 
 
 def _recipient(project: str, recipient: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from pseudonym.seal import Kek
+from pseudonym.keks import Keks
 from pseudonym.storage import identity as db
 from pseudonym.storage.engine import Store
 from pseudonym.storage.schema_identity import SUBJECT_KEY
@@ -17,13 +17,14 @@ class Rewrapping:
     Args:
         store: the identity role's.
         subjects: opens what is wrapped under the other KEKs.
-        kek: the present one.
+        keks: the present one, asked for at each step.
     """
 
-    def __init__(self, store: Store, subjects: Subjects, kek: Kek) -> None:
+    def __init__(self, store: Store, subjects: Subjects, keks: Keks) -> None:
         self._store = store
         self._subjects = subjects
-        self._kek = kek
+        self._keks = keks
+        self._kid = ""
         self._working = threading.Lock()
         # Where to look next, and how many are left: so that a step looks at its own batch only.
         self._after = b""
@@ -36,25 +37,29 @@ class Rewrapping:
         store is.
 
         Returns:
-            How many keys are left. 0 is counted in the store, not reckoned: the older KEK may be destroyed
-            then, once no server gives it to new people.
+            How many keys are left. 0 is counted in the store, not reckoned, when nobody was wrapping: the
+            older KEKs may be destroyed then.
 
         Raises:
-            KeyMissingError: a key is wrapped under a KEK that was not given.
+            KeyMissingError: a key is wrapped under a KEK that is not at hand.
             SealBrokenError: a key was tampered with; the batch was not written.
         """
         with self._working:
             with self._store.transaction() as connection:
+                db.wrapping(self._store, connection)
+                kek = self._keks.current
+                if kek.kid != self._kid:  # another key since the last step: begin again
+                    self._kid, self._after, self._left = kek.kid, b"", None
                 if self._left is None:
-                    self._left = self._under_others(connection)
-                rows = db.due_for_wrapping(connection, self._kek.kid, self._after, batch)
+                    self._left = _under_others(connection, kek.kid)
+                rows = db.due_for_wrapping(connection, kek.kid, self._after, batch)
                 if rows:
                     pids = [row.pid for row in rows]
                     deks = self._subjects.deks(rows)
                     changed = {
                         "pid": pids,
-                        "kid": [self._kek.kid] * len(rows),
-                        "wrapped": self._kek.wrap_all([deks[pid] for pid in pids], pids),
+                        "kid": [kek.kid] * len(rows),
+                        "wrapped": kek.wrap_all([deks[pid] for pid in pids], pids),
                     }
                     self._store.update(connection, SUBJECT_KEY, ["pid"], changed)
             # Only now is it on disk.
@@ -62,8 +67,10 @@ class Rewrapping:
                 self._after, self._left = rows[-1].pid, max(self._left - batch, 1)
                 return self._left
             self._after, self._left = b"", None
-            with self._store.read() as connection:
-                return self._under_others(connection)
+            with self._store.transaction() as connection:
+                db.wrapped(self._store, connection)
+                return _under_others(connection, kek.kid)
 
-    def _under_others(self, connection: db.Connection) -> int:
-        return sum(n for kid, n in db.keys_by_kid(connection).items() if kid != self._kek.kid)
+
+def _under_others(connection: db.Connection, current: str) -> int:
+    return sum(n for kid, n in db.keys_by_kid(connection).items() if kid != current)

@@ -18,8 +18,8 @@ import polars as pl
 
 from pseudonym import seal
 from pseudonym.columns import frame_of
-from pseudonym.errors import InputError, KeyMissingError, SealBrokenError, SubjectMissingError
-from pseudonym.seal import Kek
+from pseudonym.errors import InputError, SealBrokenError, SubjectMissingError
+from pseudonym.keks import Keks
 from pseudonym.storage import identity as db
 from pseudonym.storage.engine import Store
 from pseudonym.urn import enc
@@ -136,9 +136,9 @@ class Subjects:
         keks: every KEK under which keys are wrapped.
     """
 
-    def __init__(self, store: Store, keks: Iterable[Kek]) -> None:
+    def __init__(self, store: Store, keks: Keks) -> None:
         self._store = store
-        self._keks = {kek.kid: kek for kek in keks}
+        self._keks = keks
 
     def held(
         self,
@@ -153,7 +153,7 @@ class Subjects:
         Raises:
             InputError: an id comes twice.
             SubjectMissingError: one is unknown, or in a state that is none of `states`.
-            KeyMissingError: a key is wrapped under a KEK that was not given.
+            KeyMissingError: a key is wrapped under a KEK that is not at hand.
             SealBrokenError: something was changed by somebody who has not the keys.
         """
         if len(set(pids)) != len(pids):
@@ -190,22 +190,16 @@ class Subjects:
         """The keys in rows of subject_key, opened, by pid.
 
         Raises:
-            KeyMissingError: one is wrapped under a KEK that was not given.
+            KeyMissingError: one is wrapped under a KEK that is not at hand.
             SealBrokenError: one was altered or exchanged.
         """
         found: dict[bytes, bytes] = {}
         by_kid = attrgetter("kid")
         for kid, group in groupby(sorted(rows, key=by_kid), by_kid):
             theirs = list(group)
-            if kid not in self._keks:
-                raise KeyMissingError(
-                    "Keys in the store are wrapped under a key-encrypting key that was not given.",
-                    "Give the older ones too, until everything is rewrapped.",
-                )
             pids = [row.pid for row in theirs]
-            found.update(
-                zip(pids, self._keks[kid].unwrap_all([row.wrapped for row in theirs], pids), strict=True)
-            )
+            opened = self._keks.of(kid).unwrap_all([row.wrapped for row in theirs], pids)
+            found.update(zip(pids, opened, strict=True))
         return found
 
 

@@ -27,9 +27,9 @@ import polars as pl
 from pseudonym import columns, seal
 from pseudonym.blind import BlindIndex
 from pseudonym.errors import InputError
+from pseudonym.keks import Keks
 from pseudonym.openings import Mandate, Openings
 from pseudonym.rewrapping import Rewrapping
-from pseudonym.seal import Kek
 from pseudonym.storage import identity as db
 from pseudonym.storage.engine import Store
 from pseudonym.storage.schema_identity import BLIND_INDEX, IDENTITY_ROW, SUBJECT, SUBJECT_KEY
@@ -46,8 +46,7 @@ class Vault:
 
     Args:
         store: the identity role's.
-        kek: wraps the keys of new people.
-        older: KEKs under which keys are still wrapped.
+        keks: the KEK that wraps the keys of new people, and those under which keys are still wrapped.
         index: makes the tags that people are found by.
         openings: what every opening goes through.
 
@@ -55,15 +54,13 @@ class Vault:
         StoreError: the blind index was begun with another key or another length of tags.
     """
 
-    def __init__(
-        self, store: Store, *, kek: Kek, older: Sequence[Kek] = (), index: BlindIndex, openings: Openings
-    ) -> None:
+    def __init__(self, store: Store, *, keks: Keks, index: BlindIndex, openings: Openings) -> None:
         self._store = store
-        self._kek = kek
-        self._subjects = Subjects(store, (*older, kek))
+        self._keks = keks
+        self._subjects = Subjects(store, keks)
         self._index = index
         self._openings = openings
-        self._rewrapping = Rewrapping(store, self._subjects, kek)
+        self._rewrapping = Rewrapping(store, self._subjects, keks)
         db.check_index(store, index.epoch, index.fingerprint())
 
     def add(
@@ -98,7 +95,6 @@ class Vault:
         today = self._store.today()
         deks, row_ids = seal.new_deks(count), _row_ids(count)
         sealed = seal.seal_rows(deks, STORE, pids, row_ids, [1] * count, payloads)
-        wrapped = self._kek.wrap_all(deks, pids)
         said = new_statements(pids, row_ids, kind.value, today, source)
         subjects: dict[str, list[Any]] = {
             "pid": pids,
@@ -108,11 +104,14 @@ class Vault:
             "created_day": [today] * count,
             "seal": seal.witness(deks, said),
         }
-        subject_keys: dict[str, list[Any]] = {"pid": pids, "kid": [self._kek.kid] * count, "wrapped": wrapped}
         # Rows go in by the order of their keys, so that neighbours in the tree are written together.
         order = sorted(range(count), key=pids.__getitem__)
         tags, noted = self._tags(values, row_ids)
         with self._store.transaction() as connection:
+            db.wrapping(self._store, connection)
+            kek = self._keks.current
+            wrapped = kek.wrap_all(deks, pids)
+            subject_keys: dict[str, list[Any]] = {"pid": pids, "kid": [kek.kid] * count, "wrapped": wrapped}
             self._store.insert(connection, SUBJECT, _ordered(subjects, order))
             self._store.insert(connection, SUBJECT_KEY, _ordered(subject_keys, order))
             self._insert_rows(connection, row_ids, [1] * count, pids, source, today, noted, sealed)
@@ -309,8 +308,12 @@ class Vault:
         return self._rewrapping.step(batch)
 
     def wrapped_under(self) -> dict[str, int]:
-        """How many keys are wrapped under each KEK, by its id; the older ones are destroyed once at none."""
-        with self._store.read() as connection:
+        """How many keys are wrapped under each KEK, by its id; the older ones are destroyed once at none.
+
+        Whoever is wrapping keys is waited for, so that an older KEK at none stays at none.
+        """
+        with self._store.transaction() as connection:
+            db.wrapped(self._store, connection)
             return db.keys_by_kid(connection)
 
     def _in_states(

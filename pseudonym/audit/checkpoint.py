@@ -23,7 +23,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from pseudonym.audit.folder import replace, sync
 from pseudonym.audit.merkle import HASH_BYTES
-from pseudonym.errors import AuditCheckpointError, AuditProofError, AuditTamperedError, InputError
+from pseudonym.errors import (
+    AuditCheckpointError,
+    AuditKeyError,
+    AuditProofError,
+    AuditStrangerError,
+    AuditTamperedError,
+    InputError,
+)
 
 NEWEST = "checkpoint"
 HISTORY = "history"
@@ -119,9 +126,9 @@ class Signer:
         return f"Signer({str(self.verifier)!r})"
 
     def sign(self, text: str) -> str:
-        """The note of a text, which ends with a line feed."""
+        """The signature of a text, as it stands in a note."""
         signature = self.verifier.id + self._key.sign(text.encode())
-        return f"{text}\n— {self.verifier.name} {_encoded(signature)}\n"
+        return f"— {self.verifier.name} {_encoded(signature)}\n"
 
 
 def open_note(note: str, keys: Sequence[VerifierKey]) -> str:
@@ -130,14 +137,20 @@ def open_note(note: str, keys: Sequence[VerifierKey]) -> str:
     Signatures of other keys are passed over, as C2SP asks.
 
     Raises:
-        AuditProofError: it is no note, no known key signed it, or a known key's signature is wrong.
+        AuditKeyError: no known key signed it.
+        AuditProofError: it is no note, or a known key's signature is wrong.
     """
+    return _opened(note, keys)[0]
+
+
+def _opened(note: str, keys: Sequence[VerifierKey]) -> tuple[str, tuple[VerifierKey, ...]]:
+    """The text, and which of the keys signed it."""
     text, gap, lines = note.rpartition("\n\n")
     text += "\n"
     bare = note.replace("\n", "")
     if not gap or not lines.endswith("\n") or len(note) > _LARGEST_NOTE or min(bare, default=" ") < " ":
         raise AuditProofError("This is not a signed note.")
-    signed = False
+    signed: list[VerifierKey] = []
     for line in lines[:-1].split("\n"):
         dash, name, encoded = (*line.split(" "), "", "")[:3]
         data = _decoded(encoded)
@@ -146,10 +159,10 @@ def open_note(note: str, keys: Sequence[VerifierKey]) -> str:
         for key in keys:
             if (key.name, key.id) == (name, data[:4]):
                 _check_signature(key, data[4:], text)
-                signed = True
+                signed.append(key)
     if not signed:
-        raise AuditProofError("The note is not signed with a key that is known here.", "Check the key.")
-    return text
+        raise AuditKeyError("The note is not signed with a key that is known here.", "Check the key.")
+    return text, tuple(signed)
 
 
 def _check_signature(key: VerifierKey, signature: bytes, text: str) -> None:
@@ -168,18 +181,22 @@ class Checkpoint:
         size: how many entries.
         root: the root hash of their tree.
         note: the signed text itself.
+        signed: the known keys that signed it.
     """
 
     origin: str
     size: int
     root: bytes
     note: str = field(repr=False, compare=False)
+    signed: tuple[VerifierKey, ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
-    def sign(cls, signer: Signer, size: int, root: bytes) -> Self:
+    def sign(cls, signer: Signer, size: int, root: bytes, *others: Signer) -> Self:
         """Make one. A log signs no two that contradict each other: only `Log` calls this."""
-        origin = signer.verifier.name
-        return cls(origin, size, root, signer.sign(f"{origin}\n{size}\n{_encoded(root)}\n"))
+        origin, signers = signer.verifier.name, (signer, *others)
+        text = f"{origin}\n{size}\n{_encoded(root)}\n"
+        note = f"{text}\n{''.join(one.sign(text) for one in signers)}"
+        return cls(origin, size, root, note, tuple(one.verifier for one in signers))
 
     @classmethod
     def read(cls, note: str, keys: Sequence[VerifierKey]) -> Self:
@@ -188,13 +205,14 @@ class Checkpoint:
         Raises:
             AuditProofError: it is no checkpoint, of another log, or not signed by one of the keys.
         """
-        origin, size, root, *more = [*open_note(note, keys).split("\n")[:-1], "", "", ""]
+        text, signed = _opened(note, keys)
+        origin, size, root, *more = [*text.split("\n")[:-1], "", "", ""]
         digest = _decoded(root)
         if not _SIZE.fullmatch(size) or digest is None or len(digest) != HASH_BYTES or "" in more[:-3]:
             raise AuditProofError("The note is no checkpoint of a log.")
         if origin not in {key.name for key in keys}:
             raise AuditProofError("The checkpoint is one of another log.")
-        return cls(origin, int(size), digest, note)
+        return cls(origin, int(size), digest, note, signed)
 
 
 class CheckpointFolder:
@@ -267,10 +285,19 @@ class CheckpointFolder:
             AuditTamperedError: one is not of this log, or is not what its name says.
             AuditCheckpointError: the folder cannot be read.
         """
+        for name, data in self.notes():
+            yield name, read_kept(name, data, keys)
+
+    def notes(self) -> Iterator[tuple[str, bytes]]:
+        """Every kept checkpoint as it stands, with the name of its file: see `all` and `read_kept`.
+
+        Raises:
+            AuditCheckpointError: the folder cannot be read.
+        """
         for name in self._names():
-            yield name, self._read(name, keys)
+            yield name, self._octets(name)
         if self._has(NEWEST):
-            yield NEWEST, self._read(NEWEST, keys)
+            yield NEWEST, self._octets(NEWEST)
 
     def _has(self, name: str) -> bool:
         return name != NEWEST or (self.path / NEWEST).exists()
@@ -288,20 +315,38 @@ class CheckpointFolder:
             raise AuditCheckpointError(f"The checkpoints cannot be read: {error.strerror}.") from error
 
     def _read(self, name: str, keys: Sequence[VerifierKey]) -> Checkpoint:
+        return read_kept(name, self._octets(name), keys)
+
+    def _octets(self, name: str) -> bytes:
         try:
-            data = (self.path / name).read_bytes()
+            return (self.path / name).read_bytes()
         except OSError as error:
             raise AuditCheckpointError(f"The checkpoint {name} cannot be read: {error.strerror}.") from error
-        try:
-            checkpoint = Checkpoint.read(data.decode(), keys)
-        except (AuditProofError, UnicodeDecodeError) as error:
-            said = error.message if isinstance(error, AuditProofError) else "It is no text."
-            raise AuditTamperedError(
-                f"The kept checkpoint {name} is not good. {said}", "Check the key; then ask who changed it."
-            ) from None
-        if name != NEWEST and int(name.removeprefix(f"{HISTORY}/")) != checkpoint.size:
-            raise AuditTamperedError(f"The kept checkpoint {name} is one of another size.")
-        return checkpoint
+
+
+def read_kept(name: str, data: bytes, keys: Sequence[VerifierKey]) -> Checkpoint:
+    """Read a kept checkpoint.
+
+    Args:
+        name: of its file in the folder.
+        data: what the file holds.
+        keys: those that may have signed it.
+
+    Raises:
+        AuditStrangerError: none of them has.
+        AuditTamperedError: it is not one of this log, or is not what its name says.
+    """
+    try:
+        checkpoint = Checkpoint.read(data.decode(), keys)
+    except (AuditProofError, UnicodeDecodeError) as error:
+        said = error.message if isinstance(error, AuditProofError) else "It is no text."
+        kind = AuditStrangerError if isinstance(error, AuditKeyError) else AuditTamperedError
+        raise kind(
+            f"The kept checkpoint {name} is not good. {said}", "Check the key; then ask who changed it."
+        ) from None
+    if name != NEWEST and int(name.removeprefix(f"{HISTORY}/")) != checkpoint.size:
+        raise AuditTamperedError(f"The kept checkpoint {name} is one of another size.")
+    return checkpoint
 
 
 def _same_claim(one: bytes, other: bytes) -> bool:

@@ -88,6 +88,14 @@ class Event:
             raise InputError(f"The details of an audit entry are at most {LARGEST_DETAILS} bytes.")
 
 
+HAND_OVER = "audit.hand-over"
+"""The action of an entry whose subject is the public key that the log goes on under."""
+CLOCK = "audit.clock-was-ahead"
+"""The action of an entry whose time is before that of the one before it: the clock was set right."""
+OWN = frozenset({HAND_OVER, CLOCK})
+"""What the log alone writes: `Log.append` refuses them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One entry of a log, as it was written.

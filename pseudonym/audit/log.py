@@ -8,6 +8,7 @@ The rules this module keeps:
 - Every 1,000 entries, or 60 seconds after the last time, the log signs what it is, into a folder that another
   party keeps. Where that does not succeed for long, the log takes no more entries.
 - It never signs what contradicts a checkpoint that is kept: opening compares the two.
+- It goes on under another key only after an entry that names it, which the key before has signed.
 - One process at a time has the log.
 """
 
@@ -18,14 +19,14 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Final, Self
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from pseudonym.audit import merkle
 from pseudonym.audit.checkpoint import Checkpoint, CheckpointFolder, Signer, VerifierKey
 from pseudonym.audit.clock import Clock, later, system_clock
-from pseudonym.audit.entries import Entry, Event, decode, prepare
+from pseudonym.audit.entries import HAND_OVER, OWN, Entry, Event, decode, prepare
 from pseudonym.audit.folder import ABOUT, ENTRIES, hold, open_files, read_about, sync, write_about
 from pseudonym.audit.signing import Cadence, Signing
 from pseudonym.audit.stored import Stored, read_entry, recover
@@ -35,8 +36,12 @@ from pseudonym.errors import (
     AuditError,
     AuditLockedError,
     AuditTamperedError,
+    InputError,
     PseudonymError,
 )
+
+_LOG: Final = "audit-log"
+_OPERATIONS: Final = "operations"
 
 
 class Log:
@@ -63,6 +68,7 @@ class Log:
         self._queue: list[Waiting] = []
         self._queueing, self._writing = threading.Lock(), threading.Lock()
         self._closed = False
+        self._named: VerifierKey | None = None
 
     def __repr__(self) -> str:
         return f"Log(origin={self.origin!r}, size={self.size})"
@@ -123,7 +129,7 @@ class Log:
         signer: Signer,
         officer: X25519PublicKey,
         *,
-        former: Sequence[VerifierKey] = (),
+        former: Sequence[Signer] = (),
         clock: Clock = system_clock,
         cadence: Cadence | None = None,
     ) -> Self:
@@ -134,7 +140,8 @@ class Log:
             checkpoints: the folder that another party keeps.
             signer: the log's name and present key.
             officer: the data protection officer's present public key.
-            former: keys that the log signed with before.
+            former: keys that the log signed with before. If it still does, it is handed over: see
+                `hand_over`.
             clock: the time.
             cadence: when checkpoints are due.
 
@@ -152,7 +159,8 @@ class Log:
                     "The log is not the one that the key signs for.", "Name another folder or key."
                 )
             kept = CheckpointFolder(checkpoints)
-            newest = kept.newest([signer.verifier, *former])
+            signers = (signer, *former)
+            newest = kept.newest([one.verifier for one in signers])
             if newest is None:
                 raise AuditTamperedError(
                     "No checkpoint of the log is kept.", "Ask the party that keeps them; restore the newest."
@@ -165,9 +173,13 @@ class Log:
             _compare(stored, newest)
             later(clock(), found.last)
             writer = Writer(folder, entries, stored, found)
-            signing = Signing(kept, signer, newest, clock, cadence or Cadence())
+            present = next(one for one in signers if one.verifier in newest.signed)
+            signing = Signing(kept, present, newest, clock, cadence or Cadence())
             signing.sign(writer.frontier)
-            return cls(writer, signing, officer, clock, (entries, stored), stack.pop_all())
+            log = cls(writer, signing, officer, clock, (entries, stored), stack)
+            log.hand_over(signer)
+            log._closing = stack.pop_all()
+            return log
 
     def __enter__(self) -> Self:
         return self
@@ -252,6 +264,8 @@ class Log:
             AuditError: the disk refused them, or the log is closed.
         """
         self._check_usable()
+        if any(event.action in OWN for event in events):
+            raise InputError("Entries of this action are the log's own.")
         waiting = Waiting([prepare(event, self._officer) for event in events])
         with self._queueing:
             self._queue.append(waiting)
@@ -289,6 +303,38 @@ class Log:
         with self._writing:
             if not self._closed and self._signing.due(self.size):
                 self._sign()
+
+    def hand_over(self, successor: Signer) -> None:
+        """Go on under another key, after an entry that names it and a checkpoint that both keys sign.
+
+        Whoever trusts the key before then knows by the log itself that the other one took its place. Once
+        this returns, the key before is needed no more.
+
+        Args:
+            successor: the log's name, and its next key; nothing is done if it is the present one.
+
+        Raises:
+            AuditError: it signs for another log, or nothing can be written.
+            AuditCheckpointError: the checkpoint cannot be kept; the log goes on under the present key. Try
+                again.
+        """
+        self._check_usable()
+        if successor.verifier.name != self.origin:
+            raise AuditError("The key signs for another log.", "Name the log's own.")
+        with self._writing:
+            if self._closed or successor.verifier == self.verifier:
+                return
+            # If the last try was cut off, its entry still stands; unless it was signed by one key alone.
+            if self._named != successor.verifier or self._signing.newest.size == self.size:
+                self._write_own(HAND_OVER, subject=successor.verifier.key)
+                self._named = successor.verifier
+            self._signing.hand_over(self._writer.frontier, successor)
+            self._writer.mark()
+
+    def _write_own(self, action: str, **more: Any) -> None:
+        prepared = prepare(Event(_LOG, action, _OPERATIONS, count=1, **more), self._officer)
+        now = later(self._clock(), self._writer.last)
+        self._writer.write([prepared], now, lambda: None)
 
     def _check_usable(self) -> None:
         if self._process != os.getpid():

@@ -67,17 +67,30 @@ class Signing:
             AuditTamperedError: another checkpoint of this size is kept.
         """
         if frontier.size > self.newest.size:
-            try:
-                checkpoint = Checkpoint.sign(self.signer, frontier.size, frontier.root())
-            except PseudonymError:
-                raise
-            except Exception as error:  # a key may be in a device, which fails in its own ways
-                raise AuditCheckpointError(
-                    "The checkpoint cannot be signed.", "See to the log's signing key."
-                ) from error
-            self._kept.keep(checkpoint)
-            self.newest = checkpoint
+            self._keep(frontier)
         self._since = self._clock()
+
+    def hand_over(self, frontier: Frontier, successor: Signer) -> None:
+        """Sign a log with the present key and its successor's, have it kept, and go on under the successor's.
+
+        Raises:
+            As `sign`; the present key then stays.
+        """
+        self._keep(frontier, successor)
+        self.signer = successor
+        self._since = self._clock()
+
+    def _keep(self, frontier: Frontier, *others: Signer) -> None:
+        try:
+            checkpoint = Checkpoint.sign(self.signer, frontier.size, frontier.root(), *others)
+        except PseudonymError:
+            raise
+        except Exception as error:  # a key may be in a device, which fails in its own ways
+            raise AuditCheckpointError(
+                "The checkpoint cannot be signed.", "See to the log's signing key."
+            ) from error
+        self._kept.keep(checkpoint)
+        self.newest = checkpoint
 
     def _passed(self, size: int, times: int) -> bool:
         new = size - self.newest.size

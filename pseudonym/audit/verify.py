@@ -6,6 +6,8 @@ The rules this module keeps:
   log only help to say *where* it was changed, and only as far as a signed root hash vouches for them.
 - Every kept checkpoint must be signed, and the log must have its root hash at its size. So the log at each of
   them is the beginning of the log at the next.
+- A key is believed if it was given, or if the log named it in an entry that a checkpoint of a believed key
+  covers. Once it has signed, the keys before it sign nothing more.
 - Entries that no checkpoint covers are refused, unless the log is said to be in use.
 - What does not hold raises; the error names the first entry that is concerned, counted from 0.
 """
@@ -14,19 +16,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
-from pseudonym.audit.checkpoint import Checkpoint, CheckpointFolder, VerifierKey
+from pseudonym.audit.checkpoint import Checkpoint, CheckpointFolder, VerifierKey, read_kept
 from pseudonym.audit.clock import Clock, system_clock
-from pseudonym.audit.entries import Entry, decode
+from pseudonym.audit.entries import CLOCK, HAND_OVER, Entry, decode
 from pseudonym.audit.folder import ENTRIES, open_files, read_about
 from pseudonym.audit.frames import SpoiltError, read
 from pseudonym.audit.merkle import Frontier, leaf_hash
 from pseudonym.audit.stored import Stored
-from pseudonym.errors import AuditCheckpointError, AuditError, AuditTamperedError
+from pseudonym.errors import AuditCheckpointError, AuditError, AuditStrangerError, AuditTamperedError
 
 LIVE_ENTRIES = 2000
 LIVE_MICROSECONDS = 180 * 1_000_000
@@ -44,6 +47,7 @@ class Verified:
         signed: how many of them the newest checkpoint covers.
         checkpoints: how many different checkpoints were compared.
         root: the root hash of all entries.
+        key: the key that signs it now.
         first, last: the times of its first and last entry, None in an empty log.
     """
 
@@ -52,6 +56,7 @@ class Verified:
     signed: int
     checkpoints: int
     root: bytes
+    key: VerifierKey
     first: datetime | None
     last: datetime | None
 
@@ -70,7 +75,8 @@ def verify(
     Args:
         folder: of the log, or of a copy of it.
         checkpoints: the other party's folder.
-        keys: the log's public key, from the party that keeps the checkpoints; with former ones, if any.
+        keys: the log's public key, from the party that keeps the checkpoints; it may have handed over to
+            others since.
         live: the log is in use. Up to 2,000 entries of the last three minutes may then be without a
             checkpoint, and the last frame may be in the middle of being written.
         clock: the time, for `live`.
@@ -85,30 +91,81 @@ def verify(
     if origin not in {key.name for key in keys}:
         raise AuditError("The log is not the one that the key signs for.", "Name another folder or key.")
     # Checkpoints first: the entries of a log in use are then at least as many.
-    kept = _collect(checkpoints, [key for key in keys if key.name == origin])
+    notes = list(CheckpointFolder(checkpoints).notes())
     with _Reading(folder, live) as reading:
+        believed = _Believed([key for key in keys if key.name == origin], reading.named(origin))
+        kept, strange = _collect(notes, believed)
         check = _Check(kept, reading.leaf)
         for first, entries, at in reading.frames():
             check.take(first, entries)
             if progress:
                 progress(at, reading.stop)
-        check.finish(reading.spoilt, live, clock)
+        check.finish(reading.spoilt, live, clock, strange)
     times = [entry.time if entry else None for entry in (check.first, check.last)]
     root = check.tree().root()
-    return Verified(origin, check.size, kept[-1].size, len(kept), root, times[0], times[1])
+    return Verified(origin, check.size, kept[-1].size, len(kept), root, kept[-1].signed[-1], *times)
 
 
-def _collect(folder: Path, keys: Sequence[VerifierKey]) -> list[Checkpoint]:
+class _Believed:
+    """Which keys are believed: those that were given, and those that the log names, from there on.
+
+    Args:
+        given: the keys that whoever checks has.
+        named: numbers of the entries that name a key, and the keys, in order.
+    """
+
+    def __init__(self, given: Sequence[VerifierKey], named: Sequence[tuple[int, VerifierKey]]) -> None:
+        self.all = [*given, *(key for _, key in named)]
+        self._before = list(given)
+        self._named = list(named)
+        self._after: list[VerifierKey] = []
+
+    def take(self, checkpoint: Checkpoint) -> bool:
+        """Whether a believed key signed the next larger checkpoint; keys named below it then are believed."""
+        if not set(checkpoint.signed) & {*self._before, *self._after}:
+            return False
+        while self._named and self._named[0][0] < checkpoint.size:
+            _, key = self._named.pop(0)
+            if key not in self._after:
+                self._after.append(key)
+        if signed := [number for number, key in enumerate(self._after) if key in checkpoint.signed]:
+            # It has taken over: whoever has a key from before cannot go on with the log.
+            self._before, self._after = [], self._after[signed[-1] :]
+        return True
+
+
+def _collect(
+    notes: Sequence[tuple[str, bytes]], believed: _Believed
+) -> tuple[list[Checkpoint], AuditTamperedError | None]:
+    """The checkpoints in order, up to the first that no believed key signed; and the error that this one is.
+
+    It is an error of the entries, if these do not name a key as they did: so they are looked at first.
+    """
+    found: list[tuple[str, Checkpoint]] = []
+    strange: AuditTamperedError | None = None
+    for name, data in notes:
+        try:
+            found.append((name, read_kept(name, data, believed.all)))
+        except AuditStrangerError as error:
+            strange = strange or error
     kept: dict[int, Checkpoint] = {}
-    for name, checkpoint in CheckpointFolder(folder).all(keys):
+    for name, checkpoint in sorted(found, key=lambda one: one[1].size):
+        if not believed.take(checkpoint):
+            strange = strange or AuditStrangerError(
+                f"The kept checkpoint {name} is signed with a key that the log gave up, or had not named.",
+                "Find out who used the key.",
+            )
+            break
         if kept.setdefault(checkpoint.size, checkpoint).root != checkpoint.root:
             raise AuditTamperedError(
                 f"Two checkpoints of {checkpoint.size} entries contradict each other; one is {name}.",
                 "The log's key signed two histories: it was misused.",
             )
     if not kept:
-        raise AuditCheckpointError("No checkpoint is kept there.", "Name the folder of the other party.")
-    return [kept[size] for size in sorted(kept)]
+        raise strange or AuditCheckpointError(
+            "No checkpoint is kept there.", "Name the folder of the other party."
+        )
+    return [kept[size] for size in sorted(kept)], strange
 
 
 class _Reading:
@@ -146,6 +203,18 @@ class _Reading:
             at = frame.end
             yield frame.first, frame.entries, at
 
+    def named(self, origin: str) -> list[tuple[int, VerifierKey]]:
+        """The keys that the log went on under, with the numbers of the entries that say so."""
+        found = []
+        for _, entries, _ in self.frames():
+            for data in entries:
+                if HAND_OVER.encode() in data:
+                    with suppress(AuditTamperedError):  # said when the entries are checked
+                        entry = decode(data)
+                        if entry.action == HAND_OVER:
+                            found.append((entry.number, VerifierKey(origin, entry.subject)))
+        return found
+
     def leaf(self, number: int) -> bytes | None:
         """The hash that the log itself keeps of an entry, if it does."""
         try:
@@ -181,7 +250,9 @@ class _Check:
         for number, data in enumerate(entries, first):
             self._take(number, data)
 
-    def finish(self, spoilt: SpoiltError | None, live: bool, clock: Clock) -> None:
+    def finish(
+        self, spoilt: SpoiltError | None, live: bool, clock: Clock, strange: AuditTamperedError | None
+    ) -> None:
         """Say whether what was read is all there must be."""
         size, signed = self.size, self._kept[-1].size
         if spoilt:
@@ -193,6 +264,8 @@ class _Check:
                 size,
                 signed - 1,
             )
+        if strange is not None:
+            raise strange
         if size > signed:
             fresh = size - signed <= LIVE_ENTRIES and clock() - self._since <= LIVE_MICROSECONDS
             if not (live and fresh):
@@ -210,7 +283,7 @@ class _Check:
             self._blame("what stands there is no entry")
         if entry.number != self.size or number != self.size:
             self._blame(f"entry {entry.number} stands there")
-        if self.last and entry.microseconds < self.last.microseconds:
+        if self.last and entry.microseconds < self.last.microseconds and entry.action != CLOCK:
             self._blame("it is older than the one before it")
         if not self._leaves:
             self._since = entry.microseconds

@@ -74,6 +74,7 @@ def verify(
         "signed": shown.signed,
         "checkpoints": shown.checkpoints,
         "root": shown.root.hex(),
+        "key": str(shown.key),
         "first": shown.first and shown.first.isoformat(),
         "last": shown.last and shown.last.isoformat(),
     }
@@ -87,6 +88,7 @@ def verify(
     if shown.first and shown.last:
         print(f"From {_moment(shown.first.isoformat())} to {_moment(shown.last.isoformat())}.")
     print(f"Root hash {shown.root.hex()}")
+    print(f"Signed now with {shown.key}")
 
 
 @audit_app.command()

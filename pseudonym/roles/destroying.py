@@ -4,7 +4,8 @@ The rules this module keeps:
 
 - A key-encrypting key goes only once it is not the present one and wraps nothing any more.
 - A key that the role cannot be without (audit log, ledger of erasures, indexes) goes only once it has a
-  successor.
+  successor: the audit log's once the log was handed over to that, and that of an index never while the index
+  is the one that it made.
 - A recipient's key goes together with the recipient's numbers of that epoch; a project's goes with the
   project.
 """
@@ -19,6 +20,7 @@ from pseudonym.broker import Broker
 from pseudonym.errors import KeysetError, NotFoundError
 from pseudonym.keys import Keyset, State
 from pseudonym.ledger import Ledger
+from pseudonym.roles.domains import INDEX_EPOCH
 from pseudonym.roles.opening import House
 
 Destroy: TypeAlias = Callable[[str, access.Mandate], None]
@@ -43,15 +45,16 @@ _NEEDED = frozenset({uses.KEK, uses.BIDX, uses.SUPPRESSION, uses.ERASURES, uses.
 
 
 def destroyer(
-    keyset: Keyset, wrapped: Callable[[], Mapping[str, int]] = dict, broker: Broker | None = None
+    house: House, wrapped: Callable[[], Mapping[str, int]] = dict, broker: Broker | None = None
 ) -> Destroy:
     """How a role's keys are destroyed.
 
     Args:
-        keyset: the role's.
+        house: the role's.
         wrapped: how many keys are wrapped under each key-encrypting key, by its id.
         broker: the broker's operations, in the broker.
     """
+    keyset = house.keyset
 
     def destroy(kid: str, asked: access.Mandate) -> None:
         key = keyset.by_kid(kid)
@@ -60,6 +63,10 @@ def destroyer(
             raise KeysetError("The key is in use.", "Rotate it first; then what it made can be renewed.")
         if use.kind == uses.KEK and wrapped().get(kid, 0):
             raise KeysetError(f"The key still wraps {wrapped()[kid]} keys.", "Rewrap them first.")
+        if use.kind == uses.BIDX and use.number == INDEX_EPOCH:
+            raise KeysetError("People are found by this key.", "It goes with the store.")
+        if use.kind == uses.AUDIT:
+            house.follow()
         if use.kind == uses.AID:
             raise KeysetError("A project's key goes with the project.", "End the project.")
         if use.kind == uses.URN and broker is not None:

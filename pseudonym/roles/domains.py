@@ -7,19 +7,17 @@ from collections.abc import Callable, Mapping
 import polars as pl
 
 from pseudonym import access, destruction, openings, uses
-from pseudonym.attribute_subjects import KekRing, Keks
 from pseudonym.attributes import Attributes
 from pseudonym.audit import Event, Log
 from pseudonym.blind import BlindIndex
 from pseudonym.broker import Broker
 from pseudonym.extracts import Extracts
 from pseudonym.identity_erasure import IdentityErasure
-from pseudonym.keys import Keyset, State
+from pseudonym.keks import KeysetKeks
 from pseudonym.ledger import Ledger, LedgerKey
 from pseudonym.openings import Openings
 from pseudonym.roles.opening import House
 from pseudonym.scanner import Sort, looks_like
-from pseudonym.seal import Kek
 from pseudonym.storage import Store
 from pseudonym.storage.rows_attributes import AttributeRows
 from pseudonym.vault import Vault
@@ -37,20 +35,18 @@ def open_broker(house: House) -> Broker:
     return Broker.open(house.store, _ledger(house), house.keyset, told(house.log, "broker"))
 
 
-def open_attributes(house: House) -> tuple[Attributes, Keks]:
-    """The attribute store's operations, once its ledger of erasures was followed, and what wraps its keys.
+def open_attributes(house: House) -> Attributes:
+    """The attribute store's operations, once its ledger of erasures was followed.
 
     Raises:
         LedgerError: the ledger is older than the store, or another one's.
     """
-    current, older = keks(house.keyset)
-    ring = KekRing(current, older)
-    hook = told(house.log, "attributes")
-    return Attributes.open(house.store, _ledger(house), ring, like_identifiers, hook), ring
+    keks = KeysetKeks(house.keyset)
+    return Attributes.open(house.store, _ledger(house), keks, like_identifiers, told(house.log, "attributes"))
 
 
-def open_vault(house: House, quotas: Mapping[str, int]) -> tuple[Vault, IdentityErasure, Keks]:
-    """The vault, what forgets people in it, and what wraps its keys.
+def open_vault(house: House, quotas: Mapping[str, int]) -> tuple[Vault, IdentityErasure]:
+    """The vault, and what forgets people in it.
 
     Args:
         house: of the identity role.
@@ -59,11 +55,10 @@ def open_vault(house: House, quotas: Mapping[str, int]) -> tuple[Vault, Identity
     Raises:
         LedgerError: the ledger is older than the store, or another one's.
     """
-    current, older = keks(house.keyset)
-    index = BlindIndex(house.keyset.blind_key(), INDEX_EPOCH, INDEX_BITS)
+    index = BlindIndex(house.keyset.blind_key(INDEX_EPOCH), INDEX_EPOCH, INDEX_BITS)
     gate = Openings(house.store, opened(house.log), quotas)
-    vault = Vault(house.store, kek=current, older=older, index=index, openings=gate)
-    return vault, IdentityErasure.open(vault, house.store, _ledger(house)), KekRing(current, older)
+    vault = Vault(house.store, keks=KeysetKeks(house.keyset), index=index, openings=gate)
+    return vault, IdentityErasure.open(vault, house.store, _ledger(house))
 
 
 def open_extracts(house: House, quotas: Mapping[str, int]) -> Extracts:
@@ -81,9 +76,9 @@ def rewrap_identities(vault: Vault) -> Callable[[], None]:
     return rewrap
 
 
-def rewrap_attributes(store: Store, keks: Keks) -> Callable[[], int]:
+def rewrap_attributes(house: House) -> Callable[[], int]:
     """Wraps every subject's and batch's key under the present key-encrypting key, in batches."""
-    return lambda: destruction.rewrap(AttributeRows(store), keks)
+    return lambda: destruction.rewrap(AttributeRows(house.store), KeysetKeks(house.keyset))
 
 
 def wrapped_attributes(store: Store) -> Callable[[], Mapping[str, int]]:
@@ -91,18 +86,11 @@ def wrapped_attributes(store: Store) -> Callable[[], Mapping[str, int]]:
     rows = AttributeRows(store)
 
     def count() -> Mapping[str, int]:
-        with rows.read() as at:
+        with rows.write() as at:
+            rows.alone(at)  # whoever is wrapping is waited for
             return rows.kids(at)
 
     return count
-
-
-def keks(keyset: Keyset) -> tuple[Kek, tuple[Kek, ...]]:
-    """The key-encrypting key in use, and those that rows may still be wrapped under."""
-    found = [key for key in keyset.keys if key.use.startswith(f"{uses.KEK}:")]
-    current = keyset.lend(keyset.kek()[0], Kek)
-    older = (key.kid for key in found if key.state is State.DECRYPT_ONLY)
-    return current, tuple(keyset.lend(kid, Kek) for kid in older)
 
 
 def told(log: Log, role: str) -> access.Audit:

@@ -23,14 +23,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from pseudonym.errors import ConflictError, NotFoundError
+from pseudonym.errors import ConflictError, NotFoundError, PseudonymError
 from pseudonym.identity_erasure import IdentityErasure
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.roles.checks import Mandate
 from pseudonym.roles.destroying import Certify
 from pseudonym.roles.papers import Papers
 from pseudonym.roles.peer import Peer
-from pseudonym.roles.refusals import PeerUnavailableError, RequestIdError
+from pseudonym.roles.refusals import RequestIdError
 from pseudonym.roles.rounds import Rounds
 from pseudonym.v1 import broker_pb2, common_pb2
 
@@ -162,12 +162,10 @@ class Erasing:
         return self._known[erasure_id]
 
     def _attempt(self, erasure: Erasure) -> None:
-        """Do what can be done now; the rounds do the rest."""
-        try:
-            if not erasure.complete:
-                with suppress(PeerUnavailableError):
-                    self._advance(erasure.erasure_id, PATIENCE)
-        finally:
+        """Do what can be done now; what cannot is tried again in rounds, which say why in the server's log."""
+        if not erasure.complete:
+            with suppress(PseudonymError):
+                self._advance(erasure.erasure_id, PATIENCE)
             self.rounds.soon()
 
     def _work(self) -> float:

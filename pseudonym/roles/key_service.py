@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 
 from pseudonym import access
+from pseudonym.errors import AuditError
 from pseudonym.keys import Key, State
 from pseudonym.roles import callers, checks
 from pseudonym.roles.callers import Role
@@ -38,8 +40,10 @@ class KeyServicer(key_pb2_grpc.KeyServiceServicer):
         self._houses, self._destroy, self._end, self._renew = houses, destroy, end, renew
 
     async def ListKeys(self, request: key_pb2.ListKeysRequest, context: object) -> key_pb2.ListKeysResponse:
-        keys = checks.house(self._houses, request.role).keyset.keys
+        house = checks.house(self._houses, request.role)
         first, size = checks.page(request)
+        # It may have to be read again, which takes a passphrase's time, or a key server's.
+        keys = await asyncio.to_thread(lambda: house.keyset.keys)
         shown = keys[first : first + size]
         account().count = len(shown)
         return key_pb2.ListKeysResponse(
@@ -75,6 +79,8 @@ class KeyServicer(key_pb2_grpc.KeyServiceServicer):
             key_pb2.RotateKeyResponse,
             lambda: key_pb2.RotateKeyResponse(key=key_message(house.keyset.rotate(request.use))),
         )
+        with suppress(AuditError):  # it is tried again each second, and where it lasts the log takes no more
+            await asyncio.to_thread(house.follow)
         return made
 
     async def DestroyKey(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -25,9 +25,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from pseudonym import audit, uses
-from pseudonym.errors import KeyMissingError, KeysetError, PseudonymError
+from pseudonym.errors import AuditError, KeyMissingError, KeysetError, PseudonymError
 from pseudonym.files import read_secret_file
-from pseudonym.keys import Keyset
+from pseudonym.holders import SigningKey
+from pseudonym.keys import Keyset, State
 from pseudonym.providers.file import FileProvider
 from pseudonym.roles.authority import write_private
 from pseudonym.roles.callers import Role
@@ -70,6 +71,29 @@ class House:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def follow(self) -> None:
+        """Let the audit log go on under the keyset's present key, if that is another one by now.
+
+        Raises:
+            KeysetError: the keyset does not open any more.
+            AuditError: the log cannot be handed over; it goes on under the key before.
+        """
+        self.log.hand_over(_signers(self.keyset, self.log.origin)[0])
+
+
+@dataclass(frozen=True)
+class _Succession:
+    """Follows the keyset once a second, for when another process changed it; and lets the log sign."""
+
+    keyset: Keyset
+    log: audit.Log
+
+    def tick(self) -> None:
+        # A keyset that does not open refuses whoever asks it for a key; the log goes on as it is meanwhile.
+        with suppress(KeysetError, AuditError):
+            self.log.hand_over(_signers(self.keyset, self.log.origin)[0])
+        self.log.tick()
+
 
 def open_house(settings: RoleSettings, domain: str) -> House:
     """Open what a role needs.
@@ -89,7 +113,7 @@ def open_house(settings: RoleSettings, domain: str) -> House:
             raise KeysetError("The keyset is another role's.", "Name the role's own with --keyset.")
         _check_keys(keyset, settings)
         log = stack.enter_context(_open_log(settings, keyset, f"{domain}/{settings.role}"))
-        stack.enter_context(audit.ticking(log))
+        stack.enter_context(audit.ticking(_Succession(keyset, log)))
         store = stack.enter_context(open_store(settings.database, settings.role))
         repeats = stack.enter_context(Repeats(settings.folder / "repeats"))
         close = stack.pop_all().close
@@ -118,18 +142,20 @@ def _officer(settings: RoleSettings) -> X25519PublicKey:
 
 
 def _open_log(settings: RoleSettings, keyset: Keyset, name: str) -> audit.Log:
-    signer = audit.Signer(name, keyset.signing_key())
-    former = [
-        audit.VerifierKey(name, key.public_bytes_raw())
-        for key in keyset.verifying_keys().values()
-        if key.public_bytes_raw() != signer.verifier.key
-    ]
+    signer, *former = _signers(keyset, name)
     officer = _officer(settings)
     if settings.make:
         settings.checkpoints.mkdir(mode=0o700, exist_ok=True)
     if not settings.audit.exists():
         return audit.Log.create(settings.audit, settings.checkpoints, signer, officer)
     return audit.Log.open(settings.audit, settings.checkpoints, signer, officer, former=former)
+
+
+def _signers(keyset: Keyset, name: str) -> list[audit.Signer]:
+    """What signs the log now, and what signed it before, the latest first."""
+    keys = [key for key in keyset.keys if uses.read(key.use).kind == uses.AUDIT]
+    living = [key.kid for key in reversed(keys) if key.state is not State.DESTROYED]
+    return [audit.Signer(name, keyset.lend(kid, SigningKey)) for kid in living]
 
 
 def _make_missing(settings: RoleSettings) -> Keyset | None:

@@ -4,8 +4,8 @@
 
 The rules this module keeps:
 
-- Nothing is wrapped anew before the role itself wraps under the new key: else what it wraps meanwhile would
-  die with the former one.
+- The role goes on serving: whoever wraps a key asks for the present one (`pseudonym.keks`), and is waited for
+  before anything is counted.
 - Each batch is a transaction, and how far the work has come is in the store itself: after a crash it goes on.
 - A former key is destroyed only when nothing in the database is wrapped under it, whatever table it is in.
 """
@@ -76,7 +76,6 @@ class Renewing:
 
     Args:
         house: of the role.
-        present: the id of the key that the role wraps under now.
         rewrap: wrap everything anew, each one sort of keys; they may be called again.
         counted: how many keys are wrapped under each key, once nobody is wrapping any more.
         certify: signs what was done.
@@ -86,14 +85,13 @@ class Renewing:
     def __init__(
         self,
         house: House,
-        present: Callable[[], str],
         rewrap: Sequence[Callable[[], object]],
         counted: Callable[[], Mapping[str, int]],
         certify: Certify,
         failed: Callable[[str], object],
     ) -> None:
         self._keyset, self._store = house.keyset, house.store
-        self._present, self._rewrap, self._counted = present, rewrap, counted
+        self._rewrap, self._counted = rewrap, counted
         self._certify = certify
         self._asking = threading.Lock()
         self._papers = Papers(house.settings.folder / "renewals", "renewal")
@@ -173,8 +171,6 @@ class Renewing:
         return IDLE
 
     def _renew(self, renewal: Renewal) -> None:
-        if self._present() != renewal.kid:
-            return
         for rewrap in self._rewrap:
             rewrap()
         left = sum(

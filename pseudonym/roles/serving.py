@@ -153,7 +153,7 @@ def add_services(
 def _add_broker(parts: Parts, house: House) -> None:
     broker = domains.open_broker(house)
     certify = certifier(house, broker.erasure.ledger)
-    parts.destroy[house.role] = destroyer(house.keyset, broker=broker)
+    parts.destroy[house.role] = destroyer(house, broker=broker)
     parts.end[house.role] = end_in_broker(house, broker, certify)
     desk = WaybackDesk(house.settings.folder / "wayback", _gate(house, parts.stack))
     papers = Papers(house.settings.folder / "erasures-told", "erasure")
@@ -165,13 +165,12 @@ def _add_broker(parts: Parts, house: House) -> None:
 
 
 def _add_attributes(parts: Parts, house: House, way: Way) -> None:
-    attributes, keks = domains.open_attributes(house)
+    attributes = domains.open_attributes(house)
     certify = certifier(house, attributes.erasure.ledger)
     counted = domains.wrapped_attributes(house.store)
-    parts.destroy[house.role] = destroyer(house.keyset, counted)
+    parts.destroy[house.role] = destroyer(house, counted)
     parts.end[house.role] = end_in_attributes(attributes, certify)
-    rewrap = domains.rewrap_attributes(house.store, keks)
-    renewing = Renewing(house, lambda: keks.current.kid, [rewrap], counted, certify, parts.failed)
+    renewing = Renewing(house, [domains.rewrap_attributes(house)], counted, certify, parts.failed)
     parts.renew[house.role] = renewing
     exchange = Exchange(attributes, certify, way.broker, parts.read, parts.failed)
     submissions = Submissions(house.settings.folder / "submissions")
@@ -184,12 +183,11 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
 
 def _add_identity(parts: Parts, house: House, way: Way) -> None:
     quotas = governance.read(house.settings.governance).quotas
-    vault, erasure, keks = domains.open_vault(house, quotas)
+    vault, erasure = domains.open_vault(house, quotas)
     certify = certifier(house, erasure.ledger)
-    parts.destroy[house.role] = destroyer(house.keyset, vault.wrapped_under)
+    parts.destroy[house.role] = destroyer(house, vault.wrapped_under)
     parts.end[house.role] = end_in_identity(erasure, way.broker, certify)
-    rewrap = domains.rewrap_identities(vault)
-    renewing = Renewing(house, lambda: keks.current.kid, [rewrap], vault.wrapped_under, certify, parts.failed)
+    renewing = Renewing(house, [domains.rewrap_identities(vault)], vault.wrapped_under, certify, parts.failed)
     parts.renew[house.role] = renewing
     papers = Papers(house.settings.folder / "erasing", "erasure")
     erasing = Erasing(papers, erasure, certify, way.broker, parts.failed)

@@ -111,6 +111,22 @@ def forget(store: Store, connection: Connection, pids: Sequence[bytes]) -> int:
     return gone
 
 
+_WRAPPING = 7_310_421_803
+"""The lock of those who wrap new subjects' keys, on PostgreSQL; SQLite has one writer anyway."""
+
+
+def wrapping(store: Store, connection: Connection) -> None:
+    """Tell, until the transaction ends, that keys are wrapped in it: before the present KEK is asked for."""
+    if store.backend == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({_WRAPPING})")
+
+
+def wrapped(store: Store, connection: Connection) -> None:
+    """Wait for everybody who is wrapping keys, and let nobody begin until the transaction ends."""
+    if store.backend == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRAPPING})")
+
+
 def due_for_wrapping(connection: Connection, kid: str, after: bytes, count: int) -> list[Row]:
     """At most `count` keys, after a pid and in order, that are wrapped under another KEK than `kid`."""
     query = (

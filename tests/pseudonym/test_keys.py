@@ -100,7 +100,7 @@ def test_every_key_is_independent(keyset):
 
 
 def test_no_secret_is_in_the_file_or_in_a_repr(keyset, places):
-    text = places["path"].read_text() + repr(keyset) + repr(keyset.keys) + repr(keyset._provider)
+    text = places["path"].read_text() + repr(keyset) + repr(keyset.keys) + repr(keyset._last)
     assert PASSPHRASE not in text
     for secret in raw(keyset).values():
         assert secret.hex() not in text
@@ -383,12 +383,62 @@ def test_another_keysets_device_secret_is_refused(keyset, places, tmp_path, quic
         opened({**places, "device": other})
 
 
-def test_a_change_by_another_process_is_never_written_over(keyset, places):
+def test_a_change_by_another_process_is_followed_and_never_written_over(keyset, places):
     other = opened(places)
-    other.add_aid_key("second")
-    with pytest.raises(errors.StaleError):
-        keyset.add_aid_key("third")
-    assert [key.use for key in opened(places).keys][-1] == "aid/1:second"
+    made = other.add("aid/1:second")
+    assert keyset.find("aid/1:second") == made
+    keyset.add_aid_key("third")
+    assert [key.use for key in opened(places).keys][-2:] == ["aid/1:second", "aid/1:third"]
+    other.destroy(other.find("aid/1:second").kid)  # with another master key from here on
+    with pytest.raises(errors.KeyMissingError, match="destroyed"):
+        keyset.aid_key("second")
+    assert keyset.find("aid/1:third") == other.find("aid/1:third")
+    keyset.add_aid_key("fourth")
+    assert opened(places).keys == keyset.keys == other.keys
+
+
+@pytest.mark.parametrize("change", ["passphrase", "older", "gone", "altered"])
+def test_a_file_that_does_not_open_any_more_gives_no_key(keyset, places, change):
+    before = places["path"].read_bytes()
+    keyset.add_aid_key("second")
+    if change == "passphrase":
+        opened(places).change_passphrase("another horse battery staple")
+    elif change == "gone":
+        places["path"].unlink()
+    else:
+        # An older copy opens with the same master key, since nothing was destroyed.
+        now = places["path"].read_bytes()
+        changed = before if change == "older" else now.replace(b"aid/1:second", b"aid/1:third2")
+        places["path"].unlink()
+        places["path"].write_bytes(changed)
+        places["path"].chmod(0o600)
+    for use in (lambda: keyset.aid_key("second"), lambda: keyset.keys, lambda: keyset.add_aid_key("third")):
+        with pytest.raises(errors.KeysetError):
+            use()
+
+
+def test_a_thread_never_sees_one_states_keys_with_another_states_master(keyset, places):
+    kid = keyset.find("aid/1:tf-2026").kid
+    found, stop = set(), threading.Event()
+
+    def use() -> None:
+        while not stop.is_set():
+            found.add(keyset.lend(kid, lambda _, secret: secret))
+
+    threads = [threading.Thread(target=use) for _ in range(3)]
+    failed = []
+    hook, threading.excepthook = threading.excepthook, lambda args: failed.append(args.exc_type)
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in range(20):
+            keyset.rotate_master()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        threading.excepthook = hook
+    assert (len(found), failed) == (1, [])
 
 
 def test_threads_do_not_lose_one_anothers_keys(keyset, places):

@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidSignature, InvalidTag
 from pseudonym import errors, keyfile, uses
 from pseudonym.holders import BlindKey, PrfKey, SigningKey
 from pseudonym.keys import RAW_KEY_ACCESS, Keyset, State
+from pseudonym.keystate import seal_of
 from pseudonym.providers.file import FileProvider
 from pseudonym.urn import enc
 
@@ -367,7 +368,7 @@ def test_every_writing_is_remembered(make, clock):
 def _resealed(keyset, change):
     content = json.loads(keyset.path.read_text())
     change(content)
-    content["seal"] = keyset._seal(content)
+    content["seal"] = seal_of(keyset._last.master, content)
     keyset.path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 

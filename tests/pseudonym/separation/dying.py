@@ -8,8 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from pseudonym.attribute_subjects import KekRing
 from pseudonym.destruction import rewrap
+from pseudonym.keks import KekRing
 from pseudonym.urn import Kind
 from tests.pseudonym.separation.parts import (
     PROJECT,

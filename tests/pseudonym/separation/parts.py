@@ -12,11 +12,11 @@ from pathlib import Path
 import polars as pl
 
 from pseudonym.access import Access, Mandate
-from pseudonym.attribute_subjects import KekRing
 from pseudonym.attributes import Attributes
 from pseudonym.broker import Broker
 from pseudonym.datasets import Column, Dataset, Kind, Tag
 from pseudonym.errors import KeyMissingError
+from pseudonym.keks import KekRing
 from pseudonym.ledger import Ledger, LedgerKey
 from pseudonym.seal import Kek
 from pseudonym.storage import open_store

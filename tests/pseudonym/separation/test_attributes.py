@@ -9,7 +9,6 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from pseudonym.attribute_subjects import KekRing
 from pseudonym.attributes import Flag
 from pseudonym.datasets import Column, Dataset, Kind, Tag
 from pseudonym.destruction import renew, rewrap
@@ -22,6 +21,7 @@ from pseudonym.errors import (
     NotFoundError,
     SealBrokenError,
 )
+from pseudonym.keks import KekRing
 from pseudonym.storage.schema_attributes import KEY, ROW, SUBJECT
 from pseudonym.values import ValuesRefused
 from tests.pseudonym.separation.parts import (

@@ -30,6 +30,7 @@ from scipy.stats import rankdata
 
 from pseudonym.blind import BlindIndex, field_key
 from pseudonym.identity_erasure import IdentityErasure
+from pseudonym.keks import KekRing
 from pseudonym.ledger import Ledger
 from pseudonym.openings import Openings
 from pseudonym.storage import open_store
@@ -91,7 +92,7 @@ def flow(urls, tmp_path):
         Ledger.open(tmp_path / "identity.ledger", ledger_key("identity")) as ledger,
     ):
         openings = Openings(store, lambda _: None, {"linkage": 10**6})
-        vault = Vault(store, kek=kek(7), index=BlindIndex(Fields(), 1, 18), openings=openings)
+        vault = Vault(store, keks=KekRing(kek(7)), index=BlindIndex(Fields(), 1, 18), openings=openings)
         IdentityErasure.open(vault, store, ledger)
         begun(middle)
         declared(right)

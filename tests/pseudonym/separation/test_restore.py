@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from pseudonym.blind import BlindIndex, field_key
 from pseudonym.errors import LedgerError
 from pseudonym.identity_erasure import IdentityErasure
+from pseudonym.keks import KekRing
 from pseudonym.ledger import Ledger
 from pseudonym.openings import Openings
 from pseudonym.seal import Kek
@@ -210,7 +211,7 @@ def vault(url: str, folder: Path, keks: Sequence[Kek]) -> Iterator[tuple[Vault, 
     ):
         gate = Openings(store, lambda _: None, {"linkage": 1000})
         index = BlindIndex(Fields(), 1, 18)
-        opened = Vault(store, kek=keks[0], older=keks[1:], index=index, openings=gate)
+        opened = Vault(store, keks=KekRing(keks[0], tuple(keks[1:])), index=index, openings=gate)
         yield opened, IdentityErasure.open(opened, store, ledger)
 
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from pseudonym.blind import BlindIndex, field_key
 from pseudonym.columns import from_flat
+from pseudonym.keks import KekRing
 from pseudonym.openings import Mandate, Opening, Openings
 from pseudonym.seal import Kek
 from pseudonym.storage import Store
@@ -74,8 +75,7 @@ def vault(
     quotas = how.pop("quotas", {"linkage": 10**9, "access": 3})
     return Vault(
         store,
-        kek=kek(month),
-        older=[kek(each) for each in older],
+        keks=KekRing(kek(month), tuple(kek(each) for each in older)),
         index=how.pop("index", None) or index(),
         openings=Openings(store, log if log is not None else Log(), quotas),
     )

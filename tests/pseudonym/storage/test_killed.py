@@ -18,6 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from pseudonym import columns
+from pseudonym.keks import KekRing
 from pseudonym.records import SCHEMA
 from pseudonym.storage import Store, open_store
 from pseudonym.storage import identity as db
@@ -127,7 +128,7 @@ def test_rewrapping_is_killed(mortal, sqlite_url):
             made_up.people(0, KEYS), "council", pids=[made_up.pid(n) for n in range(KEYS)]
         )
         with store.read() as connection:
-            keks = [made_up.kek(1)]
+            keks = KekRing(made_up.kek(1))
             expected = Subjects(store, keks).deks(db.keys(store, connection, pids))
     deaths = month = 1
     for seconds in moments(0.12):
@@ -140,7 +141,7 @@ def test_rewrapping_is_killed(mortal, sqlite_url):
             if said:
                 month, done = map(int, said[-1].split())
                 assert counts[made_up.kek(month).kid] >= done
-            keks = [made_up.kek(n) for n in range(1, month + 3)]
+            keks = KekRing(made_up.kek(1), tuple(made_up.kek(n) for n in range(2, month + 3)))
             with store.read() as connection:
                 assert Subjects(store, keks).deks(db.keys(store, connection, pids)) == expected
         if deaths > DEATHS and month > 3:

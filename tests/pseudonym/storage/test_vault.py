@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from pseudonym import columns, errors
+from pseudonym.keks import KekRing
 from pseudonym.openings import Mandate, Openings
 from pseudonym.records import SCHEMA, Address, Former, Identity, Name
 from pseudonym.storage import open_store
@@ -276,8 +277,7 @@ def test_rewrapping_needs_the_older_keys_and_takes_no_other(store):
         vault(store, month=2).rewrap()
     wrong = Vault(
         store,
-        kek=made_up.kek(2),
-        older=[type(made_up.kek(1))(made_up.kek(1).kid, bytes(32))],
+        keks=KekRing(made_up.kek(2), (type(made_up.kek(1))(made_up.kek(1).kid, bytes(32)),)),
         index=made_up.index(),
         openings=Openings(store, Log(), {}),
     )
