@@ -162,16 +162,22 @@ class Erasing:
         return self._known[erasure_id]
 
     def _attempt(self, erasure: Erasure) -> None:
-        """Do what can be done now; what cannot is tried again in rounds, which say why in the server's log."""
+        """Do what can be done now; what cannot is tried again in rounds, and the server's log says why."""
         if not erasure.complete:
             with suppress(PseudonymError):
                 self._advance(erasure.erasure_id, PATIENCE)
             self.rounds.soon()
 
     def _work(self) -> float:
+        failure: Exception | None = None
         for erasure in list(self._known.values()):
             if not erasure.complete:
-                self._advance(erasure.erasure_id, None)
+                try:
+                    self._advance(erasure.erasure_id, None)
+                except Exception as error:  # one that cannot go on holds up no other
+                    failure = error
+        if failure is not None:
+            raise failure
         return IDLE if all(one.complete for one in self._known.values()) else EVERY
 
     def _advance(self, erasure_id: str, patience: float | None) -> None:

@@ -31,7 +31,7 @@ from pseudonym.roles.callers import Role
 from pseudonym.roles.duties import Duties, destroy_due
 from pseudonym.storage import open_store, schema
 from pseudonym.storage.schema import METADATA
-from pseudonym.v1 import attribute_pb2, broker_pb2, key_pb2
+from pseudonym.v1 import attribute_pb2, broker_pb2, key_pb2, vault_pb2
 from tests.pseudonym.roles import test_processes as chain
 from tests.pseudonym.roles.harness import Trio, mandate, reason
 from tests.pseudonym.roles.test_erasure import OFFICER, B, Study, governance, issued
@@ -96,6 +96,17 @@ def test_epochs_recipients_and_the_project_end_with_certificates(tmp_path, certi
         study = Study(trio, people=4)
         old = study.urns
 
+        # New month keys, while the roles serve; whoever comes afterwards is under them.
+        for role, tables in ((Role.IDENTITY, ["subject_key"]), (Role.ATTRIBUTES, ["a_key", "a_batch"])):
+            begun = renew(trio, role)
+            assert begun.total == {Role.IDENTITY: 4, Role.ATTRIBUTES: 5}[role]
+            check_renewed(trio, role, tables)
+        with trio.called(Role.IDENTITY, "linkage-operator") as linker:
+            rows = chain.identities([os.urandom(16)], ["p9"])
+            asked = vault_pb2.StoreIdentitiesRequest(mandate=mandate(), source="x", arrow=chain.arrow(rows))
+            linker(f"{chain.V}StoreIdentities", asked, vault_pb2.StoreIdentitiesResponse)
+        assert len(query(trio, Role.IDENTITY, "SELECT DISTINCT kid FROM subject_key")) == 1
+
         # The next epoch, and the list for the recipient, who alone can read it.
         following = broker_pb2.OpenDomainRequest(mandate=mandate(), recipient=RECIPIENT, next_epoch=True)
         opened = custodian_asks(trio, Role.BROKER, f"{B}OpenDomain", following, broker_pb2.OpenDomainResponse)
@@ -155,9 +166,9 @@ def test_epochs_recipients_and_the_project_end_with_certificates(tmp_path, certi
         wrong = ("INVALID_ARGUMENT", "FIELD_INVALID")
         assert refused(lambda: destroy_project(trio, Role.IDENTITY, confirm="other-2026")) == wrong
         expected = {
-            Role.IDENTITY: {"subject": 3},
+            Role.IDENTITY: {"subject": 4},
             Role.ATTRIBUTES: {"a_subject": 4, "a_key": 4, "a_row": 8},
-            Role.BROKER: {"member": 8, "urn": 0},
+            Role.BROKER: {"member": 10, "urn": 0},
         }
         for role, counts in expected.items():
             answer = destroy_project(trio, role)
