@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from typer.testing import CliRunner
 
 from linker import status
 from pseudonym.roles import settings
@@ -168,6 +169,24 @@ class Trio:
     def called(self, role: Role, bearer: str) -> Called:
         """Calls of one role as one bearer."""
         return Called(f"127.0.0.1:{self._ports[role]}", self.certificates, bearer)
+
+    def kinlink(self, app: Any, role: Role | None, bearer: str, *arguments: object, typed: str = "") -> Any:
+        """A command, as one bearer at one role, or at none; its exit code and output."""
+        flags = list(map(str, arguments))
+        if role is not None:
+            flags += [
+                "--service",
+                f"localhost:{self._ports[role]}",
+                "--ca",
+                f"{self.certificates}/authority.pem",
+            ]
+            flags += [
+                "--cert",
+                f"{self.certificates}/{bearer}.pem",
+                "--key",
+                f"{self.certificates}/{bearer}.key",
+            ]
+        return CliRunner().invoke(app, flags, input=typed, catch_exceptions=False)
 
     def __enter__(self) -> Trio:
         return self

@@ -28,6 +28,7 @@ from pseudonym.keys import Keyset, State
 from pseudonym.openings import Openings
 from pseudonym.providers.file import FileProvider
 from pseudonym.roles.callers import Role
+from pseudonym.roles.commands import destroy_app, renew_app
 from pseudonym.roles.duties import Duties, destroy_due
 from pseudonym.storage import open_store, schema
 from pseudonym.storage.schema import METADATA
@@ -119,6 +120,15 @@ def test_epochs_recipients_and_the_project_end_with_certificates(tmp_path, certi
         with trio.called(Role.BROKER, "attributes") as keeper:
             new = issued(keeper, study.aids)
         assert dict(pairs.select("old", "new").rows()) == dict(zip(old, new, strict=True))
+        key, parcel, opened_to = (tmp_path / name for name in ("list.secret", "list", "opened"))
+        public = trio.kinlink(renew_app, None, "", "list-key", key).stdout.strip()
+        asked = ["--project", PROJECT, "--purpose", "evaluation-2026", "--recipient", RECIPIENT]
+        asked += ["--old-epoch", "1", "--public-key", public, "--out", str(parcel)]
+        assert trio.kinlink(renew_app, Role.BROKER, OFFICER, "urns", *asked).exit_code == 0
+        done = trio.kinlink(renew_app, None, "", "open", parcel, "--list-key", key, "--out", opened_to)
+        assert done.exit_code == 0
+        [same] = [pl.read_ipc_stream(path) for path in opened_to.iterdir()]
+        assert same.sort("old").equals(pairs.sort("old"))
         for other in (
             renewal_context(PROJECT, RECIPIENT, (1, 2), 2, True),
             renewal_context(PROJECT, RECIPIENT, (1, 2), 1, False),
@@ -145,11 +155,13 @@ def test_epochs_recipients_and_the_project_end_with_certificates(tmp_path, certi
             (2, "active"),
         ]
         assert refused(lambda: new_list(trio, theirs.public)) == ("NOT_FOUND", "KEY_MISSING")
-        every = broker_pb2.DestroyDomainRequest(mandate=mandate(), recipient=RECIPIENT)
-        answer = custodian_asks(
-            trio, Role.BROKER, f"{B}DestroyDomain", every, broker_pb2.DestroyDomainResponse
-        )
-        assert len(certified(trio, Role.BROKER, answer.certificate).kids) == 2
+        end = ["recipient", "--project", PROJECT, "--purpose", "end", "--recipient", RECIPIENT]
+        end += ["--certificates", str(tmp_path / "ends")]
+        held_back = trio.kinlink(destroy_app, Role.BROKER, CUSTODIAN, *end, typed="another\n")
+        assert held_back.exit_code == 1
+        assert trio.kinlink(destroy_app, Role.BROKER, CUSTODIAN, *end, typed=f"{RECIPIENT}\n").exit_code == 0
+        [written] = (tmp_path / "ends").glob("*.json")
+        assert len(certified(trio, Role.BROKER, written.read_bytes()).kids) == 2
         assert query(trio, Role.BROKER, "SELECT count(*) FROM urn") == [(0,)]
 
         # A person whom another project has as well stays when the project ends.

@@ -19,6 +19,7 @@ from pseudonym.certificates import verify
 from pseudonym.keys import Keyset
 from pseudonym.providers.file import FileProvider
 from pseudonym.roles.callers import SERVER_ROLES, Role
+from pseudonym.roles.commands import erase_app
 from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2, vault_pb2
 from tests.pseudonym.roles import test_processes as chain
 from tests.pseudonym.roles.harness import Trio, mandate, reason
@@ -284,13 +285,41 @@ def test_a_broker_that_is_down_is_told_later_without_anybody_asking(tmp_path, ce
         trio.start()
         study = Study(trio, people=2)
         trio.stop(Role.BROKER)
-        erasure = study.erase(study.request(0))
-        assert [bool(step.certificate) for step in erasure.steps] == [True, False, False]
-        assert not erasure.complete
+        people = tmp_path / "people.csv"
+        people.write_text(f"born,nhs\n2011-02-01,{study.numbers[0]}\n")
+        asked = ["--project", PROJECT, "--purpose", "evaluation-2026", "-f", people]
+        wrong = trio.kinlink(erase_app, Role.IDENTITY, OFFICER, "people", *asked, "--reason", "none")
+        assert (wrong.exit_code, wrong.stdout) == (1, "")
+        said = trio.kinlink(erase_app, Role.IDENTITY, OFFICER, "people", *asked, "--reason", "objection")
+        assert (said.exit_code, study.numbers[0] in said.output) == (0, False)
+        people.unlink()
+        first, *steps = said.stdout.splitlines()
+        erasure_id, state, *_ = first.split()
+        assert state == "pending"
+        assert [step.split()[1] == "pending" for step in steps] == [False, True, True]
         trio.servers[Role.IDENTITY].kill()
         trio.start(Role.IDENTITY)
         trio.start(Role.BROKER)
         chain.eventually(lambda: study.aids[0] not in b"".join(trio.files(Role.ATTRIBUTES).values()))
-        chain.eventually(lambda: study.completed(erasure.erasure_id))
+        study.completed(erasure_id)
+        folder = tmp_path / "certificates-of-it"
+        shown = trio.kinlink(
+            erase_app,
+            Role.IDENTITY,
+            OFFICER,
+            "show",
+            erasure_id,
+            "--project",
+            PROJECT,
+            "--certificates",
+            folder,
+        )
+        assert shown.stdout.splitlines()[0].split()[:2] == [erasure_id, "complete"]
+        assert sorted(path.name for path in folder.iterdir()) == sorted(
+            f"{erasure_id}-{role}.json" for role in SERVER_ROLES
+        )
+        listed = ["--project", PROJECT, "--recipient", RECIPIENT]
+        urns = trio.kinlink(erase_app, Role.BROKER, OFFICER, "urns", *listed)
+        assert urns.stdout.split()[0] == study.urns[0]
         study.check_gone(0)
         trio.stop()
