@@ -122,9 +122,9 @@ def test_epochs_recipients_and_the_project_end_with_certificates(tmp_path, certi
         assert dict(pairs.select("old", "new").rows()) == dict(zip(old, new, strict=True))
         key, parcel, opened_to = (tmp_path / name for name in ("list.secret", "list", "opened"))
         public = trio.kinlink(renew_app, None, "", "list-key", key).stdout.strip()
-        asked = ["--project", PROJECT, "--purpose", "evaluation-2026", "--recipient", RECIPIENT]
-        asked += ["--old-epoch", "1", "--public-key", public, "--out", str(parcel)]
-        assert trio.kinlink(renew_app, Role.BROKER, OFFICER, "urns", *asked).exit_code == 0
+        flags = ["--project", PROJECT, "--purpose", "evaluation-2026", "--recipient", RECIPIENT]
+        flags += ["--old-epoch", "1", "--public-key", public, "--out", str(parcel)]
+        assert trio.kinlink(renew_app, Role.BROKER, OFFICER, "urns", *flags).exit_code == 0
         done = trio.kinlink(renew_app, None, "", "open", parcel, "--list-key", key, "--out", opened_to)
         assert done.exit_code == 0
         [same] = [pl.read_ipc_stream(path) for path in opened_to.iterdir()]
