@@ -39,6 +39,7 @@ MOST = 25_000
 """Internal ids in one erasure."""
 EVERY = 60.0  # seconds between rounds, as long as something is pending
 IDLE = 3_600.0
+LONGEST_WAIT = 10.0  # seconds for which somebody who waits for an answer waits for another erasure
 PATIENCE = 3.0  # seconds for which somebody who waits for an answer waits for the broker
 
 
@@ -125,6 +126,7 @@ class Erasing:
 
         Raises:
             RequestIdError: the id was used for another request.
+            NotFoundError: there is nobody.
             ConflictError: there are too many people for one erasure.
         """
         with self._asking:
@@ -137,6 +139,8 @@ class Erasing:
                 )
             if erasure is None:
                 pids = tuple(find())
+                if not pids:
+                    raise NotFoundError("None of the persons is known any more.", "Nobody was erased.")
                 if len(pids) > MOST:
                     raise ConflictError(
                         "These are too many people for one erasure.", "Ask for fewer at a time."
@@ -181,7 +185,10 @@ class Erasing:
         return IDLE if all(one.complete for one in self._known.values()) else EVERY
 
     def _advance(self, erasure_id: str, patience: float | None) -> None:
-        with self._working:
+        """Do the steps that are not done; with little patience, only if nobody is at it for long already."""
+        if not self._working.acquire(timeout=-1 if patience is None else LONGEST_WAIT):
+            return
+        try:
             erasure = self._known[erasure_id]
             if Role.IDENTITY not in erasure.steps:
                 count = self._erasure.erase(erasure.pids)
@@ -194,6 +201,8 @@ class Erasing:
                 erasure = self._done(erasure, Role.IDENTITY, certificate)
             if not erasure.complete:
                 self._tell(erasure, patience)
+        finally:
+            self._working.release()
 
     def _tell(self, erasure: Erasure, patience: float | None) -> None:
         mandate = common_pb2.Mandate(
