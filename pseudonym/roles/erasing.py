@@ -40,7 +40,7 @@ MOST = 25_000
 EVERY = 60.0  # seconds between rounds, as long as something is pending
 IDLE = 3_600.0
 LONGEST_WAIT = 10.0  # seconds for which somebody who waits for an answer waits for another erasure
-PATIENCE = 3.0  # seconds for which somebody who waits for an answer waits for the broker
+PATIENCE = 3.0  # seconds for which the broker is tried again: the rounds come back to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ class Erasing:
         """Do what can be done now; what cannot is tried again in rounds, and the server's log says why."""
         if not erasure.complete:
             with suppress(PseudonymError):
-                self._advance(erasure.erasure_id, PATIENCE)
+                self._advance(erasure.erasure_id, LONGEST_WAIT)
             self.rounds.soon()
 
     def _work(self) -> float:
@@ -177,16 +177,16 @@ class Erasing:
         for erasure in list(self._known.values()):
             if not erasure.complete:
                 try:
-                    self._advance(erasure.erasure_id, None)
+                    self._advance(erasure.erasure_id, -1)
                 except Exception as error:  # one that cannot go on holds up no other
                     failure = error
         if failure is not None:
             raise failure
         return IDLE if all(one.complete for one in self._known.values()) else EVERY
 
-    def _advance(self, erasure_id: str, patience: float | None) -> None:
-        """Do the steps that are not done; with little patience, only if nobody is at it for long already."""
-        if not self._working.acquire(timeout=-1 if patience is None else LONGEST_WAIT):
+    def _advance(self, erasure_id: str, wait: float) -> None:
+        """Do the steps that are not done, unless others are at it for longer than one waits; -1 for ever."""
+        if not self._working.acquire(timeout=wait):
             return
         try:
             erasure = self._known[erasure_id]
@@ -200,11 +200,11 @@ class Erasing:
                 )
                 erasure = self._done(erasure, Role.IDENTITY, certificate)
             if not erasure.complete:
-                self._tell(erasure, patience)
+                self._tell(erasure)
         finally:
             self._working.release()
 
-    def _tell(self, erasure: Erasure, patience: float | None) -> None:
+    def _tell(self, erasure: Erasure) -> None:
         mandate = common_pb2.Mandate(
             request_id=erasure.erasure_id, project=erasure.mandate.project, purpose=erasure.mandate.purpose
         )
@@ -214,7 +214,7 @@ class Erasing:
             requester=erasure.requester,
             pids=erasure.pids,
         )
-        answer = self._broker().call(METHOD, told, broker_pb2.BrokerServiceEraseSubjectsResponse, patience)
+        answer = self._broker().call(METHOD, told, broker_pb2.BrokerServiceEraseSubjectsResponse, PATIENCE)
         for role, certificate in (
             (Role.BROKER, answer.certificate),
             (Role.ATTRIBUTES, answer.attributes_certificate),

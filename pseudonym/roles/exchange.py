@@ -26,6 +26,7 @@ from pseudonym.v1 import broker_pb2, common_pb2
 SERVICE = "/pseudonym.v1.BrokerService/"
 PURPOSE = "storing-attributes"
 EVERY = 5.0  # seconds between rounds, where rows wait
+PATIENCE = 3.0  # seconds for which a broker that is down is asked again: a stop waits for it
 ASK_EVERY = 60.0  # seconds between two questions who was erased
 
 
@@ -81,7 +82,9 @@ class Exchange:
             PeerUnavailableError, PeerRefusedError: the broker cannot be asked.
         """
         asked = broker_pb2.ListErasuresRequest()
-        answer = self._broker().call(f"{SERVICE}ListErasures", asked, broker_pb2.ListErasuresResponse)
+        answer = self._broker().call(
+            f"{SERVICE}ListErasures", asked, broker_pb2.ListErasuresResponse, PATIENCE
+        )
         for notice in answer.erasures:
             aids = {one.project: list(one.aids) for one in notice.erased}
             who = Mandate(notice.requester, notice.purpose)

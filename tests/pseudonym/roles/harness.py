@@ -163,7 +163,8 @@ class Trio:
             self.servers[role] = Server(self.folder / role, *flags, code=self.CODE)
 
     def stop(self, *roles: Role) -> None:
-        for role in roles or SERVER_ROLES:
+        """Stop roles, or all, the broker last: the others call it."""
+        for role in roles or (Role.ATTRIBUTES, Role.IDENTITY, Role.BROKER):
             assert self.servers[role].stop() == 0
 
     def called(self, role: Role, bearer: str) -> Called:
