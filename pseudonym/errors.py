@@ -93,6 +93,10 @@ class UrnKindError(UrnError):
     reason = "URN_KIND"
 
 
+class OptionError(InputError):
+    """What opens a keyset was not given as it must be."""
+
+
 class KeysetError(PseudonymError):
     """A keyset cannot be made, opened or changed as asked."""
 

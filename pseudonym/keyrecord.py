@@ -93,6 +93,15 @@ def provider_of(path: Path) -> Said:
     return header(parse(read_secret_file(path, "keyset"), "keyset"))[1]
 
 
+def set_name_of(path: Path) -> str:
+    """What a keyset file says it is called, before anything was opened: a hint, and no more.
+
+    Raises:
+        KeysetError: there is no such file, or it is no keyset.
+    """
+    return header(parse(read_secret_file(path, "keyset"), "keyset"))[0]
+
+
 def latest(written: str | None, keys: Sequence[Key]) -> datetime:
     """The latest time that a keyset file tells of."""
     # A file from before `written` was kept says it through its keys.

@@ -11,15 +11,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from pseudonym.cli.given import Given, read_secret
-from pseudonym.errors import InputError, PseudonymError
+from pseudonym.errors import InputError, OptionError, PseudonymError
+from pseudonym.given import Given, read_secret
 from pseudonym.keyrecord import RAW_KEY_ACCESS, Key, State
 from pseudonym.keys import Keyset
 
@@ -43,7 +42,8 @@ _COMMON = {
         list[str] | None,
         typer.Option(
             "--secret", metavar="SOURCE", show_default=False,
-            help="Where the passphrase, PIN or token comes from: prompt (if none), fd:NUMBER or file:PATH. "
+            help="Where the passphrase, PIN or token comes from: prompt (if none), fd:NUMBER, file:PATH or "
+            "credential:NAME. "
             "With custodians: CUSTODIAN=SOURCE, once for each.",
         ),
     ],
@@ -77,7 +77,7 @@ def _command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     def register(function: Callable[..., None]) -> Callable[..., None]:
         @wraps(function)
         def called(**options: Any) -> None:
-            common = {field.name: options.pop(field.name) for field in fields(Given)}
+            common = {name: options.pop(name) for name in _COMMON}
             with _refusals():
                 function(Given(**{**common, "secrets": common["secrets"] or []}), **options)
 
@@ -106,6 +106,8 @@ def _command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 def _refusals() -> Iterator[None]:
     try:
         yield
+    except OptionError as error:
+        raise typer.BadParameter(error.message) from None
     except PseudonymError as error:
         for line in filter(None, (error.message, error.help)):
             print(_plain(line), file=sys.stderr)

@@ -26,10 +26,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from pseudonym import audit, uses
 from pseudonym.errors import AuditError, KeyMissingError, KeysetError, PseudonymError
-from pseudonym.files import read_secret_file
 from pseudonym.holders import SigningKey
+from pseudonym.keyrecord import set_name_of
 from pseudonym.keys import Keyset, State
-from pseudonym.providers.file import FileProvider
 from pseudonym.roles.authority import write_private
 from pseudonym.roles.callers import Role
 from pseudonym.roles.repeats import Repeats
@@ -105,13 +104,11 @@ def open_house(settings: RoleSettings, domain: str) -> House:
     Raises:
         PseudonymError: something is missing, does not open, or is in use.
     """
-    settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = _make_missing(settings) if settings.make else None
     with ExitStack() as stack:
-        keyset = made or Keyset.open(settings.keyset, FileProvider(settings.device, _passphrase(settings)))
-        if uses.role_of(keyset.name).value != settings.role.value:
-            raise KeysetError("The keyset is another role's.", "Name the role's own with --keyset.")
+        keyset = made or _open_keyset(settings)
         _check_keys(keyset, settings)
+        settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         log = stack.enter_context(_open_log(settings, keyset, f"{domain}/{settings.role}"))
         stack.enter_context(audit.ticking(_Succession(keyset, log)))
         store = stack.enter_context(open_store(settings.database, settings.role))
@@ -120,12 +117,17 @@ def open_house(settings: RoleSettings, domain: str) -> House:
     return House(settings.role, settings, keyset, store, log, repeats, close)
 
 
-def _passphrase(settings: RoleSettings) -> str:
-    try:
-        text = read_secret_file(settings.passphrase_file, "passphrase").decode()
-    except UnicodeDecodeError:
-        raise KeysetError("The file of --passphrase-file is no text.", "Put one line into it.") from None
-    return text.removesuffix("\n")
+def _open_keyset(settings: RoleSettings) -> Keyset:
+    # Before it is opened, which would finish what a crash left undone in somebody else's keyset.
+    _check_role(set_name_of(settings.keyset), settings)
+    keyset = Keyset.open(settings.keyset, settings.given.opener(settings.keyset))
+    _check_role(keyset.name, settings)
+    return keyset
+
+
+def _check_role(name: str, settings: RoleSettings) -> None:
+    if uses.role_of(name).value != settings.role.value:
+        raise KeysetError("The keyset is another role's.", "Name the role's own with --keyset.")
 
 
 def _officer(settings: RoleSettings) -> X25519PublicKey:
@@ -160,6 +162,7 @@ def _signers(keyset: Keyset, name: str) -> list[audit.Signer]:
 
 def _make_missing(settings: RoleSettings) -> Keyset | None:
     """Make a keyset with a throw-away passphrase, and a throw-away officer's key; the keyset if it is new."""
+    settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not settings.officer_key.exists():
         key = X25519PrivateKey.generate()
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -167,9 +170,9 @@ def _make_missing(settings: RoleSettings) -> Keyset | None:
         public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         write_private(settings.officer_key, public)
     if not os.path.lexists(settings.keyset):
-        if not settings.passphrase_file.exists():
+        if settings.names_its_passphrase and not settings.passphrase_file.exists():
             write_private(settings.passphrase_file, f"{secrets.token_urlsafe(24)}\n".encode())
-        provider = FileProvider(settings.device, _passphrase(settings))
+        provider = settings.given.creator("file", None, None, None)
         return Keyset.create(settings.keyset, settings.role, provider)
     return None
 
@@ -177,8 +180,14 @@ def _make_missing(settings: RoleSettings) -> Keyset | None:
 def _check_keys(keyset: Keyset, settings: RoleSettings) -> None:
     """Make the first keys that are missing where that is allowed, and else say which."""
     for use in FIRST_KEYS[settings.role]:
-        if any(key.use == use or key.use.startswith(f"{use}:") for key in keyset.keys):
+        of_it = [key for key in keyset.keys if key.use == use or key.use.startswith(f"{use}:")]
+        if any(key.state is State.ACTIVE for key in of_it):
             continue
+        if of_it:
+            raise KeyMissingError(
+                f"The keyset's key for {use} was destroyed.",
+                "Make the next with kinlink keys rotate; where it has none, the role cannot go on.",
+            )
         if not settings.make:
             raise KeyMissingError(f"The keyset has no key for {use}.", "Add it with kinlink keys add.")
         if use == uses.KEK:

@@ -8,9 +8,11 @@ log, and the officer's private key to the data protection officer.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from pseudonym.given import Given
 from pseudonym.roles.callers import SERVER_ROLES, Role
 
 DEVELOPMENT_DOMAIN = "development.invalid"
@@ -42,7 +44,11 @@ class Options:
         database: the URL of the role's database.
         keyset: the role's keyset.
         device: the device secret of the keyset.
-        passphrase_file: the file whose first line is the passphrase of the keyset.
+        secret: where what opens the keyset comes from, as `kinlink keys` takes it (`pseudonym.given`).
+        keyset_module: the PKCS #11 library of a token's maker.
+        keyset_address: the key server's.
+        keyset_mount: where its transit engine is.
+        keyset_authorities: certificates to trust for the key server.
         audit: the folder of the audit log.
         checkpoints: the folder of its checkpoints, which another party keeps.
         officer_key: the data protection officer's public key (X25519, PEM), for details in the audit log.
@@ -53,7 +59,11 @@ class Options:
     database: str | None = None
     keyset: Path | None = None
     device: Path | None = None
-    passphrase_file: Path | None = None
+    secret: Sequence[str] | None = None
+    keyset_module: Path | None = None
+    keyset_address: str | None = None
+    keyset_mount: str | None = None
+    keyset_authorities: Path | None = None
     audit: Path | None = None
     checkpoints: Path | None = None
     officer_key: Path | None = None
@@ -82,10 +92,13 @@ class Options:
             raise ValueError(ALONE)
         if role is Role.BROKER and self.broker is not None:
             raise ValueError("The broker calls no other role: leave out --broker.")
-        needed = {f"--{one.name.replace('_', '-')}" for one in fields(self)} - {"--device", "--governance"}
-        missing = sorted(needed - set(named) - ({"--broker"} if role is Role.BROKER else set()))
+        missing = sorted(_NEEDED - set(named) - ({"--broker"} if role is Role.BROKER else set()))
         if production and missing:
             raise ValueError(f"In production a role makes nothing by itself. Give {', '.join(missing)}.")
+
+
+_NEEDED = {"--database", "--keyset", "--secret", "--audit", "--checkpoints", "--officer-key", "--broker"}
+"""What must be named in production; what a keyset's provider needs beside its secret, opening it says."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +106,9 @@ class RoleSettings:
     """Where one role has what it needs; see `Options` for each.
 
     Attributes:
+        device: the device secret of a keyset that is made here.
+        passphrase_file: where the passphrase of one goes.
+        given: what opens the keyset.
         make: whether what is missing is made at the start, with a throw-away passphrase and officer's key
             beside it: in development alone.
     """
@@ -103,6 +119,7 @@ class RoleSettings:
     keyset: Path
     device: Path
     passphrase_file: Path
+    given: Given
     audit: Path
     checkpoints: Path
     officer_key: Path
@@ -110,17 +127,33 @@ class RoleSettings:
     broker: str | None
     make: bool
 
+    @property
+    def names_its_passphrase(self) -> bool:
+        """Whether the keyset is opened with the passphrase in the role's own folder."""
+        return list(self.given.secrets) == [f"file:{self.passphrase_file}"]
+
 
 def resolve(role: Role, data: Path, options: Options, *, make: bool) -> RoleSettings:
     """Where a role has what it needs, if the options name no other places."""
     folder = data.absolute() / role
+    device, passphrase_file = options.device or folder / "device.json", folder / "passphrase"
+    given = Given(
+        secrets=options.secret or [f"file:{passphrase_file}"],
+        device=device,
+        module=options.keyset_module,
+        address=options.keyset_address,
+        mount=options.keyset_mount or "transit",
+        authorities=options.keyset_authorities,
+        options="--keyset-",
+    )
     return RoleSettings(
         role=role,
         folder=folder,
         database=options.database or f"sqlite:///{folder / 'store.sqlite'}",
         keyset=options.keyset or folder / "keyset.json",
-        device=options.device or folder / "device.json",
-        passphrase_file=options.passphrase_file or folder / "passphrase",
+        device=device,
+        passphrase_file=passphrase_file,
+        given=given,
         audit=options.audit or folder / "audit",
         checkpoints=options.checkpoints or folder / "checkpoints",
         officer_key=options.officer_key or folder / "officer.pem",
@@ -138,8 +171,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("of one role", "in its folder DATA/ROLE, unless they are named here")
     group.add_argument("--database", help="URL: sqlite:///PATH or postgresql+psycopg://…")
     group.add_argument("--keyset", type=Path, help="the role's keyset")
-    group.add_argument("--device", type=Path, help="the device secret of the keyset")
-    group.add_argument("--passphrase-file", type=Path, help="file with the keyset's passphrase")
+    group.add_argument("--device", type=Path, help="the device secret of the keyset; never back it up")
+    group.add_argument(
+        "--secret",
+        action="append",
+        metavar="SOURCE",
+        help="where the passphrase, PIN or token comes from: prompt, fd:NUMBER, file:PATH or "
+        "credential:NAME; with custodians CUSTODIAN=SOURCE, once for each",
+    )
+    group.add_argument("--keyset-module", type=Path, help="PKCS #11 library of a token's maker")
+    group.add_argument("--keyset-address", metavar="URL", help="key server: OpenBao or Vault")
+    group.add_argument("--keyset-mount", help="where its transit engine is mounted (transit)")
+    group.add_argument("--keyset-authorities", type=Path, help="certificates to trust for it, PEM")
     group.add_argument("--audit", type=Path, help="folder of the audit log")
     group.add_argument("--checkpoints", type=Path, help="folder of its checkpoints, kept by another party")
     group.add_argument("--officer-key", type=Path, help="public key of the data protection officer, PEM")

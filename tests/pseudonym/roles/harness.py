@@ -52,7 +52,8 @@ def production_flags(certificates: Path, data: Path, role: Role, broker: str = "
     made = settings.resolve(role, data, settings.Options(), make=True)
     open_house(made, DOMAIN).close()
     flags = ["--environment", "production", "--role", role, *tls_flags(certificates, role)]
-    for name in ("database", "keyset", "device", "passphrase_file", "audit", "checkpoints", "officer_key"):
+    flags += ["--secret", f"file:{made.passphrase_file}"]
+    for name in ("database", "keyset", "device", "audit", "checkpoints", "officer_key"):
         flags += [f"--{name.replace('_', '-')}", str(getattr(made, name))]
     return [*flags, "--broker", broker] if broker else flags
 

@@ -1,24 +1,29 @@
-"""How secrets come to a command: typed at a prompt, from a file descriptor or from a file.
+"""What a command or a server is given to open a keyset with, and how the secrets among it come.
+
+A secret is typed at a prompt, or comes from a file descriptor, a file, or a credential that the service
+manager hands over.
 
 The rules this module keeps:
 
 - Never from an argument or the environment, which other users and the shell's history can see. What was typed
   there by mistake is refused without being repeated.
-- A file with a secret belongs to the user who runs the command, and nobody else can read it.
+- A file with a secret belongs to the user who runs the command, and nobody else can read it. A credential
+  belongs to the service manager, and not everybody can read it.
 """
 
 from __future__ import annotations
 
 import getpass
 import os
+import re
+import stat
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import typer
-
-from pseudonym.errors import InputError, KeysetError
+from pseudonym.errors import InputError, KeysetError, OptionError, PermissionsError
 from pseudonym.files import read_secret_file
 from pseudonym.keyrecord import provider_of
 from pseudonym.providers.file import FileProvider
@@ -30,30 +35,34 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _LONGEST = 4096
+_CREDENTIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 _NAMES = {"file": "Passphrase", "quorum": "Passphrase", "pkcs11": "PIN", "transit": "Token of the key server"}
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What every command is told of where the master key comes from.
+    """What is said of where a keyset's master key comes from.
 
     Attributes:
-        secrets: `prompt`, `fd:N` or `file:PATH`, with `CUSTODIAN=` before it where there are several.
+        secrets: `prompt`, `fd:N`, `file:PATH` or `credential:NAME`, with `CUSTODIAN=` before it where there
+            are several.
         device: the device secret's file.
         module: the shared library of a token's maker.
         address: the key server's.
         mount: where its transit engine is.
         authorities: a file of certificates to trust instead of the system's.
         clock_was_ahead: see `Keyset.open`.
+        options: what the names of the options for module and address begin with, for messages.
     """
 
-    secrets: list[str]
+    secrets: Sequence[str]
     device: Path | None
-    module: Path | None
-    address: str | None
-    mount: str
-    authorities: Path | None
-    clock_was_ahead: bool
+    module: Path | None = None
+    address: str | None = None
+    mount: str = "transit"
+    authorities: Path | None = None
+    clock_was_ahead: bool = False
+    options: str = "--"
 
     def opener(self, path: Path) -> Provider:
         """The provider that a keyset file asks for; what it asks for is trusted only once it opened."""
@@ -77,17 +86,17 @@ class Given:
             return self._pkcs11(_needed(token, "--token"))
         if name == "transit":
             return self._transit(_needed(key, "--key"))
-        raise typer.BadParameter(f"--provider is one of {', '.join(_NAMES)}.")
+        raise OptionError(f"--provider is one of {', '.join(_NAMES)}.")
 
     def _pkcs11(self, token: str) -> Provider:
         from pseudonym.providers.pkcs11 import Pkcs11Provider
 
-        return Pkcs11Provider(_needed(self.module, "--module"), token, self._secret("pkcs11"))
+        return Pkcs11Provider(_needed(self.module, f"{self.options}module"), token, self._secret("pkcs11"))
 
     def _transit(self, key: str) -> Provider:
         from pseudonym.providers.transit import TransitProvider
 
-        address, secret = _needed(self.address, "--address"), self._secret("transit")
+        address, secret = _needed(self.address, f"{self.options}address"), self._secret("transit")
         return TransitProvider(address, secret, key, mount=self.mount, authorities=self.authorities)
 
     def _quorum(self, threshold: int | None = None, *, new: bool = False) -> Provider:
@@ -96,18 +105,16 @@ class Given:
             label, between, source = given.partition("=")
             if not between:
                 # What was given is not repeated: it may be a passphrase.
-                raise typer.BadParameter(
-                    "--secret is CUSTODIAN=SOURCE here: this keyset has several custodians."
-                )
+                raise OptionError("--secret is CUSTODIAN=SOURCE here: this keyset has several custodians.")
             check_label(label, "custodian")
             if label in found:
-                raise typer.BadParameter("--secret names a custodian twice.")
+                raise OptionError("--secret names a custodian twice.")
             found[label] = read_secret(source, f"Passphrase of {label}", new=new)
         return QuorumProvider(_needed(self.device, "--device"), found, threshold)
 
     def _secret(self, provider: str, *, new: bool = False) -> str:
         if len(self.secrets) > 1:
-            raise typer.BadParameter("--secret is given once: this keyset has no custodians.")
+            raise OptionError("--secret is given once: this keyset has no custodians.")
         return read_secret(next(iter(self.secrets), "prompt"), _NAMES[provider], new=new)
 
 
@@ -115,7 +122,7 @@ def read_secret(source: str, what: str, *, new: bool = False) -> str:
     """Read one secret.
 
     Args:
-        source: `prompt`, `fd:N` or `file:PATH`.
+        source: `prompt`, `fd:N`, `file:PATH` or `credential:NAME`.
         what: what to ask for.
         new: ask twice, since nobody can look at what was typed.
 
@@ -134,8 +141,10 @@ def read_secret(source: str, what: str, *, new: bool = False) -> str:
             raise KeysetError(f"File descriptor {place} cannot be read.", "Open it for reading.") from None
     if kind == "file" and place:
         return _line(read_secret_file(Path(place), "secret"))
+    if kind == "credential" and _CREDENTIAL.fullmatch(place):
+        return _line(_credential(place))
     raise InputError(
-        "A secret comes from prompt, fd:NUMBER or file:PATH.",
+        "A secret comes from prompt, fd:NUMBER, file:PATH or credential:NAME.",
         "Type none into a command: others can see it. If you did, take a new one.",
     )
 
@@ -156,6 +165,27 @@ def _all(handle: int) -> bytes:
     return found
 
 
+def _credential(name: str) -> bytes:
+    """What the service manager put into the folder of this service's credentials."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    try:
+        if not folder:
+            raise FileNotFoundError
+        handle = os.open(Path(folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        raise KeysetError(
+            f"There is no credential {name}.",
+            "Have the service manager load it (LoadCredential=).",
+        ) from None
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_mode & stat.S_IRWXO:
+            raise PermissionsError(f"The credential {name} is open to everybody.", "Load it anew.")
+        return _all(handle)
+    finally:
+        os.close(handle)
+
+
 def _line(octets: bytes) -> str:
     try:
         text = octets.decode().removesuffix("\n").removesuffix("\r")
@@ -168,5 +198,5 @@ def _line(octets: bytes) -> str:
 
 def _needed(value: _T | None, option: str) -> _T:
     if value is None:
-        raise typer.BadParameter(f"{option} is needed for this keyset.")
+        raise OptionError(f"{option} is needed for this keyset.")
     return value
