@@ -260,7 +260,11 @@ def _reader(limits: Limits) -> ReadArrow:
 
 
 def _round_failed(reason: str) -> None:
-    event("exchange_failed", logging.ERROR, reason=reason)
+    event("background_failed", logging.ERROR, reason=reason)
+
+
+def _duty_done(duty: str, count: int) -> None:
+    event("duty_done", duty=duty, count=count)
 
 
 def _not_renewed() -> None:
@@ -286,6 +290,7 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
         ways,
         _reader(settings.limits),
         _round_failed,
+        _duty_done,
         linking.persons.opened if linking else None,
     )
     names = sorted({name for role in settings.roles for name in served_by(role)})

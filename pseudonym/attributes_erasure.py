@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pseudonym import frames
 from pseudonym.access import Access, Mandate
@@ -18,6 +18,16 @@ class AttributeErasure:
     def __init__(self, context: AttributeContext) -> None:
         self._context = context
         self._rows = context.rows
+        self.ledger = context.ledger
+
+    def erase_aids(self, aids: Mapping[str, Sequence[bytes]], mandate: Mandate) -> dict[str, int]:
+        """Erase subjects that the broker has erased, given by project; see `erase`.
+
+        A project may be unknown here, or have ended: its aids stand in the ledger all the same.
+        """
+        for project, some in aids.items():
+            self._context.audit(Access("erase", project, mandate, len(some)))
+        return self._run(What.SUBJECT, [aid for some in aids.values() for aid in some])
 
     def erase(self, project: str, aids: frames.Table, mandate: Mandate) -> dict[str, int]:
         """Erase subjects (column `aid`): their keys, their rows, and what says that they were there.

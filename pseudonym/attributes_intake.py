@@ -183,7 +183,6 @@ class AttributeIntake:
         """Drop values that have waited for seven days; how many, by project. To be called every day."""
         with self._rows.write() as at:
             names = {project.number: project.name for project in self._rows.projects(at)}
-            self._rows.store.purge_later(at)
             dropped = self._rows.drop_halves(at, self._rows.store.now() - KEEP_HALVES + 1)
         self._rows.store.purge_if_due()
         return {names[number]: halves for number, halves in dropped}

@@ -7,7 +7,8 @@ numbers were erased, and so that none of them is ever given to anybody else.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import polars as pl
 
@@ -15,8 +16,10 @@ from pseudonym import frames, issuing
 from pseudonym.access import Access, Mandate
 from pseudonym.broker_context import BrokerContext
 from pseudonym.erasure import What, carry_out, domain_id
+from pseudonym.errors import KeyMissingError
 from pseudonym.storage.rows import AT_ONCE, Project, ProjectState
 from pseudonym.storage.rows_broker import Domain, DomainState
+from pseudonym.tracing import WAY_BACK, Tracing
 from pseudonym.urn import Kind
 
 Shred = Callable[[], Sequence[str]]
@@ -29,6 +32,29 @@ class BrokerErasure:
     def __init__(self, context: BrokerContext) -> None:
         self._context = context
         self._rows = context.rows
+        self.ledger = context.ledger
+
+    def aids(self, kind: Kind, pids: Sequence[bytes]) -> dict[str, list[bytes]]:
+        """The aids of persons or families in every project that has not ended, member there or not."""
+        with self._rows.read() as at:
+            projects = [one for one in self._rows.projects(at) if one.state is not ProjectState.ENDED]
+        found = {}
+        for project in projects:
+            with suppress(KeyMissingError):  # destroyed: nothing of it can be made or traced again
+                found[project.name] = self._context.keys.aid_key(project.name).aids(project.epoch, kind, pids)
+        return found
+
+    def erase_aids(self, aids: Mapping[str, Sequence[bytes]], mandate: Mandate) -> dict[str, int]:
+        """Erase persons or families by their aids, given by project, as `aids` gives them.
+
+        Who is not there is written into the ledger all the same, and cannot come in later.
+
+        Returns:
+            How many rows were deleted, by table.
+        """
+        for project, some in aids.items():
+            self._context.audit(Access("erase", project, mandate, len(some)))
+        return self._run(What.SUBJECT, [aid for some in aids.values() for aid in some])
 
     def erase(self, project: str, kind: Kind, pids: frames.Table, mandate: Mandate) -> pl.DataFrame:
         """Erase persons or families: no way back remains from any of their numbers.
@@ -52,6 +78,33 @@ class BrokerErasure:
         self._context.audit(Access("erase", project, mandate, len(aids), (kind,)))
         self._run(What.SUBJECT, aids)
         return frames.columns(aid=aids)
+
+    def only_here(
+        self, project: str, mandate: Mandate, after: bytes = b""
+    ) -> tuple[list[bytes], bytes | None]:
+        """The pids of a project's persons whom no other project has, for identity to erase them at its end.
+
+        Args:
+            project: its name.
+            mandate: who asks, and what for.
+            after: where the page before ended.
+
+        Returns:
+            Some of them, perhaps none, and where this page ended; None with the last one.
+        """
+        with self._rows.read() as at:
+            found = self._rows.project(at, project)
+            page = self._rows.members_after(at, found.number, Kind.PERSON, after)
+        table = Tracing(self._context).pids(project, frames.columns(aid=page), mandate, WAY_BACK)
+        pids: list[bytes] = table["pid"].to_list()
+        elsewhere: set[bytes] = set()
+        for name, aids in self.aids(Kind.PERSON, pids).items():
+            if name != project:
+                with self._rows.read() as at:
+                    there = self._rows.members(at, aids)
+                elsewhere.update(pid for pid, aid in zip(pids, aids, strict=True) if aid in there)
+        more = page[-1] if len(page) == AT_ONCE else None
+        return [pid for pid in pids if pid not in elsewhere], more
 
     def erased(self, project: str, recipient: str, since_day: int = 0) -> pl.DataFrame:
         """A recipient's numbers that were erased, for the recipient: columns `urn` and `day` (since 1970)."""

@@ -14,10 +14,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pseudonym.errors import CertificateError, InputError, TamperedError
@@ -68,7 +68,14 @@ class Certificate:
     ledger: str = ""
 
 
-def sign(certificate: Certificate, key: Ed25519PrivateKey) -> bytes:
+class Signs(Protocol):
+    """An Ed25519 key: a `pseudonym.holders.SigningKey`, in a service."""
+
+    def sign(self, message: bytes, /) -> bytes: ...
+    def public_key(self) -> Ed25519PublicKey: ...
+
+
+def sign(certificate: Certificate, key: Signs) -> bytes:
     """The certificate as a file, signed.
 
     Raises:

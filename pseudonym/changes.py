@@ -306,9 +306,38 @@ def _changes(frame: pl.DataFrame) -> list[tuple[bytes, bytes | None, bool]]:
     return list(zip(before, after, left, strict=True))
 
 
-def sealed(lists: Iterator[pl.DataFrame], seal: Callable[[bytes], bytes]) -> Iterator[bytes]:
-    """Lists for a recipient as Arrow IPC streams, each sealed with the recipient's public key."""
-    for one in lists:
+def sealed(
+    lists: Iterator[pl.DataFrame], seal: Callable[[int, bool, bytes], bytes]
+) -> Iterator[tuple[int, bool, bytes]]:
+    """Lists for a recipient as Arrow IPC streams, each sealed with the recipient's public key.
+
+    Args:
+        lists: columns `old` and `new`.
+        seal: seals a part, given its number from 1, whether it is the last, and its bytes.
+
+    Returns:
+        Number, whether it is the last, and what was sealed; one part where there is no number at all.
+    """
+    part, number = next(lists, None), 1
+    if part is None:
+        part = pl.DataFrame(schema={"old": pl.String, "new": pl.String})
+    while part is not None:
+        following = next(lists, None)
         buffer = io.BytesIO()
-        one.write_ipc_stream(buffer, compat_level=pl.CompatLevel.oldest())
-        yield seal(buffer.getvalue())
+        part.write_ipc_stream(buffer, compat_level=pl.CompatLevel.oldest())
+        yield number, following is None, seal(number, following is None, buffer.getvalue())
+        part, number = following, number + 1
+
+
+def renewal_context(
+    project: str, recipient: str, epochs: tuple[int, int], number: int, last: bool
+) -> tuple[bytes | str, ...]:
+    """What a part of the list from one epoch to another is sealed for (`pseudonym.hpke`)."""
+    return (
+        "urns-renewed/1",
+        project,
+        recipient,
+        bytes(epochs),
+        number.to_bytes(4, "big"),
+        bytes([last]),
+    )

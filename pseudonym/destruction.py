@@ -112,6 +112,7 @@ def certificate(
     kids: Sequence[str],
     counts: Mapping[str, int],
     ledger: bytes,
+    how: Sequence[str] = (),
 ) -> Certificate:
     """What to sign after a destruction (`pseudonym.certificates.sign`).
 
@@ -124,19 +125,20 @@ def certificate(
         kids: the keys that were destroyed.
         counts: rows deleted, by table.
         ledger: the ledger's digest afterwards.
+        how: a sentence for each step, where it was no deletion of rows.
     """
-    how = [
+    deleting = [
         "The rows were deleted, and the database's files rewritten without them.",
         "The destruction is in the ledger of erasures, which is followed whenever a copy is put back.",
     ]
     if kids:
-        how.insert(0, "The keys were destroyed, and the keyset's master key made anew.")
+        deleting.insert(0, "The keys were destroyed, and the keyset's master key made anew.")
     return Certificate(
         role=role,
         project=project,
         what=what,
         when=datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds"),
-        how=tuple(how),
+        how=tuple(how or deleting),
         who=tuple(who),
         kids=tuple(kids),
         counts=MappingProxyType(dict(counts)),

@@ -12,6 +12,7 @@ from typing import Self
 from pseudonym.erasure import Ledger, What, carry_out, replay
 from pseudonym.people import People
 from pseudonym.storage import Store
+from pseudonym.storage.rows import AT_ONCE
 from pseudonym.storage.rows_identity import IdentityRows
 from pseudonym.vault import Vault
 
@@ -23,7 +24,7 @@ class IdentityErasure:
         """Not to be called: use `IdentityErasure.open`."""
         self._people = People(vault)
         self._rows = IdentityRows(store)
-        self._ledger = ledger
+        self.ledger = ledger
 
     @classmethod
     def open(cls, vault: Vault, store: Store, ledger: Ledger) -> Self:
@@ -47,7 +48,7 @@ class IdentityErasure:
         Returns:
             How many of them were known.
         """
-        counts = carry_out(self._ledger, self, What.SUBJECT, list(pids), self._rows.store.today())
+        counts = carry_out(self.ledger, self, What.SUBJECT, list(pids), self._rows.store.today())
         return counts["subject"]
 
     # --- what `pseudonym.erasure.replay` asks of a store --------------------------------------------
@@ -66,4 +67,5 @@ class IdentityErasure:
             yield from self._rows.living()
 
     def wipe(self, what: What, ids: Sequence[bytes]) -> dict[str, int]:
-        return {"subject": self._people.erase(ids, purge=False) if what is What.SUBJECT else 0}
+        starts = range(0, len(ids), AT_ONCE) if what is What.SUBJECT else ()
+        return {"subject": sum(self._people.erase(ids[at : at + AT_ONCE], purge=False) for at in starts)}

@@ -249,6 +249,15 @@ class Vault:
         with self._store.read() as connection:
             return {row.pid: State(row.state) for row in db.subjects(self._store, connection, pids)}
 
+    def all_ids(self, pids: Sequence[bytes]) -> list[bytes]:
+        """These ids and every other of the same people: those that gave way to them, and so on, sorted."""
+        found, new = set(pids), set(pids)
+        with self._store.read() as connection:
+            while new:
+                new = db.given_way(self._store, connection, sorted(new)) - found
+                found |= new
+        return sorted(found)
+
     def set_state(self, pids: Sequence[bytes], state: State) -> None:
         """Restrict people's identities, note an objection, or lift either.
 

@@ -281,6 +281,18 @@ class Log:
             "The entries could not be written.", "See to the disk, then open the log again."
         ) from waiting.error
 
+    def sign(self) -> Checkpoint:
+        """Sign what there is now, whether that is due or not, and return the checkpoint that is kept.
+
+        Raises:
+            AuditCheckpointError: the checkpoint cannot be kept.
+        """
+        self._check_usable()
+        with self._writing:
+            if not self._closed:
+                self._sign()
+            return self._signing.newest
+
     def tick(self) -> None:
         """Sign if a checkpoint is due. Call it now and then: time passes without entries, too.
 

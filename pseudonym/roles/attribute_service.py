@@ -58,7 +58,7 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
         self, requests: AsyncIterator[attribute_pb2.SubmitAttributesRequest], context: object
     ) -> attribute_pb2.SubmitAttributesResponse:
         submission = await self._receive(requests, by_number=False)
-        self._exchange.soon()
+        self._exchange.rounds.soon()
         return attribute_pb2.SubmitAttributesResponse(submission=submission_message(submission))
 
     async def AttachDataset(

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from typing import TypeVar
 
 import polars as pl
 
-from pseudonym import access
+from pseudonym import access, hpke
 from pseudonym.broker import Broker
-from pseudonym.errors import KeyMissingError
+from pseudonym.changes import renewal_context, sealed
+from pseudonym.errors import KeyMissingError, NotFoundError
 from pseudonym.keys import Keyset
-from pseudonym.roles import callers, checks
+from pseudonym.roles import callers, checks, ending
 from pseudonym.roles.arrow import ROWS, ReadArrow, frame, written
+from pseudonym.roles.destroying import Certify
+from pseudonym.roles.erasure_desk import ErasureDesk
 from pseudonym.roles.opening import House
 from pseudonym.roles.passage import account
 from pseudonym.roles.refusals import FieldError
@@ -26,8 +32,17 @@ T = TypeVar("T")
 class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
     """The broker's operations."""
 
-    def __init__(self, house: House, broker: Broker, wayback: WaybackDesk, read: ReadArrow) -> None:
+    def __init__(
+        self,
+        house: House,
+        broker: Broker,
+        wayback: WaybackDesk,
+        erasures: ErasureDesk,
+        certify: Certify,
+        read: ReadArrow,
+    ) -> None:
         self._house, self._broker, self._wayback, self._read = house, broker, wayback, read
+        self._erasures, self._certify = erasures, certify
 
     async def BeginProject(
         self, request: broker_pb2.BeginProjectRequest, context: object
@@ -216,6 +231,113 @@ class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
                 broker_pb2.Supersession(old_urn=old, new_urn=new, change=change, day=day)
                 for old, new, change, day in shown.select("old", "new", "change", "day").rows()
             ],
+            next_page_token=checks.next_token(first, size, found.height),
+        )
+
+    async def RenewUrns(
+        self, request: broker_pb2.RenewUrnsRequest, context: object
+    ) -> AsyncIterator[broker_pb2.RenewUrnsResponse]:
+        mandate, recipient = checks.mandate(request.mandate), checks.label(request.recipient, "recipient")
+        project, public, asked = mandate.project, request.public_key, _mandate(mandate)
+
+        def begin() -> tuple[int, Iterator[tuple[int, bool, bytes]]]:
+            hpke.seal(public, b"")  # refuses what is no key, before anything is made
+            lists = self._broker.changes.renewed(project, recipient, request.old_epoch, asked)
+            epoch = self._house.keyset.urn_key(project, recipient).epoch
+            epochs = request.old_epoch, epoch
+
+            def seal(number: int, last: bool, plain: bytes) -> bytes:
+                return hpke.seal(public, plain, *renewal_context(project, recipient, epochs, number, last))
+
+            return epoch, sealed(lists, seal)
+
+        epoch, parts = await asyncio.to_thread(begin)
+        account().details = {"recipient": recipient, "key": hashlib.sha256(public).hexdigest()}
+        while (part := await asyncio.to_thread(next, parts, None)) is not None:
+            number, last, content = part
+            yield broker_pb2.RenewUrnsResponse(number=number, last=last, sealed=content, new_epoch=epoch)
+
+    async def DestroyDomain(
+        self, request: broker_pb2.DestroyDomainRequest, context: object
+    ) -> broker_pb2.DestroyDomainResponse:
+        mandate, recipient = checks.mandate(request.mandate), checks.label(request.recipient, "recipient")
+        asked = _mandate(mandate)
+
+        def destroy() -> broker_pb2.DestroyDomainResponse:
+            project, keyset = mandate.project, self._house.keyset
+            doomed = [request.epoch] if request.epoch else ending.epochs(keyset, project, recipient)
+            if not doomed:
+                raise NotFoundError("The project has no such recipient.", "Check its name.")
+            kids: list[str] = []
+            counts = Counter[str]()
+            for epoch in doomed:
+                shred = ending.shredder(keyset, ending.of_epoch(project, recipient, epoch))
+                gone, rows = self._broker.erasure.destroy_domain(project, recipient, epoch, shred, asked)
+                kids += gone
+                counts.update(rows)
+            what = f"Keys and reference numbers of {recipient}, epochs {', '.join(map(str, doomed))}."
+            certificate = self._certify(project, what, (asked.actor,), counts, kids)
+            checkpoint = ending.noted(self._house, project, asked, certificate)
+            return broker_pb2.DestroyDomainResponse(certificate=certificate, checkpoint=checkpoint)
+
+        account().details = {"recipient": recipient, "epoch": str(request.epoch)}
+        answer: broker_pb2.DestroyDomainResponse = await asyncio.to_thread(
+            checks.once,
+            self._house.repeats,
+            "DestroyDomain",
+            request,
+            broker_pb2.DestroyDomainResponse,
+            destroy,
+        )
+        return answer
+
+    async def ListMembers(
+        self, request: broker_pb2.ListMembersRequest, context: object
+    ) -> broker_pb2.ListMembersResponse:
+        project, after = checks.label(request.project, "project"), _place(request.page_token)
+        asked = access.Mandate(str(callers.current()), "end-of-project")
+        pids, more = await asyncio.to_thread(self._broker.erasure.only_here, project, asked, after)
+        account().count = len(pids)
+        return broker_pb2.ListMembersResponse(pids=pids, next_page_token=more.hex() if more else "")
+
+    async def EraseSubjects(
+        self, request: broker_pb2.BrokerServiceEraseSubjectsRequest, context: object
+    ) -> broker_pb2.BrokerServiceEraseSubjectsResponse:
+        mandate, requester = checks.mandate(request.mandate), callers.read(request.requester)
+        if len(request.pids) > ROWS:
+            raise FieldError(f"There are more than {ROWS} ids.", "Send fewer at a time.", field="pids")
+        asked = access.Mandate(str(requester), mandate.purpose)
+        account().count = len(request.pids)
+        return await asyncio.to_thread(
+            self._erasures.take, request.erasure_id, mandate.project, asked, list(request.pids)
+        )
+
+    async def ListErasures(
+        self, request: broker_pb2.ListErasuresRequest, context: object
+    ) -> broker_pb2.ListErasuresResponse:
+        waiting = await asyncio.to_thread(self._erasures.waiting)
+        account().count = len(waiting)
+        return broker_pb2.ListErasuresResponse(erasures=waiting)
+
+    async def AcknowledgeErasure(
+        self, request: broker_pb2.AcknowledgeErasureRequest, context: object
+    ) -> broker_pb2.AcknowledgeErasureResponse:
+        checks.mandate(request.mandate)
+        forgotten = await asyncio.to_thread(self._erasures.followed, request.erasure_id, request.certificate)
+        account().count = forgotten
+        return broker_pb2.AcknowledgeErasureResponse()
+
+    async def ListErasedUrns(
+        self, request: broker_pb2.ListErasedUrnsRequest, context: object
+    ) -> broker_pb2.ListErasedUrnsResponse:
+        project, recipient = (checks.label(getattr(request, one), one) for one in ("project", "recipient"))
+        first, size = checks.page(request)
+        since = request.since_day
+        found = await asyncio.to_thread(self._broker.erasure.erased, project, recipient, since)
+        shown = found.slice(first, size)
+        account().count = shown.height
+        return broker_pb2.ListErasedUrnsResponse(
+            erased=[broker_pb2.ErasedUrn(urn=urn, day=day) for urn, day in shown.select("urn", "day").rows()],
             next_page_token=checks.next_token(first, size, found.height),
         )
 

@@ -12,18 +12,34 @@ The rules this module keeps:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
-from pseudonym import access, uses
+from pseudonym import access, certificates, destruction, uses
 from pseudonym.broker import Broker
 from pseudonym.errors import KeysetError, NotFoundError
 from pseudonym.keys import Keyset, State
+from pseudonym.ledger import Ledger
 from pseudonym.roles.domains import INDEX_EPOCH
 from pseudonym.roles.opening import House
 
 Destroy: TypeAlias = Callable[[str, access.Mandate], None]
 """Destroys the key of an id, for somebody and a purpose, or raises why not."""
+
+
+class Certify(Protocol):
+    """Makes a role's signed certificate of what it has destroyed, as a file."""
+
+    def __call__(
+        self,
+        project: str,
+        what: str,
+        who: Sequence[str],
+        counts: Mapping[str, int],
+        kids: Sequence[str] = (),
+        how: Sequence[str] = (),
+    ) -> bytes: ...
+
 
 _NEEDED = frozenset({uses.KEK, uses.BIDX, uses.SUPPRESSION, uses.UNIT, uses.ERASURES, uses.AUDIT})
 
@@ -59,6 +75,33 @@ def destroyer(
             keyset.destroy(kid)
 
     return destroy
+
+
+def certifier(house: House, ledger: Ledger) -> Certify:
+    """How a role certifies: with the key that signs its audit log, which its auditors know."""
+
+    def certify(
+        project: str,
+        what: str,
+        who: Sequence[str],
+        counts: Mapping[str, int],
+        kids: Sequence[str] = (),
+        how: Sequence[str] = (),
+    ) -> bytes:
+        made = destruction.certificate(
+            house.role,
+            project,
+            what,
+            who,
+            moment=house.store.now(),
+            kids=kids,
+            counts=counts,
+            ledger=ledger.digest,
+            how=how,
+        )
+        return certificates.sign(made, house.keyset.signing_key())
+
+    return certify
 
 
 def _destroy_domain(keyset: Keyset, broker: Broker, kid: str, use: uses.Use, asked: access.Mandate) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 
 import polars as pl
 
-from pseudonym import access, openings, uses
+from pseudonym import access, destruction, openings, uses
 from pseudonym.attributes import Attributes
 from pseudonym.audit import Event, Log
 from pseudonym.blind import BlindIndex
 from pseudonym.broker import Broker
+from pseudonym.extracts import Extracts
 from pseudonym.identity_erasure import IdentityErasure
 from pseudonym.keks import KeysetKeks
 from pseudonym.ledger import Ledger, LedgerKey
@@ -45,8 +46,8 @@ def open_attributes(house: House) -> Attributes:
     return Attributes.open(house.store, _ledger(house), keks, like_identifiers, told(house.log, "attributes"))
 
 
-def open_vault(house: House, quotas: Mapping[str, int]) -> Vault:
-    """The vault.
+def open_vault(house: House, quotas: Mapping[str, int]) -> tuple[Vault, IdentityErasure]:
+    """The vault, and what forgets people in it.
 
     Args:
         house: of the identity role.
@@ -58,8 +59,27 @@ def open_vault(house: House, quotas: Mapping[str, int]) -> Vault:
     index = BlindIndex(house.keyset.blind_key(INDEX_EPOCH), INDEX_EPOCH, INDEX_BITS)
     gate = Openings(house.store, opened(house.log), quotas)
     vault = Vault(house.store, keks=KeysetKeks(house.keyset), index=index, openings=gate)
-    IdentityErasure.open(vault, house.store, _ledger(house))
-    return vault
+    return vault, IdentityErasure.open(vault, house.store, _ledger(house))
+
+
+def open_extracts(house: House, quotas: Mapping[str, int]) -> Extracts:
+    """The extracts of registers in the identity role's store."""
+    return Extracts(house.store, Openings(house.store, opened(house.log), quotas))
+
+
+def rewrap_identities(vault: Vault) -> Callable[[], None]:
+    """Wraps every person's key under the present key-encrypting key, in batches."""
+
+    def rewrap() -> None:
+        while vault.rewrap():
+            pass
+
+    return rewrap
+
+
+def rewrap_attributes(house: House) -> Callable[[], int]:
+    """Wraps every subject's and batch's key under the present key-encrypting key, in batches."""
+    return lambda: destruction.rewrap(AttributeRows(house.store), KeysetKeks(house.keyset))
 
 
 def unit_key(house: House) -> UnitKey:

@@ -1,7 +1,8 @@
-"""How the attributes role learns whose its rows are: it asks the broker, stores, acknowledges, forgets.
+"""What the attributes role learns by asking the broker: whose its rows are, and who was erased.
 
     broker ──(row_ref, aid, family aid)──▶ attach ──▶ stored ──(row_refs)──▶ broker forgets ──▶ forgotten here
            ──(handle, aid before, aid now)──▶ follow ──(how far)──▶ broker forgets
+    broker ──(erased aids)──▶ ledger ──▶ erased ──(certificate)──▶ broker forgets
 
 Each step may be done again: what a crash or a lost answer cuts off is taken up by the next round.
 """
@@ -12,7 +13,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Self
 
 import polars as pl
 
@@ -20,7 +20,9 @@ from pseudonym.access import Mandate
 from pseudonym.attributes import Attributes
 from pseudonym.errors import PseudonymError
 from pseudonym.roles.arrow import ROWS, ReadArrow, frame, written
+from pseudonym.roles.destroying import Certify
 from pseudonym.roles.peer import Peer
+from pseudonym.roles.rounds import Rounds
 from pseudonym.v1 import broker_pb2, common_pb2
 
 SERVICE = "/pseudonym.v1.BrokerService/"
@@ -28,7 +30,8 @@ PURPOSE = "storing-attributes"
 ACTOR = "role/attributes"
 EVERY = 5.0  # seconds between rounds, where rows wait
 MOVES_EVERY = 20.0  # seconds between two questions what moved, where none wait
-DAY = 86_400.0
+PATIENCE = 3.0  # seconds for which a broker that is down is asked again: a stop waits for it
+ASK_EVERY = 60.0  # seconds between two questions who was erased
 
 
 class Exchange:
@@ -37,39 +40,26 @@ class Exchange:
     def __init__(
         self,
         attributes: Attributes,
+        certify: Certify,
         broker: Callable[[], Peer],
         read: ReadArrow,
         failed: Callable[[str], object] = lambda reason: None,
     ) -> None:
-        """Prepare it; nothing runs before `start`.
+        """Prepare it; nothing runs before its `rounds` start.
 
         Args:
             attributes: the attribute store's operations.
+            certify: signs what was erased.
             broker: gives the broker, or raises why it cannot be called.
             read: see `ReadArrow`.
             failed: is told the reason when a round does not succeed.
         """
-        self._attributes, self._broker, self._read, self._failed = attributes, broker, read, failed
-        self._stop, self._wanted = threading.Event(), threading.Event()
+        self._attributes, self._broker, self._read = attributes, broker, read
+        self._certify = certify
         self._round = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="exchange", daemon=True)
-
-    def start(self) -> None:
-        """Begin rounds in a thread of their own."""
-        self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._wanted.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=30)
-
-    def soon(self) -> None:
-        """Begin a round at once: rows came."""
-        self._wanted.set()
+        self.rounds = Rounds("exchange", self._work, failed)
+        self._asked, self._followed = -ASK_EVERY, -MOVES_EVERY
+        self._failed = failed
 
     def settle(self, project: str) -> int:
         """Store what the broker knows of a project's rows, and follow what moved; how many rows were stored.
@@ -108,6 +98,31 @@ class Exchange:
                 moves.follow(project, told, Mandate(ACTOR, PURPOSE))
             more = page.more
 
+    def follow(self) -> int:
+        """Erase whom the broker has erased, and say so; how many erasures were followed.
+
+        Raises:
+            PeerUnavailableError, PeerRefusedError: the broker cannot be asked.
+        """
+        asked = broker_pb2.ListErasuresRequest()
+        answer = self._broker().call(
+            f"{SERVICE}ListErasures", asked, broker_pb2.ListErasuresResponse, PATIENCE
+        )
+        for notice in answer.erasures:
+            aids = {one.project: list(one.aids) for one in notice.erased}
+            who = Mandate(notice.requester, notice.purpose)
+            counts = self._attributes.erasure.erase_aids(aids, who)
+            # How many rows somebody had is for this role to know; the certificate goes on to the others.
+            shown = {"a_subject": counts.get("a_subject", 0)}
+            what = "The attributes of persons, in all projects."
+            done = broker_pb2.AcknowledgeErasureRequest(
+                mandate=_mandate(notice.project, notice.purpose),
+                erasure_id=notice.erasure_id,
+                certificate=self._certify(notice.project, what, (notice.requester,), shown),
+            )
+            self._broker().call(f"{SERVICE}AcknowledgeErasure", done, broker_pb2.AcknowledgeErasureResponse)
+        return len(answer.erasures)
+
     def resolve(self, project: str, recipient: str, urns: Sequence[str], purpose: str) -> pl.DataFrame:
         """The aids behind a recipient's numbers.
 
@@ -130,24 +145,18 @@ class Exchange:
             self._broker().call(f"{SERVICE}AcknowledgeRows", request, broker_pb2.AcknowledgeRowsResponse)
             self._attributes.intake.forget(project, some)
 
-    def _run(self) -> None:
-        dropped = time.monotonic()
-        followed = -MOVES_EVERY
-        while not self._stop.is_set():
-            try:
-                projects = {waiting.project for waiting in self._attributes.intake.waiting()}
-                if time.monotonic() - followed > MOVES_EVERY:
-                    followed = time.monotonic()
-                    projects |= set(self._attributes.projects())
-                for project in sorted(projects):
-                    self._try(project)
-                if time.monotonic() - dropped > DAY:
-                    self._attributes.intake.drop_overdue()
-                    dropped = time.monotonic()
-            except Exception as error:  # the next round tries again
-                self._failed(getattr(error, "reason", type(error).__name__))
-            self._wanted.wait(EVERY)
-            self._wanted.clear()
+    def _work(self) -> float:
+        now = time.monotonic()
+        if now >= self._asked + ASK_EVERY:
+            self.follow()
+            self._asked = now
+        projects = {waiting.project for waiting in self._attributes.intake.waiting()}
+        if now >= self._followed + MOVES_EVERY:
+            projects |= set(self._attributes.projects())
+            self._followed = now
+        for project in sorted(projects):
+            self._try(project)
+        return EVERY
 
     def _try(self, project: str) -> None:
         try:

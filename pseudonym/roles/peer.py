@@ -112,20 +112,21 @@ class Peer:
         """End the connection; calls that still run fail."""
         self._channel.close()
 
-    def call(self, method: str, request: Message, response: type[R]) -> R:
+    def call(self, method: str, request: Message, response: type[R], patience: float | None = None) -> R:
         """Call a method that answers a request with one response.
 
         Args:
             method: its full name, with a slash before.
             request: the request; its `request_id` makes it safe to be sent again.
             response: the kind of the response.
+            patience: seconds for which a role that cannot be reached is tried again, if not as always.
 
         Raises:
             PeerUnavailableError: the role cannot be reached, or did not answer in time.
             PeerRefusedError: the role refuses; `reason` is its reason, unless it refuses this role as such.
         """
         send = self._channel.unary_unary(method, type(request).SerializeToString, response.FromString)
-        return self._patiently(lambda: send(request, timeout=self._timeout))
+        return self._patiently(lambda: send(request, timeout=self._timeout), patience)
 
     def send(
         self, method: str, messages: Callable[[], Iterator[Message]], response: type[R], seconds: float
@@ -144,8 +145,8 @@ class Peer:
         stream = self._channel.stream_unary(method, _serialised, response.FromString)
         return self._patiently(lambda: stream(messages(), timeout=seconds))
 
-    def _patiently(self, attempt: Callable[[], R]) -> R:
-        until, pause = time.monotonic() + self._patience, 0.1
+    def _patiently(self, attempt: Callable[[], R], patience: float | None = None) -> R:
+        until, pause = time.monotonic() + (self._patience if patience is None else patience), 0.1
         while True:
             try:
                 return attempt()
@@ -157,6 +158,18 @@ class Peer:
                 raise self._unreachable() from None
             time.sleep(wait)
             pause = min(2 * pause, 2.0)
+
+    def read(self, method: str, request: Message, response: type[R]) -> Iterator[R]:
+        """Call a method that answers a request with a stream of responses; nothing is tried again.
+
+        Raises:
+            PeerUnavailableError, PeerRefusedError: as `call`.
+        """
+        send = self._channel.unary_stream(method, type(request).SerializeToString, response.FromString)
+        try:
+            yield from send(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            raise self._in_words(error) from None
 
     def _in_words(self, error: Any) -> PeerUnavailableError | PeerRefusedError:
         code = error.code()

@@ -78,6 +78,8 @@ CALLERS: Mapping[str, tuple[Role, ...]] = {
     # Who is protected, and which record is let through to them, is the officer's to decide.
     "pseudonym.v1.VaultService/ProtectSubject": (OFFICER,),
     "pseudonym.v1.VaultService/AdmitRecord": (OFFICER,),
+    "pseudonym.v1.VaultService/EraseSubjects": (OFFICER,),
+    "pseudonym.v1.VaultService/GetErasure": (OFFICER,),
     # The chain of numbers is for the servers alone; the identity role never sees an aid or a URN.
     "pseudonym.v1.BrokerService/MapSubjects": (IDENTITY,),
     "pseudonym.v1.BrokerService/MoveSubjects": (IDENTITY,),
@@ -87,6 +89,14 @@ CALLERS: Mapping[str, tuple[Role, ...]] = {
     "pseudonym.v1.BrokerService/AcknowledgeRows": (ATTRIBUTES,),
     "pseudonym.v1.BrokerService/IssueUrns": (ATTRIBUTES,),
     "pseudonym.v1.BrokerService/ListSupersessions": (ATTRIBUTES, OFFICER),
+    # Who may have the list from epoch to epoch cannot open or destroy epochs, nor the reverse.
+    "pseudonym.v1.BrokerService/RenewUrns": (OFFICER,),
+    "pseudonym.v1.BrokerService/DestroyDomain": (CUSTODIAN,),
+    "pseudonym.v1.BrokerService/ListMembers": (IDENTITY,),
+    "pseudonym.v1.BrokerService/EraseSubjects": (IDENTITY,),
+    "pseudonym.v1.BrokerService/ListErasures": (ATTRIBUTES,),
+    "pseudonym.v1.BrokerService/AcknowledgeErasure": (ATTRIBUTES,),
+    "pseudonym.v1.BrokerService/ListErasedUrns": (OFFICER,),
     "pseudonym.v1.BrokerService/BeginProject": (CUSTODIAN,),
     "pseudonym.v1.BrokerService/OpenDomain": (CUSTODIAN,),
     # The way back: no researcher, and whoever approves cannot ask.
@@ -104,6 +114,9 @@ CALLERS: Mapping[str, tuple[Role, ...]] = {
     "pseudonym.v1.KeyService/AddKey": (CUSTODIAN,),
     "pseudonym.v1.KeyService/RotateKey": (CUSTODIAN,),
     "pseudonym.v1.KeyService/DestroyKey": (CUSTODIAN,),
+    "pseudonym.v1.KeyService/RenewKek": (CUSTODIAN,),
+    "pseudonym.v1.KeyService/GetRenewal": (CUSTODIAN, AUDITOR, OFFICER),
+    "pseudonym.v1.KeyService/DestroyProject": (CUSTODIAN,),
     "pseudonym.v1.AuditService/GetCheckpoint": (AUDITOR, OFFICER),
     "pseudonym.v1.AuditService/ProveInclusion": (AUDITOR, OFFICER),
     "pseudonym.v1.AuditService/ProveConsistency": (AUDITOR, OFFICER),
@@ -120,6 +133,9 @@ SECONDS: Mapping[str, float] = {
     "linker.v1.JobService/WatchJob": 86_400.0,
     "pseudonym.v1.AttributeService/SubmitAttributes": 3600.0,
     "pseudonym.v1.AttributeService/AttachDataset": 3600.0,
+    "pseudonym.v1.BrokerService/RenewUrns": 3600.0,
+    "pseudonym.v1.BrokerService/DestroyDomain": 3600.0,
+    "pseudonym.v1.KeyService/DestroyProject": 3600.0,
 }
 """How long a call may take at most; 60 seconds where nothing stands here."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc
 
@@ -17,16 +17,23 @@ from pseudonym.roles.attribute_service import AttributeServicer
 from pseudonym.roles.audit_service import AuditServicer
 from pseudonym.roles.broker_service import BrokerServicer
 from pseudonym.roles.callers import Role
-from pseudonym.roles.destroying import Destroy, destroyer
+from pseudonym.roles.destroying import Destroy, certifier, destroyer
+from pseudonym.roles.duties import Duties, destroy_due
+from pseudonym.roles.ending import End, end_in_attributes, end_in_broker, end_in_identity
+from pseudonym.roles.erasing import Erasing
+from pseudonym.roles.erasure_desk import ErasureDesk
 from pseudonym.roles.exchange import Exchange
 from pseudonym.roles.joining import Joining
 from pseudonym.roles.key_service import KeyServicer
 from pseudonym.roles.opening import House
+from pseudonym.roles.papers import Papers
 from pseudonym.roles.peer import Peer, PeerTls
 from pseudonym.roles.people_desk import PeopleDesk
 from pseudonym.roles.policy import METHODS
 from pseudonym.roles.refusals import PeerUnavailableError
+from pseudonym.roles.renewing import Renewing
 from pseudonym.roles.reports import Reports
+from pseudonym.roles.rounds import Rounds
 from pseudonym.roles.spent import Spent
 from pseudonym.roles.submissions import Submissions
 from pseudonym.roles.vault_service import VaultServicer
@@ -76,12 +83,44 @@ class Way:
             self._peer.close()
 
 
+@dataclass
+class Parts:
+    """What the roles of one server have in common while they are put on it.
+
+    Attributes:
+        server: it does not run yet.
+        stack: what ends with the server.
+        read: see `ReadArrow`.
+        failed: is told the reason when work in the background does not succeed.
+        told: is told the name of a daily duty that was done, and how much it was.
+    """
+
+    server: grpc.aio.Server
+    stack: ExitStack
+    read: ReadArrow
+    failed: Callable[[str], object]
+    told: Callable[[str, int], object]
+    destroy: dict[Role, Destroy] = field(default_factory=dict)
+    end: dict[Role, End] = field(default_factory=dict)
+    renew: dict[Role, Renewing] = field(default_factory=dict)
+
+    def begin(self, rounds: Rounds) -> None:
+        """Let work in the background begin, and end with the server."""
+        self.stack.enter_context(rounds)
+        rounds.start()
+
+    def daily(self, house: House, duties: Mapping[str, Callable[[], int]]) -> None:
+        """Have duties done every day, by the clock of the role's store."""
+        self.begin(Duties(house.store.now, duties, self.told, self.failed).rounds)
+
+
 def add_services(
     server: grpc.aio.Server,
     houses: Mapping[Role, House],
     ways: Mapping[Role, Way],
     read: ReadArrow,
     failed: Callable[[str], object],
+    told: Callable[[str, int], object],
     joins: Callable[[Joining], object] | None = None,
 ) -> Callable[[], None]:
     """Put the services of `pseudonym.v1` that these roles serve on a server.
@@ -92,6 +131,7 @@ def add_services(
         ways: for each role its way to the broker.
         read: see `ReadArrow`.
         failed: is told the reason when work in the background does not succeed.
+        told: is told the name of a daily duty that was done, and how much it was.
         joins: is given what joins submissions with the persons in the vault, if the server has that role.
 
     Returns:
@@ -100,46 +140,76 @@ def add_services(
     Raises:
         PseudonymError: what a role has cannot be opened.
     """
-    destroy: dict[Role, Destroy] = {}
     audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(houses), server)
     with ExitStack() as stack:
+        parts = Parts(server, stack, read, failed, told)
         for role, house in houses.items():
             stack.callback(ways[role].close)
             if role is Role.BROKER:
-                broker = domains.open_broker(house)
-                destroy[role] = destroyer(house, broker=broker)
-                desk = WaybackDesk(house.settings.folder / "wayback", _gate(house, stack))
-                servicer = BrokerServicer(house, broker, desk, read)
-                broker_pb2_grpc.add_BrokerServiceServicer_to_server(servicer, server)
+                _add_broker(parts, house)
             elif role is Role.ATTRIBUTES:
-                attributes = domains.open_attributes(house)
-                destroy[role] = destroyer(house, domains.wrapped_attributes(house.store))
-                exchange = stack.enter_context(Exchange(attributes, ways[role].broker, read, failed))
-                submissions = Submissions(house.settings.folder / "submissions")
-                attribute_pb2_grpc.add_AttributeServiceServicer_to_server(
-                    AttributeServicer(attributes, submissions, exchange, read), server
-                )
-                exchange.start()
+                _add_attributes(parts, house, ways[role])
             else:
-                vault = domains.open_vault(house, governance.read(house.settings.governance).quotas)
-                destroy[role] = destroyer(house, vault.wrapped_under)
-                people, key = People(vault), domains.unit_key(house)
-                reports = stack.enter_context(Reports(people, ways[role].broker, failed))
-                vault_pb2_grpc.add_VaultServiceServicer_to_server(
-                    VaultServicer(
-                        house,
-                        vault,
-                        _gate(house, stack),
-                        ways[role].broker,
-                        PeopleDesk(people, key, reports.soon),
-                    ),
-                    server,
-                )
-                if joins is not None:
-                    joins(Joining(people, key, reports))
-                reports.start()
-        key_pb2_grpc.add_KeyServiceServicer_to_server(KeyServicer(houses, destroy), server)
+                _add_identity(parts, house, ways[role], joins)
+        servicer = KeyServicer(houses, parts.destroy, parts.end, parts.renew)
+        key_pb2_grpc.add_KeyServiceServicer_to_server(servicer, server)
         return stack.pop_all().close
+
+
+def _add_broker(parts: Parts, house: House) -> None:
+    broker = domains.open_broker(house)
+    certify = certifier(house, broker.erasure.ledger)
+    parts.destroy[house.role] = destroyer(house, broker=broker)
+    parts.end[house.role] = end_in_broker(house, broker, certify)
+    desk = WaybackDesk(house.settings.folder / "wayback", _gate(house, parts.stack))
+    papers = Papers(house.settings.folder / "erasures-told", "erasure")
+    erasures = ErasureDesk(papers, broker.erasure, certify)
+    erasures.resume()
+    servicer = BrokerServicer(house, broker, desk, erasures, certify, parts.read)
+    broker_pb2_grpc.add_BrokerServiceServicer_to_server(servicer, parts.server)
+    parts.daily(house, {"halves_dropped": lambda: sum(broker.drop_overdue().values())})
+
+
+def _add_attributes(parts: Parts, house: House, way: Way) -> None:
+    attributes = domains.open_attributes(house)
+    certify = certifier(house, attributes.erasure.ledger)
+    counted = domains.wrapped_attributes(house.store)
+    parts.destroy[house.role] = destroyer(house, counted)
+    parts.end[house.role] = end_in_attributes(attributes, certify)
+    renewing = Renewing(house, [domains.rewrap_attributes(house)], counted, certify, parts.failed)
+    parts.renew[house.role] = renewing
+    exchange = Exchange(attributes, certify, way.broker, parts.read, parts.failed)
+    submissions = Submissions(house.settings.folder / "submissions")
+    servicer = AttributeServicer(attributes, submissions, exchange, parts.read)
+    attribute_pb2_grpc.add_AttributeServiceServicer_to_server(servicer, parts.server)
+    parts.begin(renewing.rounds)
+    parts.begin(exchange.rounds)
+    parts.daily(house, {"halves_dropped": lambda: sum(attributes.intake.drop_overdue().values())})
+
+
+def _add_identity(parts: Parts, house: House, way: Way, joins: Callable[[Joining], object] | None) -> None:
+    quotas = governance.read(house.settings.governance).quotas
+    vault, erasure = domains.open_vault(house, quotas)
+    certify = certifier(house, erasure.ledger)
+    parts.destroy[house.role] = destroyer(house, vault.wrapped_under)
+    parts.end[house.role] = end_in_identity(erasure, way.broker, certify)
+    renewing = Renewing(house, [domains.rewrap_identities(vault)], vault.wrapped_under, certify, parts.failed)
+    parts.renew[house.role] = renewing
+    papers = Papers(house.settings.folder / "erasing", "erasure")
+    erasing = Erasing(papers, erasure, certify, way.broker, parts.failed)
+    gate = _gate(house, parts.stack)
+    people, key = People(vault), domains.unit_key(house)
+    reports = parts.stack.enter_context(Reports(people, way.broker, parts.failed))
+    desk = PeopleDesk(people, key, reports.soon)
+    servicer = VaultServicer(house, vault, gate, erasing, way.broker, desk)
+    vault_pb2_grpc.add_VaultServiceServicer_to_server(servicer, parts.server)
+    parts.begin(renewing.rounds)
+    parts.begin(erasing.rounds)
+    if joins is not None:
+        joins(Joining(people, key, reports))
+    reports.start()
+    extracts = domains.open_extracts(house, quotas)
+    parts.daily(house, {"extracts_destroyed": lambda: destroy_due(extracts, house.keyset)})
 
 
 def methods_of(roles: Mapping[Role, object]) -> dict[str, float]:

@@ -5,33 +5,42 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from pseudonym import wayback
 from pseudonym.openings import Mandate
 from pseudonym.requests import Approval, Request
 from pseudonym.roles import callers, checks
-from pseudonym.roles.callers import Caller
+from pseudonym.roles.callers import SERVER_ROLES, Caller
+from pseudonym.roles.erasing import Erasing, Erasure
 from pseudonym.roles.opening import House
 from pseudonym.roles.passage import account
 from pseudonym.roles.peer import Peer
 from pseudonym.roles.people_desk import PeopleDesk
 from pseudonym.roles.refusals import FieldError
+from pseudonym.seeking import Sought, seek
 from pseudonym.standing import Stamp
 from pseudonym.v1 import broker_pb2, common_pb2, vault_pb2, vault_pb2_grpc
 from pseudonym.vault import Vault
 
 SERVICE = "/pseudonym.v1.BrokerService/"
+MOST_SOUGHT = 100
 
 
 class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
     """The vault's operations."""
 
     def __init__(
-        self, house: House, vault: Vault, gate: wayback.Gate, broker: Callable[[], Peer], desk: PeopleDesk
+        self,
+        house: House,
+        vault: Vault,
+        gate: wayback.Gate,
+        erasing: Erasing,
+        broker: Callable[[], Peer],
+        desk: PeopleDesk,
     ) -> None:
-        self._house, self._vault, self._gate = house, vault, gate
+        self._house, self._vault, self._gate, self._erasing = house, vault, gate, erasing
         self._broker, self._desk = broker, desk
 
     async def LookUp(self, request: vault_pb2.LookUpRequest, context: object) -> vault_pb2.LookUpResponse:
@@ -48,6 +57,41 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
             by_pid[row.pop("pid")].append(row)
         answer = json.dumps([by_pid.get(pid) for pid in pids], default=str, ensure_ascii=False).encode()
         return vault_pb2.LookUpResponse(count=len(known), sealed=wayback.seal_answer(granted, answer))
+
+    async def EraseSubjects(
+        self, request: vault_pb2.EraseSubjectsRequest, context: object
+    ) -> vault_pb2.EraseSubjectsResponse:
+        mandate, caller = checks.mandate(request.mandate), callers.current()
+        if request.reason not in vault_pb2.ErasureReason.values()[1:]:
+            raise FieldError("No reason is named.", "Name one of ErasureReason.", field="reason")
+        reason, whom = vault_pb2.ErasureReason.Name(request.reason), request.WhichOneof("whom")
+        if whom is None:
+            raise FieldError("Nobody is named.", "Give sought or reidentification.", field="whom")
+        people = sought(request.sought) if whom == "sought" else ()
+
+        def find() -> list[bytes]:
+            if whom == "sought":
+                why = Mandate(str(caller), mandate.purpose, mandate.project)
+                return seek(self._vault, people, why, several=request.sought.all_agreeing)
+            _, pids = self._granted(mandate, caller, request.reidentification)
+            return self._vault.all_ids([pid for pid in pids if pid])
+
+        def erase() -> vault_pb2.EraseSubjectsResponse:
+            key = self._house.keyset.suppression_key()
+            tag = key.prf("erasure-request/1", request.SerializeToString(deterministic=True))[:2].hex()
+            erasure = self._erasing.begin(mandate, str(caller), reason, tag, find)
+            _note(erasure)
+            return vault_pb2.EraseSubjectsResponse(erasure=erasure_message(erasure))
+
+        return await asyncio.to_thread(erase)
+
+    async def GetErasure(
+        self, request: vault_pb2.GetErasureRequest, context: object
+    ) -> vault_pb2.GetErasureResponse:
+        project = checks.label(request.project, "project")
+        erasure = await asyncio.to_thread(self._erasing.get, project, request.erasure_id)
+        _note(erasure)
+        return vault_pb2.GetErasureResponse(erasure=erasure_message(erasure))
 
     def _granted(
         self, mandate: checks.Mandate, caller: Caller, name: bytes
@@ -138,6 +182,59 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
             return response(decision=vault_pb2.Decision(changed=records > 0, records=records))
 
         return await asyncio.to_thread(checks.once, self._house.repeats, method, request, response, work)
+
+
+def sought(message: vault_pb2.SoughtPersons) -> list[Sought]:
+    """Read who is sought.
+
+    Raises:
+        FieldError: nobody, or too many; or a day of birth is none.
+    """
+    if not 1 <= len(message.persons) <= MOST_SOUGHT:
+        raise FieldError(
+            f"An erasure seeks 1 to {MOST_SOUGHT} persons.",
+            "Ask for fewer at a time.",
+            field="sought.persons",
+        )
+    return [
+        Sought(_day(one.born), one.nhs, one.nino, one.upn, one.surname, one.postcode)
+        for one in message.persons
+    ]
+
+
+def erasure_message(erasure: Erasure) -> vault_pb2.Erasure:
+    """How far an erasure has come."""
+    steps = []
+    for role in SERVER_ROLES:
+        done = erasure.steps.get(role)
+        when = checks.timestamp(datetime.fromisoformat(done.when)) if done else None
+        certificate = done.certificate.encode() if done else b""
+        name = f"SERVER_ROLE_{role.upper()}"
+        steps.append(vault_pb2.ErasureStep(role=name, done_time=when, certificate=certificate))
+    return vault_pb2.Erasure(
+        erasure_id=erasure.erasure_id,
+        reason=erasure.reason,
+        create_time=checks.timestamp(datetime.fromisoformat(erasure.asked)),
+        persons=erasure.persons,
+        steps=steps,
+        complete=erasure.complete,
+    )
+
+
+def _note(erasure: Erasure) -> None:
+    account().count = erasure.persons
+    account().details = {"erasure": erasure.erasure_id, "reason": erasure.reason}
+
+
+def _day(text: str) -> date:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise FieldError(
+            "A day of birth is missing, or not written as YYYY-MM-DD.",
+            "Every person who is sought has one.",
+            field="sought.persons.born",
+        ) from None
 
 
 def _passed_on(mandate: checks.Mandate) -> common_pb2.Mandate:

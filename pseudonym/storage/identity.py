@@ -55,6 +55,13 @@ def subjects(store: Store, connection: Connection, pids: Sequence[bytes], *, loc
     return store.among(connection, query, SUBJECT.c.pid, pids)
 
 
+def given_way(store: Store, connection: Connection, pids: Sequence[bytes]) -> set[bytes]:
+    """The ids of those who gave way to one of these people, and of those that these gave way to."""
+    there = store.among(connection, sa.select(SUBJECT.c.superseded_by), SUBJECT.c.pid, pids)
+    here = store.among(connection, sa.select(SUBJECT.c.pid), SUBJECT.c.superseded_by, pids)
+    return {row[0] for row in [*there, *here] if row[0] is not None}
+
+
 def keys(store: Store, connection: Connection, pids: Sequence[bytes]) -> list[Row]:
     """The rows of subject_key."""
     return store.among(connection, sa.select(SUBJECT_KEY), SUBJECT_KEY.c.pid, pids)

@@ -165,7 +165,9 @@ class AttributeRows(Rows):
         query = sa.select(BATCH.c.project, sa.func.count()).where(old, HALF.c.ct.is_not(None))
         query = query.join(HALF, HALF.c.batch_key == BATCH.c.batch_key).group_by(BATCH.c.project)
         found = [(row[0], row[1]) for row in at.execute(query)]
-        at.execute(sa.delete(HALF).where(HALF.c.batch_key.in_(sa.select(BATCH.c.batch_key).where(old))))
+        gone = sa.delete(HALF).where(HALF.c.batch_key.in_(sa.select(BATCH.c.batch_key).where(old)))
+        if at.execute(gone).rowcount:  # a purge rewrites the whole database: not for nothing, each day
+            self.store.purge_later(at)
         return found
 
     # --- subjects ---------------------------------------------------------------------------------

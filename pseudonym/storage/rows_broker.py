@@ -94,6 +94,13 @@ class BrokerRows(Rows):
         where += [MEMBER.c.kind == kind] if kind is not None else []
         return self._pages(MEMBER.c.aid, *where)
 
+    def members_after(self, at: sa.Connection, project: int, kind: str, after: bytes) -> list[bytes]:
+        """A page of a project's aids, by aid."""
+        here = (MEMBER.c.project == project, MEMBER.c.kind == kind, MEMBER.c.aid > after)
+        return list(
+            at.execute(sa.select(MEMBER.c.aid).where(*here).order_by(MEMBER.c.aid).limit(AT_ONCE)).scalars()
+        )
+
     def add_halves(
         self,
         at: sa.Connection,

@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import polars as pl
+from typer.testing import CliRunner
 
 from linker import status
 from linker.client import Client, Tls
@@ -20,7 +21,7 @@ from pseudonym.roles.authority import HOSTS, Authority, write_private
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.roles.opening import open_house
 from pseudonym.v1 import common_pb2
-from tests.service.harness import Server
+from tests.service.harness import Server, quiet_port
 
 DOMAIN = "tests.example"
 
@@ -184,3 +185,85 @@ def three(
         yield servers
         for server in servers.values():
             assert server.stop() == 0
+
+
+class Trio:
+    """Three roles that are killed and started again, at addresses of their own; the broker first.
+
+    Args:
+        folder: of their data and logs.
+        certificates: see `Organisation.write_all`.
+        governance: what each is told, or None.
+        databases: the URL of each, or None for SQLite.
+    """
+
+    # What waits a minute for somebody else waits a moment here.
+    CODE = (
+        "from pseudonym.roles import erasing, exchange\n"
+        "exchange.ASK_EVERY = erasing.EVERY = 0.2\n"
+        "os._exit(server.run(settings))"
+    )
+
+    def __init__(
+        self,
+        folder: Path,
+        certificates: Path,
+        governance: Path | None = None,
+        databases: dict[Role, str] | None = None,
+    ) -> None:
+        self.folder, self.certificates = folder, certificates
+        self._governance, self._databases = governance, databases
+        self._ports = {role: quiet_port() for role in SERVER_ROLES}
+        self.servers: dict[Role, Server] = {}
+
+    def start(self, *roles: Role) -> None:
+        """Start roles, or all."""
+        for role in roles or (Role.BROKER, Role.IDENTITY, Role.ATTRIBUTES):
+            flags = ["--role", role.value, *tls_flags(self.certificates, role)]
+            flags += ["--listen", f"127.0.0.1:{self._ports[role]}"]
+            if role is not Role.BROKER:
+                flags += ["--broker", f"localhost:{self._ports[Role.BROKER]}"]
+            if self._databases:
+                flags += ["--database", self._databases[role]]
+            if self._governance:
+                flags += ["--governance", str(self._governance)]
+            self.servers[role] = Server(self.folder / role, *flags, code=self.CODE)
+
+    def stop(self, *roles: Role) -> None:
+        """Stop roles, or all, the broker last: the others call it."""
+        for role in roles or (Role.ATTRIBUTES, Role.IDENTITY, Role.BROKER):
+            assert self.servers[role].stop() == 0
+
+    def called(self, role: Role, bearer: str) -> Called:
+        """Calls of one role as one bearer."""
+        return Called(f"127.0.0.1:{self._ports[role]}", self.certificates, bearer)
+
+    def kinlink(self, app: Any, role: Role | None, bearer: str, *arguments: object, typed: str = "") -> Any:
+        """A command, as one bearer at one role, or at none; its exit code and output."""
+        flags = list(map(str, arguments))
+        if role is not None:
+            flags += [
+                "--service",
+                f"localhost:{self._ports[role]}",
+                "--ca",
+                f"{self.certificates}/authority.pem",
+            ]
+            flags += [
+                "--cert",
+                f"{self.certificates}/{bearer}.pem",
+                "--key",
+                f"{self.certificates}/{bearer}.key",
+            ]
+        return CliRunner().invoke(app, flags, input=typed, catch_exceptions=False)
+
+    def __enter__(self) -> Trio:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self.servers.values():
+            server.__exit__()
+
+    def files(self, role: Role) -> dict[Path, bytes]:
+        """Everything that a role has on disk, and what it has said."""
+        found = {path: path.read_bytes() for path in (self.folder / role).rglob("*") if path.is_file()}
+        return found | {Path("log"): self.servers[role].log.encode()}

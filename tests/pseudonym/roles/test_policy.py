@@ -27,18 +27,21 @@ MAY = {
     Role.RESEARCHER: "",
     Role.APPROVER: "broker/approve-reidentification broker/get-reidentification",
     Role.DATA_PROTECTION_OFFICER: "vault/look-up attribute/declare-dataset vault/merge-subjects "
-    "vault/split-subject vault/withdraw-link vault/protect-subject vault/admit-record "
+    "vault/split-subject vault/withdraw-link vault/protect-subject vault/admit-record vault/erase-subjects "
+    "vault/get-erasure broker/list-erased-urns broker/renew-urns key/get-renewal "
     "broker/request-reidentification broker/get-reidentification broker/list-supersessions key/list-keys "
     "audit/get-checkpoint audit/prove-inclusion audit/prove-consistency audit/list-entries",
     Role.KEY_CUSTODIAN: "key/list-keys key/add-key key/rotate-key key/destroy-key "
+    "key/renew-kek key/get-renewal key/destroy-project broker/destroy-domain "
     "broker/begin-project broker/open-domain attribute/open-project",
-    Role.AUDITOR: "key/list-keys audit/get-checkpoint audit/prove-inclusion audit/prove-consistency "
-    "audit/list-entries",
+    Role.AUDITOR: "key/list-keys key/get-renewal audit/get-checkpoint audit/prove-inclusion "
+    "audit/prove-consistency audit/list-entries",
     Role.OPERATOR: "",
-    Role.IDENTITY: "broker/map-subjects broker/move-subjects broker/resolve-reidentification",
+    Role.IDENTITY: "broker/map-subjects broker/move-subjects broker/resolve-reidentification "
+    "broker/erase-subjects broker/list-members",
     Role.BROKER: "",
     Role.ATTRIBUTES: "broker/list-rows broker/resolve-aids broker/acknowledge-rows broker/issue-urns "
-    "broker/list-supersessions broker/follow-moves",
+    "broker/list-supersessions broker/follow-moves broker/list-erasures broker/acknowledge-erasure",
 }
 SERVICES = (
     *service.SERVICES,

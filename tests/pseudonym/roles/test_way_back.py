@@ -152,3 +152,29 @@ def test_nothing_of_it_is_in_a_log_in_words(governed):
     for server in roles.values():
         for text in ("Baxter", *urns):
             assert text not in server.log
+
+
+def test_whom_two_others_approved_is_erased_by_the_requests_name(governed, certificates):
+    roles, urns = governed
+    words = urns[2:]
+    request = request_for(words)
+    asked = vault_pb2.EraseSubjectsRequest(
+        mandate=mandate(), reason=vault_pb2.ERASURE_REASON_UNLAWFUL, reidentification=request.name()
+    )
+
+    def erase():
+        with Called(roles[Role.IDENTITY].address, certificates, "data-protection-officer") as called:
+            return called(f"{V}EraseSubjects", asked, vault_pb2.EraseSubjectsResponse, 40).erasure
+
+    ask(roles, certificates, request, words)
+    say_yes(roles, certificates, request, "alice")
+    assert refused(erase) == ("PERMISSION_DENIED", "APPROVALS_TOO_FEW")
+    say_yes(roles, certificates, request, "bob")
+    first, again = erase(), erase()  # the request is used up, and the erasure goes on
+    assert first.erasure_id == again.erasure_id
+    assert (first.persons, [bool(step.certificate) for step in again.steps][:2]) == (1, [True, True])
+    assert refused(look_up, roles, certificates, request)[0] == "PERMISSION_DENIED"
+    with Called(roles[Role.BROKER].address, certificates, "data-protection-officer") as called:
+        told = broker_pb2.ListErasedUrnsRequest(project=PROJECT, recipient=RECIPIENT)
+        page = called(f"{B}ListErasedUrns", told, broker_pb2.ListErasedUrnsResponse)
+    assert [one.urn for one in page.erased] == words

@@ -374,8 +374,17 @@ def test_an_epoch_follows_another_and_the_list_between_them_is_sealed(url, tmp_p
         old = pl.concat([issued(role), issued(role, Kind.FAMILY)])
         role.open_domain(PROJECT, RECIPIENT, 2)
         lists = role.changes.renewed(PROJECT, RECIPIENT, 1, WHO)
-        (parcel,) = sealed(lists, lambda plain: suite.encrypt(plain, theirs.public_key(), b"renewal"))
-        pairs = pl.read_ipc_stream(suite.decrypt(parcel, theirs, b"renewal"))
+
+        def seal(number, last, plain):
+            return suite.encrypt(plain, theirs.public_key(), b"renewal %d %d" % (number, last))
+
+        ((number, last, parcel),) = sealed(lists, seal)
+        assert (number, last) == (1, True)
+        pairs = pl.read_ipc_stream(suite.decrypt(parcel, theirs, b"renewal 1 1"))
+        pages = iter([pairs[:20], pairs[20:40], pairs[40:]])
+        parts = [(number, last) for number, last, _ in sealed(pages, seal)]
+        assert parts == [(1, False), (2, False), (3, True)]
+        assert [one[:2] for one in sealed(iter([]), seal)] == [(1, True)]
         new = pl.concat([issued(role), issued(role, Kind.FAMILY)])
         assert all(read(word).epoch == 2 for word in new["urn"])
         joined = old.join(new, on="aid", suffix="_new").select(old="urn", new="urn_new")

@@ -1,0 +1,118 @@
+"""The end of a project in each role, and of a recipient's epochs in the broker.
+
+    identity: its persons, from the broker ─▶ erased       attributes: keys and rows
+    broker: the project's keys, then its rows              each: a certificate, and a checkpoint after it
+
+The rules this module keeps:
+
+- Each role is asked by itself, by a key custodian: nobody at one role ends what another has.
+- The identity role comes first, for the broker alone knows whom no other project has, and only until it has
+  destroyed the project's key itself.
+- Keys go before rows. Whatever was cut off is finished by asking again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+from pseudonym import uses
+from pseudonym.access import Mandate
+from pseudonym.attributes import Attributes
+from pseudonym.audit import Event
+from pseudonym.broker import Broker
+from pseudonym.broker_erasure import Shred
+from pseudonym.identity_erasure import IdentityErasure
+from pseudonym.keys import Key, Keyset, State
+from pseudonym.roles.destroying import Certify
+from pseudonym.roles.opening import House
+from pseudonym.roles.peer import Peer
+from pseudonym.v1 import broker_pb2
+
+End: TypeAlias = Callable[[str, Mandate], bytes]
+"""Ends a project in one role, for somebody and a purpose; the role's signed certificate."""
+
+METHOD: Final = "/pseudonym.v1.BrokerService/ListMembers"
+
+
+def shredder(keyset: Keyset, wanted: Callable[[Key], bool]) -> Shred:
+    """Destroys the keys that are wanted; those that are destroyed already are named too."""
+
+    def shred() -> Sequence[str]:
+        doomed = [key for key in keyset.keys if wanted(key)]
+        for key in doomed:
+            if key.state is not State.DESTROYED:
+                keyset.destroy(key.kid)
+        return [key.kid for key in doomed]
+
+    return shred
+
+
+def of_epoch(project: str, recipient: str, epoch: int) -> Callable[[Key], bool]:
+    """The key of a recipient's epoch."""
+    return lambda key: key.use == f"{uses.URN}:{project}:{recipient}:{epoch}"
+
+
+def of_project(project: str) -> Callable[[Key], bool]:
+    """The keys of a project in the broker: attribute ids, every recipient's numbers, cell keys."""
+    kinds = (uses.AID, uses.URN, uses.CKP)
+
+    def wanted(key: Key) -> bool:
+        use = uses.read(key.use)
+        return use.kind in kinds and use.labels[0] == project
+
+    return wanted
+
+
+def epochs(keyset: Keyset, project: str, recipient: str) -> list[int]:
+    """A recipient's epochs for which there is, or was, a key."""
+    read = [uses.read(key.use) for key in keyset.keys]
+    return [use.number for use in read if use.kind == uses.URN and use.labels[:2] == (project, recipient)]
+
+
+def end_in_broker(house: House, broker: Broker, certify: Certify) -> End:
+    """The broker's part."""
+
+    def end(project: str, asked: Mandate) -> bytes:
+        shred = shredder(house.keyset, of_project(project))
+        kids, counts = broker.erasure.destroy_project(project, shred, asked)
+        return certify(project, "All keys and rows of the project.", (asked.actor,), counts, kids)
+
+    return end
+
+
+def end_in_attributes(attributes: Attributes, certify: Certify) -> End:
+    """The attributes role's part."""
+
+    def end(project: str, asked: Mandate) -> bytes:
+        counts = attributes.erasure.destroy_project(project, asked)
+        return certify(project, "All keys and rows of the project's subjects.", (asked.actor,), counts)
+
+    return end
+
+
+def end_in_identity(erasure: IdentityErasure, broker: Callable[[], Peer], certify: Certify) -> End:
+    """The identity role's part: persons whom no other project has."""
+
+    def end(project: str, asked: Mandate) -> bytes:
+        pids: list[bytes] = []
+        token = ""
+        while True:
+            request = broker_pb2.ListMembersRequest(project=project, page_token=token)
+            page = broker().call(METHOD, request, broker_pb2.ListMembersResponse)
+            pids += page.pids
+            token = page.next_page_token
+            if not token:
+                break
+        counts: Mapping[str, int] = {"subject": erasure.erase(pids) if pids else 0}
+        what = "The identities of all persons whom no other project has."
+        return certify(project, what, (asked.actor,), counts)
+
+    return end
+
+
+def noted(house: House, project: str, asked: Mandate, certificate: bytes) -> str:
+    """Put the end into the role's audit log, and sign it at once; the checkpoint as a note."""
+    done = Event(asked.actor, "project.ended", asked.purpose, project, details=certificate)
+    house.log.append([done])
+    return house.log.sign().note
