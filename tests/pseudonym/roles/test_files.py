@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import signal
 import threading
+from contextlib import contextmanager
 from datetime import date
 
 import pytest
@@ -60,6 +64,93 @@ def test_requests_of_one_id_at_the_same_time_are_done_once(tmp_path):
         for thread in threads:
             thread.join()
     assert done == [1]
+
+
+def test_nothing_is_kept_of_requests_that_failed_or_came_again(tmp_path):
+    def fail():
+        raise ConflictError("No.")
+
+    with Repeats(tmp_path / "repeats") as repeats:
+        for number in range(3):
+            with pytest.raises(ConflictError):
+                repeats.once(f"request-{number}", "digest", fail)
+            repeats.once("request-9", "digest", lambda: b"yes")
+        assert not repeats._running
+
+
+@contextmanager
+def full_disk(path, room):
+    """Let the file grow by so many bytes only: the write after that is a short one, the next one fails."""
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+DAY = date(2026, 11, 23)
+
+
+@pytest.mark.parametrize("room", [0, 30])
+def test_a_grant_that_the_disk_did_not_take_is_none_and_leaves_nothing(tmp_path, room):
+    path = tmp_path / "spent"
+    with Spent(path) as spent:
+        assert spent.spend(b"1" * 32, "olive", DAY, 1, 10) is Spending.DONE
+        before = path.read_bytes()
+        with full_disk(path, room), pytest.raises(StoreError):
+            spent.spend(b"2" * 32, "olive", DAY, 5, 10)
+        assert path.read_bytes() == before
+        assert spent.spend(b"2" * 32, "olive", DAY, 9, 10) is Spending.DONE  # nothing was counted
+        assert spent.spend(b"3" * 32, "olive", DAY, 1, 10) is Spending.QUOTA
+    with Spent(path) as spent:
+        assert spent.spend(b"2" * 32, "olive", DAY, 9, 10) is Spending.USED
+        assert spent.spend(b"3" * 32, "olive", DAY, 1, 10) is Spending.QUOTA
+
+
+def test_an_answer_that_the_disk_did_not_take_is_not_given(tmp_path):
+    path = tmp_path / "repeats"
+    with Repeats(path) as repeats:
+        repeats.once("request-1", "digest", lambda: b"one")
+        with full_disk(path, 30), pytest.raises(StoreError):
+            repeats.once("request-2", "digest", lambda: b"x" * 50)
+        assert repeats.once("request-2", "digest", lambda: b"again") == b"again"
+    with Repeats(path) as repeats:
+        assert repeats.once("request-1", "digest", lambda: b"no") == b"one"
+        assert repeats.once("request-2", "digest", lambda: b"no") == b"again"
+
+
+def test_after_a_failed_fsync_nothing_more_is_written(tmp_path, monkeypatch):
+    path = tmp_path / "spent"
+    with Spent(path) as spent:
+        spent.spend(b"1" * 32, "olive", DAY, 1, 10)
+
+        def fail(handle):
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="Input/output"):
+            spent.spend(b"2" * 32, "olive", DAY, 1, 10)
+        monkeypatch.undo()
+        with pytest.raises(StoreError):
+            spent.spend(b"3" * 32, "olive", DAY, 1, 10)
+    with Spent(path) as spent:
+        assert spent.spend(b"1" * 32, "olive", DAY, 1, 10) is Spending.USED
+        assert spent.spend(b"3" * 32, "olive", DAY, 1, 10) is Spending.DONE
+
+
+def test_a_file_that_another_has_open_or_has_cut_off_is_not_written_to(tmp_path):
+    path = tmp_path / "spent"
+    with Spent(path) as spent:
+        spent.spend(b"1" * 32, "olive", DAY, 1, 10)
+        with pytest.raises(StoreError):
+            Spent(path)
+        os.truncate(path, 3)
+        with pytest.raises(StoreError):
+            spent.spend(b"2" * 32, "olive", DAY, 1, 10)
+    assert path.stat().st_size == 3
 
 
 @pytest.mark.parametrize("cut", [1, 5, 20])
