@@ -14,6 +14,7 @@ from pseudonym import columns, wayback
 from pseudonym.openings import Mandate
 from pseudonym.requests import Approval, Request
 from pseudonym.roles import callers, checks
+from pseudonym.roles.answers import Answer, Answers
 from pseudonym.roles.arrow import ReadArrow, frame, written
 from pseudonym.roles.callers import Caller
 from pseudonym.roles.opening import House
@@ -36,6 +37,7 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
     ) -> None:
         self._house, self._vault, self._gate = house, vault, gate
         self._broker, self._read = broker, read
+        self._answers = Answers(house.settings.folder / "answers")
 
     async def StoreIdentities(
         self, request: vault_pb2.StoreIdentitiesRequest, context: object
@@ -74,20 +76,31 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         return await asyncio.to_thread(self._look_up, mandate, caller, request.reidentification)
 
     def _look_up(self, mandate: checks.Mandate, caller: Caller, name: bytes) -> vault_pb2.LookUpResponse:
-        granted, pids = self._granted(mandate, caller, name)
+        with self._answers.lock:
+            kept = self._answers.get(name, mandate, caller)
+            if kept is None:
+                kept = self._answer(mandate, caller, name)
+            account().count = kept.count
+        return vault_pb2.LookUpResponse(count=kept.count, sealed=kept.sealed)
+
+    def _answer(self, mandate: checks.Mandate, caller: Caller, name: bytes) -> Answer:
+        """Open whom an approved request is about. What refuses it does so before the request is used up."""
+        request, approvals, pids = self._resolved(mandate, caller, name)
         known = list(dict.fromkeys(pid for pid in pids if pid))
-        account().count = len(known)
+        now = datetime.now(UTC)
+        wayback.check_before(self._gate, request, approvals, now, count=len(known))
         opened = self._vault.open(known, Mandate(str(caller), mandate.purpose, mandate.project))
         by_pid: dict[bytes, list[object]] = {pid: [] for pid in known}
         for row in opened.drop("row_id", "version", "received_day").to_dicts():
             by_pid[row.pop("pid")].append(row)
         answer = json.dumps([by_pid.get(pid) for pid in pids], default=str, ensure_ascii=False).encode()
-        return vault_pb2.LookUpResponse(count=len(known), sealed=wayback.seal_answer(granted, answer))
+        granted = wayback.check_request(self._gate, request, approvals, now, count=len(known))
+        return self._answers.keep(request, str(caller), len(known), wayback.seal_answer(granted, answer))
 
-    def _granted(
+    def _resolved(
         self, mandate: checks.Mandate, caller: Caller, name: bytes
-    ) -> tuple[wayback.Granted, list[bytes]]:
-        """What the broker resolves of a request, once this role has checked the approvals itself."""
+    ) -> tuple[Request, list[Approval], list[bytes]]:
+        """What the broker resolves of a request; this role has not checked the approvals yet."""
         asked = broker_pb2.ResolveReidentificationRequest(
             mandate=_passed_on(mandate), name=name, requester=str(caller)
         )
@@ -95,14 +108,11 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         found = self._broker().call(f"{SERVICE}ResolveReidentification", asked, response)
         request = Request.from_file(found.reidentification.request)
         approvals = [Approval.from_file(one) for one in found.reidentification.approvals]
-        pids = list(found.pids)
-        count = len({pid for pid in pids if pid})
         if request.name() != name or (request.project, request.purpose) != (mandate.project, mandate.purpose):
             raise FieldError(
                 "The mandate is not the request's.", "Name its project and purpose.", field="mandate"
             )
-        granted = wayback.check_request(self._gate, request, approvals, datetime.now(UTC), count=count)
-        return granted, pids
+        return request, approvals, list(found.pids)
 
 
 def _draw() -> bytes:
