@@ -17,6 +17,7 @@ from pseudonym.roles.exchange import Exchange
 from pseudonym.roles.passage import account
 from pseudonym.roles.refusals import DigestError, FieldError, StreamError
 from pseudonym.roles.submissions import Submission, Submissions
+from pseudonym.roles.threads import to_peer
 from pseudonym.v1 import attribute_pb2, attribute_pb2_grpc
 from pseudonym.values import ValuesRefused
 
@@ -95,9 +96,8 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
             if part != "chunk":
                 raise _out_of_place("After the header come chunks, and then the end.")
             seen = request.chunk.number
-            submission = await asyncio.to_thread(
-                self._chunk, submission, request.chunk, columns, mandate.purpose
-            )
+            work = to_peer if by_number else asyncio.to_thread
+            submission = await work(self._chunk, submission, request.chunk, columns, mandate.purpose)
         raise _out_of_place(f"The stream stopped after chunk {seen}; what was durable still is.")
 
     def _chunk(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc
 
@@ -45,12 +46,15 @@ class Way:
 
     Attributes:
         address: HOST:PORT, or None where nobody named it.
-        tls: what the role shows and trusts, or None.
+        tls: gives what the role shows and trusts now, or None; once that is another, calls connect anew.
     """
 
     address: str | None = None
-    tls: PeerTls | None = None
+    tls: Callable[[], PeerTls | None] = lambda: None
     _peer: Peer | None = None
+    _shown: PeerTls | None = None
+    _former: Peer | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def broker(self) -> Peer:
         """The broker.
@@ -58,18 +62,25 @@ class Way:
         Raises:
             PeerUnavailableError: nobody said where it is.
         """
-        if self.address is None or self.tls is None:
+        tls = self.tls()
+        if self.address is None or tls is None:
             raise PeerUnavailableError(
                 "This role does not know where the broker is.", "The operator names it with --broker."
             )
-        if self._peer is None:
-            self._peer = Peer(Role.BROKER, self.address, self.tls)
-        return self._peer
+        with self._lock:
+            if self._peer is None or tls != self._shown:
+                if self._former is not None:
+                    self._former.close()
+                # Calls that still run on the connection from before end on it.
+                self._former, self._shown = self._peer, tls
+                self._peer = Peer(Role.BROKER, self.address, tls)
+            return self._peer
 
     def close(self) -> None:
         """End the connection."""
-        if self._peer is not None:
-            self._peer.close()
+        for peer in (self._peer, self._former):
+            if peer is not None:
+                peer.close()
 
 
 def add_services(

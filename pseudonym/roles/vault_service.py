@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from pseudonym.roles.opening import House
 from pseudonym.roles.passage import account
 from pseudonym.roles.peer import Peer
 from pseudonym.roles.refusals import FieldError
+from pseudonym.roles.threads import to_peer
 from pseudonym.urn import prf
 from pseudonym.v1 import broker_pb2, common_pb2, vault_pb2, vault_pb2_grpc
 from pseudonym.vault import Vault
@@ -43,7 +43,7 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         self, request: vault_pb2.StoreIdentitiesRequest, context: object
     ) -> vault_pb2.StoreIdentitiesResponse:
         mandate, source = checks.mandate(request.mandate), checks.label(request.source, "source")
-        return await asyncio.to_thread(self._store, request, mandate, source)
+        return await to_peer(self._store, request, mandate, source)
 
     def _store(
         self, request: vault_pb2.StoreIdentitiesRequest, mandate: checks.Mandate, source: str
@@ -73,7 +73,7 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
 
     async def LookUp(self, request: vault_pb2.LookUpRequest, context: object) -> vault_pb2.LookUpResponse:
         mandate, caller = checks.mandate(request.mandate), callers.current()
-        return await asyncio.to_thread(self._look_up, mandate, caller, request.reidentification)
+        return await to_peer(self._look_up, mandate, caller, request.reidentification)
 
     def _look_up(self, mandate: checks.Mandate, caller: Caller, name: bytes) -> vault_pb2.LookUpResponse:
         with self._answers.lock:
