@@ -203,13 +203,25 @@ def test_uploads_are_known_over_a_restart_and_to_their_sender(tmp_path):
     "text",
     ["", "[]", "{", '{"more": 1}', '{"projects": {"Tf": "2027-01-01T00:00:00Z"}}',
      '{"projects": {"tf": "soon"}}', '{"approvers": [{"name": "bob"}]}', '{"quotas": {"x": "many"}}',
-     '{"approvers": [{"name": "bob", "person": "bob", "public_key": "00"}]}'],
+     '{"approvers": [{"name": "bob", "person": "bob", "public_key": "00"}]}',
+     '{"holders": {"nis": ["carol"]}}', '{"holders": [{"project": "tf", "recipient": "nis"}]}'],
 )  # fmt: skip
 def test_a_governance_file_that_is_none_is_refused(tmp_path, text):
     path = tmp_path / "governance.json"
     path.write_text(text)
     with pytest.raises(InputError):
         governance.read(path)
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o620, 0o602])
+def test_a_governance_file_that_others_can_change_is_refused(tmp_path, mode):
+    path = tmp_path / "governance.json"
+    path.write_text('{"quotas": {"x": 1}}')
+    path.chmod(mode)
+    with pytest.raises(InputError, match="other users"):
+        governance.read(path)
+    path.chmod(0o644)
+    assert governance.read(path).quotas == {"x": 1}
 
 
 def test_nothing_is_allowed_where_nobody_decided():

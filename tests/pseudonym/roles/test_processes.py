@@ -636,9 +636,9 @@ def test_one_process_says_what_it_does_not_protect_and_still_keeps_the_way_betwe
             with ThreadPoolExecutor(40) as pool:  # each of them calls this same server
                 stored = [pool.submit(store_one, call) for _ in range(40)]
             assert [one.result().rows for one in stored] == [1] * 40
-            asked = vault_pb2.LookUpRequest(mandate=mandate(), reidentification=bytes(32))
+            unknown = vault_pb2.LookUpRequest(mandate=mandate(), reidentification=bytes(32))
             with pytest.raises(grpc.RpcError) as caught:
-                call(f"{V}LookUp", asked, vault_pb2.LookUpResponse)
+                call(f"{V}LookUp", unknown, vault_pb2.LookUpResponse)
             assert reason(caught.value)[:2] == ("NOT_FOUND", "NOT_FOUND")
             assert told(rows.arrow)["row_ref"].to_list() == [refs[0].hex()]
             with pytest.raises(grpc.RpcError) as caught:
