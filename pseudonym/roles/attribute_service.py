@@ -147,7 +147,9 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
             raise _out_of_place(f"After chunk {durable} comes the next one.")
         take = self._by_reference if submission.manner == ROW_REF else self._by_number
         try:
-            rows = take(submission, f"{submission.batch_id}.{chunk.number}", chunk.arrow, columns, purpose)
+            # By the service's id: two senders may have used one batch id.
+            batch = f"{submission.submission_id}.{chunk.number}"
+            rows = take(submission, batch, chunk.arrow, columns, purpose)
         except ValuesRefused as refused:
             self._submissions.refuse(submission, refused)
             raise

@@ -191,12 +191,61 @@ def test_uploads_are_known_over_a_restart_and_to_their_sender(tmp_path):
     found = again.open("tf-2026", "b-1", "attainment", "row_ref", "alice")
     assert (found.submission_id, found.rows, found.chunks) == (first.submission_id, 5, ("00" * 32,))
     with pytest.raises(ConflictError):
-        again.open("tf-2026", "b-1", "attainment", "row_ref", "bob")
+        again.open("tf-2026", "b-1", "offences", "row_ref", "alice")
     with pytest.raises(NotFoundError):
         again.get("tf-2026", batch_id="b-1", sender="bob")
     with pytest.raises(NotFoundError):
         again.get("tf-2027", batch_id="b-1")
     assert again.get("tf-2026", submission_id=first.submission_id, sender="alice") == found
+
+
+def test_each_sender_has_batch_ids_of_its_own(tmp_path):
+    kept = Submissions(tmp_path / "submissions")
+    one, two = (kept.open("tf-2026", "wave-1", "attainment", "row_ref", who) for who in ("alice", "bob"))
+    assert one.submission_id != two.submission_id
+    assert kept.get("tf-2026", batch_id="wave-1", sender="bob") == two
+    with pytest.raises(ConflictError):
+        kept.get("tf-2026", batch_id="wave-1")
+    assert kept.get("tf-2026", submission_id=one.submission_id) == one
+
+
+def test_a_second_stream_of_an_upload_takes_nothing_back(tmp_path):
+    kept = Submissions(tmp_path / "submissions")
+    one = kept.add_chunk(kept.open("tf", "b", "ks2", "row_ref", "alice"), "d1", 5)
+    two = kept.open("tf", "b", "ks2", "row_ref", "alice")  # the sender resumes while the first still works
+    for digest in ("d2", "d3"):
+        one = kept.add_chunk(one, digest, 5)
+    with pytest.raises(ConflictError):
+        kept.end(two)  # it does not know of all chunks
+    one = kept.end(one)
+    with pytest.raises(ConflictError):
+        kept.add_chunk(two, "other", 5)
+    two = kept.add_chunk(two, "d2", 5)
+    assert two == one == kept.get("tf", batch_id="b")
+    assert (two.complete, two.chunks, two.rows) == (True, ("d1", "d2", "d3"), 15)
+    with pytest.raises(ConflictError):
+        kept.add_chunk(two, "d4", 5)
+
+
+def test_uploads_are_looked_up_while_others_begin(tmp_path):
+    kept, stop, errors = Submissions(tmp_path / "submissions"), threading.Event(), []
+
+    def read():
+        while not stop.is_set():
+            try:
+                kept.get("tf", batch_id="none")
+            except NotFoundError:
+                pass
+            except Exception as error:
+                errors.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(100):
+        kept.open("tf", f"b{number}", "ks2", "row_ref", "alice")
+    stop.set()
+    reader.join()
+    assert not errors
 
 
 @pytest.mark.parametrize(
