@@ -338,16 +338,17 @@ class Vault:
         sealed: list[bytes],
     ) -> None:
         count = len(row_ids)
-        rows: dict[str, Sequence[Any]] = {
+        rows: dict[str, list[Any]] = {
             "row_id": row_ids,
             "version": versions,
-            "pid": pids,
+            "pid": list(pids),
             "source": [source] * count,
             "received_day": [today] * count,
             "tags": noted,
             "ct": sealed,
         }
-        self._store.insert(connection, IDENTITY_ROW, rows)
+        order = sorted(range(count), key=row_ids.__getitem__)
+        self._store.insert(connection, IDENTITY_ROW, _ordered(rows, order))
 
     def _unindex(self, connection: db.Connection, held: list[Held], places: list[Place]) -> None:
         """Take the versions before new ones out of the index."""
@@ -395,9 +396,13 @@ def _random_ids(count: int) -> list[bytes]:
 
 
 def _row_ids(count: int) -> list[bytes]:
-    """Ids that never come again; those of one batch lie beside one another in the index."""
+    """Ids that never come again; those of one batch lie beside one another in the index.
+
+    Their numbers are shuffled: no order of ids or rows tells the order of the file that people came in.
+    """
     start = os.urandom(10)
-    return [start + number.to_bytes(6, "big") for number in range(count)]
+    numbers = np.frombuffer(os.urandom(8 * count), np.uint64).argsort().tolist()
+    return [start + number.to_bytes(6, "big") for number in numbers]
 
 
 def _next_place(held: Held, source: str, today: int, row_id: bytes) -> Place:
