@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -56,7 +57,7 @@ from pseudonym.roles import callers, certificates, serving
 from pseudonym.roles import settings as role_settings
 from pseudonym.roles.arrow import ReadArrow
 from pseudonym.roles.callers import SERVER_ROLES, Role
-from pseudonym.roles.certificates import Certificates
+from pseudonym.roles.certificates import Certificates, Renewal
 from pseudonym.roles.joining import Errand, Joining
 from pseudonym.roles.opening import House, open_house
 from pseudonym.roles.passage import Desk
@@ -65,6 +66,8 @@ from pseudonym.roles.statuses import INTERNAL, code_of
 from pseudonym.roles.together import listen_within
 
 THREADS = 16
+CONNECTION_AGE = 3_600.0
+"""Seconds after which a caller connects anew: a certificate that has expired meanwhile is then refused."""
 FAILURES = (LinkerError, PseudonymError)
 
 
@@ -144,11 +147,20 @@ def credentials(settings: Settings) -> Certificates | None:
     if settings.certificate is None or settings.key is None:
         return None
     found = certificates.read(settings.certificate, settings.key, settings.authority)
+    check_certificates(settings, found)
+    return found
+
+
+def check_certificates(settings: Settings, found: Certificates) -> None:
+    """Refuse certificates that are none for this server, at the start and when they are renewed.
+
+    Raises:
+        PseudonymError: the authority is a throw-away one in production, or the role another one.
+    """
     if settings.environment != "development":
         found.check_authority()
     if settings.role is not None:
         found.check_role(settings.role)
-    return found
 
 
 def describe(error: BaseException, call_id: str, method: str) -> status.Details:
@@ -232,6 +244,7 @@ def build(
             ("grpc.max_receive_message_length", settings.limits.message_bytes),
             ("grpc.max_metadata_size", 16 * 1024),
             ("grpc.so_reuseport", 0),
+            ("grpc.max_connection_age_ms", int(CONNECTION_AGE * 1_000)),
             ("grpc.keepalive_time_ms", 60_000),
             ("grpc.keepalive_timeout_ms", 20_000),
             ("grpc.keepalive_permit_without_calls", 1),
@@ -278,9 +291,10 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.set_default_executor(Threads(THREADS))
-    secured = found.for_server(_not_renewed) if found else None
+    renewal = Renewal(found, partial(check_certificates, settings), _not_renewed) if found else None
+    secured = renewal.for_server() if renewal else None
     server = build(settings, houses, linking, domain=found.domain if found and settings.role else "")
-    tls = found.for_peers() if found else None
+    tls = renewal.for_peers if renewal else lambda: None
     ways = {role: serving.Way(settings.options.broker, tls) for role in houses}
     if settings.role is None:
         listen_within(server, ways)

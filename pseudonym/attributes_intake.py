@@ -86,7 +86,8 @@ class AttributeIntake:
                 return Receipt(len(refs), repeated=True)
             batch, dek = kept
             n = len(refs)
-            sealed = seal_rows([dek] * n, STORE, refs, refs, [0] * n, contents)
+            place = _place(found, number)
+            sealed = seal_rows([dek] * n, STORE, refs, [place] * n, [0] * n, contents)
             self._rows.add_halves(at, batch.batch_key, refs, sealed)
         return Receipt(len(refs), repeated=False)
 
@@ -241,7 +242,7 @@ class AttributeIntake:
                 [deks[key] for _, key, _ in live],
                 STORE,
                 some,
-                some,
+                [_place(found, batches[key].dataset) for _, key, _ in live],
                 [0] * len(live),
                 [ct for _, _, ct in live],
             )
@@ -261,3 +262,8 @@ class AttributeIntake:
                 )
             self._rows.attached(at, [ref for ref, _, _ in waiting])
         return list(here)
+
+
+def _place(project: Project, dataset: int) -> bytes:
+    """What binds a waiting value to its project and dataset: it stands where a row's id does."""
+    return sha256(enc("half/1", project.name, dataset.to_bytes(4, "big"))).digest()[:ID_BYTES]

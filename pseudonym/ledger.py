@@ -7,16 +7,15 @@ The rules this module keeps:
   without the key.
 - An entry names nobody: a reference is PRF(K, "erased/1", role, what, id), 16 bytes. Without the key it
   cannot be compared with anything, and with the key only with ids that one already has.
-- What a crash leaves half-written at its end is cut off; any other change is refused.
+- What a crash leaves half-written at its end is left out: part of a line, or of the lines of one erasure,
+  and noughts after it up to the end of the file. Any other change is refused, and nothing is cut off.
 
 One line an entry: number, what, day, reference, chain.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hmac
-import os
 import re
 import threading
 from collections.abc import Iterable, Sequence
@@ -25,7 +24,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from pseudonym.errors import InputError, LedgerError
+from pseudonym.errors import InputError, LedgerError, StoreError
+from pseudonym.lines import Lines
 from pseudonym.urn import ID_BYTES, _Keyed, check_label, enc, prf
 
 DIGEST_BYTES = 32
@@ -108,37 +108,29 @@ class Ledger:
     could let the database note one as done that is not.
     """
 
-    def __init__(self, handle: int, key: LedgerKey, entries: list[Entry]) -> None:
+    def __init__(self, lines: Lines, key: LedgerKey, entries: list[Entry]) -> None:
         """Not to be called: use `Ledger.open`."""
         self.key = key
         self.lock = threading.RLock()
-        self._handle = handle
+        self._lines = lines
         self._entries = entries
         self._erased = {(entry.what, entry.reference) for entry in entries}
 
     @classmethod
     def open(cls, path: Path, key: LedgerKey) -> Self:
-        """Open a ledger, or begin one; what a crash left half-written at its end is cut off.
+        """Open a ledger, or begin one; what a crash left half-written at its end is left out.
 
         Raises:
             LedgerError: it was altered, belongs to another role or key, or another process has it open.
         """
-        fresh = not path.exists()
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise LedgerError(f"{path} cannot be opened: {os.strerror(error.errno or 0)}.") from None
+            lines = Lines(path)
+        except StoreError as error:
+            raise LedgerError(error.message, error.help) from None
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise LedgerError("Another process has the ledger open.", "Stop it first.") from None
-            entries = _settle(handle, key)
-            if fresh:
-                _sync_directory(path.parent)
-            return cls(handle, key, entries)
+            return cls(lines, key, _settle(lines, key))
         except BaseException:
-            os.close(handle)
+            lines.close()
             raise
 
     def __repr__(self) -> str:
@@ -152,7 +144,7 @@ class Ledger:
 
     def close(self) -> None:
         """Let another process open it."""
-        os.close(self._handle)
+        self._lines.close()
 
     @property
     def size(self) -> int:
@@ -176,6 +168,9 @@ class Ledger:
         """Write down what is going to be erased. It is on disk when this returns.
 
         What is in the ledger already is not written again.
+
+        Raises:
+            StoreError: it could not be written; nothing of it is in the ledger.
         """
         with self.lock:
             chain = self.digest
@@ -189,7 +184,7 @@ class Ledger:
                 made.append(Entry(number, what, day, reference, chain))
                 lines.append(_written(made[-1]))
             if made:
-                _write(self._handle, b"".join(lines))
+                self._lines.add(b"".join(lines))
                 self._entries += made
                 self._erased |= {(entry.what, entry.reference) for entry in made}
 
@@ -213,19 +208,18 @@ def _written(entry: Entry) -> bytes:
     return line.encode()
 
 
-def _settle(handle: int, key: LedgerKey) -> list[Entry]:
-    """Read and check the whole file, and cut off what a crash left at its end."""
-    with open(handle, "rb", closefd=False) as file:
-        data = file.read()
-    header = _header(key)
+def _settle(lines: Lines, key: LedgerKey) -> list[Entry]:
+    """Read and check the whole file, and find where its good part ends."""
+    data, header = lines.found, _header(key)
     if not data.startswith(header):
-        if b"\n" in data and b"\0" not in data:
+        # The first write may have been cut off; whatever else stands there is another ledger's, or damage.
+        if len(data) > len(header) or not header.startswith(data.rstrip(b"\0")):
             raise LedgerError(
-                "The ledger is another role's, or was made with another key.", "Nothing was opened."
+                "The ledger is another role's, was made with another key, or its first line was altered.",
+                "Put the true one back; nothing was opened.",
             )
-        os.ftruncate(handle, 0)
-        os.lseek(handle, 0, os.SEEK_SET)
-        _write(handle, header)
+        lines.keep(0)
+        lines.add(header)
         return []
     entries: list[Entry] = []
     chain, place = _beginning(key), len(header)
@@ -235,16 +229,13 @@ def _settle(handle: int, key: LedgerKey) -> list[Entry]:
             break
         entries.append(entry)
         chain, place = entry.chain, place + len(line) + 1
-    rest = data[place:]
-    # A write that a crash cut off leaves half a line, or blocks of noughts; anything else is somebody's
-    # doing.
-    if b"\n" in rest and b"\0" not in rest:
+    # A write that a crash cut off leaves part of a line, with noughts after it; anything else is somebody's
+    # doing, or a fault of the disk.
+    if b"\n" in data[place:] or b"\0" in data[place:].rstrip(b"\0"):
         raise LedgerError(
             f"The ledger was altered after entry {len(entries)}.", "Restore it; nothing was opened."
         )
-    os.ftruncate(handle, place)
-    os.lseek(handle, place, os.SEEK_SET)
-    os.fsync(handle)
+    lines.keep(place)
     return entries
 
 
@@ -264,18 +255,3 @@ def _read(line: bytes, key: LedgerKey, before: bytes, number: int) -> Entry | No
         return None
     same = hmac.compare_digest(chain, key.next(before, number, what, day, reference))
     return Entry(number, what, day, reference, chain) if same else None
-
-
-def _write(handle: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(handle, view) :]
-    os.fsync(handle)
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

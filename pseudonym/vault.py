@@ -21,6 +21,7 @@ import os
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from pseudonym import columns, seal
@@ -358,9 +359,13 @@ class Vault:
 
 
 def _row_ids(count: int) -> list[bytes]:
-    """Ids that never come again; those of one batch lie beside one another in the index."""
+    """Ids that never come again; those of one batch lie beside one another in the index.
+
+    Their numbers are shuffled: no order of ids or rows tells the order of the file that people came in.
+    """
     start = os.urandom(10)
-    return [start + number.to_bytes(6, "big") for number in range(count)]
+    numbers = np.frombuffer(os.urandom(8 * count), np.uint64).argsort().tolist()
+    return [start + number.to_bytes(6, "big") for number in numbers]
 
 
 def _next_place(held: Held, source: str, today: int, row_id: bytes) -> Place:

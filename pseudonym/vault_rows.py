@@ -81,6 +81,8 @@ class VaultRows:
         """
         row_ids = [place.row_id for place in places]
         tags, noted = self.tags(values, row_ids, realms)
+        # Not in the order of the file that they came in: nobody is to be found by their neighbours.
+        order = sorted(range(len(places)), key=row_ids.__getitem__)
         rows: dict[str, Sequence[Any]] = {
             "row_id": row_ids,
             "version": [place.version for place in places],
@@ -90,7 +92,8 @@ class VaultRows:
             "tags": noted,
             "ct": sealed,
         }
-        self._store.insert(at, IDENTITY_ROW, rows)
+        ordered = {name: [column[place] for place in order] for name, column in rows.items()}
+        self._store.insert(at, IDENTITY_ROW, ordered)
         self._store.insert(at, BLIND_INDEX, tags)
 
     def unindex(self, at: At, rows: Sequence[Any]) -> None:

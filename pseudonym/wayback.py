@@ -15,8 +15,8 @@ One approval that does not hold refuses the whole request: somebody sent it on p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -140,6 +140,45 @@ class Granted:
         raise TypeError("What is granted does not leave the process that granted it.")
 
 
+def check_asked(gate: Gate, request: Request, now: datetime, words: Sequence[str]) -> None:
+    """Refuse a request that could never be granted, however many approve it.
+
+    Args:
+        gate: what this role checks with.
+        request: as it came.
+        now: this role's own clock, with its time zone.
+        words: the reference numbers, sorted.
+
+    Raises:
+        RequestRefusedError: with a code of `Refusal`; nothing is spent.
+    """
+    with _alarmed(gate, request, now):
+        _check_asked(gate, request, now, words, None)
+
+
+def check_approval(gate: Gate, request: Request, approval: Approval, now: datetime) -> None:
+    """Refuse an approval that could never help to grant its request.
+
+    Raises:
+        RequestRefusedError: with a code of `Refusal`; nothing is spent.
+    """
+    with _alarmed(gate, request, now):
+        person = _check_requester(gate, request)
+        _check_approval(gate, request, person, approval, now)
+
+
+def check_before(
+    gate: Gate, request: Request, approvals: Collection[Approval], now: datetime, *, count: int
+) -> None:
+    """Refuse what `check_request` would, and spend nothing: for identity, before it opens anything.
+
+    Raises:
+        RequestRefusedError: with a code of `Refusal`.
+    """
+    with _alarmed(gate, request, now):
+        _check(gate, request, approvals, now, None, count)
+
+
 def check_request(
     gate: Gate,
     request: Request,
@@ -148,6 +187,7 @@ def check_request(
     *,
     words: Sequence[str] | None = None,
     count: int | None = None,
+    again: bool = False,
 ) -> Granted:
     """Grant a request, once, or refuse it.
 
@@ -158,6 +198,8 @@ def check_request(
         now: this role's own clock, with its time zone.
         words: the reference numbers, for the broker, which knows them.
         count: how many people the answer would be about, for identity, which must not see the numbers.
+        again: whether a request that this role has granted before is granted once more, for the same answer
+            because the first one may be lost: all is checked and told again, and nothing more is spent.
 
     Returns:
         What `seal_answer` takes.
@@ -168,20 +210,32 @@ def check_request(
     """
     if (words is None) == (count is None):
         raise ValueError("Either the reference numbers are given, or how many people it is about.")
-    try:
+    with _alarmed(gate, request, now):
         person, approvers = _check(gate, request, approvals, now, words, count)
-        day = now.astimezone(UTC).date()
-        spent = gate.ledger.spend(request.name(), person, day, request.count, gate.policy.urns_a_day)
-        if spent is Spending.USED:
-            _refuse(Refusal.REQUEST_USED, "The request was granted before.", "Make a new one.")
-        if spent is not Spending.DONE:
-            _refuse(Refusal.QUOTA, "The requester's numbers for today are used up.", "Try again tomorrow.")
+        _spend(gate, request, person, now, again=again)
+    gate.alarm(_alarm(gate, request, now, ""))
+    return Granted(request, approvers, _CHECKED)
+
+
+def _spend(gate: Gate, request: Request, person: str, now: datetime, *, again: bool) -> None:
+    day = now.astimezone(UTC).date()
+    spent = gate.ledger.spend(request.name(), person, day, request.count, gate.policy.urns_a_day)
+    if spent is Spending.USED and again:
+        return
+    if spent is Spending.USED:
+        _refuse(Refusal.REQUEST_USED, "The request was granted before.", "Make a new one.")
+    if spent is not Spending.DONE:
+        _refuse(Refusal.QUOTA, "The requester's numbers for today are used up.", "Try again tomorrow.")
+
+
+@contextmanager
+def _alarmed(gate: Gate, request: Request, now: datetime) -> Iterator[None]:
+    try:
+        yield
     except RequestRefusedError as refused:
         with suppress(Exception):  # it stays refused, whether or not the alarm is heard
             gate.alarm(_alarm(gate, request, now, refused.reason))
         raise
-    gate.alarm(_alarm(gate, request, now, ""))
-    return Granted(request, approvers, _CHECKED)
 
 
 def seal_answer(granted: Granted, answer: bytes) -> bytes:
@@ -197,10 +251,22 @@ def _check(
     words: Sequence[str] | None,
     count: int | None,
 ) -> tuple[str, tuple[str, ...]]:
-    policy = gate.policy
+    person = _check_asked(gate, request, now, words, count)
+    return person, _check_approvals(gate, request, person, approvals, now)
+
+
+def _check_requester(gate: Gate, request: Request) -> str:
     person = gate.register.requesters.get(request.requester)
     if person is None:
         _refuse(Refusal.REQUESTER_UNKNOWN, "The requester may not ask.")
+    return person
+
+
+def _check_asked(
+    gate: Gate, request: Request, now: datetime, words: Sequence[str] | None, count: int | None
+) -> str:
+    policy = gate.policy
+    person = _check_requester(gate, request)
     end = gate.ends.get(request.project)
     if end is None:
         _refuse(Refusal.PROJECT_UNKNOWN, "There is no such project.")
@@ -219,7 +285,7 @@ def _check(
     # A person whose numbers were merged is one: there may be fewer people than numbers, and never more.
     if count is not None and not 0 <= count <= request.count:
         _refuse(Refusal.URNS_DIFFER, "The answer would be about more people than the request.")
-    return person, _check_approvals(gate.register, policy, request, person, approvals, now)
+    return person
 
 
 def _check_words(request: Request, words: Sequence[str]) -> None:
@@ -235,38 +301,46 @@ def _check_words(request: Request, words: Sequence[str]) -> None:
 
 
 def _check_approvals(
-    register: Register,
-    policy: Policy,
-    request: Request,
-    person: str,
-    approvals: Collection[Approval],
-    now: datetime,
+    gate: Gate, request: Request, person: str, approvals: Collection[Approval], now: datetime
 ) -> tuple[str, ...]:
-    known = {approver.name: approver for approver in register.approvers}
-    if not policy.least_approvals <= len(approvals) <= MOST_APPROVALS:
-        _refuse(Refusal.APPROVALS_TOO_FEW, f"A request takes {policy.least_approvals} approvals at least.")
+    least = gate.policy.least_approvals
+    if not least <= len(approvals) <= MOST_APPROVALS:
+        _refuse(Refusal.APPROVALS_TOO_FEW, f"A request takes {least} approvals at least.")
     persons: set[str] = set()
     for approval in approvals:
-        approver = known.get(approval.approver)
-        if approver is None:
-            _refuse(Refusal.APPROVER_UNKNOWN, "An approver is not in the register.")
-        if approver.revoked:
-            _refuse(Refusal.APPROVER_REVOKED, "An approver may approve no longer.")
-        if approver.person == person or approver.name == request.requester:
-            _refuse(Refusal.APPROVER_IS_REQUESTER, "Nobody approves their own request.")
-        if approver.person in persons:
-            _refuse(Refusal.APPROVER_REPEATED, "Two approvals are one person's.")
-        persons.add(approver.person)
-        first, last = request.made - policy.skew, min(now + policy.skew, request.expires)
-        if not first <= approval.time <= last:
-            _refuse(Refusal.APPROVAL_TIME, "An approval is from before the request, or from the future.")
-        try:
-            Ed25519PublicKey.from_public_bytes(approver.public_key).verify(
-                approval.signature, signed(request, approval.approver, approval.time)
-            )
-        except (InvalidSignature, ValueError):
-            _refuse(Refusal.APPROVAL_SIGNATURE, "A signature is not the approver's over this request.")
+        approver = _check_approval(gate, request, person, approval, now, persons)
+        persons.add(approver)
     return tuple(sorted(approval.approver for approval in approvals))
+
+
+def _check_approval(
+    gate: Gate,
+    request: Request,
+    person: str,
+    approval: Approval,
+    now: datetime,
+    others: Collection[str] = (),
+) -> str:
+    """The person who gave an approval of somebody else's request, unless they are one of the others."""
+    approver = {one.name: one for one in gate.register.approvers}.get(approval.approver)
+    if approver is None:
+        _refuse(Refusal.APPROVER_UNKNOWN, "An approver is not in the register.")
+    if approver.revoked:
+        _refuse(Refusal.APPROVER_REVOKED, "An approver may approve no longer.")
+    if approver.person == person or approver.name == request.requester:
+        _refuse(Refusal.APPROVER_IS_REQUESTER, "Nobody approves their own request.")
+    if approver.person in others:
+        _refuse(Refusal.APPROVER_REPEATED, "Two approvals are one person's.")
+    first, last = request.made - gate.policy.skew, min(now + gate.policy.skew, request.expires)
+    if not first <= approval.time <= last:
+        _refuse(Refusal.APPROVAL_TIME, "An approval is from before the request, or from the future.")
+    try:
+        Ed25519PublicKey.from_public_bytes(approver.public_key).verify(
+            approval.signature, signed(request, approval.approver, approval.time)
+        )
+    except (InvalidSignature, ValueError):
+        _refuse(Refusal.APPROVAL_SIGNATURE, "A signature is not the approver's over this request.")
+    return approver.person
 
 
 def _alarm(gate: Gate, request: Request, now: datetime, reason: str) -> Alarm:

@@ -19,6 +19,7 @@ import typer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from pseudonym.approvers import Policy
 from pseudonym.errors import InputError, PseudonymError
 from pseudonym.files import canonical, parse, read_secret_file, replace_file
 from pseudonym.hpke import OpeningKey
@@ -28,6 +29,7 @@ from pseudonym.symbols import VALUES, suspects
 from pseudonym.urn import SEPARATORS, grouped
 
 ANSWER_KEY_FORMAT = "kinlink-answer-key/1"
+LONGEST_DAYS = Policy().longest.days
 _LARGEST_FILE = 64 << 20
 
 urn_app = typer.Typer(
@@ -105,7 +107,7 @@ def request(
         Path, typer.Option(metavar="FILE", help="Where to put the new key that opens the answer.")
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where to put the request.")],
-    days: Annotated[int, typer.Option(help="After how many days it expires.", min=1, max=365)] = 7,
+    days: Annotated[int, typer.Option(help="After how many days it expires.", min=1, max=LONGEST_DAYS)] = 7,
 ) -> None:
     """Make a request to re-identify, and a key of its own for the answer."""
     with _complaining():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from datetime import datetime
 from typing import Any
 
@@ -15,8 +15,9 @@ from pseudonym.roles import callers, checks
 from pseudonym.roles.arrow import ReadArrow, frame
 from pseudonym.roles.exchange import Exchange
 from pseudonym.roles.passage import account
-from pseudonym.roles.refusals import DigestError, FieldError, StreamError
+from pseudonym.roles.refusals import CallerRefusedError, DigestError, FieldError, StreamError
 from pseudonym.roles.submissions import Submission, Submissions
+from pseudonym.roles.threads import to_peer
 from pseudonym.v1 import attribute_pb2, attribute_pb2_grpc
 from pseudonym.values import ValuesRefused
 
@@ -27,10 +28,25 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
     """Attributes on their way in."""
 
     def __init__(
-        self, attributes: Attributes, submissions: Submissions, exchange: Exchange, read: ReadArrow
+        self,
+        attributes: Attributes,
+        submissions: Submissions,
+        exchange: Exchange,
+        read: ReadArrow,
+        holders: Collection[tuple[str, str, str]] | None,
     ) -> None:
+        """Prepare it.
+
+        Args:
+            attributes: the attribute store's operations.
+            submissions: the uploads.
+            exchange: the way to the broker.
+            read: see `ReadArrow`.
+            holders: project, recipient and person of those who may send data under a recipient's numbers;
+                None for everybody.
+        """
         self._attributes, self._submissions = attributes, submissions
-        self._exchange, self._read = exchange, read
+        self._exchange, self._read, self._holders = exchange, read, holders
 
     async def OpenProject(
         self, request: attribute_pb2.OpenProjectRequest, context: object
@@ -74,6 +90,8 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
         header = first.header
         mandate = checks.mandate(header.mandate)
         manner = checks.label(header.recipient, "header.recipient") if by_number else ROW_REF
+        if by_number:
+            self._check_holder(mandate.project, manner)
         sender = str(callers.current())
         submission = await asyncio.to_thread(
             self._submissions.open,
@@ -95,10 +113,24 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
             if part != "chunk":
                 raise _out_of_place("After the header come chunks, and then the end.")
             seen = request.chunk.number
-            submission = await asyncio.to_thread(
-                self._chunk, submission, request.chunk, columns, mandate.purpose
-            )
+            work = to_peer if by_number else asyncio.to_thread
+            submission = await work(self._chunk, submission, request.chunk, columns, mandate.purpose)
         raise _out_of_place(f"The stream stopped after chunk {seen}; what was durable still is.")
+
+    def _check_holder(self, project: str, recipient: str) -> None:
+        """Refuse whoever was not told to send data under this recipient's numbers.
+
+        Otherwise anybody who may send at all could try out which numbers exist, and plant data under them.
+        """
+        caller = callers.current()
+        # The development identity is everybody.
+        if self._holders is None or caller.role is None:
+            return
+        if (project, recipient, caller.person) not in self._holders:
+            raise CallerRefusedError(
+                "The caller may not send data under the numbers of this recipient.",
+                "The attributes role's governance file names those who may, under holders.",
+            )
 
     def _chunk(
         self, submission: Submission, chunk: attribute_pb2.Chunk, columns: tuple[str, ...], purpose: str
@@ -115,7 +147,9 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
             raise _out_of_place(f"After chunk {durable} comes the next one.")
         take = self._by_reference if submission.manner == ROW_REF else self._by_number
         try:
-            rows = take(submission, f"{submission.batch_id}.{chunk.number}", chunk.arrow, columns, purpose)
+            # By the service's id: two senders may have used one batch id.
+            batch = f"{submission.submission_id}.{chunk.number}"
+            rows = take(submission, batch, chunk.arrow, columns, purpose)
         except ValuesRefused as refused:
             self._submissions.refuse(submission, refused)
             raise

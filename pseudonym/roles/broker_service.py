@@ -15,6 +15,7 @@ from pseudonym.broker import Broker
 from pseudonym.changes import renewal_context, sealed
 from pseudonym.errors import KeyMissingError, NotFoundError
 from pseudonym.keys import Keyset
+from pseudonym.requests import Request
 from pseudonym.roles import callers, checks, ending
 from pseudonym.roles.arrow import ROWS, ReadArrow, frame, written
 from pseudonym.roles.destroying import Certify
@@ -22,7 +23,7 @@ from pseudonym.roles.erasure_desk import ErasureDesk
 from pseudonym.roles.opening import House
 from pseudonym.roles.passage import account
 from pseudonym.roles.refusals import FieldError
-from pseudonym.roles.wayback_desk import WaybackDesk
+from pseudonym.roles.wayback_desk import Kept, WaybackDesk
 from pseudonym.tracing import WAY_BACK
 from pseudonym.v1 import broker_pb2, broker_pb2_grpc
 
@@ -43,6 +44,15 @@ class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
     ) -> None:
         self._house, self._broker, self._wayback, self._read = house, broker, wayback, read
         self._erasures, self._certify = erasures, certify
+        wayback.drop_void(self._usable)
+
+    def _usable(self, request: Request) -> bool:
+        """Whether the key of the numbers that a request for the way back is about is there."""
+        try:
+            self._house.keyset.urn_key(request.project, request.recipient, request.epoch)
+        except KeyMissingError:
+            return False
+        return True
 
     async def BeginProject(
         self, request: broker_pb2.BeginProjectRequest, context: object
@@ -184,9 +194,12 @@ class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
     ) -> broker_pb2.RequestReidentificationResponse:
         mandate, caller = checks.mandate(request.mandate), callers.current()
         account().count = len(request.urns)
-        kept = await asyncio.to_thread(
-            self._wayback.ask, mandate, caller, request.request, tuple(request.urns)
-        )
+
+        def ask() -> Kept:
+            self._wayback.drop_void(self._usable)
+            return self._wayback.ask(mandate, caller, request.request, tuple(request.urns))
+
+        kept = await asyncio.to_thread(ask)
         return broker_pb2.RequestReidentificationResponse(reidentification=kept.message())
 
     async def ApproveReidentification(
@@ -208,7 +221,7 @@ class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
         self, request: broker_pb2.ResolveReidentificationRequest, context: object
     ) -> broker_pb2.ResolveReidentificationResponse:
         mandate = checks.mandate(request.mandate)
-        requester = callers.read(request.requester)
+        requester = callers.read_passed_on(request.requester)
         asked = access.Mandate(str(requester), mandate.purpose)
         kept, pids = await asyncio.to_thread(
             self._wayback.resolve, self._broker, mandate, requester, asked, request.name

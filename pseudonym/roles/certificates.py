@@ -1,7 +1,8 @@
 """The certificates of one server: what it shows to its callers and to other roles, and whom it trusts.
 
-Files are looked at on every new connection: renewed ones are taken without a restart, and ones that do not go
-together are not; then what was there before goes on.
+Files are looked at on every new connection, and on every call to another role: renewed ones are taken without
+a restart, and ones that do not go together, or that a start would refuse, are not; then what was there before
+goes on.
 """
 
 from __future__ import annotations
@@ -75,45 +76,66 @@ class Certificates:
         """What the server shows to other roles, or None if it has no certificate for that."""
         return PeerTls(self.authority, self.chain, self.key) if self.authority and self.bearer else None
 
-    def for_server(self, failed: Callable[[], object] = lambda: None) -> grpc.ServerCredentials:
-        """What the server shows to its callers, renewed when its files are.
-
-        Args:
-            failed: is called when changed files cannot be used, once for each change.
-        """
-        if self.authority is None:
-            return grpc.ssl_server_credentials([(self.key, self.chain)])
-        return grpc.dynamic_ssl_server_credentials(
-            self._configuration(), _Renewal(self, failed), require_client_authentication=True
-        )
-
-    def _configuration(self) -> grpc.ServerCertificateConfiguration:
+    def configuration(self) -> grpc.ServerCertificateConfiguration:
+        """What the server shows to its callers, and asks of them."""
         return grpc.ssl_server_certificate_configuration([(self.key, self.chain)], self.authority)
 
 
-class _Renewal:
-    """Gives gRPC the certificates for each new connection, if they are other ones than before."""
+class Renewal:
+    """The certificates of a server, renewed when its files are; usable from any thread.
 
-    def __init__(self, found: Certificates, failed: Callable[[], object]) -> None:
-        self._found, self._failed = found, failed
+    Args:
+        found: what was read at the start.
+        check: refuses what a start would refuse, by raising PseudonymError.
+        failed: is called when changed files cannot be used, once for each change.
+    """
+
+    def __init__(
+        self,
+        found: Certificates,
+        check: Callable[[Certificates], object],
+        failed: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._found, self._check, self._failed = found, check, failed
         self._lock = threading.Lock()
         self._seen = _times(found)
+        self._shown = found
 
-    def __call__(self) -> Any:  # a configuration, or None for the one before, which the stubs do not know
+    def for_peers(self) -> PeerTls | None:
+        """What the server shows to other roles now, or None if it has no certificate for that."""
+        return self._current().for_peers()
+
+    def for_server(self) -> grpc.ServerCredentials:
+        """What the server shows to its callers; with an authority of theirs, renewed for new connections."""
+        found = self._found
+        if found.authority is None:
+            return grpc.ssl_server_credentials([(found.key, found.chain)])
+        return grpc.dynamic_ssl_server_credentials(
+            found.configuration(), self._renewed, require_client_authentication=True
+        )
+
+    def _renewed(self) -> Any:  # a configuration, or None for the one before, which the stubs do not know
+        found = self._current()
+        with self._lock:
+            if found is self._shown:
+                return None
+            self._shown = found
+        return found.configuration()
+
+    def _current(self) -> Certificates:
         with self._lock:
             times = _times(self._found)
-            if times == self._seen:
-                return None
-            self._seen = times
-            try:
-                renewed = read(*self._found.files)
-                if renewed.bearer != self._found.bearer:
-                    raise PseudonymError("The renewed certificate names somebody else.", "Restart it.")
-            except PseudonymError:
-                self._failed()
-                return None
-            self._found = renewed
-            return renewed._configuration()
+            if times != self._seen:
+                self._seen = times
+                try:
+                    renewed = read(*self._found.files)
+                    if renewed.bearer != self._found.bearer:
+                        raise PseudonymError("The renewed certificate names somebody else.", "Restart it.")
+                    self._check(renewed)
+                    self._found = renewed
+                except PseudonymError:
+                    self._failed()
+            return self._found
 
 
 def _times(found: Certificates) -> tuple[int, ...]:

@@ -1,17 +1,19 @@
-"""Who decided what, as one role was told: projects and their ends, who may ask and approve, quotas.
+"""Who decided what, as one role was told: projects and their ends, who may ask, approve and send, quotas.
 
     {"projects": {"tf-2026": "2027-12-31T00:00:00Z"},
      "requesters": {"alice": "alice"},
      "approvers": [{"name": "bob", "person": "bob", "public_key": "…64 hexadecimal digits…"}],
-     "quotas": {"reidentification": 500}}
+     "quotas": {"reidentification": 500},
+     "holders": [{"project": "tf-2026", "recipient": "dwp-extract", "person": "carol"}]}
 
-Each role has a copy of its own, so that nobody opens the way back by changing one file. It is read at the
-start.
+Each role has a copy of its own, so that nobody opens the way back by changing one file. Nobody but the user
+who runs the role, or root, can change it. It is read at the start.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +24,7 @@ from pseudonym.approvers import Approver, Register
 from pseudonym.errors import InputError
 from pseudonym.urn import check_label
 
-_MEMBERS = {"projects", "requesters", "approvers", "quotas"}
+_MEMBERS = {"projects", "requesters", "approvers", "quotas", "holders"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,14 @@ class Governance:
         ends: when each project ends.
         register: who may ask for the way back, and who may approve it.
         quotas: how many identities may be opened in a day for each purpose that was agreed.
+        holders: project, recipient and person of those who may send data under a recipient's numbers, or None
+            where the file says nothing of it.
     """
 
     ends: Mapping[str, datetime]
     register: Register
     quotas: Mapping[str, int]
+    holders: frozenset[tuple[str, str, str]] | None = None
 
 
 NOTHING = Governance({}, Register((), {}), {})
@@ -48,12 +53,14 @@ def read(path: Path | None) -> Governance:
     """Read the file of a role; `NOTHING` where there is none.
 
     Raises:
-        InputError: it cannot be read, or is not of the form above.
+        InputError: it cannot be read, others can change it, or it is not of the form above.
     """
     if path is None:
         return NOTHING
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        with path.open() as file:
+            _check_unchanged_by_others(os.fstat(file.fileno()))
+            content: dict[str, Any] = json.load(file)
         if not set(content) <= _MEMBERS:
             raise ValueError
         ends = {
@@ -64,11 +71,29 @@ def read(path: Path | None) -> Governance:
             for one in content.get("approvers", [])
         )
         quotas = {str(name): int(most) for name, most in content.get("quotas", {}).items()}
-        return Governance(ends, Register(approvers, dict(content.get("requesters", {}))), quotas)
+        register = Register(approvers, dict(content.get("requesters", {})))
+        return Governance(ends, register, quotas, _holders(content.get("holders")))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise InputError(
             "The file of --governance cannot be read as one.", "docs/running.md shows its form."
         ) from None
+
+
+def _holders(content: list[dict[str, str]] | None) -> frozenset[tuple[str, str, str]] | None:
+    if content is None:
+        return None
+    return frozenset(
+        (check_label(one["project"], "project"), check_label(one["recipient"], "recipient"), one["person"])
+        for one in content
+    )
+
+
+def _check_unchanged_by_others(status: os.stat_result) -> None:
+    if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
+        raise InputError(
+            "The file of --governance can be changed by other users.",
+            "It belongs to root or to the user who runs this, with mode 644 or less.",
+        )
 
 
 def _end(text: str) -> datetime:

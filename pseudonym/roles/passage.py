@@ -14,7 +14,6 @@ The rules this module keeps:
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -28,6 +27,7 @@ from pseudonym.roles import callers
 from pseudonym.roles.callers import SERVER_ROLES, Caller, Role
 from pseudonym.roles.policy import METHODS
 from pseudonym.roles.refusals import CallerUnknownError
+from pseudonym.roles.threads import to_log
 
 NO_PURPOSE = "none-stated"
 OWN_WORDS = "in-details"
@@ -134,7 +134,7 @@ class Passage:
     async def _append(self, outcome: str) -> None:
         served_by = [role for role in self._rule.served_by if role in self._logs]
         log = self._logs[self._role if self._role in served_by else served_by[0]]
-        await asyncio.to_thread(log.append, [self._event(action(self._method) + outcome)])
+        await to_log(log.append, [self._event(action(self._method) + outcome)])
 
     def _event(self, done: str) -> Event:
         kept, details = self._account, dict(self._account.details or {})

@@ -81,6 +81,14 @@ class ElsewhereError(Refused):
     reason = "ROLE_ELSEWHERE"
 
 
+class BusyError(Refused):
+    """Too many calls of a kind run at once."""
+
+    reason = "BUSY"
+    code = "RESOURCE_EXHAUSTED"
+    retry_after = 2.0
+
+
 class PeerUnavailableError(Refused):
     """The other role that the call needs cannot be reached."""
 

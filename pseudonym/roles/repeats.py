@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from pseudonym.errors import StoreError
+from pseudonym.lines import Lines
 from pseudonym.roles.refusals import RequestIdError
 
 
@@ -27,27 +28,24 @@ class Repeats:
     """
 
     def __init__(self, path: Path) -> None:
-        """Read what is there, and cut off what a crash left half-written.
+        """Read what is there, but for what a crash left half-written.
 
         Raises:
             StoreError: the file is damaged.
         """
         self._done: dict[str, tuple[str, bytes]] = {}
         self._lock = threading.Lock()
-        self._running: dict[str, threading.Lock] = {}
-        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(self._handle, "rb", closefd=False) as file:
-            content = file.read()
-        whole = content[: content.rfind(b"\n") + 1]
+        self._running: dict[str, _Turn] = {}
+        self._lines = Lines(path)
+        whole = self._lines.whole
         try:
             for line in whole.splitlines():
                 request_id, digest, answer = json.loads(line)
                 self._done[request_id] = digest, base64.b64decode(answer)
         except (ValueError, TypeError):
-            os.close(self._handle)
+            self._lines.close()
             raise StoreError("The file of requests is damaged.", "Restore it; nothing was done.") from None
-        os.ftruncate(self._handle, len(whole))
-        os.lseek(self._handle, len(whole), os.SEEK_SET)
+        self._lines.keep(len(whole))
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +55,7 @@ class Repeats:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._handle)
+        self._lines.close()
 
     def once(self, request_id: str, digest: str, work: Callable[[], bytes]) -> bytes:
         """Do the work of a request, or return the answer of the first time.
@@ -71,20 +69,36 @@ class Repeats:
             RequestIdError: the id was used for another request.
         """
         with self._lock:
-            turn = self._running.setdefault(request_id, threading.Lock())
-        with turn:
-            if request_id in self._done:
-                known, answer = self._done[request_id]
-                if known != digest:
-                    raise RequestIdError(
-                        "The request id was used for another request.", "Make a new id for each request."
-                    )
-                return answer
-            answer = work()
-            line = json.dumps([request_id, digest, base64.b64encode(answer).decode()]).encode() + b"\n"
+            turn = self._running.setdefault(request_id, _Turn())
+            turn.calls += 1
+        try:
+            with turn.lock:
+                return self._once(request_id, digest, work)
+        finally:
             with self._lock:
-                os.write(self._handle, line)
-                os.fsync(self._handle)
-                self._done[request_id] = digest, answer
-                self._running.pop(request_id, None)
+                turn.calls -= 1
+                if not turn.calls:
+                    del self._running[request_id]
+
+    def _once(self, request_id: str, digest: str, work: Callable[[], bytes]) -> bytes:
+        if request_id in self._done:
+            known, answer = self._done[request_id]
+            if known != digest:
+                raise RequestIdError(
+                    "The request id was used for another request.", "Make a new id for each request."
+                )
             return answer
+        answer = work()
+        line = json.dumps([request_id, digest, base64.b64encode(answer).decode()]).encode() + b"\n"
+        with self._lock:
+            self._lines.add(line)
+            self._done[request_id] = digest, answer
+        return answer
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Whose turn it is among calls of one id, and how many there are: none is kept without a call."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    calls: int = 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -56,12 +57,15 @@ class Way:
 
     Attributes:
         address: HOST:PORT, or None where nobody named it.
-        tls: what the role shows and trusts, or None.
+        tls: gives what the role shows and trusts now, or None; once that is another, calls connect anew.
     """
 
     address: str | None = None
-    tls: PeerTls | None = None
+    tls: Callable[[], PeerTls | None] = lambda: None
     _peer: Peer | None = None
+    _shown: PeerTls | None = None
+    _former: Peer | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def broker(self) -> Peer:
         """The broker.
@@ -69,18 +73,25 @@ class Way:
         Raises:
             PeerUnavailableError: nobody said where it is.
         """
-        if self.address is None or self.tls is None:
+        tls = self.tls()
+        if self.address is None or tls is None:
             raise PeerUnavailableError(
                 "This role does not know where the broker is.", "The operator names it with --broker."
             )
-        if self._peer is None:
-            self._peer = Peer(Role.BROKER, self.address, self.tls)
-        return self._peer
+        with self._lock:
+            if self._peer is None or tls != self._shown:
+                if self._former is not None:
+                    self._former.close()
+                # Calls that still run on the connection from before end on it.
+                self._former, self._shown = self._peer, tls
+                self._peer = Peer(Role.BROKER, self.address, tls)
+            return self._peer
 
     def close(self) -> None:
         """End the connection."""
-        if self._peer is not None:
-            self._peer.close()
+        for peer in (self._peer, self._former):
+            if peer is not None:
+                peer.close()
 
 
 @dataclass
@@ -180,7 +191,7 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     parts.renew[house.role] = renewing
     exchange = Exchange(attributes, certify, way.broker, parts.read, parts.failed)
     submissions = Submissions(house.settings.folder / "submissions")
-    servicer = AttributeServicer(attributes, submissions, exchange, parts.read)
+    servicer = AttributeServicer(attributes, submissions, exchange, parts.read, _holders(house))
     attribute_pb2_grpc.add_AttributeServiceServicer_to_server(servicer, parts.server)
     parts.begin(renewing.rounds)
     parts.begin(exchange.rounds)
@@ -219,6 +230,12 @@ def methods_of(roles: Mapping[Role, object]) -> dict[str, float]:
         for method, rule in METHODS.items()
         if method.startswith(PACKAGE) and not set(rule.served_by).isdisjoint(roles)
     }
+
+
+def _holders(house: House) -> Collection[tuple[str, str, str]] | None:
+    """Who may send data under a recipient's numbers; everybody where nobody decided, in development alone."""
+    told = governance.read(house.settings.governance).holders
+    return told if told is not None or house.settings.make else ()
 
 
 def _gate(house: House, stack: ExitStack) -> wayback.Gate:

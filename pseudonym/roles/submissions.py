@@ -67,15 +67,15 @@ class Submissions:
         self._known = {one.submission_id: one for one in map(_read, folder.glob("*.json"))}
 
     def open(self, project: str, batch_id: str, dataset: str, manner: str, sender: str) -> Submission:
-        """Begin an upload, or go on with it.
+        """Begin an upload, or go on with it. Each sender has batch ids of its own.
 
         Raises:
-            ConflictError: the batch's id was used for another upload.
+            ConflictError: the sender used the batch's id for another upload.
         """
         with self._lock:
             for one in self._known.values():
-                if (one.project, one.batch_id) == (project, batch_id):
-                    if (one.dataset, one.manner, one.sender) != (dataset, manner, sender):
+                if (one.project, one.batch_id, one.sender) == (project, batch_id, sender):
+                    if (one.dataset, one.manner) != (dataset, manner):
                         raise ConflictError(
                             "Another upload was announced under this batch id.", "Give each an id of its own."
                         )
@@ -98,34 +98,63 @@ class Submissions:
 
         Raises:
             NotFoundError: there is none.
+            ConflictError: several senders have one of this batch id.
         """
-        for one in self._known.values():
-            key = one.submission_id == submission_id if submission_id else one.batch_id == batch_id
-            if key and one.project == project and sender in ("", one.sender):
-                return one
-        raise NotFoundError("There is no such submission in the project.", "Check the id.")
+        with self._lock:
+            found = [
+                one
+                for one in self._known.values()
+                if (one.submission_id == submission_id if submission_id else one.batch_id == batch_id)
+                and one.project == project
+                and sender in ("", one.sender)
+            ]
+        if not found:
+            raise NotFoundError("There is no such submission in the project.", "Check the id.")
+        if len(found) > 1:
+            raise ConflictError("Several senders have a batch of this id.", "Give the submission_id.")
+        return found[0]
 
     def add_chunk(self, submission: Submission, digest: str, rows: int) -> Submission:
-        """Note that a chunk is durable."""
+        """Note that the chunk after those of `submission` is durable; how far the upload is now.
+
+        Another stream of the same upload may have brought it meanwhile, and more: nothing is taken back.
+
+        Raises:
+            ConflictError: it brought another one.
+        """
         with self._lock:
-            chunks = (*submission.chunks, digest)
-            return self._keep(replace(submission, chunks=chunks, rows=submission.rows + rows))
+            now = self._known[submission.submission_id]
+            place = len(submission.chunks)
+            if place == len(now.chunks) and not now.complete:
+                return self._keep(replace(now, chunks=(*now.chunks, digest), rows=now.rows + rows))
+            if now.chunks[place : place + 1] != (digest,):
+                raise ConflictError("Another stream sent this upload otherwise.", "Begin another batch.")
+            return now
 
     def refuse(self, submission: Submission, error: ValuesRefused) -> Submission:
         """Note that a chunk was refused."""
         chunk = len(submission.chunks) + 1
         found = tuple((chunk, *_plain(one)) for one in error.refusals)
         with self._lock:
-            return self._keep(replace(submission, refused=error.count, refusals=found[:SHOWN]))
+            now = self._known[submission.submission_id]
+            return self._keep(replace(now, refused=error.count, refusals=found[:SHOWN]))
 
     def end(self, submission: Submission) -> Submission:
-        """Note that the upload is complete."""
+        """Note that the upload is complete.
+
+        Raises:
+            ConflictError: another stream of it has brought more.
+        """
         with self._lock:
-            return self._keep(replace(submission, complete=True))
+            now = self._known[submission.submission_id]
+            if now.chunks != submission.chunks:
+                raise ConflictError("Another stream sent this upload otherwise.", "Begin another batch.")
+            return self._keep(replace(now, complete=True))
 
     def projects(self) -> Sequence[str]:
         """The projects that uploads have come for."""
-        return sorted({one.project for one in self._known.values()})
+        with self._lock:
+            return sorted({one.project for one in self._known.values()})
 
     def _keep(self, submission: Submission) -> Submission:
         with locked(self._folder):

@@ -6,6 +6,7 @@ One process protects no role from another; but each call then passes what it pas
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import grpc
 
@@ -28,4 +29,4 @@ def listen_within(server: grpc.aio.Server, ways: Mapping[Role, Way]) -> None:
     for role in SERVER_ROLES:
         own = authority.issue(role, "this-process")
         ways[role].address = f"{LOCAL}:{port}"
-        ways[role].tls = PeerTls(authority.certificate, own.certificate, own.key)
+        ways[role].tls = partial(PeerTls, authority.certificate, own.certificate, own.key)

@@ -12,6 +12,7 @@ from pseudonym import wayback
 from pseudonym.openings import Mandate
 from pseudonym.requests import Approval, Request
 from pseudonym.roles import callers, checks
+from pseudonym.roles.answers import Answer, Answers
 from pseudonym.roles.callers import SERVER_ROLES, Caller
 from pseudonym.roles.erasing import Erasing, Erasure
 from pseudonym.roles.opening import House
@@ -19,6 +20,7 @@ from pseudonym.roles.passage import account
 from pseudonym.roles.peer import Peer
 from pseudonym.roles.people_desk import PeopleDesk
 from pseudonym.roles.refusals import FieldError
+from pseudonym.roles.threads import to_peer
 from pseudonym.seeking import Sought, seek
 from pseudonym.standing import Stamp
 from pseudonym.v1 import broker_pb2, common_pb2, vault_pb2, vault_pb2_grpc
@@ -42,21 +44,33 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
     ) -> None:
         self._house, self._vault, self._gate, self._erasing = house, vault, gate, erasing
         self._broker, self._desk = broker, desk
+        self._answers = Answers(house.settings.folder / "answers")
 
     async def LookUp(self, request: vault_pb2.LookUpRequest, context: object) -> vault_pb2.LookUpResponse:
         mandate, caller = checks.mandate(request.mandate), callers.current()
-        return await asyncio.to_thread(self._look_up, mandate, caller, request.reidentification)
+        return await to_peer(self._look_up, mandate, caller, request.reidentification)
 
     def _look_up(self, mandate: checks.Mandate, caller: Caller, name: bytes) -> vault_pb2.LookUpResponse:
-        granted, pids = self._granted(mandate, caller, name)
+        with self._answers.lock:
+            kept = self._answers.get(name, mandate, caller)
+            if kept is None:
+                kept = self._answer(mandate, caller, name)
+            account().count = kept.count
+        return vault_pb2.LookUpResponse(count=kept.count, sealed=kept.sealed)
+
+    def _answer(self, mandate: checks.Mandate, caller: Caller, name: bytes) -> Answer:
+        """Open whom an approved request is about. What refuses it does so before the request is used up."""
+        request, approvals, pids = self._resolved(mandate, caller, name)
         known = list(dict.fromkeys(pid for pid in pids if pid))
-        account().count = len(known)
+        now = datetime.now(UTC)
+        wayback.check_before(self._gate, request, approvals, now, count=len(known))
         opened = self._vault.open(known, Mandate(str(caller), mandate.purpose, mandate.project))
         by_pid: dict[bytes, list[object]] = {pid: [] for pid in known}
         for row in opened.drop("row_id", "version", "received_day").to_dicts():
             by_pid[row.pop("pid")].append(row)
         answer = json.dumps([by_pid.get(pid) for pid in pids], default=str, ensure_ascii=False).encode()
-        return vault_pb2.LookUpResponse(count=len(known), sealed=wayback.seal_answer(granted, answer))
+        granted = wayback.check_request(self._gate, request, approvals, now, count=len(known))
+        return self._answers.keep(request, str(caller), len(known), wayback.seal_answer(granted, answer))
 
     async def EraseSubjects(
         self, request: vault_pb2.EraseSubjectsRequest, context: object
@@ -73,8 +87,10 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
             if whom == "sought":
                 why = Mandate(str(caller), mandate.purpose, mandate.project)
                 return seek(self._vault, people, why, several=request.sought.all_agreeing)
-            _, pids = self._granted(mandate, caller, request.reidentification)
-            return self._vault.all_ids([pid for pid in pids if pid])
+            approved, approvals, pids = self._resolved(mandate, caller, request.reidentification)
+            known = list(dict.fromkeys(pid for pid in pids if pid))
+            wayback.check_request(self._gate, approved, approvals, datetime.now(UTC), count=len(known))
+            return self._vault.all_ids(known)
 
         def erase() -> vault_pb2.EraseSubjectsResponse:
             key = self._house.keyset.suppression_key()
@@ -83,20 +99,20 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
             _note(erasure)
             return vault_pb2.EraseSubjectsResponse(erasure=erasure_message(erasure))
 
-        return await asyncio.to_thread(erase)
+        return await to_peer(erase)
 
     async def GetErasure(
         self, request: vault_pb2.GetErasureRequest, context: object
     ) -> vault_pb2.GetErasureResponse:
         project = checks.label(request.project, "project")
-        erasure = await asyncio.to_thread(self._erasing.get, project, request.erasure_id)
+        erasure = await to_peer(self._erasing.get, project, request.erasure_id)
         _note(erasure)
         return vault_pb2.GetErasureResponse(erasure=erasure_message(erasure))
 
-    def _granted(
+    def _resolved(
         self, mandate: checks.Mandate, caller: Caller, name: bytes
-    ) -> tuple[wayback.Granted, list[bytes]]:
-        """What the broker resolves of a request, once this role has checked the approvals itself."""
+    ) -> tuple[Request, list[Approval], list[bytes]]:
+        """What the broker resolves of a request; this role has not checked the approvals yet."""
         asked = broker_pb2.ResolveReidentificationRequest(
             mandate=_passed_on(mandate), name=name, requester=str(caller)
         )
@@ -104,14 +120,11 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         found = self._broker().call(f"{SERVICE}ResolveReidentification", asked, response)
         request = Request.from_file(found.reidentification.request)
         approvals = [Approval.from_file(one) for one in found.reidentification.approvals]
-        pids = list(found.pids)
-        count = len({pid for pid in pids if pid})
         if request.name() != name or (request.project, request.purpose) != (mandate.project, mandate.purpose):
             raise FieldError(
                 "The mandate is not the request's.", "Name its project and purpose.", field="mandate"
             )
-        granted = wayback.check_request(self._gate, request, approvals, datetime.now(UTC), count=count)
-        return granted, pids
+        return request, approvals, list(found.pids)
 
     async def MergeSubjects(
         self, request: vault_pb2.MergeSubjectsRequest, context: object

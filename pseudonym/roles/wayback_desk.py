@@ -1,7 +1,8 @@
-"""Where requests for the way back wait at the broker until they are approved, and are resolved once.
+"""Where requests for the way back wait at the broker until they are approved, and are granted once.
 
 Each request is a file of its own, replaced as a whole. It holds the reference numbers that it is about,
-which the broker knows anyway; it goes when the request was resolved.
+which the broker knows anyway; it goes when the request has expired, or the key of its numbers is destroyed.
+Until then the identity role, whose answer may have been lost on its way, is told the same again.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class Kept:
     Attributes:
         request: as it came.
         approvals: so far.
-        words: the reference numbers, sorted; none once it was resolved.
-        resolved: whether it was.
+        words: the reference numbers, sorted.
+        resolved: whether it was granted.
     """
 
     request: Request
@@ -80,39 +81,40 @@ class WaybackDesk:
         Raises:
             FieldError: the mandate or the numbers are not the request's.
             CallerRefusedError: it is another person's.
+            RequestRefusedError: it could never be granted: see `wayback.check_asked`.
             InputError: it is no request.
         """
         request = _read_file(Request.from_file, content, "request")
         _check_person(caller, request.requester)
-        if (request.project, request.purpose) != (mandate.project, mandate.purpose):
-            raise FieldError(
-                "The mandate is not the request's.", "Name its project and purpose.", field="mandate"
-            )
+        _check_mandate(mandate, request)
         if len(words) != request.count or digest_of(request.id, words) != request.digest:
             raise FieldError(
                 "The numbers are not the request's.", "Send those it was made for.", field="urns"
             )
+        words = tuple(sorted(words))
+        wayback.check_asked(self._gate, request, self._clock(), words)
         with self._lock:
             try:
                 return self._read(request.name())
             except NotFoundError:
-                return self._write(Kept(request, (), tuple(sorted(words))))
+                return self._write(Kept(request, (), words))
 
     def approve(self, mandate: Mandate, caller: Caller, content: bytes) -> Kept:
-        """Keep an approval with its request; whether it holds is seen when the request is resolved.
+        """Keep an approval with its request, in place of the approver's earlier one.
 
         Raises:
             NotFoundError: there is no such request in the project.
             CallerRefusedError: the approval is another person's.
+            RequestRefusedError: it could never help: see `wayback.check_approval`.
             InputError: it is none.
         """
         approval = _read_file(Approval.from_file, content, "approval")
         _check_person(caller, approval.approver)
         with self._lock:
             kept = self.get(mandate.project, approval.request)
-            if any(one.approver == approval.approver for one in kept.approvals):
-                return kept
-            return self._write(replace(kept, approvals=(*kept.approvals, approval)))
+            wayback.check_approval(self._gate, kept.request, approval, self._clock())
+            others = tuple(one for one in kept.approvals if one.approver != approval.approver)
+            return self._write(replace(kept, approvals=(*others, approval)))
 
     def get(self, project: str, name: bytes) -> Kept:
         """A request.
@@ -128,28 +130,51 @@ class WaybackDesk:
     def resolve(
         self, broker: Broker, mandate: Mandate, requester: Caller, asked: access.Mandate, name: bytes
     ) -> tuple[Kept, list[bytes]]:
-        """Grant a request, once, and find whom it is about.
+        """Grant a request, once, and find whom it is about; the same again, until it expires, if asked again.
 
         Returns:
             The request, and for each number in their order the pid, or nothing where there is none.
 
         Raises:
             RequestRefusedError: it is not granted: see `wayback.check_request`.
+            FieldError: the mandate is not the request's.
             CallerRefusedError: it is another person's.
         """
         with self._lock:
             kept = self.get(mandate.project, name)
             _check_person(requester, kept.request.requester)
+            _check_mandate(mandate, kept.request)
             words = list(kept.words)
-            wayback.check_request(self._gate, kept.request, kept.approvals, self._clock(), words=words)
+            wayback.check_request(
+                self._gate, kept.request, kept.approvals, self._clock(), words=words, again=True
+            )
+            if not kept.resolved:
+                kept = self._write(replace(kept, resolved=True))
             project, recipient = kept.request.project, kept.request.recipient
             urns = pl.DataFrame({"urn": words})
             aids = broker.tracing.resolve(project, recipient, urns, asked, WAY_BACK)
             known = aids.filter(pl.col("aid").is_not_null()).select("aid")
             found = broker.tracing.pids(project, known, asked, WAY_BACK)
             pids = dict(zip(found["aid"].to_list(), found["pid"].to_list(), strict=True))
-            done = self._write(replace(kept, words=(), resolved=True))
-        return done, [pids.get(aid) or b"" for aid in aids["aid"].to_list()]
+        return kept, [pids.get(aid) or b"" for aid in aids["aid"].to_list()]
+
+    def drop_void(self, usable: Callable[[Request], bool]) -> int:
+        """Forget requests that have expired, and those of which the numbers' key is destroyed.
+
+        Args:
+            usable: whether the key of a request's numbers is there.
+
+        Returns:
+            How many were forgotten.
+        """
+        gone = 0
+        with self._lock:
+            for path in sorted(self._folder.glob("*.json")):
+                request = self._read(bytes.fromhex(path.stem)).request
+                if self._clock() >= request.expires or not usable(request):
+                    path.unlink()
+                    gone += 1
+        return gone
 
     def _read(self, name: bytes) -> Kept:
         path = self._folder / f"{name.hex()}.json"
@@ -186,6 +211,13 @@ def _check_person(caller: Caller, name: str) -> None:
     # The development identity is everybody.
     if caller.role is not None and caller.person != name:
         raise CallerRefusedError("The request or approval is another person's.", "Each sends their own.")
+
+
+def _check_mandate(mandate: Mandate, request: Request) -> None:
+    if (request.project, request.purpose) != (mandate.project, mandate.purpose):
+        raise FieldError(
+            "The mandate is not the request's.", "Name its project and purpose.", field="mandate"
+        )
 
 
 def _missing() -> NotFoundError:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.pseudonym.roles.harness import Organisation, governance, three
+
+os.umask(0o022)  # what a test writes is as a careful operator has it, wherever it runs
 
 
 @pytest.fixture(scope="session")

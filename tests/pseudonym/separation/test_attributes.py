@@ -8,6 +8,7 @@ from decimal import Decimal
 import polars as pl
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 
 from pseudonym.attributes import Flag
 from pseudonym.datasets import Column, Dataset, Kind, Tag
@@ -22,7 +23,7 @@ from pseudonym.errors import (
     SealBrokenError,
 )
 from pseudonym.keks import KekRing
-from pseudonym.storage.schema_attributes import KEY, ROW, SUBJECT
+from pseudonym.storage.schema_attributes import BATCH, KEY, ROW, SUBJECT
 from pseudonym.values import ValuesRefused
 from tests.pseudonym.separation.parts import (
     EVERY_TAG,
@@ -98,6 +99,30 @@ def test_a_batch_is_received_once(url, tmp_path):
         for project, dataset in (("other", "ks2"), (PROJECT, "other")):
             with pytest.raises(NotFoundError):
                 receive(project, dataset, "b3", batch)
+
+
+@pytest.mark.parametrize("relabelled", ["dataset", "project"])
+def test_values_that_wait_open_for_their_own_dataset_and_project_only(url, tmp_path, relabelled):
+    other = Dataset("offences", SCHOOL.columns)
+    with attributes(url, tmp_path) as store:
+        declared(store).declare(PROJECT, other)
+        store.begin_project("tf-2027")
+        store.declare("tf-2027", SCHOOL)
+        refs = ids(3)
+        store.intake.receive(PROJECT, "ks2", "b1", values(3).with_columns(column(row_ref=refs)))
+        rows = store.intake._rows
+        with rows.write() as at:
+            mine = rows.project(at, PROJECT).number
+            if relabelled == "dataset":
+                changed = {"dataset": rows.dataset(at, mine, "offences")[0]}
+            else:
+                changed = {"project": rows.project(at, "tf-2027").number}
+            at.execute(sa.update(BATCH).values(changed))
+        pairs = column(row_ref=refs, aid=ids(3))
+        with pytest.raises(SealBrokenError):
+            store.intake.attach(PROJECT if relabelled == "dataset" else "tf-2027", pairs)
+        for project, dataset in ((PROJECT, "ks2"), (PROJECT, "offences"), ("tf-2027", "ks2")):
+            assert not list(store.read(project, dataset, WHO, may=EVERY_TAG))
 
 
 def test_halves_go_after_seven_days(url, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 from dataclasses import replace
 
 import pytest
@@ -11,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pseudonym.certificates import key_id, sign, verify
 from pseudonym.destruction import certificate
 from pseudonym.erasure import domain_id
-from pseudonym.errors import CertificateError, InputError, LedgerError
+from pseudonym.errors import CertificateError, InputError, LedgerError, StoreError
 from pseudonym.ledger import Ledger, LedgerKey, What
 from pseudonym.urn import prf
 from tests.pseudonym.separation.parts import NOON, ids
@@ -74,6 +76,53 @@ def test_half_a_line_at_the_end_is_cut_off(tmp_path, key):
         (tmp_path / "l").write_bytes(whole[:cut])
         with Ledger.open(tmp_path / "l", key) as ledger:
             assert ledger.size == 0
+
+
+def test_noughts_with_anything_after_them_are_no_crash_and_are_left_as_they_are(tmp_path, key):
+    path = tmp_path / "l"
+    with Ledger.open(path, key) as ledger:
+        ledger.append(What.SUBJECT, ids(4), 1)
+    whole = path.read_bytes()
+    last = whole.rindex(b"\n", 0, -1) + 1
+    wrong = [whole[:place] + b"\0" + whole[place + 1 :] for place in range(len(whole) - 1)]
+    wrong += [bytes(len(whole)), whole[:last] + bytes(40) + b"5", bytes(1) + whole[1:40]]
+    for data in wrong:
+        path.write_bytes(data)
+        with pytest.raises(LedgerError):
+            Ledger.open(path, key)
+        assert path.read_bytes() == data
+
+
+def test_opening_alone_cuts_nothing_off(tmp_path, key):
+    path = tmp_path / "l"
+    with Ledger.open(path, key) as ledger:
+        ledger.append(What.SUBJECT, ids(2), 1)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    with Ledger.open(path, key) as ledger:
+        assert ledger.size == 1
+    assert path.read_bytes() == whole[:-9]
+
+
+def test_an_append_that_the_disk_did_not_take_leaves_nothing(tmp_path, key):
+    path, some = tmp_path / "l", ids(3)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Ledger.open(path, key) as ledger:
+        ledger.append(What.SUBJECT, some[:1], 1)
+        before = path.read_bytes()
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 60, hard))
+            with pytest.raises(StoreError):
+                ledger.append(What.SUBJECT, some[1:2], 2)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, handler)
+        assert path.read_bytes() == before
+        assert ledger.erased(What.SUBJECT, some) == [True, False, False]
+        ledger.append(What.SUBJECT, some[2:], 2)
+    with Ledger.open(path, key) as ledger:
+        assert ledger.erased(What.SUBJECT, some) == [True, False, True]
 
 
 def test_anything_else_is_refused(tmp_path, key):

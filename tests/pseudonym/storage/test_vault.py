@@ -58,6 +58,26 @@ def test_what_was_added_is_opened_again(store):
     assert here.open([family], MANDATE).height == 1
 
 
+def test_no_order_in_the_store_tells_the_order_of_the_file(store):
+    here, everyone = vault(store), people(0, 40)
+    pids = here.add(everyone, "council")
+    place = "ctid" if store.backend == "postgresql" else "rowid"
+    queries = [f"SELECT pid FROM identity_row ORDER BY {order}" for order in ("row_id", place)]
+    with store.read() as connection:
+        for query in queries:
+            found = [bytes(row[0]) for row in connection.execute(sa.text(query))]
+            assert sorted(found) == sorted(pids)
+            assert found not in (pids, pids[::-1])
+    here.revise(pids, everyone, "another council")
+    with store.read() as connection:
+        for query in queries:
+            other = query.replace(" ORDER", " WHERE source = 'another council' ORDER")
+            found = [bytes(row[0]) for row in connection.execute(sa.text(other))]
+            assert len(found) == 40
+            assert found not in (pids, pids[::-1])
+    assert payloads(here.open(pids, MANDATE))[0] == columns.payloads(everyone)[0]
+
+
 def test_ids_of_the_callers_own(store):
     here = vault(store)
     pids = [pid(n) for n in range(10)]
