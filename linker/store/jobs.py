@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from linker.refusals import Exhausted, NotFound
+from linker.refusals import Exhausted, NotFound, NotReady
 from linker.resources import (
     Job,
     JobKind,
@@ -22,6 +22,7 @@ from linker.resources import (
 from linker.store.database import (
     JOBS,
     Database,
+    doom,
     moment,
     new_id,
     problem_json,
@@ -132,6 +133,8 @@ class Jobs:
                 .where(JOBS.c.job_id == job.job_id, _RUNNING)
                 .values(state=state, problem=problem_json(problem), ended=time.time(), attempts=job.attempts)
             )
+            if closed.rowcount and state is not JobState.SUCCEEDED:
+                doom(connection, job.job_id)
             if closed.rowcount and model is not None:
                 keep_model(connection, job.project, job.work.model, model[0], model[1], job.job_id)
 
@@ -152,7 +155,10 @@ class Jobs:
                 connection.execute(
                     sa.update(JOBS).where(JOBS.c.job_id == job.job_id, _RUNNING, where).values(values)
                 )
-            return _one_job(connection, job.project, job.job_id).state
+            state = _one_job(connection, job.project, job.job_id).state
+            if state is JobState.CANCELLED:
+                doom(connection, job.job_id)
+            return state
 
     def excuse(self) -> None:
         """Count the present attempt of no running job: the server stops on purpose, whatever they do."""
@@ -172,7 +178,9 @@ class Jobs:
             "The server stopped without warning each time it ran the job.",
             "It may need more memory than the machine has: ask the operator.",
         )
+        ended = sa.or_(JOBS.c.cancel_requested, JOBS.c.attempts >= attempts)
         with self._database.write() as connection:
+            doom(connection, *connection.execute(sa.select(JOBS.c.job_id).where(_RUNNING, ended)).scalars())
             for where, values in (
                 (JOBS.c.cancel_requested, _cancelled()),
                 (
@@ -196,8 +204,26 @@ class Jobs:
             values: dict[str, Any] = {"cancel_requested": True}
             if job.state is JobState.QUEUED:
                 values |= _cancelled()
+                doom(connection, job_id)
             if not job.state.finished:
                 connection.execute(sa.update(JOBS).where(JOBS.c.job_id == job_id).values(values))
+            return _one_job(connection, mandate.project, job_id)
+
+    def delete(self, mandate: Mandate, job_id: str, digest: bytes) -> Job:
+        """End a job's result, whose key and files are to be destroyed then; a deleted one stays deleted.
+
+        Raises:
+            NotFound: there is no such job in the project.
+            NotReady: it has not finished.
+            Conflict: the request id was used for another request.
+        """
+        with self._database.write() as connection:
+            job = _one_job(connection, mandate.project, job_id)
+            take(connection, mandate, "DeleteJob", digest, job_id)
+            if not job.state.finished:
+                raise NotReady("JOB_NOT_FINISHED", f"The job is {job.state}.", "Cancel it first.")
+            connection.execute(sa.update(JOBS).where(JOBS.c.job_id == job_id).values(state=JobState.DELETED))
+            doom(connection, job_id)
             return _one_job(connection, mandate.project, job_id)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import polars as pl
@@ -12,6 +13,7 @@ from pseudonym.attributes import Attributes
 from pseudonym.audit import Event, Log
 from pseudonym.blind import BlindIndex
 from pseudonym.broker import Broker
+from pseudonym.folders import FolderKeys, SealedFolders
 from pseudonym.identity_erasure import IdentityErasure
 from pseudonym.keys import Keyset, State
 from pseudonym.ledger import Ledger, LedgerKey
@@ -63,6 +65,47 @@ def open_vault(house: House, quotas: Mapping[str, int]) -> Vault:
     vault = Vault(house.store, kek=current, older=older, index=index, openings=gate)
     IdentityErasure.open(vault, house.store, _ledger(house))
     return vault
+
+
+class KeysetKeks:
+    """The key-encrypting keys of a keyset as they are now: one that was rotated is used at once."""
+
+    def __init__(self, keyset: Keyset) -> None:
+        self._keyset = keyset
+
+    @property
+    def current(self) -> Kek:
+        """The one in use."""
+        return self._keyset.lend(self._keyset.kek()[0], Kek)
+
+    def of(self, kid: str) -> Kek:
+        """The key of this id; raises KeyMissingError."""
+        return self._keyset.lend(kid, Kek)
+
+
+def folder_keys(house: House) -> FolderKeys:
+    """The keys of the linkage service's folders.
+
+    Args:
+        house: of the identity role.
+    """
+    return FolderKeys(house.store, KeysetKeks(house.keyset))
+
+
+def open_folders(house: House, broken: Callable[[str, str], Exception]) -> SealedFolders:
+    """What the linkage service seals its folders with.
+
+    Args:
+        house: of the identity role.
+        broken: makes its error, of a sentence and what to do.
+    """
+    return SealedFolders(folder_keys(house), broken)
+
+
+def wrapped_identities(house: House, vault: Vault) -> Callable[[], Mapping[str, int]]:
+    """How many keys of people and of folders are wrapped under each key-encrypting key."""
+    folders = folder_keys(house)
+    return lambda: Counter(vault.wrapped_under()) + Counter(folders.kids())
 
 
 def wrapped_attributes(store: Store) -> Callable[[], Mapping[str, int]]:

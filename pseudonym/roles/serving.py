@@ -116,7 +116,7 @@ def add_services(
                 exchange.start()
             else:
                 vault = domains.open_vault(house, governance.read(house.settings.governance).quotas)
-                destroy[role] = destroyer(house.keyset, vault.wrapped_under)
+                destroy[role] = destroyer(house.keyset, domains.wrapped_identities(house, vault))
                 vault_pb2_grpc.add_VaultServiceServicer_to_server(
                     VaultServicer(house, vault, _gate(house, stack), ways[role].broker, read), server
                 )
