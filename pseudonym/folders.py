@@ -45,11 +45,11 @@ class FolderKeys:
 
     def make(self, folder: str) -> None:
         """Make a folder's key, if it has none."""
-        kek = self._keks.current
         (dek,) = new_deks(1)
-        wrapped = kek.wrap(dek, id_of(folder))
         with self._rows.write() as at:
-            self._rows.add(at, folder, kek.kid, wrapped)
+            self._rows.alone(at)  # only now is the KEK asked for: none is found left over by `kids`
+            kek = self._keks.current
+            self._rows.add(at, folder, kek.kid, kek.wrap(dek, id_of(folder)))
 
     def key(self, folder: str) -> bytes:
         """A folder's key.
@@ -102,8 +102,9 @@ class FolderKeys:
         return destruction.rewrap(self._rows, self._keks, batch=batch)
 
     def kids(self) -> dict[str, int]:
-        """How many folders' keys are wrapped under each KEK, by its id."""
-        with self._rows.read() as at:
+        """How many folders' keys are wrapped under each KEK, by its id; whoever is wrapping is waited for."""
+        with self._rows.write() as at:
+            self._rows.alone(at)
             return self._rows.kids(at)
 
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from linker.errors import LinkerError
 from linker.refusals import Conflict
-from linker.resources import Mandate, Problem
+from linker.resources import JobState, Mandate, Problem, Work
 from linker.vaulted import Damaged, Safe, plain_data
 
 VERSION = 2
@@ -90,7 +90,7 @@ JOBS = sa.Table(
     sa.Column("seq", sa.Integer, primary_key=True),
     sa.Column("job_id", sa.Text, nullable=False, unique=True),
     sa.Column("project", sa.Text, nullable=False),
-    sa.Column("work", sa.Text, nullable=False),
+    sa.Column("work", sa.LargeBinary, nullable=False),
     sa.Column("state", sa.Text, nullable=False, index=True),
     sa.Column("stage", sa.Text, nullable=False, default=""),
     sa.Column("done", sa.Integer, nullable=False, default=0),
@@ -239,6 +239,24 @@ def doom(connection: sa.Connection, *keys: str) -> None:
     """Note that the keys and files of these are to be destroyed; see `linker.destruction`."""
     for key in keys:
         connection.execute(sa.insert(DOOMED).prefix_with("OR IGNORE").values(key=key))
+
+
+def works(connection: sa.Connection, project: str) -> Iterator[dict[str, Any]]:
+    """What each job of a project that has not finished is asked to do."""
+    unfinished = JOBS.c.state.in_([JobState.QUEUED, JobState.RUNNING])
+    query = sa.select(JOBS).where(JOBS.c.project == project, unfinished)
+    return (work_of(connection, row) for row in connection.execute(query))
+
+
+def work_of(connection: sa.Connection, row: sa.Row[Any]) -> dict[str, Any]:
+    """What a row of jobs says is to be done."""
+    content: dict[str, Any] = json.loads(notes(connection).reveal(f"work/{row.job_id}", row.work))
+    return content
+
+
+def work_json(connection: sa.Connection, job_id: str, work: Work) -> bytes:
+    """What a job is asked to do as it is kept: sealed, for it may hold words of the caller."""
+    return notes(connection).conceal(f"work/{job_id}", to_json(asdict(work)).encode())
 
 
 def take(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,7 +27,8 @@ from linker.store.database import (
     new_id,
     problem_json,
     take,
-    to_json,
+    work_json,
+    work_of,
 )
 from linker.store.models import keep_model
 
@@ -68,7 +69,7 @@ class Jobs:
                     sa.insert(JOBS).values(
                         job_id=job_id,
                         project=mandate.project,
-                        work=to_json(asdict(work)),
+                        work=work_json(connection, job_id, work),
                         state=JobState.QUEUED,
                         created=time.time(),
                     )
@@ -93,7 +94,7 @@ class Jobs:
             .limit(count)
         )
         with self._database.read() as connection:
-            return [(row.seq, _job(row)) for row in connection.execute(query)]
+            return [(row.seq, _job(connection, row)) for row in connection.execute(query)]
 
     def claim(self) -> Job | None:
         """The job that waits longest, now RUNNING; None if none waits."""
@@ -237,11 +238,11 @@ def _one_job(connection: sa.Connection, project: str, job_id: str) -> Job:
     ).one_or_none()
     if row is None:
         raise NotFound("JOB_NOT_FOUND", "There is no such job in the project.", field="job_id")
-    return _job(row)
+    return _job(connection, row)
 
 
-def _job(row: sa.Row[Any]) -> Job:
-    work = Work(**json.loads(row.work))
+def _job(connection: sa.Connection, row: sa.Row[Any]) -> Job:
+    work = Work(**work_of(connection, row))
     return Job(
         row.job_id,
         row.project,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
@@ -10,12 +9,10 @@ import sqlalchemy as sa
 
 from linker.refusals import NotFound, NotReady
 from linker.resources import (
-    JobState,
     Mandate,
     StoredModel,
 )
 from linker.store.database import (
-    JOBS,
     MODELS,
     REFERENCES,
     Database,
@@ -24,6 +21,7 @@ from linker.store.database import (
     new_id,
     notes,
     take,
+    works,
 )
 
 WORD = "mod"  # at the start of the id of a model's key
@@ -92,11 +90,8 @@ class Models:
             held = sa.select(REFERENCES.c.seq).where(
                 REFERENCES.c.project == mandate.project, REFERENCES.c.model == name
             )
-            waiting = sa.select(JOBS.c.work).where(
-                JOBS.c.project == mandate.project, JOBS.c.state.in_([JobState.QUEUED, JobState.RUNNING])
-            )
-            works = map(json.loads, connection.execute(waiting).scalars())
-            if connection.execute(held).first() or any(work["model"] == name for work in works):
+            waiting = any(one["model"] == name for one in works(connection, mandate.project))
+            if waiting or connection.execute(held).first():
                 raise NotReady(
                     "MODEL_IN_USE",
                     "A reference or an unfinished job needs the model.",

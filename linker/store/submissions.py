@@ -15,7 +15,6 @@ from linker.resources import (
     Batch,
     FieldReading,
     Format,
-    JobState,
     Mandate,
     Problem,
     Submission,
@@ -25,7 +24,6 @@ from linker.resources import (
 from linker.store.database import (
     BATCHES,
     CHUNKS,
-    JOBS,
     REFERENCES,
     SUBMISSIONS,
     Database,
@@ -37,6 +35,7 @@ from linker.store.database import (
     problem_json,
     take,
     to_json,
+    works,
 )
 
 _QUERY = sa.select(SUBMISSIONS, BATCHES.c.header, BATCHES.c.sender, BATCHES.c.chunks, BATCHES.c.rows)
@@ -240,7 +239,7 @@ class Submissions:
             which = _of_id(submission_id), _of(sender)
             found = _submission(connection, _one(connection, mandate.project, *which))
             take(connection, mandate, "DeleteSubmission", digest, submission_id)
-            _check_unused(connection, submission_id)
+            _check_unused(connection, mandate.project, submission_id)
             theirs = sa.select(BATCHES.c.seq).where(BATCHES.c.submission_id == submission_id)
             connection.execute(sa.delete(CHUNKS).where(CHUNKS.c.batch.in_(theirs)))
             connection.execute(
@@ -298,11 +297,10 @@ def _same(connection: sa.Connection, submission: Submission) -> str | None:
     ).scalar_one_or_none()
 
 
-def _check_unused(connection: sa.Connection, submission_id: str) -> None:
+def _check_unused(connection: sa.Connection, project: str, submission_id: str) -> None:
     held = sa.select(REFERENCES.c.seq).where(REFERENCES.c.submission_id == submission_id)
-    waiting = sa.select(JOBS.c.work).where(JOBS.c.state.in_([JobState.QUEUED, JobState.RUNNING]))
-    works = map(json.loads, connection.execute(waiting).scalars())
-    if connection.execute(held).first() or any(submission_id in work["submission_ids"] for work in works):
+    needed = any(submission_id in one["submission_ids"] for one in works(connection, project))
+    if needed or connection.execute(held).first():
         raise NotReady(
             "SUBMISSION_IN_USE",
             "A reference or an unfinished job needs the submission.",

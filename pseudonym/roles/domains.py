@@ -102,6 +102,11 @@ def open_folders(house: House, broken: Callable[[str, str], Exception]) -> Seale
     return SealedFolders(folder_keys(house), broken)
 
 
+def rewrap_folders(house: House) -> Callable[[], int]:
+    """Wraps every folder's key under the present key-encrypting key, in batches; how many it were."""
+    return folder_keys(house).rewrap
+
+
 def wrapped_identities(house: House, vault: Vault) -> Callable[[], Mapping[str, int]]:
     """How many keys of people and of folders are wrapped under each key-encrypting key."""
     folders = folder_keys(house)

@@ -13,6 +13,8 @@ from pseudonym.storage.engine import Store
 from pseudonym.storage.schema_identity import FOLDER_KEY
 from pseudonym.urn import ID_BYTES, enc
 
+_WRAPPING = 0x6B696664  # for PostgreSQL: one at a time wraps folders' keys
+
 
 def id_of(folder: str) -> bytes:
     """The 16 bytes that a folder's key is bound to: of its id, which is random and nobody's."""
@@ -34,7 +36,9 @@ class FolderKeyRows:
         return self.store.read()
 
     def alone(self, at: sa.Connection) -> None:
-        """Nothing to do: `keys_not_under` locks the rows that it returns."""
+        """Let nobody else wrap a folder's key until this transaction ends; on SQLite nobody can anyway."""
+        if self.store.backend == "postgresql":
+            at.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRAPPING})")
 
     def add(self, at: sa.Connection, folder: str, kid: str, wrapped: bytes) -> bool:
         """Keep a folder's key; whether it had none before."""
@@ -62,7 +66,7 @@ class FolderKeyRows:
             .where(FOLDER_KEY.c.kid != kid)
             .order_by(FOLDER_KEY.c.folder)
             .limit(limit)
-            .with_for_update()
+            .with_for_update()  # none of them is deleted meanwhile
         )
         return [(row.folder, id_of(row.folder), row.kid, bytes(row.wrapped)) for row in at.execute(query)]
 

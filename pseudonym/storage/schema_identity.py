@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from pseudonym.storage.common import ledger_table, store_table
 
-REVISION = "identity_0002"
+REVISION = "identity_0003"
 METADATA = sa.MetaData()
 
 STORE = store_table(METADATA)

@@ -10,7 +10,7 @@ import pytest
 from linker.client import Client, ServiceError, Tls
 from linker.resources import SubmissionKind, SubmissionState
 from pseudonym.roles.callers import Role
-from pseudonym.v1 import audit_pb2
+from pseudonym.v1 import audit_pb2, common_pb2
 from tests.pseudonym.roles.harness import DOMAIN, Called, production_flags
 from tests.service.harness import PROJECT, Server, people
 
@@ -121,7 +121,7 @@ def test_a_sender_takes_back_its_own_and_the_log_says_so(callers, house, certifi
     assert alice.delete_submission(own.submission_id) == deleted == alice.submission(own.submission_id)
     assert linking.delete_submission(other.submission_id).state is SubmissionState.DELETED
     with Called(house.address, certificates, "auditor") as auditor:
-        asked = audit_pb2.ListEntriesRequest(role=1, page_size=1000)
+        asked = audit_pb2.ListEntriesRequest(role=common_pb2.SERVER_ROLE_IDENTITY, page_size=1000)
         answer = auditor("/pseudonym.v1.AuditService/ListEntries", asked, audit_pb2.ListEntriesResponse)
     done = [(one.actor.partition("/role/")[2], one.action) for one in answer.entries]
     assert done.count(("council/alice", "intake/delete-submission")) == 2

@@ -8,10 +8,11 @@ import polars as pl
 import pytest
 
 from linker import vaulted
+from linker.errors import LinkerError
 from linker.intake import Intake
 from linker.jobs import Runner
 from linker.references import References
-from linker.refusals import NotReady
+from linker.refusals import NotReady, Refused
 from linker.resources import (
     Batch,
     Format,
@@ -114,7 +115,7 @@ def test_a_folder_of_an_earlier_version_is_refused_and_left_as_it_is(tmp_path, s
     file.parent.mkdir(parents=True)
     file.write_bytes(b"PAR1")
     store = Store(tmp_path / "kinlink.sqlite", safe)
-    with pytest.raises(vaulted.LinkerError, match="earlier version and holds identifiers in the clear"):
+    with pytest.raises(LinkerError, match="earlier version and holds identifiers in the clear"):
         open_all(tmp_path, store)
     assert file.exists()
     store.close()
@@ -243,7 +244,7 @@ def test_a_deleted_submission_is_gone_for_good(two, complete):
             "layout" if complete else "00000001"
         )
     for attempt in (lambda: two.send("one", two.frames["one"]), lambda: two.end("one")):
-        with pytest.raises(vaulted.Refused, match="was deleted") as caught:
+        with pytest.raises(Refused, match="was deleted") as caught:
             attempt()
         assert caught.value.reason == "BATCH_CONFLICT"
     with pytest.raises(NotReady):
@@ -287,6 +288,6 @@ def test_a_database_that_was_sealed_with_other_keys_is_refused(two, tmp_path):
     (tmp_path / "other").mkdir()
     with (
         safe_in(tmp_path / "other") as other,
-        pytest.raises(vaulted.LinkerError, match="does not open with the keys"),
+        pytest.raises(LinkerError, match="does not open with the keys"),
     ):
         Store(tmp_path / "kinlink.sqlite", other)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "identity_0002"
+revision = "identity_0003"
 down_revision = "identity_0001"
 
 
