@@ -34,6 +34,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from linker import arrow, durable, service, status
+from linker.destruction import destroy_doomed
 from linker.errors import LinkerError
 from linker.events import event, open_log
 from linker.gate import Gate
@@ -45,6 +46,7 @@ from linker.references import References
 from linker.resources import Job, Limits
 from linker.sending import is_loopback
 from linker.store import Store
+from linker.store.models import WORD as MODEL
 from linker.v1 import (
     intake_pb2_grpc,
     job_pb2_grpc,
@@ -52,8 +54,9 @@ from linker.v1 import (
     match_pb2_grpc,
     model_pb2_grpc,
 )
+from linker.vaulted import Damaged, Safe
 from pseudonym.errors import PseudonymError
-from pseudonym.roles import callers, certificates, serving
+from pseudonym.roles import callers, certificates, domains, serving
 from pseudonym.roles import settings as role_settings
 from pseudonym.roles.arrow import ReadArrow
 from pseudonym.roles.callers import SERVER_ROLES, Role
@@ -203,9 +206,10 @@ class Persons:
 class Linking:
     """The services of `linker.v1`, which the identity role has."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Open the store; nothing runs yet."""
-        self.store = Store(settings.data / "kinlink.sqlite")
+    def __init__(self, settings: Settings, safe: Safe) -> None:
+        """Open the store, and finish what a crash kept from being destroyed; nothing runs yet."""
+        self.store = Store(settings.data / "kinlink.sqlite", safe)
+        destroy_doomed(self.store, MODEL, None)
         intake = Intake(self.store, settings.data / "submissions", settings.limits)
         self.persons = Persons()
         folder, limits = settings.data / "jobs", settings.limits
@@ -414,7 +418,8 @@ def run(settings: Settings) -> int:
                 )
                 for role in settings.roles
             }
-            linking = Linking(settings) if Role.IDENTITY in houses else None
+            identity = houses.get(Role.IDENTITY)
+            linking = Linking(settings, domains.open_folders(identity, Damaged)) if identity else None
             asyncio.run(serve(settings, houses, linking))
             if linking is not None:
                 linking.store.close()

@@ -1,11 +1,13 @@
 """Rows a second from a frame in memory, over gRPC, into durable storage, beside the disk alone.
 
-    python benchmarks/intake.py [--rows N] [--runs N]
+    python benchmarks/intake.py [--rows N] [--runs N] [--beside CHECKOUT]
 
 Client and server run on this machine and share its cores. Each run sends made-up people of nine columns of
 text as a batch of its own and notes when the last chunk is durable (the server says so) and when the
 submission is ready (read again, checked row by row, and written as records). Before it, in the same
-run, the disk alone: the same Arrow bytes, hashed, written in pieces of a chunk, each put on disk.
+run, the disk alone: the same Arrow bytes, hashed, written in pieces of a chunk, each put on disk. With
+--beside, the server of another checkout of Kinlink takes the same rows in turn, and the ratio of each pair of
+runs is told: what a change costs, on a machine whose disk and neighbours change from minute to minute.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,28 +155,55 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Rows a second from a client into durable storage.")
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--beside", type=Path, help="another checkout, whose server takes the same rows")
     given = parser.parse_args()
     content = sum(len(part) for _, part in chunks_of([people(100_000, 0)], CHUNK_ROWS)) / 100_000 * given.rows
+    roots = [ROOT] if given.beside is None else [given.beside, ROOT]
+    runs: list[list[Run]] = [[] for _ in roots]
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as name:
-        folder = Path(name)
-        command = [sys.executable, str(ROOT / "server.py"), "--data", str(folder / "data")]
-        command += ["--listen", "127.0.0.1:0", "--port-file", str(folder / "port")]
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(command, stderr=log, env=environment)
-        try:
-            while not (folder / "port").exists():
-                if process.poll() is not None:
-                    raise SystemExit((folder / "log").read_text())
-                time.sleep(0.05)
-            address = f"127.0.0.1:{(folder / 'port').read_text().strip()}"
-            with Client(address, project="bench", purpose="benchmark", timeout=600) as client:
-                one_run(client, process, 100_000, 1, folder)  # the first call loads and warms
-                runs = [one_run(client, process, given.rows, 2 + n, folder) for n in range(given.runs)]
-        finally:
-            process.terminate()
-            process.wait()
-    tell(runs, given.rows, content)
+        folders = [Path(name) / str(place) for place in range(len(roots))]
+        with ExitStack() as stack:
+            servers = [
+                stack.enter_context(served(root, folder)) for root, folder in zip(roots, folders, strict=True)
+            ]
+            for client, process in servers:
+                one_run(client, process, 100_000, 1, Path(name))  # the first call loads and warms
+            for number in range(given.runs):
+                # Each is first in every other pair.
+                turns = range(len(roots)) if number % 2 else reversed(range(len(roots)))
+                for turn in turns:
+                    runs[turn].append(one_run(*servers[turn], given.rows, 2 + number, Path(name)))
+    tell(runs[-1], given.rows, content)
+    if given.beside is not None:
+        print("\nBeside the other checkout, pair by pair (median, least and most): ", end="")
+        print(", ".join(f"{name} {ratios(runs, name)}" for name in ("durable", "ready", "server")) + ".")
+
+
+@contextmanager
+def served(root: Path, folder: Path) -> Iterator[tuple[Client, subprocess.Popen[bytes]]]:
+    """A client of the server of a checkout, and that server's process."""
+    folder.mkdir()
+    command = [sys.executable, str(root / "server.py"), "--data", str(folder / "data")]
+    command += ["--listen", "127.0.0.1:0", "--port-file", str(folder / "port")]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stderr=log, env=os.environ | {"PYTHONPATH": str(root)})
+    try:
+        while not (folder / "port").exists():
+            if process.poll() is not None:
+                raise SystemExit((folder / "log").read_text())
+            time.sleep(0.05)
+        address = f"127.0.0.1:{(folder / 'port').read_text().strip()}"
+        with Client(address, project="bench", purpose="benchmark", timeout=600) as client:
+            yield client, process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def ratios(runs: list[list[Run]], name: str) -> str:
+    """How many times as long the second takes as the first."""
+    found = [getattr(own, name) / getattr(other, name) for other, own in zip(*runs, strict=True)]
+    return f"{statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
 
 
 def tell(runs: list[Run], rows: int, content: float) -> None:

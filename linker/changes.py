@@ -1,17 +1,17 @@
 """The changes of a reference on disk: one file a change, in the order of their numbers.
 
 A change is a frame of records, id and values by field; a record without any value is removed. What happened
-later counts: all changes up to one can be folded into its file, and the files before it go.
+later counts: all changes up to one can be folded into its file, and the files before it go. They are sealed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import polars as pl
 
 from linker import durable
+from linker.vaulted import SUFFIX, Folder
 
 ID = ""  # the column of the ids; no field has an empty name
 
@@ -19,13 +19,13 @@ ID = ""  # the column of the ids; no field has an empty name
 class Changes:
     """The files of one reference; whoever writes holds the lock of the reference."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Folder) -> None:
         self._folder = folder
 
     def write(self, number: int, change: pl.DataFrame) -> None:
         """Put a change on disk; it counts once its number is noted in the store."""
-        durable.make_folder(self._folder)
-        durable.write(self._file(number), change.write_parquet)
+        durable.make_folder(self._folder.path)
+        self._folder.write_table(_file(number), change)
 
     def read(self, folded: int, last: int) -> Iterator[pl.DataFrame]:
         """The changes that count, in order.
@@ -35,7 +35,7 @@ class Changes:
             last: the last that counts; a later file is that of a change that was never answered.
         """
         for number in range(max(1, folded), last + 1):
-            yield pl.read_parquet(self._file(number))
+            yield self._folder.frame(_file(number))
 
     def fold(self, folded: int, last: int) -> None:
         """Put all changes into the file of the last; the fold counts once it is noted in the store."""
@@ -44,12 +44,13 @@ class Changes:
 
     def forget(self, folded: int) -> None:
         """Remove the files before a fold that counts."""
-        for file in self._folder.glob("*.parquet"):
-            if int(file.stem) < folded:
+        for file in self._folder.path.glob(f"*{SUFFIX}"):
+            if int(file.name.removesuffix(SUFFIX)) < folded:
                 file.unlink()
 
-    def _file(self, number: int) -> Path:
-        return self._folder / f"{number:08}.parquet"
+
+def _file(number: int) -> str:
+    return f"{number:08}"
 
 
 def removal(record_ids: list[str], fields: list[str]) -> pl.DataFrame:

@@ -274,6 +274,11 @@ class Client(JoinCalls, MatchCalls):
         schema = {"row": pl.UInt32, "field": pl.String, "reason": pl.String, "refused": pl.Boolean}
         return pl.DataFrame(rows, schema=schema, orient="row")
 
+    def delete_submission(self, submission_id: str) -> Submission:
+        """Destroy a submission: key and files; what is deleted stays deleted."""
+        request = intake_pb2.DeleteSubmissionRequest(mandate=self._mandate(), submission_id=submission_id)
+        return messages.submission_value(self._call(self._intake.DeleteSubmission, request).submission)
+
     def _held(self, batch_id: str) -> Submission | None:
         try:
             return self.submission(batch_id=batch_id)
@@ -389,6 +394,11 @@ class Client(JoinCalls, MatchCalls):
         request = job_pb2.CancelJobRequest(mandate=self._mandate(), job_id=job_id)
         return messages.job_value(self._call(self._jobs.CancelJob, request).job)
 
+    def delete_job(self, job_id: str) -> Job:
+        """Destroy the result of a finished job: key and files; what is deleted stays deleted."""
+        request = job_pb2.DeleteJobRequest(mandate=self._mandate(), job_id=job_id)
+        return messages.job_value(self._call(self._jobs.DeleteJob, request).job)
+
     # --- results ---------------------------------------------------------------------------------
 
     def read_links(self, job_id: str, table: Table = Table.LINKS) -> pl.DataFrame:
@@ -416,9 +426,14 @@ class Client(JoinCalls, MatchCalls):
         )
         return _plain(self._call(self._linkage.Explain, request))
 
-    def report(self, job_id: str) -> dict[str, Any]:
-        """The figures of a finished job: `figures`, `training`, `warnings`, `model_digest`."""
-        request = linkage_pb2.GetReportRequest(project=self._project, job_id=job_id)
+    def report(self, job_id: str, *, with_model: bool = False) -> dict[str, Any]:
+        """What there is to say of a finished job: `figures`, `warnings`, `model_digest`, `manifest_json`.
+
+        Args:
+            job_id: the job.
+            with_model: whether to fetch the JSON of its model too, as `model_json`.
+        """
+        request = linkage_pb2.GetReportRequest(project=self._project, job_id=job_id, with_model=with_model)
         answer = _plain(self._call(self._linkage.GetReport, request))
         return answer | {"figures": _whole(answer["figures"])}
 
@@ -433,6 +448,10 @@ class Client(JoinCalls, MatchCalls):
         """The JSON of a model, for `linker.Model.from_json`."""
         request = model_pb2.GetModelRequest(project=self._project, name=name)
         return str(self._call(self._models.GetModel, request).model_json)
+
+    def delete_model(self, name: str) -> None:
+        """Destroy a model, with all that were kept under its name before."""
+        self._call(self._models.DeleteModel, model_pb2.DeleteModelRequest(mandate=self._mandate(), name=name))
 
     def models(self) -> Iterator[StoredModel]:
         """The models of the project, by name."""

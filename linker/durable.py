@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
+DRAFT = ".part"  # at the end of the name of a file that is not whole yet
+
 
 def write(path: Path, writer: Callable[[IO[bytes]], object]) -> None:
     """Write a file that appears whole under its name or not at all; an earlier one is replaced."""
-    draft = path.with_name(f"{path.name}.part")
+    draft = path.with_name(f"{path.name}{DRAFT}")
     with draft.open("wb") as file:
         writer(file)
         file.flush()
@@ -23,7 +25,7 @@ def write(path: Path, writer: Callable[[IO[bytes]], object]) -> None:
 def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write files by name, each whole or not at all; the names are put on disk once for all."""
     for name, content in contents.items():
-        draft = folder / f"{name}.part"
+        draft = folder / f"{name}{DRAFT}"
         with draft.open("wb") as file:
             file.write(content)
             file.flush()

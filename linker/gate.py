@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from linker import status
+from linker import callers, status
 from linker.events import event
 from linker.refusals import Exhausted, Invalid, Unknown
 
@@ -30,7 +30,17 @@ LARGE = 64 * 1024  # bytes of a message that is not parsed on the event loop
 
 
 class Passage(Protocol):
-    """What becomes of one call beside its work."""
+    """What becomes of one call beside its work.
+
+    Attributes:
+        caller: who calls, in one spelling.
+        only_own: whether the caller sees no submissions but its own.
+    """
+
+    @property
+    def caller(self) -> str: ...
+    @property
+    def only_own(self) -> bool: ...
 
     def allowed(self) -> None:
         """Raises if this caller may not call the method."""
@@ -47,6 +57,8 @@ class Passage(Protocol):
 
 class Open:
     """The passage of a gate that nobody watches."""
+
+    caller, only_own = "", False
 
     def allowed(self) -> None: ...
 
@@ -181,6 +193,7 @@ class Gate(grpc.aio.ServerInterceptor):
             if not infrastructure and method != "unknown":
                 passage = self._enter(method, context)
                 passage.allowed()
+                callers.enter(callers.Caller(passage.caller, passage.only_own))
             if self._running[infrastructure] > self._calls:
                 raise Exhausted("BUSY", "Too many calls run at once.", "Try again.", retry_after=1.0)
             remaining = context.time_remaining()

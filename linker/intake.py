@@ -4,14 +4,13 @@
 
 Invariants: a chunk is noted in the store only once its file is durable; a durable chunk may come again with
 the same digest and with no other; what is complete never changes; the same content is one submission. Only
-columns that take part in linkage outlive the end of the upload.
+columns that take part in linkage outlive the end of the upload. Every file is sealed under the key of its
+submission, which is made before the first of them and destroyed with the last.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import shutil
 import threading
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -19,13 +18,15 @@ from weakref import WeakValueDictionary
 import polars as pl
 
 from linker import durable
-from linker.events import event
+from linker.destruction import destroy_doomed, remove
 from linker.records import Field, Kind, Layout, Records
-from linker.refusals import Invalid, NotFound, NotReady
+from linker.refusals import Invalid, NotReady
 from linker.resources import Batch, Limits, Mandate, Submission, SubmissionState
 from linker.store import Store
-from linker.upload import ID, Upload
+from linker.upload import CHUNKS, ID, Upload, taken
+from linker.vaulted import Folder, check_sealed
 
+WORD = "sub"  # at the start of the id of a submission
 NAME_LENGTH = 200  # characters
 MAPPING_LENGTH = 1_000  # characters of the columns of a kind, joined
 
@@ -40,15 +41,21 @@ class Intake:
             store: where the state is kept.
             folder: where the files are kept, one folder a submission.
             limits: of chunks and batches.
+
+        Raises:
+            LinkerError: the folder holds files in the clear.
         """
         self.store, self.folder, self.limits = store, folder, limits
         self._opening = threading.Lock()
         self._turns = WeakValueDictionary[int, threading.Lock]()
         durable.make_folder(folder)
-        receiving = store.submissions.receiving()
-        for left in folder.glob("sub-*"):
-            if left.name not in receiving:
-                self.remove(left.name, "chunks" if self._is_ready(left) else "")
+        check_sealed(folder)
+        self.destroy_doomed()
+        living = store.submissions.living()
+        for left in folder.glob(f"{WORD}-*"):
+            state = living.get(left.name)
+            if state is not SubmissionState.RECEIVING:
+                remove(left if state is None else left / CHUNKS)
 
     def open(self, batch: Batch, mandate: Mandate, digest: bytes) -> Upload:
         """Begin an upload, or go on with it.
@@ -77,9 +84,41 @@ class Intake:
                 most = self.limits.columns
                 raise _field(name, f"{name} has at most {most} entries of at most {length} characters.")
         key, submission = self.store.submissions.open(batch, mandate, digest)
+        if submission.state is SubmissionState.RECEIVING:
+            self.store.safe.make(submission.submission_id)
+        return Upload(self, key, batch, submission, self._turn_of(key))
+
+    def delete(self, mandate: Mandate, submission_id: str, sender: str | None, digest: bytes) -> Submission:
+        """Destroy a submission: its key first, then its files. What was deleted stays deleted.
+
+        Args:
+            mandate: who asks, and why.
+            submission_id: which.
+            sender: whose it must be; None for anybody's.
+            digest: of the request.
+
+        Raises:
+            NotFound: there is none in the project, or it is another sender's.
+            NotReady: a reference or a job that has not finished needs it.
+            Exhausted: an upload of it is being worked on.
+        """
+        key = self.store.submissions.key_of(mandate.project, submission_id, sender)
+        with taken(self._turn_of(key)):
+            deleted = self.store.submissions.delete(mandate, submission_id, sender, digest)
+            self.destroy_doomed()
+        return deleted
+
+    def destroy_doomed(self) -> None:
+        """Destroy the submissions that the store says nobody will read any more."""
+        destroy_doomed(self.store, WORD, self.folder)
+
+    def folder_of(self, submission_id: str) -> Folder:
+        """The sealed files of a submission."""
+        return Folder(self.store.safe, self.folder / submission_id, submission_id)
+
+    def _turn_of(self, key: int) -> threading.Lock:
         with self._opening:
-            turn = self._turns.setdefault(key, threading.Lock())
-        return Upload(self, key, batch, submission, turn)
+            return self._turns.setdefault(key, threading.Lock())
 
     def records(self, submission: Submission, only: tuple[str, ...] = ()) -> Records:
         """The records of a submission.
@@ -93,11 +132,12 @@ class Intake:
         """
         folder = self.check_ready(submission)
         if not only:
-            frame = pl.read_parquet(folder / "records.parquet")
+            frame = folder.frame("records")
         else:
-            frame = pl.scan_parquet(folder / "records.parquet").filter(pl.col(ID).is_in(only)).collect()
-        refusals = pl.read_parquet(folder / "refusals.parquet")
-        layout = json.loads((folder / "layout.json").read_text())
+            with folder.table("records") as table:
+                frame = table.where(ID, only)
+        refusals = folder.frame("refusals")
+        layout = json.loads(folder.read("layout"))
         fields = tuple(
             Field(one["name"], Kind(one["kind"]), tuple(one["columns"]), one["why"])
             for one in layout["fields"]
@@ -111,10 +151,10 @@ class Intake:
         Raises:
             NotReady: the submission is not complete, or it was refused.
         """
-        path = self.check_ready(submission) / "refusals.parquet"
-        return pl.scan_parquet(path).slice(first, count).collect()
+        with self.check_ready(submission).table("refusals") as table:
+            return table.slice(first, count)
 
-    def check_ready(self, submission: Submission) -> Path:
+    def check_ready(self, submission: Submission) -> Folder:
         """The folder of a submission that can be used.
 
         Raises:
@@ -126,32 +166,7 @@ class Intake:
                 f"The submission is {submission.state}, not ready.",
                 "Wait for the end of its upload, or submit corrected records as a new batch.",
             )
-        return self.folder / submission.submission_id
-
-    def _is_ready(self, folder: Path) -> bool:
-        """Whether a folder is that of a submission that can be used."""
-        try:
-            layout = json.loads((folder / "layout.json").read_text())
-            if "project" not in layout:  # kept by an earlier version: never removed without knowing
-                return True
-            submission = self.store.submissions.get(layout["project"], submission_id=folder.name)
-        except (FileNotFoundError, NotFound):
-            return False
-        return submission.state is SubmissionState.READY
-
-    def remove(self, submission_id: str, part: str = "") -> None:
-        """Remove the folder of a submission, or a part of it; the next start tries again if this fails."""
-        try:
-            shutil.rmtree(self.folder / submission_id / part)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            event(
-                "folder_not_removed",
-                logging.ERROR,
-                submission=submission_id,
-                exception=type(error).__name__,
-            )
+        return self.folder_of(submission.submission_id)
 
 
 def _field(name: str, message: str) -> Invalid:

@@ -2,8 +2,9 @@
 
 Invariants: a job is in the store before its caller hears of it; a result has its name only once it is whole
 and on disk, and only then is its job SUCCEEDED; what a dead server left RUNNING is run again from its start,
-with the same result; once a server has started, no folder is there but of a job that SUCCEEDED. The owner
-of the data folder is one server: `server.py` locks it.
+with the same result; once a server has started, no folder is there but of a job that SUCCEEDED. Results are
+sealed under a key of the job's own, which is destroyed with them. The owner of the data folder is one server:
+`server.py` locks it.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 import linker
 from linker import durable, joining, work
+from linker.destruction import destroy_doomed, remove
 from linker.errors import Cancelled, LinkerError
 from linker.events import event
 from linker.explain import Explanation
@@ -42,7 +43,9 @@ from linker.resources import (
 )
 from linker.store import Store
 from linker.store.jobs import CANCELLED
+from linker.vaulted import Folder, SealedTable, check_sealed
 
+WORD = "job"  # at the start of the id of a job
 ATTEMPTS = 3  # runs of a job that takes the server down each time
 NOTE_SECONDS = 0.25  # between two notes of progress in the store
 PAUSE_SECONDS = 1.0  # before the store is tried again
@@ -69,6 +72,9 @@ class Runner:
             limits: of the queue.
             workers: how many jobs run at once; the engine uses all cores for one.
             persons: where persons are kept, or None where none are.
+
+        Raises:
+            LinkerError: the folder holds files in the clear.
         """
         self._persons = persons
         self._store, self._intake, self._folder, self._limits = store, intake, folder, limits
@@ -79,11 +85,13 @@ class Runner:
         self._watchers: dict[str, set[Callable[[], None]]] = {}
         self._stopping = False
         durable.make_folder(folder)
+        check_sealed(folder)
         store.jobs.recover(ATTEMPTS)
+        destroy_doomed(store, WORD, folder)
         succeeded = store.jobs.succeeded()
         for left in folder.iterdir():
-            if left.is_dir() and left.name not in succeeded:
-                shutil.rmtree(left)
+            if left.name not in succeeded:
+                remove(left)
         # Daemons: a job that does not come to a step of its progress must not hold up the end.
         self._threads = [threading.Thread(target=self._loop, daemon=True) for _ in range(workers)]
 
@@ -146,6 +154,19 @@ class Runner:
         job = self._store.jobs.cancel(mandate, job_id, digest)
         if job.state is JobState.RUNNING:
             self._cancelled.add(job_id)
+        self._notify(job_id)
+        destroy_doomed(self._store, WORD, self._folder)
+        return job
+
+    def delete(self, mandate: Mandate, job_id: str, digest: bytes) -> Job:
+        """Destroy a finished job's result: its key first, then its files. What was deleted stays deleted.
+
+        Raises:
+            NotFound: there is no such job in the project.
+            NotReady: it has not finished.
+        """
+        job = self._store.jobs.delete(mandate, job_id, digest)
+        destroy_doomed(self._store, WORD, self._folder)
         self._notify(job_id)
         return job
 
@@ -217,6 +238,7 @@ class Runner:
         while True:
             try:
                 self._store.jobs.finish(job, state, problem, keep)
+                destroy_doomed(self._store, WORD, self._folder)
                 break
             except Exception as error:
                 if self._pause(error):
@@ -250,18 +272,20 @@ class Runner:
         if job.work.model_digest:
             _, text = self._store.models.get(job.project, job.work.model, job.work.model_digest)
             model = Model.from_json(text)
-        draft = self._folder / f"{job.job_id}.part"
+        draft = self._folder / f"{job.job_id}{durable.DRAFT}"
         shutil.rmtree(draft, ignore_errors=True)
         durable.make_folder(draft)
+        self._store.safe.make(job.job_id)
         try:
             right = sides[1] if len(sides) > 1 else None
+            sealed = Folder(self._store.safe, draft, job.job_id)
             if job.work.kind is JobKind.JOIN:
                 if self._persons is None:
                     raise LinkerError("This server keeps no persons.", "Ask the identity role's.")
                 source = submissions[0].source
-                joining.perform(job, source, sides[0], model, self._persons, draft, progress)
+                joining.perform(job, source, sides[0], model, self._persons, sealed, progress)
             else:
-                model = work.perform(job.work, sides[0], right, model, draft, progress)
+                model = work.perform(job.work, sides[0], right, model, sealed, progress)
             progress("write", 1, 1)
             durable.move_folder(draft, self._folder / job.job_id)
         finally:
@@ -270,7 +294,7 @@ class Runner:
 
     # --- results ---------------------------------------------------------------------------------
 
-    def _result(self, project: str, job_id: str) -> tuple[Job, Path]:
+    def _result(self, project: str, job_id: str) -> tuple[Job, Folder]:
         job = self._store.jobs.get(project, job_id)
         if job.state is not JobState.SUCCEEDED:
             raise NotReady(
@@ -278,25 +302,32 @@ class Runner:
                 f"The job has no result: it is {job.state}.",
                 "Wait for it, or start it again." if job.state.finished else "Wait until it has finished.",
             )
-        return job, self._folder / job_id
+        return job, Folder(self._store.safe, self._folder / job_id, job_id)
 
-    def table(self, project: str, job_id: str, table: Table) -> tuple[pl.LazyFrame, int]:
-        """A table of a finished job, read only as it is collected, and its rows.
+    @contextmanager
+    def table(self, project: str, job_id: str, table: Table) -> Iterator[SealedTable]:
+        """A table of a finished job, of which a part at a time is in memory.
 
         Raises:
             NotFound: there is no such job in the project, or the job has no such table.
             NotReady: the job has no result.
+            Damaged: it was altered, or its key is destroyed.
         """
-        path = self._result(project, job_id)[1] / f"{table}.parquet"
-        if not path.exists():
+        folder = self._result(project, job_id)[1]
+        if not folder.has(str(table)):
             raise NotFound("TABLE_NOT_FOUND", f"The job has no table of {table}.", field="table")
-        frame = pl.scan_parquet(path)
-        return frame, frame.select(pl.len()).collect().item()
+        with folder.table(str(table)) as opened:
+            yield opened
 
     def report(self, project: str, job_id: str) -> dict[str, Any]:
         """The figures of a finished job; raises as `table` does."""
-        figures: dict[str, Any] = json.loads((self._result(project, job_id)[1] / "report.json").read_text())
+        figures: dict[str, Any] = json.loads(self._result(project, job_id)[1].read(work.REPORT))
         return figures
+
+    def document(self, project: str, job_id: str, name: str) -> str:
+        """The JSON of a finished job's manifest or model; empty if it has none. Raises as `table` does."""
+        folder = self._result(project, job_id)[1]
+        return folder.read(name).decode() if folder.has(name) else ""
 
     def explain(self, project: str, job_id: str, left_id: str, right_id: str) -> Explanation:
         """Why a pair has its weight under the model of a finished job.
@@ -313,7 +344,7 @@ class Runner:
                 "The links of matchkeys name the matchkey that made them.",
                 field="job_id",
             )
-        model = Model.load(folder / work.MODEL_FILE)
+        model = Model.from_json(folder.read(work.MODEL).decode())
         ids = job.work.submission_ids
         wanted = ((left_id,), (right_id,)) if len(ids) > 1 else ((left_id, right_id),)
         sides = [

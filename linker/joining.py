@@ -12,19 +12,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final, Protocol
 
 import polars as pl
 
 import linker
-from linker import durable, report
+from linker import report
 from linker.arrival import screened
 from linker.derive import raw_values, standard_columns
 from linker.errors import LinkerError, RecordsError
 from linker.model import Model
 from linker.records import Field, Kind, Layout, Records
 from linker.resources import Job, Table
+from linker.vaulted import Folder
+from linker.work import REPORT
 
 Progress = Callable[[str, int, int], None]
 Link = Callable[[pl.DataFrame], pl.DataFrame]
@@ -80,7 +81,7 @@ def perform(
     records: Records,
     model: Model | None,
     persons: Persons,
-    folder: Path,
+    folder: Folder,
     progress: Progress,
 ) -> None:
     """Join the records of a submission with all who are known.
@@ -91,7 +92,7 @@ def perform(
         records: of the submission.
         model: the model to score with, or None to estimate one from the records and all who are known.
         persons: where persons are kept.
-        folder: an empty folder, for links, pairs to look at, and figures.
+        folder: an empty one, for links, pairs to look at, and figures.
         progress: called with (stage, done, total); what it raises ends the work.
 
     Raises:
@@ -110,12 +111,11 @@ def perform(
             pairs = _named(pairs, rows)
             for side in ("left_id", "right_id"):
                 pairs = pairs.join(shown, left_on=side, right_on="id", how="anti")
-            durable.write(folder / f"{table}.parquet", pairs.sort("left_id", "right_id").write_parquet)
+            folder.write_table(str(table), pairs.sort("left_id", "right_id"))
         return _named(found.links, rows).select(left="left_id", right="right_id", weight="match_weight")
 
     joined = persons.join(job, source, rows, link, progress)
-    text = json.dumps({**figures, "joined": joined}, allow_nan=False).encode()
-    durable.write(folder / "report.json", lambda file: file.write(text))
+    folder.write(REPORT, json.dumps({**figures, "joined": joined}, allow_nan=False).encode())
 
 
 def rows_of(records: Records, family_column: str, protected_column: str) -> pl.DataFrame:

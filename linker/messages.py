@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import polars as pl
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from linker import callers
 from linker.matchkeys import Matchkeys
 from linker.matchkeys_ons import SETS, key_set
 from linker.refusals import Invalid
@@ -50,6 +51,7 @@ SUBMISSION_STATES = {
     SubmissionState.RECEIVING: intake_pb2.SUBMISSION_STATE_RECEIVING,
     SubmissionState.READY: intake_pb2.SUBMISSION_STATE_READY,
     SubmissionState.REFUSED: intake_pb2.SUBMISSION_STATE_REFUSED,
+    SubmissionState.DELETED: intake_pb2.SUBMISSION_STATE_DELETED,
 }
 JOB_KINDS = {
     JobKind.LINKAGE: job_pb2.JOB_KIND_LINKAGE,
@@ -63,6 +65,7 @@ JOB_STATES = {
     JobState.SUCCEEDED: job_pb2.JOB_STATE_SUCCEEDED,
     JobState.FAILED: job_pb2.JOB_STATE_FAILED,
     JobState.CANCELLED: job_pb2.JOB_STATE_CANCELLED,
+    JobState.DELETED: job_pb2.JOB_STATE_DELETED,
 }
 REFERENCE_STATES = {
     ReferenceState.LOADING: match_pb2.REFERENCE_STATE_LOADING,
@@ -139,7 +142,8 @@ def mandate_value(message: common_pb2.Mandate) -> Mandate:
         )
     if not message.purpose.strip() or len(message.purpose) > 200:
         raise wrong("mandate.purpose", "purpose is a text of at most 200 characters.")
-    return Mandate(message.request_id, code(message.project, "mandate.project"), message.purpose.strip())
+    project = code(message.project, "mandate.project")
+    return Mandate(message.request_id, project, message.purpose.strip(), callers.current().name)
 
 
 def batch_value(kind: SubmissionKind, header: intake_pb2.SubmissionHeader) -> Batch:
@@ -208,6 +212,7 @@ def submission_message(submission: Submission) -> intake_pb2.Submission:
         fields=fields_message(submission.fields),
         problem=problem_message(submission.problem),
         create_time=timestamp(submission.created),
+        sender=submission.sender,
     )
 
 
@@ -227,6 +232,7 @@ def submission_value(message: intake_pb2.Submission) -> Submission:
         fields=fields_value(message.fields),
         problem=problem_value(message.problem),
         created=moment(message.create_time),
+        sender=message.sender,
     )
 
 

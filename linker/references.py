@@ -4,7 +4,7 @@
     put, remove ──▶ change on disk ──▶ noted in the store ──▶ in memory ──▶ answered
 
 Invariants: whatever change was answered is on disk and counts at the next start; a change is in memory only
-once it is noted; changes of a reference come one after another.
+once it is noted; changes of a reference come one after another, sealed under the key of the reference.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import queue
-import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ import polars as pl
 
 from linker import durable
 from linker.changes import Changes, removal
+from linker.destruction import destroy_doomed, remove
 from linker.errors import LinkerError
 from linker.events import event
 from linker.intake import Intake
@@ -30,7 +30,9 @@ from linker.reference import Reference, checked
 from linker.refusals import Invalid, NotFound, NotReady, Unavailable
 from linker.resources import Answer, FieldReading, Limits, Mandate, Problem, ReferenceState, StoredReference
 from linker.store import Store
+from linker.vaulted import Folder, check_sealed
 
+WORD = "ref"  # at the start of the id of a reference
 QUERY_ID = "record_id"  # of an upload
 
 FOLD = 256  # changes after which their files are folded into one
@@ -80,18 +82,23 @@ class References:
             intake: where their records come from.
             folder: where their changes are kept, one folder a reference.
             limits: how many there may be.
+
+        Raises:
+            LinkerError: the folder holds files in the clear.
         """
         self._store, self._intake, self._folder, self.limits = store, intake, folder, limits
         self._held: dict[tuple[str, str], _Held] = {}  # by project and name
         self._holding = threading.Lock()
         self._loading: queue.SimpleQueue[_Held] = queue.SimpleQueue()
         durable.make_folder(folder)
+        check_sealed(folder)
+        destroy_doomed(store, WORD, folder)
         for stored in store.references.all():
             self._hold(stored)
         known = {held.stored.reference_id for held in self._held.values()}
         for left in folder.iterdir():
             if left.name not in known:
-                shutil.rmtree(left)
+                remove(left)
 
     def start(self) -> None:
         """Begin to load what there is."""
@@ -132,7 +139,7 @@ class References:
         return [self._described(stored) for stored in self._store.references.page(project, after, count)]
 
     def drop(self, mandate: Mandate, name: str, digest: bytes) -> None:
-        """Forget a reference and its changes.
+        """Forget a reference, and destroy its changes: their key first, then their files.
 
         Raises:
             NotFound: there is none in the project.
@@ -143,7 +150,7 @@ class References:
             with self._holding, held.lock:
                 del self._held[mandate.project, name]
                 held.dropped, held.engine = True, None
-                shutil.rmtree(self._folder / held.stored.reference_id, ignore_errors=True)
+        destroy_doomed(self._store, WORD, self._folder)
 
     # --- records ---------------------------------------------------------------------------------
 
@@ -224,7 +231,9 @@ class References:
         with self._holding:
             if key in self._held and self._held[key].stored.reference_id == stored.reference_id:
                 return
-            held = self._held[key] = _Held(stored, Changes(self._folder / stored.reference_id))
+            self._store.safe.make(stored.reference_id)
+            folder = Folder(self._store.safe, self._folder / stored.reference_id, stored.reference_id)
+            held = self._held[key] = _Held(stored, Changes(folder))
         self._loading.put(held)
 
     def _described(self, stored: StoredReference) -> StoredReference:

@@ -24,6 +24,7 @@ class SubmissionState(StrEnum):
     RECEIVING = "receiving"
     READY = "ready"
     REFUSED = "refused"
+    DELETED = "deleted"
 
 
 class Format(StrEnum):
@@ -50,6 +51,7 @@ class JobState(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    DELETED = "deleted"
 
     @property
     def finished(self) -> bool:
@@ -82,11 +84,13 @@ class Mandate:
         request_id: the caller's id of the request; the same id never does a thing twice.
         project: the project that owns the data.
         purpose: the purpose of the use, kept with what the change made.
+        caller: who asks, as the gate was told; for a client, nothing.
     """
 
     request_id: str
     project: str
     purpose: str
+    caller: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,7 @@ class Submission:
         fields: how the columns were understood; empty until it is ready.
         problem: why it was refused, or None.
         created: when it was announced, in UTC.
+        sender: who sends it, as in the certificate.
     """
 
     submission_id: str
@@ -174,6 +179,7 @@ class Submission:
     fields: tuple[FieldReading, ...]
     problem: Problem | None
     created: datetime
+    sender: str
 
 
 @dataclass(frozen=True)

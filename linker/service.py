@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 import polars as pl
 
-from linker import arrow, messages
+from linker import arrow, callers, messages, work
 from linker.chunks import Content, Examined
+from linker.destruction import destroy_doomed
 from linker.errors import ModelError
 from linker.intake import Intake
 from linker.jobs import Runner
@@ -29,6 +30,7 @@ from linker.receiving import receive
 from linker.refusals import Invalid, Unavailable
 from linker.resources import Job, JobKind, Limits, Submission, SubmissionKind, Table, Work
 from linker.store import Store
+from linker.store.models import WORD as MODEL_WORD
 from linker.upload import Upload
 from linker.v1 import (
     common_pb2,
@@ -119,6 +121,7 @@ class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
             project,
             submission_id=request.submission_id,
             batch_id=request.batch_id,
+            sender=callers.sender(),
         )
         return intake_pb2.GetSubmissionResponse(submission=messages.submission_message(submission))
 
@@ -126,7 +129,7 @@ class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
         self, request: intake_pb2.ListSubmissionsRequest, context: object
     ) -> intake_pb2.ListSubmissionsResponse:
         project, after, count = code(request.project, "project"), position(request), page_size(request)
-        page = await asyncio.to_thread(self._store.submissions.page, project, after, count)
+        page = await asyncio.to_thread(self._store.submissions.page, project, after, count, callers.sender())
         return intake_pb2.ListSubmissionsResponse(
             submissions=[messages.submission_message(submission) for _, submission in page],
             next_page_token=token(page[-1][0]) if len(page) == count else "",
@@ -137,7 +140,10 @@ class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
     ) -> intake_pb2.ListRefusalsResponse:
         project, first, count = code(request.project, "project"), position(request), page_size(request)
         submission = await asyncio.to_thread(
-            self._store.submissions.get, project, submission_id=request.submission_id
+            self._store.submissions.get,
+            project,
+            submission_id=request.submission_id,
+            sender=callers.sender(),
         )
         page = await asyncio.to_thread(self._intake.refusals, submission, first, count)
         return intake_pb2.ListRefusalsResponse(
@@ -147,6 +153,18 @@ class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
             ],
             next_page_token=token(first + count) if page.height == count else "",
         )
+
+    async def DeleteSubmission(
+        self, request: intake_pb2.DeleteSubmissionRequest, context: object
+    ) -> intake_pb2.DeleteSubmissionResponse:
+        submission = await asyncio.to_thread(
+            self._intake.delete,
+            mandate_value(request.mandate),
+            request.submission_id,
+            callers.sender(),
+            digest_of_request(request),
+        )
+        return intake_pb2.DeleteSubmissionResponse(submission=messages.submission_message(submission))
 
 
 class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
@@ -224,17 +242,16 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
         table = messages.back(messages.TABLES, request.table) if request.table else Table.LINKS
         if table is None:
             raise wrong("table", "The table is not known.")
-        frame, total = await asyncio.to_thread(self._runner.table, project, request.job_id, table)
-        first = request.first_row
-        while True:
-            # Polars cannot count to 2^64, where a caller may well begin.
-            part = await asyncio.to_thread(
-                lambda at: read(frame.slice(at, READ_ROWS).collect()), min(first, total)
-            )
-            yield linkage_pb2.ReadLinksResponse(first_row=first, total_rows=total, **part)
-            first += READ_ROWS
-            if first >= total:
-                return
+        with contextlib.ExitStack() as stack:
+            opening = self._runner.table(project, request.job_id, table)
+            frame = await asyncio.to_thread(stack.enter_context, opening)
+            first = request.first_row
+            while True:
+                part = await asyncio.to_thread(lambda at: read(frame.slice(at, READ_ROWS)), first)
+                yield linkage_pb2.ReadLinksResponse(first_row=first, total_rows=frame.height, **part)
+                first += READ_ROWS
+                if first >= frame.height:
+                    return
 
     async def Explain(
         self, request: linkage_pb2.ExplainRequest, context: object
@@ -256,10 +273,15 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
         self, request: linkage_pb2.GetReportRequest, context: object
     ) -> linkage_pb2.GetReportResponse:
         project = code(request.project, "project")
-        figures = await asyncio.to_thread(self._runner.report, project, request.job_id)
+        job_id, document = request.job_id, self._runner.document
+        figures = await asyncio.to_thread(self._runner.report, project, job_id)
         response = linkage_pb2.GetReportResponse(
-            warnings=figures.get("warnings", []), model_digest=figures.get("model", {}).get("digest", "")
+            warnings=figures.get("warnings", []),
+            model_digest=figures.get("model", {}).get("digest", ""),
+            manifest_json=await asyncio.to_thread(document, project, job_id, work.MANIFEST),
         )
+        if request.with_model:
+            response.model_json = await asyncio.to_thread(document, project, job_id, work.MODEL)
         response.figures.update(figures)
         return response
 
@@ -328,6 +350,15 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         )
         return job_pb2.CancelJobResponse(job=messages.job_message(job))
 
+    async def DeleteJob(
+        self, request: job_pb2.DeleteJobRequest, context: object
+    ) -> job_pb2.DeleteJobResponse:
+        mandate = mandate_value(request.mandate)
+        job = await asyncio.to_thread(
+            self._runner.delete, mandate, request.job_id, digest_of_request(request)
+        )
+        return job_pb2.DeleteJobResponse(job=messages.job_message(job))
+
 
 class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     """Models by project and name."""
@@ -355,6 +386,18 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
         project = code(request.project, "project")
         model, text = await asyncio.to_thread(self._store.models.get, project, request.name)
         return model_pb2.GetModelResponse(model=messages.model_message(model), model_json=text)
+
+    async def DeleteModel(
+        self, request: model_pb2.DeleteModelRequest, context: object
+    ) -> model_pb2.DeleteModelResponse:
+        mandate, name = mandate_value(request.mandate), code(request.name, "name")
+
+        def delete() -> None:
+            self._store.models.delete(mandate, name, digest_of_request(request))
+            destroy_doomed(self._store, MODEL_WORD, None)
+
+        await asyncio.to_thread(delete)
+        return model_pb2.DeleteModelResponse()
 
     async def ListModels(
         self, request: model_pb2.ListModelsRequest, context: object

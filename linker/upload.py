@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -21,14 +21,17 @@ import polars as pl
 import linker
 from linker import durable
 from linker.chunks import Content, Examined, check_rows, examine
+from linker.destruction import remove
 from linker.errors import LinkerError
 from linker.refusals import Conflict, Exhausted, Invalid, NotReady, Refused
 from linker.resources import Batch, FieldReading, Problem, Submission, SubmissionState
+from linker.vaulted import Folder
 
 if TYPE_CHECKING:
     from linker.intake import Intake
 
 ID = ""  # the column of the ids in the records' file; no column of a batch has an empty name
+CHUNKS = "chunks"  # the folder of the chunks, within that of the submission
 TURN_SECONDS = 0.5
 
 
@@ -89,18 +92,15 @@ class Upload:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        # The end of a large batch takes minutes, and whoever waits here holds one of the server's threads.
-        if not self.turn.acquire(timeout=TURN_SECONDS):
-            raise Exhausted(
-                "BUSY", "Another upload of the batch is being worked on.", "Try again.", retry_after=1.0
-            )
-        try:
+        with taken(self.turn):
             self.submission = self.intake.store.submissions.get(
                 self.submission.project, batch_id=self.batch.batch_id
             )
+            if self.submission.state is SubmissionState.DELETED:
+                raise Conflict(
+                    "BATCH_CONFLICT", "The batch was deleted.", "Send the records under a new batch id."
+                )
             yield
-        finally:
-            self.turn.release()
 
     def _keep(self, group: Sequence[Examined]) -> None:
         durable_chunks, rows, size = self.intake.store.submissions.totals(self.key)
@@ -116,9 +116,9 @@ class Upload:
                 refusal = error
                 break
         if fresh:
-            folder = self.intake.folder / self.submission.submission_id / "chunks"
-            durable.make_folder(folder)
-            durable.write_together(folder, {_file(chunk.number): chunk.content for chunk in fresh})
+            folder = self._chunks()
+            durable.make_folder(folder.path)
+            folder.write_together({_file(chunk.number): chunk.content for chunk in fresh})
             noted = [(chunk.sha256, chunk.rows, chunk.size) for chunk in fresh]
             added = self.intake.store.submissions.add_chunks(self.key, fresh[0].number, noted)
             assert added, "the lock of the upload is held"
@@ -197,18 +197,20 @@ class Upload:
             )
         if self.submission.state is not SubmissionState.RECEIVING:
             return self.submission
-        folder = self.intake.folder / self.submission.submission_id
-        finished = self._arrive(folder, len(digests))
+        finished = self._arrive(len(digests))
         kept = self.intake.store.submissions.complete(self.key, finished)
-        mine = kept.submission_id == self.submission.submission_id
-        ready = mine and kept.state is SubmissionState.READY
-        self.intake.remove(self.submission.submission_id, "chunks" if ready else "")
+        self.intake.destroy_doomed()
+        remove(self._chunks().path)
         return kept
 
-    def _arrive(self, folder: Path, chunks: int) -> Submission:
+    def _chunks(self) -> Folder:
+        folder = self.intake.folder_of(self.submission.submission_id)
+        return dataclasses.replace(folder, path=folder.path / CHUNKS)
+
+    def _arrive(self, chunks: int) -> Submission:
         """Understand and check a complete batch and write its records."""
-        batch = self.batch
-        parts = [pl.read_ipc_stream(folder / "chunks" / _file(number)) for number in range(1, chunks + 1)]
+        batch, folder, kept = self.batch, self.intake.folder_of(self.submission.submission_id), self._chunks()
+        parts = [pl.read_ipc_stream(io.BytesIO(kept.read(_file(number)))) for number in range(1, chunks + 1)]
         frame = pl.concat([pl.DataFrame(schema=dict.fromkeys(batch.columns, pl.String)), *parts])
         frame = frame.with_columns(pl.when(pl.all() != "").then(pl.all()))
         with ThreadPoolExecutor(1) as beside:
@@ -222,16 +224,14 @@ class Upload:
                 problem = Problem(error.reason, error.message, error.help)
             digest = hashing.result()
         finished = dataclasses.replace(self.submission, content_sha256=digest)
-        if self.intake.store.submissions.same_content(finished.project, batch.kind, digest) is not None:
+        if self.intake.store.submissions.same_content(finished) is not None:
             return dataclasses.replace(finished, state=SubmissionState.READY)
         if problem is not None:
             return dataclasses.replace(finished, state=SubmissionState.REFUSED, problem=problem)
-        durable.make_folder(folder)
-        table = records.frame.insert_column(0, records.ids.alias(ID))
-        durable.write(folder / "refusals.parquet", records.refusals.write_parquet)
-        layout = json.dumps({"project": finished.project} | dataclasses.asdict(records.layout)).encode()
-        durable.write(folder / "layout.json", lambda file: file.write(layout))
-        durable.write(folder / "records.parquet", table.write_parquet)
+        durable.make_folder(folder.path)
+        folder.write_table("refusals", records.refusals)
+        folder.write("layout", json.dumps(dataclasses.asdict(records.layout)).encode())
+        folder.write_table("records", records.frame.insert_column(0, records.ids.alias(ID)))
         refused = records.refusals.filter("refused")
         return dataclasses.replace(
             finished,
@@ -242,6 +242,24 @@ class Upload:
                 FieldReading(one.name, str(one.kind), one.columns, one.why) for one in records.layout.fields
             ),
         )
+
+
+@contextmanager
+def taken(turn: threading.Lock) -> Iterator[None]:
+    """A turn of a batch, taken for a while.
+
+    Raises:
+        Exhausted: another has it for longer than a moment.
+    """
+    # The end of a large batch takes minutes, and whoever waits here holds one of the server's threads.
+    if not turn.acquire(timeout=TURN_SECONDS):
+        raise Exhausted(
+            "BUSY", "Another upload of the batch is being worked on.", "Try again.", retry_after=1.0
+        )
+    try:
+        yield
+    finally:
+        turn.release()
 
 
 def content_digest(batch: Batch, frame: pl.DataFrame) -> bytes:
@@ -261,5 +279,5 @@ def content_digest(batch: Batch, frame: pl.DataFrame) -> bytes:
 
 
 def _file(number: int) -> str:
-    """The file of a chunk."""
-    return f"{number:08}.arrow"
+    """The name of a chunk's file."""
+    return f"{number:08}"

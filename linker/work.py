@@ -1,6 +1,6 @@
-"""One job's work: the engine is called, and what it returns is put into a folder of durable files.
+"""One job's work: the engine is called, and what it returns is put into a folder of durable, sealed files.
 
-links.parquet  review.parquet  [pairs.parquet]  [clusters.parquet]  report.json  [model.json  manifest.json]
+links  review  [pairs]  [clusters]: tables     report  [model  manifest]: JSON
 """
 
 from __future__ import annotations
@@ -8,22 +8,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import linker
-from linker import durable, report
+from linker import report
 from linker.decide import Cardinality
 from linker.matchkeys import Matchkeys
 from linker.model import Model
 from linker.records import Records
 from linker.resources import JobKind, Table, Work
+from linker.vaulted import Folder
 
-MODEL_FILE = "model.json"
+MODEL, REPORT, MANIFEST = "model", "report", "manifest"
+MODEL_FILE = "model.json"  # what the manifest calls the model, for whoever fetches both
 Progress = Callable[[str, int, int], None]
 
 
 def perform(
-    work: Work, left: Records, right: Records | None, model: Model | None, folder: Path, progress: Progress
+    work: Work, left: Records, right: Records | None, model: Model | None, folder: Folder, progress: Progress
 ) -> Model | None:
     """Do what a job is asked to do.
 
@@ -86,18 +87,15 @@ def perform(
     }
     for name, table in tables.items():
         if table is not None:
-            durable.write(folder / f"{name}.parquet", table.write_parquet)
+            folder.write_table(str(name), table)
     if isinstance(result, linker.KeyLinkage | linker.KeyDeduplication):
         return _write(folder, report.figures(result), None)
-    manifest = replace(result.manifest, model_file=MODEL_FILE).to_json().encode()
-    durable.write(folder / "manifest.json", lambda file: file.write(manifest))
+    folder.write(MANIFEST, replace(result.manifest, model_file=MODEL_FILE).to_json().encode())
     return _write(folder, report.figures(result), result.model)
 
 
-def _write(folder: Path, figures: dict[str, object], model: Model | None) -> Model | None:
-    text = json.dumps(figures, allow_nan=False).encode()
-    durable.write(folder / "report.json", lambda file: file.write(text))
+def _write(folder: Folder, figures: dict[str, object], model: Model | None) -> Model | None:
+    folder.write(REPORT, json.dumps(figures, allow_nan=False).encode())
     if model is not None:
-        content = model.to_json().encode()
-        durable.write(folder / MODEL_FILE, lambda file: file.write(content))
+        folder.write(MODEL, model.to_json().encode())
     return model

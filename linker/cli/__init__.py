@@ -51,7 +51,12 @@ COMMANDS = {
         "submit",
         "Send a file to a service; an upload that broke off goes on where it stopped when this is run again.",
     ),
-    "job": ("remote", "job_app", "Start, watch, read and cancel jobs at a service."),
+    "submission": (
+        "submissions",
+        "submission_app",
+        "List, look at and delete the submissions that a service holds.",
+    ),
+    "job": ("remote", "job_app", "Start, watch, read, cancel and delete jobs at a service."),
     "reference": (
         "matching",
         "reference_app",

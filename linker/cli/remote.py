@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from linker.client import Client
     from linker.resources import Job, StoredReference, Submission
 
-job_app = typer.Typer(no_args_is_help=True, help="Start, watch, read and cancel jobs at a service.")
+job_app = typer.Typer(no_args_is_help=True, help="Start, watch, read, cancel and delete jobs at a service.")
 
 _AT = "The service"
 Service = Annotated[
@@ -147,10 +147,11 @@ def submit(
                 ignore=wishes.ignore,
                 progress=lambda done, total: step("send", done, total or done),
             )
-        _show_submission(screen, submission)
+        show_submission(screen, submission)
 
 
-def _show_submission(screen: Screen, submission: Submission) -> None:
+def show_submission(screen: Screen, submission: Submission) -> None:
+    """Say how far a submission has come; one that was refused is an error."""
     screen.document["submission"] = plain(submission)
     if submission.state is SubmissionState.REFUSED and submission.problem is not None:
         error = LinkerError(submission.problem.message, submission.problem.help)
@@ -343,6 +344,22 @@ def cancel_job(
     """Ask a job to stop."""
     with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
         _show_job(screen, client.cancel(job))
+
+
+@job_app.command("delete")
+def delete_job(
+    job: JobId,
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    authority: Authority = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Destroy the result of a finished job: its key first, then its files."""
+    with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
+        _show_job(screen, client.delete_job(job))
 
 
 @job_app.command("read")

@@ -2,8 +2,8 @@
 
 Invariants: whatever a method has returned from is on disk (WAL, synchronous FULL); one write is one
 transaction, so a crash leaves the state before it or after it; a request id is taken in the transaction that
-does what it asks. Records and results lie in files beside it; the models kept
-here may hold values that are frequent, such as common surnames.
+does what it asks. Records and results lie in sealed files beside it; models, purposes and digests, which may
+tell values of people, are sealed here. Names of projects, batches, sources, columns and callers are not.
 """
 
 from __future__ import annotations
@@ -11,21 +11,38 @@ from __future__ import annotations
 from pathlib import Path
 
 from linker.store.database import Database
+from linker.store.doomed import Doomed
 from linker.store.jobs import Jobs
 from linker.store.models import Models
 from linker.store.references import References
 from linker.store.submissions import Submissions
+from linker.vaulted import Safe
 
 
 class Store:
-    """The database and what is kept in it; its methods may be called from any thread."""
+    """The database and what is kept in it; its methods may be called from any thread.
 
-    def __init__(self, path: Path) -> None:
-        self._database = Database(path)
+    Attributes:
+        safe: seals what is kept here and in the files beside it.
+    """
+
+    def __init__(self, path: Path, safe: Safe) -> None:
+        """Open the database, or make it.
+
+        Args:
+            path: of its file.
+            safe: what it is sealed with, and always was.
+
+        Raises:
+            LinkerError: the file is of another version, or was sealed with another safe.
+        """
+        self.safe = safe
+        self._database = Database(path, safe)
         self.submissions = Submissions(self._database)
         self.jobs = Jobs(self._database)
         self.models = Models(self._database)
         self.references = References(self._database)
+        self.doomed = Doomed(self._database)
 
     def close(self) -> None:
         self._database.close()

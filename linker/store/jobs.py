@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from linker.refusals import Exhausted, NotFound
+from linker.refusals import Exhausted, NotFound, NotReady
 from linker.resources import (
     Job,
     JobKind,
@@ -22,11 +22,13 @@ from linker.resources import (
 from linker.store.database import (
     JOBS,
     Database,
+    doom,
     moment,
     new_id,
     problem_json,
     take,
-    to_json,
+    work_json,
+    work_of,
 )
 from linker.store.models import keep_model
 
@@ -67,7 +69,7 @@ class Jobs:
                     sa.insert(JOBS).values(
                         job_id=job_id,
                         project=mandate.project,
-                        work=to_json(asdict(work)),
+                        work=work_json(connection, job_id, work),
                         state=JobState.QUEUED,
                         created=time.time(),
                     )
@@ -92,7 +94,7 @@ class Jobs:
             .limit(count)
         )
         with self._database.read() as connection:
-            return [(row.seq, _job(row)) for row in connection.execute(query)]
+            return [(row.seq, _job(connection, row)) for row in connection.execute(query)]
 
     def claim(self) -> Job | None:
         """The job that waits longest, now RUNNING; None if none waits."""
@@ -132,6 +134,8 @@ class Jobs:
                 .where(JOBS.c.job_id == job.job_id, _RUNNING)
                 .values(state=state, problem=problem_json(problem), ended=time.time(), attempts=job.attempts)
             )
+            if closed.rowcount and state is not JobState.SUCCEEDED:
+                doom(connection, job.job_id)
             if closed.rowcount and model is not None:
                 keep_model(connection, job.project, job.work.model, model[0], model[1], job.job_id)
 
@@ -152,7 +156,10 @@ class Jobs:
                 connection.execute(
                     sa.update(JOBS).where(JOBS.c.job_id == job.job_id, _RUNNING, where).values(values)
                 )
-            return _one_job(connection, job.project, job.job_id).state
+            state = _one_job(connection, job.project, job.job_id).state
+            if state is JobState.CANCELLED:
+                doom(connection, job.job_id)
+            return state
 
     def excuse(self) -> None:
         """Count the present attempt of no running job: the server stops on purpose, whatever they do."""
@@ -172,7 +179,9 @@ class Jobs:
             "The server stopped without warning each time it ran the job.",
             "It may need more memory than the machine has: ask the operator.",
         )
+        ended = sa.or_(JOBS.c.cancel_requested, JOBS.c.attempts >= attempts)
         with self._database.write() as connection:
+            doom(connection, *connection.execute(sa.select(JOBS.c.job_id).where(_RUNNING, ended)).scalars())
             for where, values in (
                 (JOBS.c.cancel_requested, _cancelled()),
                 (
@@ -196,8 +205,26 @@ class Jobs:
             values: dict[str, Any] = {"cancel_requested": True}
             if job.state is JobState.QUEUED:
                 values |= _cancelled()
+                doom(connection, job_id)
             if not job.state.finished:
                 connection.execute(sa.update(JOBS).where(JOBS.c.job_id == job_id).values(values))
+            return _one_job(connection, mandate.project, job_id)
+
+    def delete(self, mandate: Mandate, job_id: str, digest: bytes) -> Job:
+        """End a job's result, whose key and files are to be destroyed then; a deleted one stays deleted.
+
+        Raises:
+            NotFound: there is no such job in the project.
+            NotReady: it has not finished.
+            Conflict: the request id was used for another request.
+        """
+        with self._database.write() as connection:
+            job = _one_job(connection, mandate.project, job_id)
+            take(connection, mandate, "DeleteJob", digest, job_id)
+            if not job.state.finished:
+                raise NotReady("JOB_NOT_FINISHED", f"The job is {job.state}.", "Cancel it first.")
+            connection.execute(sa.update(JOBS).where(JOBS.c.job_id == job_id).values(state=JobState.DELETED))
+            doom(connection, job_id)
             return _one_job(connection, mandate.project, job_id)
 
 
@@ -211,11 +238,11 @@ def _one_job(connection: sa.Connection, project: str, job_id: str) -> Job:
     ).one_or_none()
     if row is None:
         raise NotFound("JOB_NOT_FOUND", "There is no such job in the project.", field="job_id")
-    return _job(row)
+    return _job(connection, row)
 
 
-def _job(row: sa.Row[Any]) -> Job:
-    work = Work(**json.loads(row.work))
+def _job(connection: sa.Connection, row: sa.Row[Any]) -> Job:
+    work = Work(**work_of(connection, row))
     return Job(
         row.job_id,
         row.project,

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from linker.refusals import Conflict, Exhausted, NotFound
 from linker.resources import Mandate, StoredReference
-from linker.store.database import REFERENCES, Database, moment, new_id, take
+from linker.store.database import REFERENCES, Database, doom, moment, new_id, take
 
 
 class References:
@@ -103,7 +103,7 @@ class References:
             ]
 
     def drop(self, mandate: Mandate, name: str, digest: bytes) -> str | None:
-        """Forget a reference.
+        """Forget a reference; its key and files are to be destroyed then.
 
         Returns:
             Its id; None if the same request has dropped it before.
@@ -119,6 +119,7 @@ class References:
             connection.execute(
                 sa.delete(REFERENCES).where(REFERENCES.c.reference_id == reference.reference_id)
             )
+            doom(connection, reference.reference_id)
             return reference.reference_id
 
     def change(self, mandate: Mandate, method: str, digest: bytes, reference_id: str, number: int) -> bool:

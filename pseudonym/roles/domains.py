@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import polars as pl
@@ -12,6 +13,7 @@ from pseudonym.audit import Event, Log
 from pseudonym.blind import BlindIndex
 from pseudonym.broker import Broker
 from pseudonym.extracts import Extracts
+from pseudonym.folders import FolderKeys, SealedFolders
 from pseudonym.identity_erasure import IdentityErasure
 from pseudonym.keks import KeysetKeks
 from pseudonym.ledger import Ledger, LedgerKey
@@ -85,6 +87,36 @@ def rewrap_attributes(house: House) -> Callable[[], int]:
 def unit_key(house: House) -> UnitKey:
     """What records and sources' families are called by."""
     return house.keyset.lend(house.keyset.find(uses.UNIT).kid, lambda _, secret: UnitKey(secret))
+
+
+def folder_keys(house: House) -> FolderKeys:
+    """The keys of the linkage service's folders.
+
+    Args:
+        house: of the identity role.
+    """
+    return FolderKeys(house.store, KeysetKeks(house.keyset))
+
+
+def open_folders(house: House, broken: Callable[[str, str], Exception]) -> SealedFolders:
+    """What the linkage service seals its folders with.
+
+    Args:
+        house: of the identity role.
+        broken: makes its error, of a sentence and what to do.
+    """
+    return SealedFolders(folder_keys(house), broken)
+
+
+def rewrap_folders(house: House) -> Callable[[], int]:
+    """Wraps every folder's key under the present key-encrypting key, in batches; how many it were."""
+    return folder_keys(house).rewrap
+
+
+def wrapped_identities(house: House, vault: Vault) -> Callable[[], Mapping[str, int]]:
+    """How many keys of people and of folders are wrapped under each key-encrypting key."""
+    folders = folder_keys(house)
+    return lambda: Counter(vault.wrapped_under()) + Counter(folders.kids())
 
 
 def wrapped_attributes(store: Store) -> Callable[[], Mapping[str, int]]:

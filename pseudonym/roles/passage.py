@@ -9,7 +9,8 @@ The rules this module keeps:
 - A call that a known caller was refused, broke off or that failed has its entry too. Who cannot even say who
   it is gets none: strangers do not fill the log.
 - The open part of an entry holds names and codes only. A purpose in the caller's own words, and a project's
-  name of another form, go into the sealed details.
+  name of another form, go into the sealed details, and so does the id of the submission or job that a call
+  names.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pseudonym.audit.entries import Event
 from pseudonym.errors import InputError
 from pseudonym.roles import callers
 from pseudonym.roles.callers import SERVER_ROLES, Caller, Role
-from pseudonym.roles.policy import METHODS
+from pseudonym.roles.policy import METHODS, SENDERS
 from pseudonym.roles.refusals import CallerUnknownError
 from pseudonym.roles.threads import to_log
 
@@ -34,6 +35,7 @@ OWN_WORDS = "in-details"
 
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 _LONGEST_DETAIL = 1_000  # characters
+_NAMES = ("submission_id", "job_id")  # what a call names, and the details tell
 
 
 class Log(Protocol):
@@ -106,7 +108,18 @@ class Passage:
         self._method, self._rule, self._caller = method, METHODS[method], caller
         self._account, self._logs = kept, logs
         self._purpose = self._project = ""
+        self._named: dict[str, str] = {}
         self._role: Role | None = None
+
+    @property
+    def caller(self) -> str:
+        """Who calls, as in the certificate."""
+        return str(self._caller)
+
+    @property
+    def only_own(self) -> bool:
+        """Whether the caller sees no submissions but those that it sent itself."""
+        return self._caller.role in SENDERS
 
     def allowed(self) -> None:
         """Raise CallerRefusedError if the caller's role may not call the method."""
@@ -119,6 +132,7 @@ class Passage:
         )
         self._purpose = getattr(stated, "purpose", "")
         self._project = getattr(stated or message, "project", "")
+        self._named = {name: text for name in _NAMES if (text := getattr(message, name, ""))}
         wanted = getattr(message, "role", 0)
         if 0 < wanted <= len(SERVER_ROLES):
             self._role = SERVER_ROLES[wanted - 1]
@@ -137,7 +151,9 @@ class Passage:
         await to_log(log.append, [self._event(action(self._method) + outcome)])
 
     def _event(self, done: str) -> Event:
-        kept, details = self._account, dict(self._account.details or {})
+        kept = self._account
+        details = {name: text[:_LONGEST_DETAIL] for name, text in self._named.items()}
+        details |= self._account.details or {}
         purpose, project = self._purpose or NO_PURPOSE, self._project
         if not _fits(Event("x", "x", purpose)):
             details["purpose"], purpose = purpose[:_LONGEST_DETAIL], OWN_WORDS

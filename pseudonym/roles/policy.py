@@ -42,12 +42,13 @@ SERVED_BY: Mapping[str, tuple[Role, ...]] = {
 """The server roles that serve each service."""
 
 CALLERS: Mapping[str, tuple[Role, ...]] = {
-    # Who sends may see what became of what was sent, by its id; the whole list is for who links.
+    # Who sends sees what became of what it sent itself, and takes it back; who links sees all of a project.
     "linker.v1.IntakeService/SubmitIdentities": (COUNCIL,),
     "linker.v1.IntakeService/SubmitExtract": (HOLDER,),
     "linker.v1.IntakeService/GetSubmission": (COUNCIL, HOLDER, LINKER),
-    "linker.v1.IntakeService/ListSubmissions": (LINKER,),
+    "linker.v1.IntakeService/ListSubmissions": (COUNCIL, HOLDER, LINKER),
     "linker.v1.IntakeService/ListRefusals": (COUNCIL, HOLDER, LINKER),
+    "linker.v1.IntakeService/DeleteSubmission": (COUNCIL, HOLDER, LINKER),
     "linker.v1.LinkageService/StartLinkage": (LINKER,),
     "linker.v1.LinkageService/StartDeduplication": (LINKER,),
     "linker.v1.LinkageService/TrainModel": (LINKER,),
@@ -59,9 +60,11 @@ CALLERS: Mapping[str, tuple[Role, ...]] = {
     "linker.v1.JobService/ListJobs": (LINKER,),
     "linker.v1.JobService/WatchJob": (LINKER,),
     "linker.v1.JobService/CancelJob": (LINKER,),
+    "linker.v1.JobService/DeleteJob": (LINKER,),
     "linker.v1.ModelService/PutModel": (LINKER,),
     "linker.v1.ModelService/GetModel": (LINKER,),
     "linker.v1.ModelService/ListModels": (LINKER,),
+    "linker.v1.ModelService/DeleteModel": (LINKER,),
     "linker.v1.MatchService/LoadReference": (LINKER,),
     "linker.v1.MatchService/DropReference": (LINKER,),
     "linker.v1.MatchService/GetReference": (LINKER,),
@@ -123,6 +126,9 @@ CALLERS: Mapping[str, tuple[Role, ...]] = {
     "pseudonym.v1.AuditService/ListEntries": (AUDITOR, OFFICER),
 }
 """The roles that may call each method. The operator stands beside none: it has health and metrics."""
+
+SENDERS = frozenset({COUNCIL, HOLDER})
+"""Who sees no submissions of `linker.v1` but those that it sent itself."""
 
 SECONDS: Mapping[str, float] = {
     "linker.v1.IntakeService/SubmitIdentities": 3600.0,

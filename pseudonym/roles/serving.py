@@ -202,9 +202,11 @@ def _add_identity(parts: Parts, house: House, way: Way, joins: Callable[[Joining
     quotas = governance.read(house.settings.governance).quotas
     vault, erasure = domains.open_vault(house, quotas)
     certify = certifier(house, erasure.ledger)
-    parts.destroy[house.role] = destroyer(house, vault.wrapped_under)
+    counted = domains.wrapped_identities(house, vault)
+    parts.destroy[house.role] = destroyer(house, counted)
     parts.end[house.role] = end_in_identity(erasure, way.broker, certify)
-    renewing = Renewing(house, [domains.rewrap_identities(vault)], vault.wrapped_under, certify, parts.failed)
+    rewrap = [domains.rewrap_identities(vault), domains.rewrap_folders(house)]
+    renewing = Renewing(house, rewrap, counted, certify, parts.failed)
     parts.renew[house.role] = renewing
     papers = Papers(house.settings.folder / "erasing", "erasure")
     erasing = Erasing(papers, erasure, certify, way.broker, parts.failed)

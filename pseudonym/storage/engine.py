@@ -64,6 +64,7 @@ class Backend(Protocol):
         self, connection: sa.Connection, table: sa.Table, column: sa.ColumnElement[Any], values: Sequence[Any]
     ) -> int: ...
     def purge(self, engine: sa.Engine, tables: Sequence[str]) -> None: ...
+    def purge_table(self, engine: sa.Engine, table: str) -> None: ...
     def release(self) -> None: ...
 
 
@@ -230,6 +231,17 @@ class Store:
             # Not what was deleted meanwhile, nor less than another server has purged.
             behind = self._store.c.purged < deletions
             connection.execute(sa.update(self._store).where(behind).values(purged=deletions))
+
+    def purge_table(self, table: sa.Table) -> None:
+        """Make what was deleted from one small table unreadable, at once: as `purge`, without the others.
+
+        On SQLite deleted content is overwritten as it goes, and only the write-ahead log has to be emptied. A
+        crash before this has returned leaves it undone: whoever deletes so repeats it.
+
+        Raises:
+            StoreError: the database is being read; repeat it.
+        """
+        self._backend.purge_table(self._engine, table.name)
 
     def purge_if_due(self) -> bool:
         """Do what `purge_later` noted, if it is not done yet; whether there was anything to do."""

@@ -116,6 +116,10 @@ class Postgres:
             with suppress(sa.exc.ProgrammingError):  # where the role may not, the server does so in minutes
                 connection.exec_driver_sql("CHECKPOINT")
 
+    def purge_table(self, engine: sa.Engine, table: str) -> None:
+        """Rewrite one table without what was deleted."""
+        self.purge(engine, [table])
+
     def release(self) -> None:
         pass
 

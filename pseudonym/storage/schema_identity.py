@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from pseudonym.storage.common import ledger_table, store_table
 
-REVISION = "identity_0002"
+REVISION = "identity_0003"
 METADATA = sa.MetaData()
 
 STORE = store_table(METADATA)
@@ -81,6 +81,14 @@ EXTRACT_CHUNK = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("rows", sa.Integer, nullable=False),
     sa.Column("ct", sa.LargeBinary, nullable=False),
+)
+FOLDER_KEY = sa.Table(
+    "folder_key",
+    METADATA,
+    sa.Column("folder", sa.Text, primary_key=True),
+    sa.Column("kid", sa.Text, nullable=False),
+    sa.Column("wrapped", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
 )
 REGISTER_KEY = sa.Table(
     "register_key",

@@ -131,11 +131,14 @@ class Sqlite:
             raw: Any = connection.connection.driver_connection
             with closing(raw.cursor()) as cursor:
                 cursor.execute("VACUUM")
-                if cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-                    raise StoreError(
-                        "The write-ahead log cannot be emptied while the database is being read.",
-                        "Purge again once the reading has ended.",
-                    )
+                _empty_log(cursor)
+
+    def purge_table(self, engine: sa.Engine, table: str) -> None:
+        """Empty the write-ahead log: the pages themselves are overwritten when something is deleted."""
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            raw: Any = connection.connection.driver_connection
+            with closing(raw.cursor()) as cursor:
+                _empty_log(cursor)
 
     def release(self) -> None:
         os.close(self._lock)
@@ -152,6 +155,14 @@ class Sqlite:
                     raise DuplicateError("A row with such a key is there already.") from None
                 raise StoreError("A row breaks a rule of its table.") from None
             return int(cursor.rowcount)
+
+
+def _empty_log(cursor: sqlite3.Cursor) -> None:
+    if cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        raise StoreError(
+            "The write-ahead log cannot be emptied while the database is being read.",
+            "Purge again once the reading has ended.",
+        )
 
 
 def _listed(columns: Iterable[str]) -> str:

@@ -25,6 +25,11 @@ import polars as pl
 from linker import status
 from linker.client import Client, ServiceError
 from linker.v1 import common_pb2, intake_pb2, intake_pb2_grpc
+from linker.vaulted import Damaged
+from pseudonym.keks import KekRing
+from pseudonym.folders import FolderKeys, SealedFolders
+from pseudonym.seal import Kek
+from pseudonym.storage import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "families"
@@ -87,6 +92,13 @@ def quiet_port() -> int:
         port = random.randrange(20_000, 30_000)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
+
+
+@contextlib.contextmanager
+def safe_in(folder: Path) -> Iterator[SealedFolders]:
+    """What seals a data folder that has no server."""
+    with open_store(f"sqlite:///{folder / 'identity.sqlite'}", "identity") as store:
+        yield SealedFolders(FolderKeys(store, KekRing(Kek("kek", bytes(range(32))))), Damaged)
 
 
 class Server:

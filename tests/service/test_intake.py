@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import threading
 import time
@@ -11,14 +10,13 @@ import time
 import pytest
 
 import linker
-from linker import chunks, service
-from linker import intake as module
+from linker import chunks, destruction, service, upload
 from linker.intake import Intake
 from linker.refusals import Exhausted, Invalid
 from linker.resources import Batch, Format, Limits, Mandate, SubmissionKind, SubmissionState
 from linker.store import Store
 from linker.v1 import intake_pb2
-from tests.service.harness import PURPOSE, arrow, people
+from tests.service.harness import PURPOSE, arrow, people, safe_in
 
 FRAME = people(10)
 CONTENT = arrow(FRAME)
@@ -27,9 +25,10 @@ DIGEST = hashlib.sha256(CONTENT).digest()
 
 @pytest.fixture
 def store(tmp_path):
-    store = Store(tmp_path / "kinlink.sqlite")
-    yield store
-    store.close()
+    with safe_in(tmp_path) as safe:
+        store = Store(tmp_path / "kinlink.sqlite", safe)
+        yield store
+        store.close()
 
 
 def intake_of(store, tmp_path, **limits):
@@ -92,11 +91,12 @@ def test_what_a_crash_leaves_goes_at_the_next_start(store, tmp_path, monkeypatch
     # Two batches of one content end at the same time: both are written, and only one of them stays.
     twin = opened(intake, "twin")
     with monkeypatch.context() as patched:
-        patched.setattr(store.submissions, "same_content", lambda *_: None)
-        patched.setattr(intake, "remove", lambda *_: None)
+        patched.setattr(store.submissions, "same_content", lambda _: None)
+        patched.setattr(intake, "destroy_doomed", lambda: None)
+        patched.setattr(upload, "remove", lambda _: True)
         assert ended(twin).submission_id == kept.submission_id
     folders = tmp_path / "submissions"
-    assert (folders / twin.submission.submission_id / "records.parquet").exists()
+    assert (folders / twin.submission.submission_id / "records.sealed").exists()
     # A crash before the chunks of a ready submission are removed.
     (folders / kept.submission_id / "chunks").mkdir()
     (folders / "sub-unknown").mkdir()
@@ -112,20 +112,11 @@ def test_what_a_crash_leaves_goes_at_the_next_start(store, tmp_path, monkeypatch
     assert list((folders / receiving.submission.submission_id / "chunks").iterdir())
 
 
-def test_a_folder_without_its_project_is_not_removed(store, tmp_path):
-    kept = ended(opened(intake_of(store, tmp_path), "kept"))
-    path = tmp_path / "submissions" / kept.submission_id / "layout.json"
-    layout = json.loads(path.read_text())
-    assert layout.pop("project") == "families"
-    path.write_text(json.dumps(layout))
-    assert intake_of(store, tmp_path).records(kept).ids.len() == FRAME.height
-
-
 def test_a_folder_that_cannot_be_removed_is_said(store, tmp_path, monkeypatch):
     intake_of(store, tmp_path)
     (tmp_path / "submissions" / "sub-left").mkdir()
     said = []
-    monkeypatch.setattr(module, "event", lambda name, level, **facts: said.append((name, facts)))
+    monkeypatch.setattr(destruction, "event", lambda name, level, **facts: said.append((name, facts)))
 
     def fail(*_given, **options):
         if not options.get("ignore_errors"):
@@ -133,7 +124,7 @@ def test_a_folder_that_cannot_be_removed_is_said(store, tmp_path, monkeypatch):
 
     monkeypatch.setattr(shutil, "rmtree", fail)
     intake_of(store, tmp_path)
-    facts = {"submission": "sub-left", "exception": "PermissionError"}
+    facts = {"folder": "sub-left", "exception": "PermissionError"}
     assert said == [("folder_not_removed", facts)]
 
 

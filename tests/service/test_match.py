@@ -19,7 +19,7 @@ from linker.refusals import Exhausted, NotFound, Unavailable
 from linker.resources import Answer, Limits, Mandate, ReferenceState
 from linker.store import Store
 from linker.v1 import match_pb2, match_pb2_grpc
-from tests.service.harness import PROJECT, PURPOSE, Server, details, people, with_errors
+from tests.service.harness import PROJECT, PURPOSE, Server, details, people, safe_in, with_errors
 
 FRAME = people(300, seed=11)
 ASKED = with_errors(FRAME, seed=12)[:60]
@@ -317,7 +317,12 @@ class Anything:
 @pytest.fixture
 def made(tmp_path, model, monkeypatch):
     """Make the references of one data folder, again and again."""
-    store = Store(tmp_path / "kinlink.sqlite")
+    with safe_in(tmp_path) as safe:
+        yield from made_in(tmp_path, safe, model, monkeypatch)
+
+
+def made_in(tmp_path, safe, model, monkeypatch):
+    store = Store(tmp_path / "kinlink.sqlite", safe)
     monkeypatch.setattr(store, "submissions", Anything())
     store.models.put(mandate("model"), "trained", model.digest, model.to_json(), b"")
 

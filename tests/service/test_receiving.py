@@ -18,7 +18,7 @@ from linker.receiving import AHEAD, receive
 from linker.refusals import Conflict, Invalid, NotReady, Refused
 from linker.resources import Batch, Format, Limits, Mandate, SubmissionKind, SubmissionState
 from linker.store import Store
-from tests.service.harness import PURPOSE, arrow, people
+from tests.service.harness import PURPOSE, arrow, people, safe_in
 
 FRAME = people(60)
 CONTENTS = [arrow(part) for part in FRAME.iter_slices(10)]
@@ -27,10 +27,11 @@ BATCH = Batch(SubmissionKind.EXTRACT, "b", "NPD", Format.ARROW, tuple(FRAME.colu
 
 @pytest.fixture
 def upload(tmp_path):
-    store = Store(tmp_path / "kinlink.sqlite")
-    intake = Intake(store, tmp_path / "submissions", Limits())
-    yield intake.open(BATCH, Mandate("request-b", "families", PURPOSE), b"digest")
-    store.close()
+    with safe_in(tmp_path) as safe:
+        store = Store(tmp_path / "kinlink.sqlite", safe)
+        intake = Intake(store, tmp_path / "submissions", Limits())
+        yield intake.open(BATCH, Mandate("request-b", "families", PURPOSE), b"digest")
+        store.close()
 
 
 def digest(content):

@@ -13,7 +13,7 @@ from linker.intake import Intake
 from linker.jobs import Runner
 from linker.resources import Batch, Format, JobKind, JobState, Limits, Mandate, SubmissionKind, Work
 from linker.store import Store
-from tests.service.harness import PROJECT, PURPOSE, arrow, people
+from tests.service.harness import PROJECT, PURPOSE, arrow, people, safe_in
 
 LIMITS = Limits()
 
@@ -25,9 +25,9 @@ def mandate(request_id):
 class Service:
     """What `server.py` makes of a data folder, and a job that waits."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, safe):
         self.folder = folder
-        self.store = Store(folder / "kinlink.sqlite")
+        self.store = Store(folder / "kinlink.sqlite", safe)
         self.intake = Intake(self.store, folder / "submissions", LIMITS)
         self.runner = self.next_runner()
 
@@ -64,11 +64,12 @@ class Service:
 
 @pytest.fixture
 def service(tmp_path):
-    service = Service(tmp_path)
-    yield service
-    if any(thread.is_alive() for thread in service.runner._threads):
-        service.runner.stop(30)
-    service.store.close()
+    with safe_in(tmp_path) as safe:
+        service = Service(tmp_path, safe)
+        yield service
+        if any(thread.is_alive() for thread in service.runner._threads):
+            service.runner.stop(30)
+        service.store.close()
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def quick(monkeypatch):
     """Jobs whose work is done at once."""
 
     def perform(asked, left, right, model, folder, progress):
-        (folder / "links.parquet").write_bytes(b"links")
+        folder.write("links", b"links")
         return Made()
 
     monkeypatch.setattr(work, "perform", perform)
@@ -140,7 +141,7 @@ def test_a_result_whose_job_did_not_succeed_goes_at_the_next_start(service, quic
         patch.setattr(service.store.jobs, "finish", crash)
         with pytest.raises(SystemExit):
             service.runner._run(claimed)
-    assert (folder / "links.parquet").exists()
+    assert (folder / "links.sealed").exists()
     if cancelled:
         service.cancel_in_store(job)
     service.runner = service.next_runner()
@@ -151,7 +152,7 @@ def test_a_result_whose_job_did_not_succeed_goes_at_the_next_start(service, quic
         assert service.wait(job).state is JobState.SUCCEEDED
         assert service.runner.stop(30)
         service.runner = service.next_runner()
-        assert (folder / "links.parquet").exists()
+        assert (folder / "links.sealed").exists()
 
 
 def test_a_store_that_fails_for_a_while_does_not_lose_the_end_of_a_job(service, quick, monkeypatch):

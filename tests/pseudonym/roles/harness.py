@@ -41,6 +41,7 @@ class Organisation(Authority):
             person = "olive" if role is Role.DATA_PROTECTION_OFFICER else "alice"
             self.issue(role, "server-1" if hosts else person, hosts).write(folder, role)
         self.issue(Role.APPROVER, "bob").write(folder, "approver-2")
+        self.issue(Role.COUNCIL, "bob").write(folder, "council-2")
 
 
 def tls_flags(certificates: Path, role: str) -> list[str]:

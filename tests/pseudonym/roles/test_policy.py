@@ -13,11 +13,14 @@ from pseudonym.v1 import attribute_pb2, audit_pb2, broker_pb2, key_pb2, vault_pb
 
 # What each role may do, in the words of the design; everything else is refused.
 MAY = {
-    Role.COUNCIL: "intake/submit-identities intake/get-submission intake/list-refusals "
+    Role.COUNCIL: "intake/submit-identities intake/get-submission intake/list-submissions "
+    "intake/list-refusals intake/delete-submission "
     "attribute/submit-attributes attribute/get-submission attribute/list-refusals",
-    Role.DATASET_HOLDER: "intake/submit-extract intake/get-submission intake/list-refusals "
+    Role.DATASET_HOLDER: "intake/submit-extract intake/get-submission intake/list-submissions "
+    "intake/list-refusals intake/delete-submission "
     "attribute/attach-dataset attribute/get-submission attribute/list-refusals",
     Role.LINKAGE_OPERATOR: "intake/get-submission intake/list-submissions intake/list-refusals "
+    "intake/delete-submission job/delete-job model/delete-model "
     "linkage/start-linkage linkage/start-deduplication linkage/train-model linkage/read-links "
     "linkage/explain linkage/get-report job/get-job job/list-jobs job/watch-job job/cancel-job "
     "model/put-model model/get-model model/list-models match/load-reference match/drop-reference "
