@@ -27,10 +27,10 @@ def identities(numbers: Iterable[int]) -> pl.DataFrame:
 
 def delivery(
     numbers: Iterable[int],
-    rows: Iterable[tuple[int, int, float]] = (),
+    rows: Iterable[tuple[float, ...]] = (),
     protected: Iterable[int] = (),
     families: Mapping[int, int] | None = None,
-    family_rows: Iterable[tuple[int, int, float]] = (),
+    family_rows: Iterable[tuple[float, ...]] = (),
     source: str = "council",
 ) -> Delivery:
     numbers = list(numbers)

@@ -116,9 +116,8 @@ def test_whatever_happens_rows_register_and_index_agree(store, seed):
             check(store, people)
     state = check(store, people)
     assert held == set(state.units["unit"])
-    told = people.untold(1000)
     last: dict[bytes, bytes | None] = {}
-    for message in told:
+    for message in people.untold(1000):
         if message.kind is Kind.PERSON:
             last.update(message.members.iter_rows())
     assert {each: pid for each, pid in last.items() if pid} == dict(
