@@ -30,7 +30,7 @@ def test_a_key_that_wraps_a_folders_key_is_not_destroyed(house):
     old = house.keyset.kek()[0]
     new = house.keyset.rotate_kek(uses.month_after(house.keyset.by_kid(old).use[-7:])).kid
     safe.make("sub-2")
-    destroy = destroyer(house.keyset, domains.wrapped_identities(house, domains.open_vault(house, {})))
+    destroy = destroyer(house, domains.wrapped_identities(house, domains.open_vault(house, {})[0]))
     asked = access.Mandate("custodian", "renewal")
     with pytest.raises(KeysetError, match="still wraps 1 keys"):
         destroy(old, asked)
