@@ -27,6 +27,7 @@ import polars as pl
 from pseudonym import columns
 from pseudonym.deliveries import Delivery
 from pseudonym.errors import InputError
+from pseudonym.families import alike
 from pseudonym.openings import Mandate
 from pseudonym.people import People
 from pseudonym.records import NUMBERS
@@ -106,6 +107,7 @@ class Joining:
             known = self._known(errand, mine, progress)
             links = _with_units(link(known), mine)
             counts = self._deliver(errand, mine, links, progress)
+            self._link_families(errand, mine, known, progress)
         self._reports.soon()
         told = self._people.members(mine["unit"]).join(
             mine.select("unit", row_ref=pl.col("row_ref").str.decode("hex")), on="unit"
@@ -150,6 +152,27 @@ class Joining:
             counts["refused_links"] += outcome.refused
         progress("store", ordered.height, ordered.height)
         return counts
+
+    def _link_families(
+        self, errand: Errand, mine: pl.DataFrame, known: pl.DataFrame, progress: Progress
+    ) -> None:
+        """Link the references of families, now that it is known whom they hold: see `pseudonym.families`."""
+        progress("families", 0, 1)
+        grown = pl.Series([datetime.now(UTC).date()]).dt.offset_by("-18y").dt.to_string("%Y-%m-%d").item()
+        adult = pl.col("born").is_null() | (pl.col("born") <= grown)
+        others = known.select("protected", "born", unit=pl.col("record").str.decode("hex"))
+        everybody = pl.concat([others, mine.select(others.columns)]).select("unit", "protected", adult=adult)
+        members = (
+            everybody.join(self._people.families(everybody["unit"]), on="unit")
+            .join(self._people.members(everybody["unit"]).select("unit", "pid"), on="unit")
+            .select("family", "pid", "adult", "protected")
+        )
+        links = alike(members, self._people.families(mine["unit"])["family"].unique())
+        if links.height:
+            nobody = mine.clear().select("unit", "protected")
+            none = pl.DataFrame(schema={"unit": pl.Binary, "family": pl.Binary})
+            stamp = Stamp(datetime.now(UTC), errand.actor, errand.purpose, errand.run)
+            self._people.deliver(Delivery(errand.source, nobody, _NO_LINKS, none, links), stamp)
 
     def _delivery(self, errand: Errand, some: pl.DataFrame, links: pl.DataFrame) -> Delivery:
         flat = some.select(FLAT).with_columns(born=pl.col("born").str.to_date("%Y-%m-%d"))

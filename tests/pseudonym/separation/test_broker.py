@@ -247,7 +247,7 @@ def test_arrow_in(url, tmp_path):
 
 
 def test_merged_and_split_people_are_listed_with_old_and_new_numbers(url, tmp_path):
-    a, b, c, d, e = pids = ids(5)
+    a, b, c, d, e, f = pids = ids(6)
     keys = Keys()
     with broker(url, tmp_path, keys=keys) as role:
         begun(role)
@@ -257,19 +257,19 @@ def test_merged_and_split_people_are_listed_with_old_and_new_numbers(url, tmp_pa
         word = dict(numbers.iter_rows())
         aid = {pid: key.aid(1, Kind.PERSON, pid) for pid in pids}
 
-        told = changes((a, d), (b, d), (c, c[::-1]), (c, b), (e, a))
+        told = changes((a, d), (b, d), (c, c[::-1]), (c, f), (e, a))
         for _ in range(2):
             assert role.changes.follow(Kind.PERSON, told, NOBODY, WHO) == {PROJECT: 2}
         listed = role.changes.superseded(PROJECT, RECIPIENT, Kind.PERSON, WHO)
         urn = keys.urn_key(PROJECT, RECIPIENT, 1)
-        new = {pid: urn.issue(Kind.PERSON, key.aid(1, Kind.PERSON, pid)) for pid in (d, c[::-1])}
+        new = {pid: urn.issue(Kind.PERSON, key.aid(1, Kind.PERSON, pid)) for pid in (d, f, c[::-1])}
         # e never had a number, so nobody needs to be told
         assert sorted(listed.select("old", "new", "change").rows()) == sorted(
             [
                 (word[aid[a]], new[d], "merged"),
                 (word[aid[b]], new[d], "merged"),
                 (word[aid[c]], new[c[::-1]], "split"),
-                (word[aid[c]], new[d], "split"),  # and b went on as d
+                (word[aid[c]], new[f], "split"),
             ]
         )
         onward = role.changes.onward(PROJECT, column(aid=[aid[a], aid[c], None, *ids(1)]))["aid"].to_list()
@@ -284,9 +284,9 @@ def test_merged_and_split_people_are_listed_with_old_and_new_numbers(url, tmp_pa
         assert (word[aid[b]], new[d], "merged") not in rows
         assert {(new[d], word[aid[b]], "split"), (word[aid[c]], "", "withdrawn")} <= rows
         # What led to a leads on, once a's new number does.
-        (f,) = ids(1)
-        role.changes.follow(Kind.PERSON, changes((d, f)), NOBODY, WHO)
-        onto = urn.issue(Kind.PERSON, key.aid(1, Kind.PERSON, f))
+        (g,) = ids(1)
+        role.changes.follow(Kind.PERSON, changes((d, g)), NOBODY, WHO)
+        onto = urn.issue(Kind.PERSON, key.aid(1, Kind.PERSON, g))
         listed = role.changes.superseded(PROJECT, RECIPIENT, Kind.PERSON, WHO)
         assert (word[aid[a]], onto, "merged") in set(listed.select("old", "new", "change").rows())
         assert not set(listed["new"]) & {new[d]}
