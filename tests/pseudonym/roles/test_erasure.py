@@ -175,6 +175,7 @@ def governance(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_one_call_erases_a_person_everywhere_and_an_old_backup_brings_nobody_back(
     tmp_path, certificates, governance
 ):
@@ -294,6 +295,7 @@ def test_each_role_is_killed_at_any_moment_and_the_erasure_ends_all_the_same(
         trio.stop()
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_down_is_told_later_without_anybody_asking(tmp_path, certificates, governance):
     with Trio(tmp_path, certificates, governance) as trio:
         trio.start()
