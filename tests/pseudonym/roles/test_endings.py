@@ -91,6 +91,7 @@ def destroy_project(trio, role, **changes):
     return custodian_asks(trio, role, f"{K}DestroyProject", request, key_pb2.DestroyProjectResponse)
 
 
+@pytest.mark.slow
 def test_epochs_recipients_and_the_project_end_with_certificates(tmp_path, certificates, governance):
     with Trio(tmp_path, certificates, governance) as trio:
         trio.start()
@@ -293,6 +294,7 @@ def test_a_renewal_is_killed_at_any_moment_and_ends_and_no_copy_from_before_open
 # --- every day --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_halves_that_nobody_asked_for_go_by_themselves(tmp_path, certificates, governance):
     with Trio(tmp_path, certificates, governance) as trio:
         trio.start()

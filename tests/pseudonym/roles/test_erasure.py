@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import sqlite3
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -132,6 +133,19 @@ class Study:
         for role in SERVER_ROLES:
             for path, content in self.trio.files(role).items():
                 assert not [one for one in self.numbers if one.encode() in content], (role, path)
+        path = self.trio.folder / "identity" / "identity" / "store.sqlite"
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+            rows = database.execute("SELECT pid FROM subject WHERE state = 'erased'").fetchall()
+            left = "SELECT count(*) FROM subject JOIN subject_key USING (pid) JOIN identity_row USING (pid)"
+            assert database.execute(f"{left} WHERE state = 'erased'").fetchone() == (0,)
+        assert len(rows) >= len(people)
+        for (pid,) in rows:
+            for role in (Role.BROKER, Role.ATTRIBUTES):
+                content = b"".join(self.trio.files(role).values())
+                assert pid not in content
+                assert pid.hex().encode() not in content
+            papers = (self.trio.folder / "identity" / "identity" / "erasing").glob("*")
+            assert pid.hex() not in "".join(path.read_text() for path in papers)
         assert sorted(self.erased_urns()) == sorted(self.urns[one] for one in people)
         with self.trio.called(Role.BROKER, "attributes") as keeper:
             asked = broker_pb2.ResolveAidsRequest(
@@ -161,6 +175,7 @@ def governance(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_one_call_erases_a_person_everywhere_and_an_old_backup_brings_nobody_back(
     tmp_path, certificates, governance
 ):
@@ -280,6 +295,7 @@ def test_each_role_is_killed_at_any_moment_and_the_erasure_ends_all_the_same(
         trio.stop()
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_down_is_told_later_without_anybody_asking(tmp_path, certificates, governance):
     with Trio(tmp_path, certificates, governance) as trio:
         trio.start()
