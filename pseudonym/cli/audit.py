@@ -23,7 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pseudonym.audit import proofs
 from pseudonym.audit.checkpoint import Checkpoint, VerifierKey
-from pseudonym.audit.entries import Entry, open_details
+from pseudonym.audit.entries import SUBJECT_BYTES, Entry, open_details
 from pseudonym.audit.reading import entries_of
 from pseudonym.audit.verify import verify as verify_log
 from pseudonym.errors import AuditTamperedError, InputError, PseudonymError
@@ -104,6 +104,10 @@ def show(
             help="The data protection officer's private key: open the details.",
         ),
     ] = None,
+    subject: Annotated[
+        str,
+        typer.Option("--subject", metavar="HEX", help="Only entries about the subject of this reference."),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """List entries. They are shown as they stand: 'kinlink audit verify' says whether they are genuine.
@@ -112,7 +116,9 @@ def show(
     """
     with _reporting(as_json):
         private = _officer_key(officer) if officer else None
-        for entry in itertools.islice(entries_of(folder, first), count):
+        wanted = _subject(subject)
+        found = (entry for entry in entries_of(folder, first) if wanted in (b"", entry.subject))
+        for entry in itertools.islice(found, count):
             details = open_details(entry, private) if private else None
             print(json.dumps(_document(entry, details)) if as_json else _line(entry, details))
 
@@ -185,6 +191,19 @@ def _keys(texts: list[str]) -> list[VerifierKey]:
             raise InputError(
                 "The public key cannot be read.", "Give its one line, or a file with it."
             ) from None
+    return found
+
+
+def _subject(text: str) -> bytes:
+    """A subject's reference, which the list shows the beginning of and --json the whole; none when empty."""
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        found = b"?"
+    if len(found) not in (0, SUBJECT_BYTES):
+        raise InputError(
+            "A subject's reference is 64 hexadecimal digits.", "Take it from an entry that --json shows."
+        )
     return found
 
 

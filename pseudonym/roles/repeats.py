@@ -1,7 +1,8 @@
 """What a role has done, by request id: the same request again gets the answer of the first time.
 
-One line for each, on disk before the answer goes out. Only what would otherwise be done twice is kept here:
-most methods find by the ids in a request what they have done already.
+One line for each, on disk before the answer goes out, and kept for 31 days: whoever sends a request again
+does so within that time. Only what would otherwise be done twice is kept here: most methods find by the ids
+in a request what they have done already.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from pseudonym.errors import StoreError
-from pseudonym.lines import Lines
+from pseudonym.roles.kept_lines import DAY, KeptLines
 from pseudonym.roles.refusals import RequestIdError
+
+KEEP_DAYS = 31
 
 
 class Repeats:
@@ -27,25 +30,22 @@ class Repeats:
     key.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Read what is there, but for what a crash left half-written.
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        """Read what is there, and forget what is older than 31 days.
+
+        Args:
+            path: the file.
+            clock: seconds since 1970.
 
         Raises:
             StoreError: the file is damaged.
         """
-        self._done: dict[str, tuple[str, bytes]] = {}
+        self._done: dict[str, tuple[str, bytes, int]] = {}
+        self._clock = clock
         self._lock = threading.Lock()
         self._running: dict[str, _Turn] = {}
-        self._lines = Lines(path)
-        whole = self._lines.whole
-        try:
-            for line in whole.splitlines():
-                request_id, digest, answer = json.loads(line)
-                self._done[request_id] = digest, base64.b64decode(answer)
-        except (ValueError, TypeError):
-            self._lines.close()
-            raise StoreError("The file of requests is damaged.", "Restore it; nothing was done.") from None
-        self._lines.keep(len(whole))
+        self._file = KeptLines(path, "requests", self._read, clock)
+        self._shorten()
 
     def __enter__(self) -> Self:
         return self
@@ -55,7 +55,7 @@ class Repeats:
 
     def close(self) -> None:
         """Close the file."""
-        self._lines.close()
+        self._file.close()
 
     def once(self, request_id: str, digest: str, work: Callable[[], bytes]) -> bytes:
         """Do the work of a request, or return the answer of the first time.
@@ -82,18 +82,29 @@ class Repeats:
 
     def _once(self, request_id: str, digest: str, work: Callable[[], bytes]) -> bytes:
         if request_id in self._done:
-            known, answer = self._done[request_id]
+            known, answer, _ = self._done[request_id]
             if known != digest:
                 raise RequestIdError(
                     "The request id was used for another request.", "Make a new id for each request."
                 )
             return answer
         answer = work()
-        line = json.dumps([request_id, digest, base64.b64encode(answer).decode()]).encode() + b"\n"
         with self._lock:
-            self._lines.add(line)
-            self._done[request_id] = digest, answer
+            if self._file.due():
+                self._shorten()
+            done = digest, answer, int(self._clock())
+            self._file.add(_line(request_id, done))
+            self._done[request_id] = done
         return answer
+
+    def _read(self, line: bytes) -> None:
+        request_id, digest, answer, moment = json.loads(line)
+        self._done[request_id] = digest, base64.b64decode(answer), int(moment)
+
+    def _shorten(self) -> None:
+        oldest = self._clock() - KEEP_DAYS * DAY
+        self._done = {name: done for name, done in self._done.items() if done[2] >= oldest}
+        self._file.shorten(_line(name, done) for name, done in self._done.items())
 
 
 @dataclass(slots=True)
@@ -102,3 +113,8 @@ class _Turn:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     calls: int = 0
+
+
+def _line(request_id: str, done: tuple[str, bytes, int]) -> bytes:
+    digest, answer, moment = done
+    return json.dumps([request_id, digest, base64.b64encode(answer).decode(), moment]).encode()

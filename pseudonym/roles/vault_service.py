@@ -62,6 +62,9 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         """Open whom an approved request is about. What refuses it does so before the request is used up."""
         request, approvals, pids = self._resolved(mandate, caller, name)
         known = list(dict.fromkeys(pid for pid in pids if pid))
+        account().count = len(known)
+        if len(known) == 1:
+            account().subject = next(iter(self._vault.references(known)), b"")
         now = datetime.now(UTC)
         wayback.check_before(self._gate, request, approvals, now, count=len(known))
         opened = self._vault.open(known, Mandate(str(caller), mandate.purpose, mandate.project))
