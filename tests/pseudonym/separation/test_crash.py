@@ -5,7 +5,6 @@ Whatever was answered is there, nothing is there in part, and doing it again fin
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import shutil
 import time
@@ -20,6 +19,7 @@ from pseudonym.errors import EndedError
 from pseudonym.ledger import What
 from pseudonym.tracing import WAY_BACK
 from pseudonym.urn import Kind
+from tests.pseudonym.forks import started
 from tests.pseudonym.separation import dying
 from tests.pseudonym.separation.parts import (
     EVERY_TAG,
@@ -36,10 +36,6 @@ from tests.pseudonym.separation.parts import (
 
 KILLS = 100
 
-# Children are forked from a process that has imported everything and done nothing: an import takes seconds.
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload([dying.__name__])
-
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory) -> Path:
@@ -50,10 +46,7 @@ def start(tmp_path_factory) -> Path:
 
 def attempt(what: str, folder: Path, delay: float | None) -> tuple[list[Any], float]:
     """Do it in a process of its own, killed after the delay; what was answered, and how long it took."""
-    ours, theirs = FORKS.Pipe(duplex=False)
-    process = FORKS.Process(target=dying.run, args=(what, str(folder), theirs))
-    process.start()
-    theirs.close()
+    process, ours = started(dying.run, what, str(folder))
     assert ours.recv() == "ready"
     began = time.monotonic()
     if delay is None:

@@ -23,7 +23,7 @@ import psycopg
 import pytest
 
 from pseudonym.roles.authority import write_private
-from pseudonym.roles.callers import SERVER_ROLES, Role
+from pseudonym.roles.callers import SERVER_ROLES
 from tests.service.harness import ROOT, quiet_port
 
 ROLES = tuple(role.value for role in SERVER_ROLES)
@@ -46,11 +46,12 @@ class Cluster:
         self.folder, self.port = folder, port
         self.passwords = {name: secrets.token_hex(16) for name in ("postgres", *ROLES)}
 
-    def url(self, role: Role) -> str:
+    def url(self, role: str, user: str = "", database: str = "") -> str:
         """Where a role finds its database, for `--database`; the password is in a file."""
-        file = self.folder / f"{role}.pgpass"
-        write_private(file, f"127.0.0.1:{self.port}:*:{role}:{self.passwords[role]}\n".encode())
-        return f"postgresql+psycopg://{role}@127.0.0.1:{self.port}/{role}?passfile={file}"
+        user, database = user or role, database or role
+        file = self.folder / f"{user}.pgpass"
+        write_private(file, f"127.0.0.1:{self.port}:*:{user}:{self.passwords[user]}\n".encode())
+        return f"postgresql+psycopg://{user}@127.0.0.1:{self.port}/{database}?passfile={file}"
 
     def connect(self, database: str, user: str = "postgres", password: str = "") -> psycopg.Connection[Any]:
         return psycopg.connect(
