@@ -19,7 +19,7 @@ from pseudonym.errors import EndedError
 from pseudonym.ledger import What
 from pseudonym.tracing import WAY_BACK
 from pseudonym.urn import Kind
-from tests.pseudonym.forks import started
+from tests.forks import started
 from tests.pseudonym.separation import dying
 from tests.pseudonym.separation.parts import (
     EVERY_TAG,
@@ -98,7 +98,7 @@ def test_intake(start, tmp_path):
     for rows, pairs in batches:
         joined = rows.join(pairs, on="row_ref").drop("row_ref")
         parts.append(joined.cast({"score": pl.Int64, "born": pl.Int64, "cost": pl.Decimal(38, 2)}))
-    partly = set()
+    partly, tries = set(), 0
     for folder, said in killed("intake", start, tmp_path):
         with attributes(url(folder), folder) as store:
             found = everything(store).drop("family")
@@ -109,7 +109,11 @@ def test_intake(start, tmp_path):
             received = attached + waiting // dying.ROWS
             assert waiting % dying.ROWS == 0
             assert received >= sum(one[0] == "received" for one in said if isinstance(one, tuple))
+            new = (received, attached) not in partly
             partly.add((received, attached))
+            tries += 1
+            if not new and tries % 8:  # what is done again from one state is the same each time
+                continue
             for number, (rows, pairs) in enumerate(batches):  # the sender and the broker do it all again
                 assert store.intake.receive(PROJECT, "ks2", f"b{number}", rows).repeated == (
                     number < received

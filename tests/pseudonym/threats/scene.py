@@ -156,7 +156,7 @@ def feed(scene: Scene, servers: dict[Role, Any], certificates: Path) -> None:
         sent = values(number).insert_column(0, pl.Series("row_ref", [ref.hex() for ref in refs]))
         with Called(address[Role.ATTRIBUTES], certificates, "council") as council:
             stream = attribute_pb2.SubmitAttributesRequest
-            chain.upload(council, "SubmitAttributes", stream, header(f"b-{number}"), [sent[:100], sent[100:]])
+            chain.upload(council, "SubmitAttributes", stream, header(f"b-{number}"), [sent])
         with Called(address[Role.BROKER], certificates, "attributes") as keeper:
             listed = broker_pb2.ListRowsRequest(project=PROJECT)
             chain.eventually(

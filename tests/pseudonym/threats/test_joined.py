@@ -1,8 +1,8 @@
 """The dumps of all three databases, joined without keys, link nobody above chance; and what stays does.
 
 Every feature of a person in one database (place in the table, page and line on disk, transaction, ids,
-ciphertexts, seals, sizes, days, numbers of rows) is held against every feature in another, within each batch of
-the file: with Spearman's rank correlation, whose sum over the batches is by chance a standard normal number.
+ciphertexts, seals, sizes, days, numbers of rows) is held against every feature in another, within each batch
+of the file: with Spearman's rank correlation, whose sum over the batches is by chance a standard normal number.
 The largest of some 3,000 must stay below 6.5; by chance a run exceeds that about once in four million.
 
 Which batch somebody came with is told apart: see `test_what_stays_is_which_batch_people_came_with`.
@@ -61,7 +61,7 @@ def columns(found, keys):
 
 
 def scores(one, other, batches):
-    """The correlations of all features of two sides within batches, as normal numbers: a row for each of one."""
+    """The correlations of all features of two sides within batches, as normal numbers."""
     found = np.zeros((len(one), len(other)))
     for batch in range(BATCHES):
         sides = []
