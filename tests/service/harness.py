@@ -6,12 +6,9 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import random
 import signal
 import socket
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,10 +23,11 @@ from linker import status
 from linker.client import Client, ServiceError
 from linker.v1 import common_pb2, intake_pb2, intake_pb2_grpc
 from linker.vaulted import Damaged
-from pseudonym.keks import KekRing
 from pseudonym.folders import FolderKeys, SealedFolders
+from pseudonym.keks import KekRing
 from pseudonym.seal import Kek
 from pseudonym.storage import open_store
+from tests.forks import ServerProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "families"
@@ -110,7 +108,7 @@ class Server:
         Args:
             data: its data folder.
             flags: for `server.py`.
-            code: Python that runs instead of `server.py`, with `server` and `settings` at hand.
+            code: Python that runs instead of `server.main`, with `server` and `settings` at hand.
         """
         self.data = data
         data.mkdir(exist_ok=True)
@@ -118,16 +116,8 @@ class Server:
         self._port_file.unlink(missing_ok=True)
         self._log_path = data.with_suffix(".log")
         own = ("--data", str(data), "--listen", "127.0.0.1:0", "--port-file", str(self._port_file), *flags)
-        if code:
-            prelude = "import os, sys, dataclasses, server\nsettings = server.settings_from(sys.argv[1:])\n"
-            command = [sys.executable, "-c", prelude + code, *own]
-        else:
-            command = [sys.executable, str(ROOT / "server.py"), *own]
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        }
-        with self._log_path.open("a") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        self._log_path.touch()
+        self.process = ServerProcess(own, self._log_path, code)
         until = time.monotonic() + 120
         while not self._port_file.exists():
             assert self.process.poll() is None, f"the server ended with {self.process.returncode}: {self.log}"

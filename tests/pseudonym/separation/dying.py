@@ -26,8 +26,8 @@ from tests.pseudonym.separation.parts import (
     values,
 )
 
-BATCHES, ROWS = 6, 150
-SUBJECTS = 600
+BATCHES, ROWS = 6, 45
+SUBJECTS = 240
 OLD, BOTH, NEW = KekRing(kek(1)), KekRing(kek(2), (kek(1),)), KekRing(kek(2))
 
 
@@ -93,7 +93,7 @@ def act(what: str, folder: Path, pipe: Connection) -> None:
                 if number % 2:
                     store.intake.forget(PROJECT, pairs)
         elif what == "rewrap":
-            rewrap(store._rows, ring, batch=50)
+            rewrap(store._rows, ring, batch=20)
             say("rewrapped")
         elif what == "erase":
             aids = made("subject", SUBJECTS)
