@@ -24,15 +24,15 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
+from benchmarks.dates import written
 from benchmarks.draw import Ints, Permutation
 from benchmarks.errors import PRESETS, Errors, befall, emptied, misspelt, swapped
+from benchmarks.identifiers import nino
 from benchmarks.names import SEXES
-from benchmarks.people import NINO_PREFIXES, People, Population
+from benchmarks.people import People, Population
 
 CHUNK = 1 << 18  # records made at a time, and rows of a row group
 THREADS = 2
-_FIRST_DAY = np.datetime64("1880-01-01")
-_DAYS = pl.Series("date_of_birth", np.datetime_as_string(np.arange(_FIRST_DAY, np.datetime64("2030-01-01"))))
 COLUMNS = (
     "forename", "surname", "date_of_birth", "sex", "house", "street", "town", "postcode", "nhs_number",
     "nino",
@@ -107,12 +107,12 @@ def records(population: Population, persons: Ints, errors: Errors, side: str) ->
     columns = _written(population, people)
     for name in ("forename", "surname", "street", "postcode"):
         p = getattr(errors, f"{name}_typo")
-        columns[name] = misspelt(population, columns[name], persons, p, side)
+        columns[name] = misspelt(population.draws, columns[name], persons, p, side)
     pair = columns["forename"], columns["surname"]
-    one, other = swapped(population, pair, persons, errors.names_swapped, side)
+    one, other = swapped(population.draws, pair, persons, errors.names_swapped, side)
     columns |= {"forename": one, "surname": other}
     for name, p in errors.missing:
-        columns[name] = emptied(population, columns[name], persons, p, side)
+        columns[name] = emptied(population.draws, columns[name], persons, p, side)
     nowhere = population.draws.chance(f"{side} no abode", persons, errors.no_abode)
     if nowhere.any():
         rows = np.flatnonzero(nowhere)
@@ -127,23 +127,17 @@ def _written(population: Population, people: People) -> dict[str, pl.Series]:
     if len(double):
         both = surname.gather(double) + "-" + names.surnames.gather(people.double[double])
         surname = surname.scatter(double, both)
-    number = pl.Series(people.nino)
-    nino = (
-        pl.Series(NINO_PREFIXES).gather(np.maximum(people.nino, 0) // 4 // 10**6)
-        + (number // 4 % 10**6).cast(pl.String).str.zfill(6)
-        + pl.Series(list("ABCD")).gather(np.maximum(people.nino, 0) % 4)
-    )
     return {
         "forename": names.forenames.gather(people.forename),
         "surname": surname,
-        "date_of_birth": _DAYS.gather(people.born - int(_FIRST_DAY.astype(np.int64))),
+        "date_of_birth": written(people.born),
         "sex": pl.Series("sex", SEXES).gather(people.sex),
         "house": places.houses.gather(places.house(people.dwelling)),
         "street": places.streets.gather(places.street(people.dwelling)),
         "town": places.towns.gather(places.town(people.dwelling)),
         "postcode": places.postcodes.gather(places.postcode(people.dwelling)),
         "nhs_number": pl.Series("nhs_number", people.nhs_number).cast(pl.String),
-        "nino": nino.set(number < 0, None).alias("nino"),
+        "nino": nino(people.nino),
     }
 
 
