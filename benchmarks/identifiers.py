@@ -1,8 +1,9 @@
-"""Numbers given to people: each a function of a place in a list without repeats, with its check digit or letter.
+"""Numbers given to people: each a function of its place in a list, with its check digit or letter.
 
-Where a range is never issued, the numbers are from it: NHS numbers begin with 9 (for tests), UPNs have an authority
-below 100 (none has), prison numbers begin with one of the letters S to Z. NINOs have a prefix that is never
-allocated, or on demand one that a check of prefixes lets through. ULNs, PNCIDs and CRO numbers have no such range.
+Where a range is never issued, the numbers are from it: NHS numbers begin with 9 (for tests), UPNs have an
+authority below 100 (none has), prison numbers begin with one of the letters S to Z. NINOs have a prefix that
+is never allocated, or on demand one that a check of prefixes lets through. ULNs, PNCIDs and CRO numbers have
+no such range.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def _modulus_11(place: Ints, sum_wanted: int) -> Ints:
     total = np.zeros(len(place), np.int64)
     for position in range(8):
         total += first // 10 ** (7 - position) % 10 * (10 - position)
-    # 2 · ninth ≡ wanted + 1 − total modulo 11 is the one to leave out; the inverse of 2 is 6. It may be ten: none.
+    # 2 · ninth ≡ wanted + 1 − total modulo 11 is to be left out; the inverse of 2 is 6. It may be ten: none.
     barred = (sum_wanted + 1 - total) * 6 % 11
     ninth = rank + (rank >= barred)
     check = (sum_wanted - total - 2 * ninth) % 11

@@ -205,4 +205,3 @@ def _templates(seed: int) -> tuple[NDArray[np.int16], NDArray[np.int8], NDArray[
         places.append(np.arange(BLOCK) - np.repeat(np.cumsum(drawn) - drawn, drawn))
         sizes.append(np.repeat(drawn, drawn))
     return np.array(ordinals, np.int16), np.array(places, np.int8), np.array(sizes, np.int8)
-

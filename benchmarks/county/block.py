@@ -51,17 +51,21 @@ class Lives:
         return np.where((on - self.persons.born[rows]) / YEAR >= NINO_FROM, made, -1)
 
     def upn_place(self, rows: Ints, on: Ints) -> tuple[Ints, Ints]:
-        """Places of UPNs and the years they were given; −1 for those not yet at school. New after an adoption."""
+        """Places of UPNs and the years given; −1 for those not yet at school. New after an adoption."""
         persons = self.persons
         second = (on >= persons.changed[rows]) & (persons.change[rows] != UNCHANGED)
         born = year_of(persons.born[rows])
-        given = np.where(second, np.maximum(born + UPN_FROM, year_of(np.minimum(persons.changed[rows], NOW))), born + UPN_FROM)
+        given = np.where(
+            second,
+            np.maximum(born + UPN_FROM, year_of(np.minimum(persons.changed[rows], NOW))),
+            born + UPN_FROM,
+        )
         at_school = ((on - persons.born[rows]) / YEAR >= UPN_FROM) & (born >= 2000)
         place = self.county.place("upn", persons.number[rows] + second * self.county.span)
         return np.where(at_school, place, -1), given
 
     def pncid(self, rows: Ints) -> tuple[Ints, Ints]:
-        """Year and serial of PNCIDs: no two persons have both alike. Year −1 for those unknown to the police."""
+        """Year and serial of PNCIDs, never both alike. Year −1 for those unknown to the police."""
         first = self.known_to_police[rows]
         place = self.county.place("pncid", self.persons.number[rows])
         ages = -(-self.county.span // 10**7)  # so many people share a serial, in years that differ

@@ -1,7 +1,7 @@
 """What the registers hear of people: offences, school years, courses, benefits, hospital stays, treatment.
 
-A contact is likelier while a person has the problem that leads to it, so what support ends shows in the registers.
-Who has no contact is not in the register.
+A contact is likelier while a person has the problem that leads to it, so what support ends shows in the
+registers. Who has no contact is not in the register.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def contacts(county: County, homes: Households, persons: Persons, needs: Needs) 
     """All eight registers' contacts with the people of a block."""
     mood = np.exp(0.5 * needs.severity)[persons.row]
     chances = _Chances(county, persons, needs)
-    offences = chances.happen("offence", 4, np.where(persons.sex == 1, 0.06, 0.018) * mood, 10, boost=("offending", 14.0))
+    offences = chances.happen(
+        "offence", 4, np.where(persons.sex == 1, 0.06, 0.018) * mood, 10, boost=("offending", 14.0)
+    )
     return {
         "pnc": _police(county, persons, *offences),
         "prisons": _prisons(county, persons, *offences),
@@ -63,7 +65,7 @@ class _Chances:
         self, what: str, tries: int, p: Reals | float, since: float, until: float = 130.0,
         boost: tuple[str, float] | None = None,
     ) -> tuple[Ints, Ints]:  # fmt: skip
-        """Rows and days: so many tries a person between two ages, each with its chance, more while a problem lasts."""
+        """Rows and days: some tries a person between two ages, likelier while a problem lasts."""
         persons, draws = self.persons, self.county.draws
         low = np.maximum(SINCE, persons.born + since * YEAR)
         high = np.minimum(np.minimum(NOW, persons.died), persons.born + until * YEAR)
@@ -90,20 +92,36 @@ def _police(county: County, persons: Persons, rows: Ints, on: Ints) -> Contacts:
     custody = np.flatnonzero(_in_custody(county, persons, rows, on))
     disposal = disposal.scatter(custody, pl.Series(["custody"]).new_from_index(0, len(custody)))
     return Contacts(
-        rows, on, {"offence_date": _days(on), "offence_group": _one_of(county, "offence group", of, groups), "disposal": disposal}
-    )  # fmt: skip
+        rows,
+        on,
+        {
+            "offence_date": _days(on),
+            "offence_group": _one_of(county, "offence group", of, groups),
+            "disposal": disposal,
+        },
+    )
 
 
 def _prisons(county: County, persons: Persons, rows: Ints, on: Ints) -> Contacts:
-    chosen = np.flatnonzero(_in_custody(county, persons, rows, on) & (on + 60 <= np.minimum(NOW, persons.died[rows])))
+    chosen = np.flatnonzero(
+        _in_custody(county, persons, rows, on) & (on + 60 <= np.minimum(NOW, persons.died[rows]))
+    )
     rows, on = rows[chosen], on[chosen] + 60
     held = 14 + county.draws.below("days held", persons.number[rows] * 8 + on % 8, 700)
     return Contacts(
-        rows, on, {"reception_date": _days(on), "release_date": _until(on + held), "sentence_days": pl.Series(2 * held)}
-    )  # fmt: skip
+        rows,
+        on,
+        {
+            "reception_date": _days(on),
+            "release_date": _until(on + held),
+            "sentence_days": pl.Series(2 * held),
+        },
+    )
 
 
-def _in_custody(county: County, persons: Persons, rows: Ints, on: Ints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _in_custody(
+    county: County, persons: Persons, rows: Ints, on: Ints
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     adult = on >= persons.born[rows] + 18 * YEAR
     return adult & county.draws.chance("custody", persons.number[rows] * 8 + on % 8, CUSTODY)
 
@@ -134,7 +152,9 @@ def _schools(county: County, persons: Persons, needs: Needs) -> Contacts:
         row,
         census_day,
         {
-            "academic_year": pl.Series(year_of_start).cast(pl.String) + "/" + pl.Series((year_of_start + 1) % 100).cast(pl.String),
+            "academic_year": pl.Series([f"{year}/{(year + 1) % 100}" for year in SCHOOL_YEARS]).gather(
+                year_of_start - SCHOOL_YEARS.start
+            ),
             "census_date": _days(census_day),
             "sessions_possible": pl.Series(np.full(len(row), SESSIONS)),
             "sessions_missed": pl.Series(np.round(absent * SESSIONS).astype(np.int64)),
@@ -170,7 +190,12 @@ def _work(county: County, persons: Persons, chances: _Chances, mood: Reals) -> C
     jobs = chances.happen("job", 3, 0.62, 16, 67, ("out_of_work", 0.3))
     rows, on = (np.concatenate(pair) for pair in zip(spells, jobs, strict=True))
     of = persons.number[rows] * 8 + on % 8
-    benefits = ("universal_credit", "jobseekers_allowance", "employment_and_support_allowance", "income_support")
+    benefits = (
+        "universal_credit",
+        "jobseekers_allowance",
+        "employment_and_support_allowance",
+        "income_support",
+    )
     kind = _one_of(county, "benefit kind", of, benefits)
     working = np.arange(len(spells[0]), len(rows))
     kind = kind.scatter(working, pl.Series(["employment"]).new_from_index(0, len(working)))
@@ -192,7 +217,9 @@ def _hospital(county: County, persons: Persons, chances: _Chances) -> Contacts:
         {
             "admission_date": _days(on),
             "discharge_date": _until(on + county.draws.below("stay", of, 6)),
-            "episode": _one_of(county, "episode kind", of, ("emergency", "emergency", "elective", "outpatient")),
+            "episode": _one_of(
+                county, "episode kind", of, ("emergency", "emergency", "elective", "outpatient")
+            ),
             "cause": cause.scatter(born, pl.Series(["birth"]).new_from_index(0, len(born))),
         },
     )
@@ -223,7 +250,9 @@ def _treatment(county: County, persons: Persons, chances: _Chances, mood: Reals)
             "triage_date": _days(on),
             "exit_date": _until(on + 30 + county.draws.below("in treatment", of, 500)),
             "substance": _one_of(county, "substance", of, substances),
-            "exit_reason": _one_of(county, "exit reason", of, ("completed", "completed", "dropped_out", "transferred")),
+            "exit_reason": _one_of(
+                county, "exit reason", of, ("completed", "completed", "dropped_out", "transferred")
+            ),
         },
     )
 
@@ -239,5 +268,3 @@ def _days(on: Ints) -> pl.Series:
 def _until(on: Ints) -> pl.Series:
     """Days, null for what has not come to its end by the day of the extract."""
     return pl.Series(on.astype("datetime64[D]")).set(pl.Series(on > NOW), None)
-
-

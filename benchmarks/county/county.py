@@ -1,8 +1,8 @@
 """A county: its families and its other households by number, and what they draw their lives from.
 
     presets ─┐
-    names ───┼─▶ County ─▶ families ─▶ naming ─▶ homes     who there is, under which name, and where, on any day
-    draws ───┘                 └─▶ problems ─▶ contacts    what the families need, and what the registers hear of
+    names ───┼─▶ County ─▶ families ─▶ naming ─▶ homes     who there is, under which name, and where
+    draws ───┘                 └─▶ problems ─▶ contacts    what families need, and what registers hear of
 
 A person's number is the household's times `SLOTS` and a place: 0 parent, 1 partner, 2–7 children, 8 elder,
 9 new partner. All that is drawn depends on such numbers, so a block of households is made by itself.
@@ -18,7 +18,15 @@ import numpy as np
 from benchmarks.county.presets import Preset
 from benchmarks.dates import TODAY, day
 from benchmarks.draw import Draws, Ints, Permutation
-from benchmarks.identifiers import CROS, NHS_NUMBERS, NINO_NEVER_ISSUED, NINO_PREFIXES, PRISON_NUMBERS, ULNS, UPNS
+from benchmarks.identifiers import (
+    CROS,
+    NHS_NUMBERS,
+    NINO_NEVER_ISSUED,
+    NINO_PREFIXES,
+    PRISON_NUMBERS,
+    ULNS,
+    UPNS,
+)
 from benchmarks.names import Names
 from benchmarks.people import Mixes
 from benchmarks.places import Places
@@ -61,17 +69,21 @@ class County:
             seed: everything else follows from it.
             preset: how well the files are kept.
             others: other households for each of them.
-            issued_ninos: whether NINOs have prefixes that are in use, so that checks of a prefix let them pass.
+            issued_ninos: whether NINOs have prefixes in use, so that checks of a prefix let them pass.
 
         Raises:
             ValueError: no family, fewer than no others, or more people than there are NHS numbers to give.
         """
         if families < 1 or others < 0:
-            raise ValueError("A county needs at least one family, and no fewer than 0 other households for each.")
+            raise ValueError(
+                "A county needs at least one family, and no fewer than 0 other households for each."
+            )
         self.families, self.households = families, families + round(families * others)
         self.span = self.households * SLOTS
         if 2 * self.span > NHS_NUMBERS:
-            raise ValueError(f"At most {NHS_NUMBERS // (2 * SLOTS):,} households, families and others together.")
+            raise ValueError(
+                f"At most {NHS_NUMBERS // (2 * SLOTS):,} households, families and others together."
+            )
         self.preset, self.draws, self.names = preset, Draws(seed), Names()
         self.places = Places(self.households, self.draws)
         self.mixes = Mixes(self.places, self.draws)

@@ -1,7 +1,7 @@
 """Households and the people in them over fifteen years: births, couples, separations, care, deaths.
 
-Everything is laid out on a grid of households by places (`county.SLOTS`) and pressed into one row a person at the
-end. Dates are days since 1970-01-01, `NEVER` for what has not happened by the last delivery.
+Everything is laid out on a grid of households by places (`county.SLOTS`) and pressed into one row a person at
+the end. Dates are days since 1970-01-01, `NEVER` for what has not happened by the last delivery.
 """
 
 from __future__ import annotations
@@ -12,7 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.county.county import (
-    CHILDREN, ELDER, NEVER, NEWCOMER, NOW, PARENT, PARTNER, SINCE, SLOTS, Block, County,
+    CHILDREN,
+    ELDER,
+    NEVER,
+    NEWCOMER,
+    NOW,
+    PARENT,
+    PARTNER,
+    SINCE,
+    SLOTS,
+    Block,
+    County,
 )  # fmt: skip
 from benchmarks.dates import YEAR, first_of_year
 from benchmarks.draw import Flags, Ints
@@ -168,7 +178,12 @@ def lives(county: County, block: Block) -> tuple[Households, Persons]:
     born = np.where(spiked & there, first_of_year(born), born)
 
     sex = _sexes(county, homes, number, twin_of, children)
-    homes = _with(homes, together=np.where(couple, together, NEVER), separated=separated.astype(np.int64), blended=blended)
+    homes = _with(
+        homes,
+        together=np.where(couple, together, NEVER),
+        separated=separated.astype(np.int64),
+        blended=blended,
+    )
     # A parent dies after the last child is born.
     last_birth = births.max(axis=1, initial=0, where=there[:, CHILDREN])[:, None]
     not_before = np.maximum(joined, last_birth * (np.arange(SLOTS) == PARENT))
@@ -199,7 +214,9 @@ def _households(county: County, block: Block) -> tuple[Households, Ints, Flags]:
         np.searchsorted(np.cumsum(OTHER_CHILDREN[:-1]), share),
     )
     couple = np.where(
-        family, draws.chance("couple", house, np.where(assessed, *COUPLE)), kind < WITH_CHILDREN + COUPLES_ALONE
+        family,
+        draws.chance("couple", house, np.where(assessed, *COUPLE)),
+        kind < WITH_CHILDREN + COUPLES_ALONE,
     )
     second = assessed & (house % 2 == 1)
     kin = np.where(second & draws.chance("cousins", house, likes.cousins), house - 1, house)
@@ -219,14 +236,16 @@ def _with(homes: Households, **changed: NDArray[np.generic]) -> Households:
 
 
 def _sexes(county: County, homes: Households, number: Ints, twin_of: Ints, children: Ints) -> Ints:
-    """0 female, 1 male. Of the parents who bring up children most are mothers; a cousin's namesake is the same sex."""
+    """0 female, 1 male. Most parents who bring up children are mothers; namesakes are of one sex."""
     draws = county.draws
     sex = draws.below("sex", _drawn_as(county, homes, number).ravel(), 2).reshape(number.shape)
     sex[:, PARENT] = draws.chance("father", homes.number, np.where(children > 0, 0.08, 0.5))
     for place in (PARTNER, NEWCOMER):
         same = draws.chance("same sex", number[:, place], 0.02)
         sex[:, place] = sex[:, PARENT] ^ ~same
-    alike = draws.chance("twins alike", number.ravel(), county.preset.lookalikes.same_sex).reshape(number.shape)
+    alike = draws.chance("twins alike", number.ravel(), county.preset.lookalikes.same_sex).reshape(
+        number.shape
+    )
     for place in range(CHILDREN.start + 1, CHILDREN.stop):
         other = sex[:, place - 1] ^ ~alike[:, place]
         sex[:, place] = np.where(twin_of[:, place] >= 0, other, sex[:, place])
@@ -265,7 +284,9 @@ def _parents(number: Ints, there: Flags, born: Ints, died: Ints, homes: Househol
     one, two = np.full(number.shape, -1, np.int64), np.full(number.shape, -1, np.int64)
     one[:, CHILDREN] = number[:, [PARENT]]
     until = np.minimum(homes.separated, died[:, PARTNER])[:, None] + 270
-    theirs = there[:, [PARTNER]] & (born[:, CHILDREN] <= until) & (born[:, CHILDREN] > homes.together[:, None])
+    theirs = (
+        there[:, [PARTNER]] & (born[:, CHILDREN] <= until) & (born[:, CHILDREN] > homes.together[:, None])
+    )
     two[:, CHILDREN] = np.where(theirs, number[:, [PARTNER]], -1)
     one[:, PARENT] = np.where(there[:, ELDER], number[:, ELDER], -1)
     return one, two
@@ -302,11 +323,12 @@ def _fates(county: County, homes: Households, persons: Persons) -> Persons:
     change = np.zeros(len(number), np.int64)
     changed = np.full(len(number), NEVER)
     cases = (
-        (ADOPTED, child & ~care & (persons.twin_of < 0), persons.born + YEAR * (1 + 9 * at), p[ADOPTED] * np.where(assessed, 1.0, 0.1)),
+        (ADOPTED, adoptable, persons.born + YEAR * (1 + 9 * at), p[ADOPTED] * np.where(assessed, 1.0, 0.1)),
         (REASSIGNED, persons.age(NOW) > 16, np.maximum(persons.born + 14 * YEAR, SINCE), p[REASSIGNED]),
         (PROTECTED, persons.age(NOW) > 20, np.maximum(persons.born + 18 * YEAR, SINCE), p[PROTECTED]),
     )  # fmt: skip
     low: Reals = np.zeros(len(number))
+    adoptable = child & ~care & (persons.twin_of < 0)
     for kind, able, on, chance in cases:
         if kind != ADOPTED:
             on = on + at * np.maximum(0, NOW - on)
@@ -316,5 +338,15 @@ def _fates(county: County, homes: Households, persons: Persons) -> Persons:
     joined = np.where(change == ADOPTED, changed, persons.joined)
     left = np.where((change == ADOPTED) & (left <= joined), NEVER, left)
     return Persons(
-        **(vars(persons) | dict(left=left, after=after, care=care, changed=changed, change=change, joined=joined))
+        **(
+            vars(persons)
+            | {
+                "left": left,
+                "after": after,
+                "care": care,
+                "changed": changed,
+                "change": change,
+                "joined": joined,
+            }
+        )
     )

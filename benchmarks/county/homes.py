@@ -1,4 +1,4 @@
-"""Where people live on a day: a household's dwellings one after the other, and who lives with which household.
+"""Where people live on a day: a household's dwellings one after the other, and who is with which household.
 
 A household's moves are a function of its number, so a household that is not in the block, or that exists only
 because somebody left home, has a history too.
@@ -33,11 +33,15 @@ def dwelling(county: County, household: Ints, on: Ints) -> Ints:
         rows = np.flatnonzero(moved == turn)
         made[rows] = draws.below(f"dwelling {turn}", household[rows], county.places.count)
         hostel = rows[draws.chance(f"hostel {turn}", household[rows], county.preset.lookalikes.hostel)]
-        made[hostel] = draws.below(f"which hostel {turn}", household[hostel], HOSTELS) * 16 % county.places.count
+        made[hostel] = (
+            draws.below(f"which hostel {turn}", household[hostel], HOSTELS) * 16 % county.places.count
+        )
     return made
 
 
-def household_of(county: County, homes: Households, persons: Persons, rows: Ints, on: Ints, turn: str) -> Ints:
+def household_of(
+    county: County, homes: Households, persons: Persons, rows: Ints, on: Ints, turn: str
+) -> Ints:
     """The household each of some persons lives with on a day.
 
     A child of separated parents who lives with both is with one or the other, by chance and `turn`: each file

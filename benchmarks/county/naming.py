@@ -1,4 +1,4 @@
-"""Names over time: at birth, after a marriage, after a separation; names gone by; names after a change of identity.
+"""Names over time: at birth, after a marriage or a separation; names gone by; names of a new identity.
 
 A person has up to three surnames one after the other and the days on which they changed, a forename, a middle
 name, and for some another surname they are known by. Names are codes into the vocabularies of `names.Names`.
@@ -13,7 +13,13 @@ import polars as pl
 
 from benchmarks.county.county import CHILDREN, ELDER, NEVER, NEWCOMER, PARENT, PARTNER, County
 from benchmarks.county.families import (
-    ADOPTED, PROTECTED, REASSIGNED, UNCHANGED, Households, Persons, drawn_as,
+    ADOPTED,
+    PROTECTED,
+    REASSIGNED,
+    UNCHANGED,
+    Households,
+    Persons,
+    drawn_as,
 )  # fmt: skip
 from benchmarks.dates import YEAR, year_of
 from benchmarks.draw import Flags, Ints
@@ -37,8 +43,8 @@ class Named:
     """One row a person.
 
     Attributes:
-        forename, middle: codes of forenames; middle −1 for none, and −2 … −5 for a title (`TITLES`).
-        surname, double: codes of surnames, [3, persons]: first, second, third; double is the second half or −1.
+        forename, middle: codes of forenames; middle −1 for none, and −2 … −5 for a title (`TITLES`). surname,
+            double: codes of surnames, [3, persons]: first, second, third; double is the second half or −1.
         renamed: days of the second and the third surname, [2, persons], or `NEVER`.
         known_as: code of another surname a child is known by, or −1.
         alias: code of another forename a person gives, or −1.
@@ -85,8 +91,10 @@ def named(county: County, homes: Households, persons: Persons) -> Named:
         titled = (community == place) & draws.chance("title", number, p)
         middle[titled] = -2 - 2 * turn - persons.sex[titled]
     # MOHAMMED before the name he goes by: half the files have the one, half the other as his forename.
-    boys = (community == MUSLIM) & (persons.sex == 1) & draws.chance(
-        "compound", number, county.preset.lookalikes.compound
+    boys = (
+        (community == MUSLIM)
+        & (persons.sex == 1)
+        & draws.chance("compound", number, county.preset.lookalikes.compound)
     )
     code = int((names.forenames == "MOHAMMED").arg_max() or 0)
     middle[boys & (forename != code)] = forename[boys & (forename != code)]
@@ -96,7 +104,9 @@ def named(county: County, homes: Households, persons: Persons) -> Named:
     newcomers = persons.slot == NEWCOMER
     new_partner[persons.row[newcomers]] = first[newcomers]
     child = (persons.slot >= CHILDREN.start) & (persons.slot < CHILDREN.stop)
-    known_as = np.where(child & draws.chance("known as", number, KNOWN_BY_NEW_PARTNER), new_partner[persons.row], -1)
+    known_as = np.where(
+        child & draws.chance("known as", number, KNOWN_BY_NEW_PARTNER), new_partner[persons.row], -1
+    )
     alias = np.full(len(number), -1, np.int64)
     given = np.flatnonzero(draws.chance("alias", number, ALIASES))
     other = Side(draws, "alias")
@@ -144,7 +154,11 @@ def _forenames(county: County, homes: Households, persons: Persons, community: I
         if not len(again):
             break
         forename[again] = names.forename(
-            Side(draws, f"again {turn}"), persons.number[again], community[again], persons.sex[again], year[again]
+            Side(draws, f"again {turn}"),
+            persons.number[again],
+            community[again],
+            persons.sex[again],
+            year[again],
         )
     fathers = np.full(len(homes.number), -1, np.int64)
     partner = persons.slot == PARTNER
@@ -168,11 +182,13 @@ def _surnames(county: County, homes: Households, persons: Persons) -> tuple[Ints
     partner_at, coupled = by_slot(PARTNER)
     parent_at, _ = by_slot(PARENT)
     newcomer_at, new = by_slot(NEWCOMER)
-    surname = np.repeat(county.names.surname(draws, "person's surname", number, homes.community[persons.row])[None], 3, 0)
+    surname = np.repeat(
+        county.names.surname(draws, "person's surname", number, homes.community[persons.row])[None], 3, 0
+    )
     double = np.full((3, len(number)), -1, np.int64)
     renamed = np.full((2, len(number)), NEVER)
 
-    # The partner brings the family's surname, the parent takes it on marriage; a cousin's parents are of one surname.
+    # The partner brings the family's surname, the parent takes it on marriage.
     surname[:, partner_at[coupled]] = family[coupled]
     surname[:, parent_at] = np.where(coupled, own, family)
     wed = coupled & draws.chance("married", house, MARRIED) & ~draws.chance("keeps name", house, KEEPS_NAME)
@@ -201,14 +217,24 @@ def _surnames(county: County, homes: Households, persons: Persons) -> tuple[Ints
     elder = np.flatnonzero(persons.slot == ELDER)
     surname[:, elder] = np.where(coupled, own, family)[persons.row[elder]]
     # A daughter who has left home marries.
-    bride = np.flatnonzero(child & (persons.sex == 0) & (persons.left < NEVER) & ~persons.care & draws.chance("bride", number, 0.3))
+    bride = np.flatnonzero(
+        child
+        & (persons.sex == 0)
+        & (persons.left < NEVER)
+        & ~persons.care
+        & draws.chance("bride", number, 0.3)
+    )
     renamed[0, bride] = persons.left[bride] + 500
-    surname[1:, bride] = county.names.surname(draws, "bride's surname", number[bride], homes.community[persons.row[bride]])
+    surname[1:, bride] = county.names.surname(
+        draws, "bride's surname", number[bride], homes.community[persons.row[bride]]
+    )
     double[1:, bride] = -1
     return surname, double, renamed
 
 
-def _after_change(county: County, homes: Households, persons: Persons, forename: Ints, surname: Ints) -> tuple[Ints, Ints]:
+def _after_change(
+    county: County, homes: Households, persons: Persons, forename: Ints, surname: Ints
+) -> tuple[Ints, Ints]:
     """New forenames and surnames of those whose identity changed; the old ones for everybody else."""
     new_forename, new_surname = forename.copy(), surname.copy()
     rows = np.flatnonzero(persons.change != UNCHANGED)
@@ -222,4 +248,3 @@ def _after_change(county: County, homes: Households, persons: Persons, forename:
     new_forename[rows] = np.where(given, other, forename[rows])
     new_surname[rows] = county.names.surname(draws, "new surname", number, community)
     return new_forename, new_surname
-

@@ -47,7 +47,9 @@ class Numbers:
         if asked.file != "council":
             return asked.rows
         beside = self._lives.sibling[asked.rows]
-        crossed = (beside >= 0) & self._draws.chance(f"crossed {what}", asked.number, self._lives.county.preset.crossed)
+        crossed = (beside >= 0) & self._draws.chance(
+            f"crossed {what}", asked.number, self._lives.county.preset.crossed
+        )
         self._note(crossed, "number_of_relative")
         return np.where(crossed, beside, asked.rows)
 
@@ -64,7 +66,9 @@ class Numbers:
     def _slipped(self, column: pl.Series, name: str) -> pl.Series:
         p, asked = self._asked.errors.nino_transposed, self._asked
         known = np.flatnonzero(column.is_not_null().to_numpy())
-        made = misspelt(self._lives.county.draws, column.gather(known).alias(name), asked.number[known], p, asked.file)
+        made = misspelt(
+            self._lives.county.draws, column.gather(known).alias(name), asked.number[known], p, asked.file
+        )
         slipped = column.clone().scatter(known, made)
         self._note(slipped.ne_missing(column).to_numpy(), "number_wrong")
         return self._left_out(slipped, name)
@@ -75,7 +79,9 @@ class Numbers:
         current = self._lives.renumbered[rows] <= asked.on
         replaced = (self._lives.renumbered[rows] <= NOW) & (self._lives.persons.change[rows] == UNCHANGED)
         self._note(replaced & ~current, "number_superseded")
-        made = self._wrong(issued, transposed(self._draws, "nhs", asked.number, issued, 8, asked.errors.nhs_transposed))
+        made = self._wrong(
+            issued, transposed(self._draws, "nhs", asked.number, issued, 8, asked.errors.nhs_transposed)
+        )
         return self._left_out(pl.Series(made).cast(pl.String), "nhs_number")
 
     def _nino(self) -> pl.Series:
@@ -88,7 +94,9 @@ class Numbers:
     def _upn(self) -> pl.Series:
         place, year = self._lives.upn_place(self._rows("upn"), self._asked.on)
         again = self._given_twice()
-        second = self._lives.county.place("upn", self._lives.persons.number[self._asked.rows] + 2 * self._lives.county.span)
+        second = self._lives.county.place(
+            "upn", self._lives.persons.number[self._asked.rows] + 2 * self._lives.county.span
+        )
         column = upn(np.maximum(np.where(again, second, place), 0), year + 2 * again)
         return self._slipped(column.set(pl.Series(place < 0), None), "upn")
 
@@ -101,12 +109,15 @@ class Numbers:
         persons, rows = self._lives.persons, self._asked.rows
         chosen = self._lives.county.draws.chance("second upn", persons.number[rows], SECOND_UPN)
         known = self._asked.file == "npd" and bool(self._lives.county.preset.superseded)
-        return chosen & (persons.change[rows] == UNCHANGED) & known
+        made: Flags = chosen & (persons.change[rows] == UNCHANGED) & known
+        return made
 
     def _uln(self) -> pl.Series:
         asked, persons = self._asked, self._lives.persons
         issued = uln(self._lives.county.place("uln", persons.number[asked.rows]))
-        made = self._wrong(issued, transposed(self._draws, "uln", asked.number, issued, 8, asked.errors.nhs_transposed))
+        made = self._wrong(
+            issued, transposed(self._draws, "uln", asked.number, issued, 8, asked.errors.nhs_transposed)
+        )
         young = persons.age(NOW)[asked.rows] < ULN_FROM
         return self._left_out(pl.Series(made).cast(pl.String).set(pl.Series(young), None), "uln")
 

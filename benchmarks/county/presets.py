@@ -1,8 +1,8 @@
 """How well a county's files are kept, and how hard its families are to tell apart: four named presets.
 
-`realistic` and `hard` have the slips of the pen of `benchmarks/errors.py`, which says where their rates come from.
-`adversarial` has those of `realistic` and families made to be confused. What happens to people (moves, marriages)
-is the same in all of them: only what the files know of it differs.
+`realistic` and `hard` have the slips of the pen of `benchmarks/errors.py`, which says where their rates come
+from. `adversarial` has those of `realistic` and families made to be confused. What happens to people (moves,
+marriages) is the same in all of them: only what the files know of it differs.
 """
 
 from __future__ import annotations
@@ -107,14 +107,20 @@ PRESETS = {
         again_in_register=0.0, rekeyed=0.0, crossed=0.0, superseded=0.0,
     ),
     "realistic": _made(_REALISTIC, initials=0.004),
-    "hard": _made(_HARD, initials=0.03, again_in_council=0.05, again_in_register=0.06, crossed=0.01, covered=0.93),
+    "hard": _made(
+        _HARD, initials=0.03, again_in_council=0.05, again_in_register=0.06, crossed=0.01, covered=0.93
+    ),
     "adversarial": replace(
         _made(
-            replace(_REALISTIC, nickname=0.08, names_swapped=0.02, birth_default=0.02, birth_swapped=0.01, no_abode=0.02),
+            replace(
+                _REALISTIC, nickname=0.08, names_swapped=0.02, birth_default=0.02, birth_swapped=0.01,
+                no_abode=0.02
+            ),
             initials=0.02, crossed=0.03, superseded=0.03, again_in_council=0.05,
         ),
         lookalikes=Lookalikes(
-            twins=0.2, same_sex=0.85, junior=0.3, cousins=0.5, namesakes=0.3, compound=0.7, hostel=0.2, identity=5.0
+            twins=0.2, same_sex=0.85, junior=0.3, cousins=0.5, namesakes=0.3, compound=0.7, hostel=0.2,
+            identity=5.0,
         ),
     ),
 }  # fmt: skip

@@ -1,8 +1,8 @@
 """What families struggle with, who is in the programme, and what support they get.
 
-Each person has indicators of the six problems with a beginning and an end. A family's troubles come together: all
-its members' chances rise with one severity of the family. A family with two or more distinct problems on the day it
-is screened is eligible; of those some get the intervention and some wait, which is the comparison.
+Each person has indicators of the six problems with a beginning and an end. A family's troubles come together:
+all its members' chances rise with one severity of the family. A family with two or more distinct problems on
+the day it is screened is eligible; of those some get the intervention and some wait, which is the comparison.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PROBLEMS = ("CRIME_ASB", "SCHOOL", "CHILD_HELP", "WORK_FIN", "DA", "HEALTH")
 
 
 class Indicator(NamedTuple):
-    """Of what problem it is a sign, from which age to which, and how likely: log-odds and slope on severity."""
+    """A sign of which problem, from which age to which, and how likely: log-odds and slope on severity."""
 
     name: str
     problem: str
@@ -96,12 +96,16 @@ def needs(county: County, homes: Households, persons: Persons) -> Needs:
     severity = np.where(homes.assessed, *SEVERITY) + SPREAD * np.log(share / (1 - share))
     early, late = draws.share("screened", house), draws.chance("screened late", house, LATE)
     screened = np.where(
-        late, SCREENED[2] + early * (SCREENED[3] - SCREENED[2]), SCREENED[0] + early * (SCREENED[1] - SCREENED[0])
+        late,
+        SCREENED[2] + early * (SCREENED[3] - SCREENED[2]),
+        SCREENED[0] + early * (SCREENED[1] - SCREENED[0]),
     ).astype(np.int64)
     age = persons.age(screened[row])
     begins = np.full((len(INDICATORS), len(number)), NEVER)
     ends = begins.copy()
-    there = (persons.joined <= screened[row]) & (persons.left > screened[row]) & (persons.died > screened[row])
+    there = (
+        (persons.joined <= screened[row]) & (persons.left > screened[row]) & (persons.died > screened[row])
+    )
     problems = np.zeros((len(PROBLEMS), len(house)), np.bool_)
     for place, (name, problem, (low, high), level, slope) in enumerate(INDICATORS):
         odds = np.exp(level + slope * severity[row])
@@ -110,7 +114,9 @@ def needs(county: County, homes: Households, persons: Persons) -> Needs:
         longest = np.minimum(3 * YEAR, (age[rows] - low) * YEAR)
         began = screened[row[rows]] - (draws.share(f"{name} since", number[rows]) * longest).astype(np.int64)
         begins[place, rows] = began
-        ends[place, rows] = began + (YEAR * (0.4 + 6 * draws.share(f"{name} for", number[rows]) ** 2)).astype(np.int64)
+        ends[place, rows] = began + (YEAR * (0.4 + 6 * draws.share(f"{name} for", number[rows]) ** 2)).astype(
+            np.int64
+        )
         seen = rows[there[rows] & (ends[place, rows] > screened[row[rows]])]
         problems[PROBLEMS.index(problem), row[seen]] = True
     eligible = homes.assessed & (problems.sum(axis=0) >= ENOUGH)
@@ -125,5 +131,6 @@ def needs(county: County, homes: Households, persons: Persons) -> Needs:
         ends[place, helped] = support_from[row[helped]] + 60
     return Needs(
         begins, ends, severity, screened, problems, eligible, intervention,
-        np.where(support_from <= NOW, support_from, NEVER), np.where(support_to <= NOW, support_to, NEVER), kind, hours,
+        np.where(support_from <= NOW, support_from, NEVER), np.where(support_to <= NOW, support_to, NEVER),
+        kind, hours,
     )  # fmt: skip

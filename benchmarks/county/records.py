@@ -26,7 +26,8 @@ from benchmarks.names import COMMUNITIES
 SLIPS = (
     "forename_typo", "surname_typo", "initial_only", "half_surname", "title_as_surname", "names_swapped",
     "birth_wrong", "birth_swapped", "birth_default", "sex_wrong", "address_typo", "postcode_typo", "no_abode",
-    "forename_missing", "surname_missing", "birth_missing", "sex_missing", "address_missing", "postcode_missing",
+    "forename_missing", "surname_missing", "birth_missing", "sex_missing", "address_missing",
+    "postcode_missing",
     "number_wrong", "number_missing", "number_of_relative", "number_superseded",
 )  # fmt: skip
 BIT = {name: 1 << place for place, name in enumerate(SLIPS)}
@@ -57,7 +58,8 @@ class Written:
     """Records of a file.
 
     Attributes:
-        columns: forename, middle, surname, date_of_birth, sex (F, M), house, street, town, postcode: those asked for.
+        columns: those asked for of forename, middle, surname, date_of_birth, sex, house, street, town,
+            postcode.
         slips: bits of `SLIPS`.
         home: dwelling; surname, forename: codes that the record is from, before any slip.
     """
@@ -88,7 +90,10 @@ def write_down(lives: Lives, asked: Asked) -> Written:
     back = np.argsort(np.concatenate(groups), kind="stable")
     return Written(
         {name: pl.concat([part.columns[name] for part in parts]).gather(back) for name in parts[0].columns},
-        *(np.concatenate([getattr(part, name) for part in parts])[back] for name in ("slips", "home", "surname", "forename")),
+        *(
+            np.concatenate([getattr(part, name) for part in parts])[back]
+            for name in ("slips", "home", "surname", "forename")
+        ),
     )  # fmt: skip
 
 
@@ -96,7 +101,15 @@ def burdened(errors: Errors, factor: float) -> Errors:
     """Slips in names, dates and numbers so many times likelier; what is missing too."""
     if factor == 1.0:
         return errors
-    scaled = ("forename_typo", "surname_typo", "names_swapped", "birth_part", "birth_swapped", "birth_default", "sex_wrong")
+    scaled = (
+        "forename_typo",
+        "surname_typo",
+        "names_swapped",
+        "birth_part",
+        "birth_swapped",
+        "birth_default",
+        "sex_wrong",
+    )
     return replace(
         errors,
         **{name: min(0.9, getattr(errors, name) * factor) for name in scaled},
@@ -121,7 +134,9 @@ def _one_group(lives: Lives, asked: Asked) -> Written:
         by_middle &= draws.chance("goes by middle", number, GOES_BY_MIDDLE)
         forename, middle = np.where(by_middle, middle, forename), np.where(by_middle, -1, middle)
         known = np.flatnonzero(draws.chance("nickname", number, errors.nickname))
-        forename[known] = county.names.nickname(county.draws, lives.persons.number[asked.rows[known]], forename[known])
+        forename[known] = county.names.nickname(
+            county.draws, lives.persons.number[asked.rows[known]], forename[known]
+        )
     codes = surname, forename
     if asked.columns & NAME:
         half = (double >= 0) & draws.chance("half", number, errors.half_surname)
@@ -132,13 +147,18 @@ def _one_group(lives: Lives, asked: Asked) -> Written:
     if "date_of_birth" in asked.columns:
         born = lives.persons.born[asked.rows]
         made = misdated(draws, number, born, errors)
-        one_day, turned = draws.chance("birth default", number, errors.birth_default), draws.chance("birth swapped", number, errors.birth_swapped)
+        one_day, turned = (
+            draws.chance("birth default", number, errors.birth_default),
+            draws.chance("birth swapped", number, errors.birth_swapped),
+        )
         note(one_day & (made != born), "birth_default")
         note(turned & ~one_day & (made != born), "birth_swapped")
         note(~one_day & ~turned & (made != born), "birth_wrong")
         columns["date_of_birth"] = _emptied(lives, asked, written(made), "birth_missing", note)
     if "sex" in asked.columns:
-        changed = (asked.on >= lives.persons.changed[asked.rows]) & (lives.persons.change[asked.rows] == REASSIGNED)
+        changed = (asked.on >= lives.persons.changed[asked.rows]) & (
+            lives.persons.change[asked.rows] == REASSIGNED
+        )
         wrong = draws.chance("sex wrong", number, errors.sex_wrong)
         note(wrong, "sex_wrong")
         sex = lives.persons.sex[asked.rows] ^ changed ^ wrong
@@ -146,18 +166,26 @@ def _one_group(lives: Lives, asked: Asked) -> Written:
     lived = home(county, lives.homes, lives.persons, asked.rows, asked.on, asked.file)
     if asked.columns & ADDRESS:
         columns |= _address(lives, asked, lived, note)
-    slips = reduce(np.bitwise_or, [flags.astype(np.int64) * BIT[what] for flags, what in noted], np.zeros(len(number), np.int64))
+    slips = reduce(
+        np.bitwise_or,
+        [flags.astype(np.int64) * BIT[what] for flags, what in noted],
+        np.zeros(len(number), np.int64),
+    )
     return Written({name: columns[name] for name in columns if name in asked.columns}, slips, lived, *codes)
 
 
-def _names(lives: Lives, asked: Asked, forename: Ints, middle: Ints, surname: pl.Series, note: _Note) -> dict[str, pl.Series]:
+def _names(
+    lives: Lives, asked: Asked, forename: Ints, middle: Ints, surname: pl.Series, note: _Note
+) -> dict[str, pl.Series]:
     county, errors, number, file = lives.county, asked.errors, asked.number, asked.file
     draws = Side(county.draws, file)
     middles = written_middles(county, middle)
     if errors.names_swapped:
         titled = (middle <= -2) & draws.chance("title as surname", number, TITLE_AS_SURNAME)
         rows = np.flatnonzero(titled)
-        surname = surname.scatter(rows, pl.Series([name for pair in TITLES for name in pair]).gather(-2 - middle[rows]))
+        surname = surname.scatter(
+            rows, pl.Series([name for pair in TITLES for name in pair]).gather(-2 - middle[rows])
+        )
         middles = middles.set(pl.Series(titled), None)
         note(titled, "title_as_surname")
     columns = {"forename": county.names.forenames.gather(forename), "surname": surname}
@@ -170,12 +198,18 @@ def _names(lives: Lives, asked: Asked, forename: Ints, middle: Ints, surname: pl
     initial = draws.chance("initial", number, county.preset.initials)
     if initial.any():
         rows = np.flatnonzero(initial)
-        columns["forename"] = columns["forename"].scatter(rows, columns["forename"].gather(rows).str.slice(0, 1))
+        columns["forename"] = columns["forename"].scatter(
+            rows, columns["forename"].gather(rows).str.slice(0, 1)
+        )
     note(initial, "initial_only")
-    one, other = swapped(county.draws, (columns["forename"], columns["surname"]), number, errors.names_swapped, file)
+    one, other = swapped(
+        county.draws, (columns["forename"], columns["surname"]), number, errors.names_swapped, file
+    )
     note(draws.chance("names swapped", number, errors.names_swapped), "names_swapped")
     columns = {"forename": one.alias("forename"), "surname": other.alias("surname")}
-    columns = {name: _emptied(lives, asked, column, f"{name}_missing", note) for name, column in columns.items()}
+    columns = {
+        name: _emptied(lives, asked, column, f"{name}_missing", note) for name, column in columns.items()
+    }
     return columns | {"middle": middles}
 
 
@@ -199,7 +233,9 @@ def _address(lives: Lives, asked: Asked, lived: Ints, note: _Note) -> dict[str, 
     columns["postcode"] = columns["postcode"].scatter(rows, places.postcodes[-1])
     note(nowhere, "no_abode")
     return {
-        name: _emptied(lives, asked, column, "postcode_missing" if name == "postcode" else "address_missing", note)
+        name: _emptied(
+            lives, asked, column, "postcode_missing" if name == "postcode" else "address_missing", note
+        )
         for name, column in columns.items()
     }
 

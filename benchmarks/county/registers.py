@@ -1,7 +1,8 @@
 """The eight registers: whom each holds, the fields it carries and no other, as of the last contact.
 
-A person is in a register through a contact (`contacts.py`), unless the register missed it; the record is as old as
-the contact. After a protected change of identity there is a second record, which nothing joins to the first.
+A person is in a register through a contact (`contacts.py`), unless the register missed it; the record is as
+old as the contact. After a protected change of identity there is a second record, which nothing joins to the
+first.
 """
 
 from __future__ import annotations
@@ -27,13 +28,16 @@ NUMBERS = {"nhs_number", "nino", "upn", "former_upn", "uln", "pncid", "cro", "pr
 #: Column of the file: what stands in it. Nothing else does: a register without names has none.
 FIELDS = {
     "pnc": {
-        "pncid": "pncid", "cro_number": "cro", "forename": "forename", "middle_names": "middle", "surname": "surname",
+        "pncid": "pncid", "cro_number": "cro", "forename": "forename", "middle_names": "middle",
+        "surname": "surname",
         "date_of_birth": "date_of_birth", "sex": "sex", "alias_forename": "alias_forename",
-        "alias_surname": "alias_surname", "alias_date_of_birth": "alias_birth", "address": "address", "postcode": "postcode",
+        "alias_surname": "alias_surname", "alias_date_of_birth": "alias_birth", "address": "address",
+        "postcode": "postcode",
     },
     "prisons": {
         "prison_number": "prison_number", "pncid": "pncid", "cro_number": "cro", "forename": "forename",
-        "surname": "surname", "date_of_birth": "date_of_birth", "sex": "sex", "alias_surname": "alias_surname",
+        "surname": "surname", "date_of_birth": "date_of_birth", "sex": "sex",
+        "alias_surname": "alias_surname",
         "address": "address", "postcode": "postcode",
     },
     "npd": {
@@ -42,20 +46,24 @@ FIELDS = {
         "date_of_birth": "date_of_birth", "gender": "sex", "postcode": "postcode",
     },
     "ilr": {
-        "uln": "uln", "given_names": "forename", "family_name": "surname", "date_of_birth": "date_of_birth", "sex": "sex",
+        "uln": "uln", "given_names": "forename", "family_name": "surname", "date_of_birth": "date_of_birth",
+        "sex": "sex",
         "ni_number": "nino", "prior_postcode": "prior_postcode", "address": "address", "postcode": "postcode",
     },
     "wpls": {
-        "nino": "nino", "forename": "forename", "surname": "surname", "date_of_birth": "date_of_birth", "sex": "sex",
+        "nino": "nino", "forename": "forename", "surname": "surname", "date_of_birth": "date_of_birth",
+        "sex": "sex",
         "address": "address", "postcode": "postcode",
     },
     "hes": {
         "nhs_number": "nhs_number", "date_of_birth": "date_of_birth", "sex": "sex", "postcode": "postcode",
         "provider": "provider", "local_patient_id": "local_id",
     },
-    "mhmds": {"nhs_number": "nhs_number", "date_of_birth": "date_of_birth", "gender": "sex", "postcode": "postcode"},
+    "mhmds": {"nhs_number": "nhs_number", "date_of_birth": "date_of_birth", "gender": "sex",
+    "postcode": "postcode"},
     "ndtms": {
-        "initials": "initials", "date_of_birth": "date_of_birth", "sex": "sex", "local_authority": "authority",
+        "initials": "initials", "date_of_birth": "date_of_birth", "sex": "sex",
+        "local_authority": "authority",
         "partial_postcode": "sector",
     },
 }  # fmt: skip
@@ -87,7 +95,8 @@ class Extract:
 
     Attributes:
         frame: record_id and the fields of `FIELDS`, all text. attributes: record_id and what the register
-            holds about the person, a row a contact. rows, on, number: as in `Records`. written: with its slips.
+            holds about the person, a row a contact. rows, on, number: as in `Records`. written: with its
+            slips.
     """
 
     frame: pl.DataFrame
@@ -117,13 +126,17 @@ def held(lives: Lives, register: str) -> Records:
     rows, identity = keys // 2, keys % 2
     contact = np.concatenate([last[present], first[again]])
     on = NOW - np.rint(preset.stale * (NOW - contact)).astype(np.int64)
-    on = np.where(identity == 0, np.minimum(on, persons.changed[rows] - 1), np.maximum(on, persons.changed[rows]))
+    on = np.where(
+        identity == 0, np.minimum(on, persons.changed[rows] - 1), np.maximum(on, persons.changed[rows])
+    )
     on = np.minimum(on, persons.died[rows])
     number = persons.number[rows] * 4 + identity
     number[len(present) :] += 2
     place, second = np.full(many, -1, np.int64), np.full(many, -1, np.int64)
     place[present], second[again] = np.arange(len(present)), np.arange(len(present), len(keys))
-    older = (second[key] >= 0) & county.draws.chance(f"{register} to the second", persons.number[heard.rows] * 64 + heard.on % 64, 0.5)
+    older = (second[key] >= 0) & county.draws.chance(
+        f"{register} to the second", persons.number[heard.rows] * 64 + heard.on % 64, 0.5
+    )
     return Records(rows, on, number, np.where(older, second[key], place[key]))
 
 
@@ -141,9 +154,13 @@ def extract(lives: Lives, register: str) -> Extract:
     home_code = body.home
     if register == "prisons":
         columns, home_code = _inside(lives, asked, columns, home_code)
-    columns |= {name: _further(lives, asked, columns, name) for name in fields.values() if name not in columns}
+    columns |= {
+        name: _further(lives, asked, columns, name) for name in fields.values() if name not in columns
+    }
     ids = record_ids(lives, register, records.number)
-    frame = pl.DataFrame({"record_id": ids} | {out: columns[source].alias(out) for out, source in fields.items()})
+    frame = pl.DataFrame(
+        {"record_id": ids} | {out: columns[source].alias(out) for out, source in fields.items()}
+    )
     body = Written({}, body.slips | numbers.slips, home_code, body.surname, body.forename)
     known = np.flatnonzero(records.event >= 0)
     attributes = pl.DataFrame(
@@ -172,7 +189,9 @@ def _further(lives: Lives, asked: Asked, columns: dict[str, pl.Series], name: st
     if name == "sector":
         return columns["postcode"].str.head(-2)
     if name == "alias_forename":
-        return county.names.forenames.gather(np.maximum(named.alias[rows], 0)).set(pl.Series(named.alias[rows] < 0), None)
+        return county.names.forenames.gather(np.maximum(named.alias[rows], 0)).set(
+            pl.Series(named.alias[rows] < 0), None
+        )
     if name == "alias_surname":
         # A former name of before the change of identity is no alias.
         former = named.at(lives.persons, rows, np.minimum(asked.on, lives.persons.born[rows]))
@@ -186,15 +205,17 @@ def _further(lives: Lives, asked: Asked, columns: dict[str, pl.Series], name: st
     if name == "preferred_surname":
         known = named.known_as[rows]
         known = np.where(asked.on >= lives.persons.changed[rows], -1, known)
-        other = county.names.surnames.gather(np.maximum(known, 0))
-        return columns["surname"].zip_with(pl.Series(known < 0), other)
+        by_partner = county.names.surnames.gather(np.maximum(known, 0))
+        return columns["surname"].zip_with(pl.Series(known < 0), by_partner)
     if name == "prior_postcode":
         before = home(county, lives.homes, lives.persons, rows, asked.on - 900, asked.file)
         unknown = draws.chance("prior unknown", number, 0.05)
         codes = county.places.postcode(before)
         return county.places.postcodes.gather(codes).scatter(np.flatnonzero(unknown), UNKNOWN_POSTCODE)
     if name == "provider":
-        return pl.Series([f"R{a}{b}" for a in "CDG" for b in "1MNXY"]).gather(draws.below("provider", number, 15))
+        return pl.Series([f"R{a}{b}" for a in "CDG" for b in "1MNXY"]).gather(
+            draws.below("provider", number, 15)
+        )
     if name == "local_id":
         shuffled = Permutation(4 * county.span, county.draws, "patient ids").to(number)
         return "M" + pl.Series(shuffled).cast(pl.String).str.zfill(8)
@@ -203,7 +224,9 @@ def _further(lives: Lives, asked: Asked, columns: dict[str, pl.Series], name: st
     raise KeyError(name)
 
 
-def _inside(lives: Lives, asked: Asked, columns: dict[str, pl.Series], lived: Ints) -> tuple[dict[str, pl.Series], Ints]:
+def _inside(
+    lives: Lives, asked: Asked, columns: dict[str, pl.Series], lived: Ints
+) -> tuple[dict[str, pl.Series], Ints]:
     """A prisoner's address is mostly the prison's, or that of no abode."""
     county = lives.county
     share = Side(county.draws, asked.file).share("inside", asked.number)
@@ -221,5 +244,3 @@ def _inside(lives: Lives, asked: Asked, columns: dict[str, pl.Series], lived: In
     lived = lived.copy()
     lived[inside], lived[nowhere] = -1, -1
     return columns | made, lived
-
-

@@ -1,7 +1,7 @@
 """The truth beside the files: who there is, which record is whose and what went wrong with it.
 
-A person is a number here. Two records are of one person if they have the same number *and* the same identity: what
-a protected change of identity parted (identity 1), nothing may join.
+A person is a number here. Two records are of one person if they have the same number *and* the same identity:
+what a protected change of identity parted (identity 1), nothing may join.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.names import COMMUNITIES, SEXES
 
 
 def people(lives: Lives) -> pl.DataFrame:
-    """One row a person: household, sex, born, died, heritage of the name, parents, twins, change of identity."""
+    """One row a person: household, sex, birth, death, heritage of the name, parents, twins, new identity."""
     persons, homes = lives.persons, lives.homes
     return pl.DataFrame(
         {
@@ -47,7 +47,7 @@ def people(lives: Lives) -> pl.DataFrame:
 
 
 def families(lives: Lives) -> pl.DataFrame:
-    """One row an assessed family: screening, number of problems, eligibility, arm, support, council at each delivery."""
+    """One row an assessed family: screening, problems, eligibility, arm, support, councils."""
     chosen, wants = lives.homes.assessed, lives.needs
     arm = np.where(wants.eligible, np.where(wants.intervention, 0, 1), 2)
     return pl.DataFrame(
@@ -95,21 +95,33 @@ def problems(lives: Lives) -> pl.DataFrame:
 
 
 def addresses(lives: Lives) -> pl.DataFrame:
-    """Where the people of assessed families lived: each 1 January on which it was elsewhere than the year before."""
+    """Where people of assessed families lived: each 1 January on which it was not as the year before."""
     rows = np.flatnonzero(lives.homes.assessed[lives.persons.row])
     before, found = np.full(len(rows), -1), []
-    first, last = (int(np.datetime64(int(day), "D").astype("datetime64[Y]").astype(int)) + 1970 for day in (SINCE, NOW))
+    first, last = (
+        int(np.datetime64(int(day), "D").astype("datetime64[Y]").astype(int)) + 1970 for day in (SINCE, NOW)
+    )
     for year in range(first, last + 1):
         on = date_of(*(np.full(len(rows), value) for value in (year, 1, 1)))
         here = home(lives.county, lives.homes, lives.persons, rows, on, "council")
-        moved = np.flatnonzero((here != before) & (lives.persons.born[rows] <= on) & (lives.persons.died[rows] > on))
+        moved = np.flatnonzero(
+            (here != before) & (lives.persons.born[rows] <= on) & (lives.persons.died[rows] > on)
+        )
         before = here
         found.append(
-            pl.DataFrame({"person": lives.persons.number[rows[moved]], "on": on[moved].astype("datetime64[D]"), "home": here[moved]})
-        )  # fmt: skip
+            pl.DataFrame(
+                {
+                    "person": lives.persons.number[rows[moved]],
+                    "on": on[moved].astype("datetime64[D]"),
+                    "home": here[moved],
+                }
+            )
+        )
     made = pl.concat(found).sort("person", "on")
     places = lives.county.places
-    return made.with_columns(places.postcodes.gather(places.postcode(made["home"].to_numpy())).alias("postcode"))
+    return made.with_columns(
+        places.postcodes.gather(places.postcode(made["home"].to_numpy())).alias("postcode")
+    )
 
 
 def of_extract(lives: Lives, register: str, extract: Extract) -> pl.DataFrame:
@@ -123,11 +135,20 @@ def of_delivery(lives: Lives, file: str, delivery: Delivery) -> pl.DataFrame:
     """The truth about a council's records."""
     identity = (delivery.on >= lives.persons.changed[delivery.rows]).astype(np.int64)
     family = lives.homes.number[delivery.family]
-    return _records(lives, file, delivery.record_id, delivery.rows, identity, delivery.on, family, delivery.written)
+    return _records(
+        lives, file, delivery.record_id, delivery.rows, identity, delivery.on, family, delivery.written
+    )
 
 
 def _records(
-    lives: Lives, file: str, ids: pl.Series, rows: Ints, identity: Ints, on: Ints, family: Ints, written: Written
+    lives: Lives,
+    file: str,
+    ids: pl.Series,
+    rows: Ints,
+    identity: Ints,
+    on: Ints,
+    family: Ints,
+    written: Written,
 ) -> pl.DataFrame:
     return pl.DataFrame(
         {

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.county import truth
 from benchmarks.county.block import block_lives
-from benchmarks.county.councils import COUNCILS, delivery
+from benchmarks.county.councils import COUNCILS, deliveries
 from benchmarks.county.county import BLOCK, DELIVERIES, NOW, Block, County
 from benchmarks.county.presets import PRESETS, REGISTERS
 from benchmarks.county.records import SLIPS
@@ -86,9 +86,8 @@ def frames(county: County, block: Block) -> dict[str, pl.DataFrame]:
     made: dict[str, pl.DataFrame] = {}
     whose: list[pl.DataFrame] = []
     for turn, day in enumerate(delivery_days()):
-        for place, council in enumerate(COUNCILS):
+        for council, file in zip(COUNCILS, deliveries(lives, turn), strict=True):
             name = f"councils/{council}/{day}"
-            file = delivery(lives, turn, place)
             made[name] = file.frame[file.record_id.arg_sort()]
             whose.append(truth.of_delivery(lives, name, file))
     for register in REGISTERS:
