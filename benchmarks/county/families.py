@@ -322,13 +322,13 @@ def _fates(county: County, homes: Households, persons: Persons) -> Persons:
     at = draws.share("identity at", number)
     change = np.zeros(len(number), np.int64)
     changed = np.full(len(number), NEVER)
+    adoptable = child & ~care & (persons.twin_of < 0)
     cases = (
         (ADOPTED, adoptable, persons.born + YEAR * (1 + 9 * at), p[ADOPTED] * np.where(assessed, 1.0, 0.1)),
         (REASSIGNED, persons.age(NOW) > 16, np.maximum(persons.born + 14 * YEAR, SINCE), p[REASSIGNED]),
         (PROTECTED, persons.age(NOW) > 20, np.maximum(persons.born + 18 * YEAR, SINCE), p[PROTECTED]),
     )  # fmt: skip
     low: Reals = np.zeros(len(number))
-    adoptable = child & ~care & (persons.twin_of < 0)
     for kind, able, on, chance in cases:
         if kind != ADOPTED:
             on = on + at * np.maximum(0, NOW - on)
