@@ -11,7 +11,7 @@ that join a person with a twin, a brother, a stranger (false links). Counts and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -32,7 +32,7 @@ RELATIONS = (
     "same household", "cousin", "stranger",
 )  # fmt: skip
 AGES = (5, 16, 25, 45)
-GROUPS = ("sex", "age", "community", "arm")
+GROUPS = ("sex", "age", "community", "moved", "arm")
 #: What parts the two records of a pair though neither is misspelt: they are from different days or habits.
 CHANGES = {"moved": "home", "surname_changed": "surname", "other_forename": "forename"}
 _PAIR = ["left_id", "right_id"]
@@ -44,7 +44,8 @@ class Truth:
 
     Attributes:
         records: file, record_id, person, identity, family, home, surname, forename, slips.
-        people: person, household, kin, sex, born, community, forename, parent_1, parent_2, twin_of, arm.
+        people: person, household, kin, sex, born, community, moved, forename, parent_1,
+            parent_2, twin_of, arm.
     """
 
     records: pl.DataFrame
@@ -71,7 +72,8 @@ class Truth:
         if known["record_id"].is_duplicated().any():
             raise ValueError("Two of the files share ids: score deliveries one by one.")
         age = (pl.lit(TODAY) - pl.col("born")).dt.total_days() / 365.2425
-        band = age.cut(AGES, labels=_bands(), left_closed=True).cast(pl.String).alias("age")
+        younger = (pl.when(age < edge).then(pl.lit(name)) for edge, name in zip(AGES, _bands(), strict=False))
+        band = pl.coalesce(*younger, pl.lit(_bands()[-1])).alias("age")
         return known.join(
             self.people.with_columns(band, pl.col("arm").fill_null("none")).rename({"forename": "given"}),
             on="person",
@@ -104,8 +106,8 @@ def score_links(truth: Truth, left: Sequence[str], right: str, links: pl.DataFra
         strangers = found.filter(~pl.col(side).is_in(known["record_id"].implode())).height
         if strangers:
             raise ValueError(f"{strangers:,} links have a {side} that the truth does not know.")
-    rows = [*_overall(quality), *_detail(found, true, one, two)]
-    rows += _persons(found, one, two) + _families(found, one, two)
+    rows = [*_overall(quality), *_by_group(found, true, one, two), *_false(found, one, two)]
+    rows += [*_persons(found, one, two), *_missed(found, true, one, two), *_families(found, one, two)]
     return _table(right, rows)
 
 
@@ -115,7 +117,9 @@ def score_clusters(truth: Truth, files: Sequence[str], clusters: pl.DataFrame) -
     quality = cluster_quality(clusters, known.select("record_id", "entity"))
     ids = clusters.select(pl.col("record_id").cast(pl.String), "cluster_id")
     found = _within(ids.rename({"cluster_id": "entity"})).with_columns(pl.lit("dedupe").alias("stage"))
-    rows = [*_overall(quality), *_detail(found, _within(known), known, known)]
+    true = _within(known)
+    rows = [*_overall(quality), *_by_group(found, true, known, known), *_false(found, known, known)]
+    rows += _missed(found, true, known, known)
     return _table(", ".join(files), [("dedupe", *row[1:]) for row in rows])
 
 
@@ -129,48 +133,56 @@ def _overall(quality: Quality) -> list[_Row]:
     ]
 
 
-def _detail(found: pl.DataFrame, true: pl.DataFrame, one: pl.DataFrame, two: pl.DataFrame) -> list[_Row]:
-    """Precision, recall and false links of pairs of records, by group, by stage and by what went wrong."""
-    links = _described(found, one, two)
-    hit = found.select(*_PAIR, pl.lit(True).alias("hit"))
-    pairs = _described(true, one, two).drop("hit").join(hit, on=_PAIR, how="left")
-    pairs = pairs.with_columns(pl.col("hit").fill_null(False))
-    rows: list[_Row] = []
+def _by_group(
+    found: pl.DataFrame, true: pl.DataFrame, one: pl.DataFrame, two: pl.DataFrame
+) -> Iterator[_Row]:
+    """Precision and recall of pairs of records by group of the left one, precision by stage."""
+    links, pairs = _described(found, one, two), _described(true, one, two).drop("hit")
+    pairs = pairs.join(found.select(*_PAIR, pl.lit(True).alias("hit")), on=_PAIR, how="left")
     for by in GROUPS:
-        rows += _shares("link", "precision", by, links, by)
-        rows += _shares("link", "recall", by, pairs, by)
-    rows += _shares("link", "precision", "stage", links, "stage")
+        yield from _shares("link", "precision", links, by)
+        yield from _shares("link", "recall", pairs.with_columns(pl.col("hit").fill_null(False)), by)
+    yield from _shares("link", "precision", links, "stage")
+
+
+def _false(found: pl.DataFrame, one: pl.DataFrame, two: pl.DataFrame) -> Iterator[_Row]:
+    """Of all links, those that join a person with another, by who that is."""
+    links = _described(found, one, two)
     wrong = links.filter(~pl.col("hit")).select(_relation().alias("relation"))["relation"]
     counts = dict(wrong.value_counts().iter_rows())
-    rows += [("link", "false links", "relation", one, counts.get(one, 0), links.height) for one in RELATIONS]
-    for slip, bit in BIT.items():
-        chosen = pairs.filter(((pl.col("slips") | pl.col("slips_right")) & bit) != 0)
-        rows += [("link", "recall", "error", slip, int(chosen["hit"].sum()), chosen.height)] * bool(
-            chosen.height
-        )
+    for relation in RELATIONS:
+        yield "link", "false links", "relation", relation, counts.get(relation, 0), links.height
+
+
+def _missed(found: pl.DataFrame, true: pl.DataFrame, one: pl.DataFrame, two: pl.DataFrame) -> Iterator[_Row]:
+    """Of the true pairs with an error or a change, those of which a record is linked to its person.
+
+    A person's second record is not missed where the first is linked: links are mostly one to one.
+    """
+    right = _described(found, one, two).filter("hit")
+    pairs = _described(true, one, two).with_columns(
+        hit=pl.col("left_id").is_in(right["left_id"].implode())
+        | pl.col("right_id").is_in(right["right_id"].implode())
+    )
+    slips = pl.col("slips") | pl.col("slips_right")
+    cases = [("error", slip, (slips & bit) != 0) for slip, bit in BIT.items()]
+    cases += [("error", "none", slips == 0)]
     for name, column in CHANGES.items():
-        for group, same in ((name, False), (f"not {name}", True)):
-            chosen = pairs.filter((pl.col(column) == pl.col(f"{column}_right")) == same)
-            rows.append(("link", "recall", "change", group, int(chosen["hit"].sum()), chosen.height))
-    return rows
+        same = pl.col(column) == pl.col(f"{column}_right")
+        cases += [("change", name, ~same), ("change", f"not {name}", same)]
+    for by, name, condition in cases:
+        chosen = pairs.filter(condition)
+        yield "person", "recall", by, name, int(chosen["hit"].sum()), chosen.height
 
 
-def _persons(found: pl.DataFrame, one: pl.DataFrame, two: pl.DataFrame) -> list[_Row]:
+def _persons(found: pl.DataFrame, one: pl.DataFrame, two: pl.DataFrame) -> Iterator[_Row]:
     """A person is found if any of his records is linked to any of his on the right, wrong if to another's."""
-    people = _per_entity(found, one, two)
-    rows: list[_Row] = []
+    people = _per_entity(found, one, two).with_columns(pl.lit("all").alias("all"))
+    linked = people.filter(pl.col("right") + pl.col("wrong") > 0)
     for by in ("all", *GROUPS):
-        for (group,), part in people.with_columns(pl.lit("all").alias("all")).group_by(
-            by, maintain_order=True
-        ):
-            have = part.filter("there")
-            linked = part.filter(pl.col("right") + pl.col("wrong") > 0)
-            clean = linked.filter(pl.col("wrong") == 0)
-            rows.append(("person", "precision", by, str(group), clean.height, linked.height))
-            rows.append(
-                ("person", "recall", by, str(group), have.filter(pl.col("right") > 0).height, have.height)
-            )
-    return rows
+        yield from _shares("person", "precision", linked.with_columns(hit=pl.col("wrong") == 0), by)
+        have = people.filter("there").with_columns(hit=pl.col("right") > 0)
+        yield from _shares("person", "recall", have, by)
 
 
 def _families(found: pl.DataFrame, one: pl.DataFrame, two: pl.DataFrame) -> list[_Row]:
@@ -264,10 +276,8 @@ def _linked(links: pl.DataFrame) -> pl.DataFrame:
     return links.select(pl.col(_PAIR).cast(pl.String), stage).unique(_PAIR, maintain_order=True)
 
 
-def _shares(stage: str, measure: str, by: str, frame: pl.DataFrame, column: str) -> list[_Row]:
-    parts = (
-        frame.group_by(column).agg(pl.col("hit").sum().cast(pl.Int64), pl.len().cast(pl.Int64)).sort(column)
-    )
+def _shares(stage: str, measure: str, frame: pl.DataFrame, by: str) -> list[_Row]:
+    parts = frame.group_by(by).agg(pl.col("hit").sum().cast(pl.Int64), pl.len().cast(pl.Int64)).sort(by)
     return [(stage, measure, by, str(group), hits, many) for group, hits, many in parts.iter_rows()]
 
 

@@ -21,10 +21,16 @@ from benchmarks.dates import date_of
 from benchmarks.draw import Ints
 from benchmarks.names import COMMUNITIES, SEXES
 
+MOVED_WITHIN = 1096  # days before the registers' extracts
+
 
 def people(lives: Lives) -> pl.DataFrame:
     """One row a person: household, sex, birth, death, heritage of the name, parents, twins, new identity."""
     persons, homes = lives.persons, lives.homes
+    everybody, today = np.arange(len(persons)), np.full(len(persons), NOW)
+    lately, before = (
+        home(lives.county, homes, persons, everybody, on, "council") for on in (today, today - MOVED_WITHIN)
+    )
     return pl.DataFrame(
         {
             "person": persons.number,
@@ -35,6 +41,7 @@ def people(lives: Lives) -> pl.DataFrame:
             "born": persons.born.astype("datetime64[D]"),
             "died": _dates(persons.died),
             "community": pl.Series(list(COMMUNITIES)).gather(homes.community[persons.row]),
+            "moved": pl.Series(["no", "yes"]).gather((lately != before).astype(np.int64)),
             "forename": lives.named.forename,
             "parent_1": _number(persons.parent_1),
             "parent_2": _number(persons.parent_2),
