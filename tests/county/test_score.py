@@ -25,8 +25,8 @@ PEOPLE = pl.DataFrame(
     ],
     schema={
         "person": pl.Int64, "household": pl.Int64, "kin": pl.Int64, "sex": pl.String, "born": pl.Date,
-        "community": pl.String, "moved": pl.String, "forename": pl.Int64, "parent_1": pl.Int64, "parent_2": pl.Int64,
-        "twin_of": pl.Int64, "arm": pl.String,
+        "community": pl.String, "moved": pl.String, "forename": pl.Int64, "parent_1": pl.Int64,
+        "parent_2": pl.Int64, "twin_of": pl.Int64, "arm": pl.String,
     },
     orient="row",
 )  # fmt: skip
@@ -138,7 +138,8 @@ def test_recall_by_what_went_wrong_on_either_side():
 
 def test_a_second_record_is_not_missed_where_the_first_is_linked():
     rows = [
-        ("c", "L1", 10, 0, 1, 5, 0), ("r", "R1", 10, 0, None, 5, 0), ("r", "R2", 10, 0, None, 5, BIT["sex_wrong"]),
+        ("c", "L1", 10, 0, 1, 5, 0), ("r", "R1", 10, 0, None, 5, 0),
+        ("r", "R2", 10, 0, None, 5, BIT["sex_wrong"]),
     ]  # fmt: skip
     table = score_links(truth(rows), ["c"], "r", linked(("L1", "R1")))
     assert share(table, "link", "recall") == (1, 2)
