@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.dates import TODAY, YEAR, first_of_year, year_of
 from benchmarks.draw import Draws, Flags, Ints, Permutation
 from benchmarks.identifiers import NHS_NUMBERS, NINO_PREFIXES, nhs_number
-from benchmarks.names import COMMUNITIES, Names
+from benchmarks.names import COMMUNITIES, names
 from benchmarks.places import Places
 
 BLOCK, HOMES = 1000, 512  # persons, and dwellings at most, of a block
@@ -89,7 +89,7 @@ class Population:
         """
         if count > NHS_NUMBERS:
             raise ValueError(f"At most {NHS_NUMBERS:,} people.")
-        self.count, self.draws, self.names = count, Draws(seed), Names()
+        self.count, self.draws, self.names = count, Draws(seed), names()
         homes = -(-count // BLOCK) * HOMES
         self.places = Places(homes, self.draws)
         self._dwellings = Permutation(self.places.count, self.draws, "dwelling")

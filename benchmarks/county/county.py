@@ -27,7 +27,7 @@ from benchmarks.identifiers import (
     ULNS,
     UPNS,
 )
-from benchmarks.names import Names
+from benchmarks.names import names
 from benchmarks.people import Mixes
 from benchmarks.places import Places
 
@@ -84,7 +84,7 @@ class County:
             raise ValueError(
                 f"At most {NHS_NUMBERS // (2 * SLOTS):,} households, families and others together."
             )
-        self.preset, self.draws, self.names = preset, Draws(seed), Names()
+        self.preset, self.draws, self.names = preset, Draws(seed), names()
         self.places = Places(self.households, self.draws)
         self.mixes = Mixes(self.places, self.draws)
         self.prefixes = NINO_PREFIXES if issued_ninos else NINO_NEVER_ISSUED

@@ -203,9 +203,9 @@ def test_no_two_people_share_a_number(lives):
 def test_a_family_is_eligible_by_two_distinct_problems_of_those_present(lives):
     """Counted again in plain Python from the tables of the truth."""
     families, known = truth.families(lives), truth.problems(lives)
-    own = truth.people(lives).join(
-        pl.DataFrame({"person": lives.persons.number, "joined": lives.persons.joined, "left": lives.persons.left}), on="person"
-    )  # fmt: skip
+    persons = lives.persons
+    stays = pl.DataFrame({"person": persons.number, "joined": persons.joined, "left": persons.left})
+    own = truth.people(lives).join(stays, on="person")
     stay = {row["person"]: row for row in own.iter_rows(named=True)}
     screened = dict(families.select("household", "screened").iter_rows())
     found: dict[int, set[str]] = {house: set() for house in screened}
