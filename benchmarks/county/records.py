@@ -70,9 +70,6 @@ class Written:
     surname: Ints
     forename: Ints
 
-    def __len__(self) -> int:
-        return len(self.slips)
-
 
 def write_down(lives: Lives, asked: Asked) -> Written:
     """The records, in the order they were asked for."""
