@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from benchmarks.dates import date_of, parts_of
 from benchmarks.draw import Draws, Flags, Ints
 from benchmarks.people import People, Population
 
@@ -119,7 +120,7 @@ PRESETS = {
 
 def befall(population: Population, people: People, errors: Errors, side: str) -> People:
     """The people as one side knows them: moves, names, dates and numbers."""
-    draws, number, household = _Side(population.draws, side), people.number, people.household
+    draws, number, household = Side(population.draws, side), people.number, people.household
     dwelling = people.dwelling.copy()
     for what, of, p in (
         ("moved", household, errors.moved),
@@ -148,18 +149,18 @@ def befall(population: Population, people: People, errors: Errors, side: str) ->
         forename=forename,
         surname=surname,
         double=double,
-        born=_misdated(draws, number, people.born, errors),
+        born=misdated(draws, number, people.born, errors),
         sex=people.sex ^ draws.chance("sex wrong", number, errors.sex_wrong),
         dwelling=dwelling,
-        nhs_number=_transposed(draws, "nhs", number, people.nhs_number, 8, errors.nhs_transposed),
-        nino=_transposed(draws, "nino", number, people.nino // 4, 5, errors.nino_transposed) * 4
+        nhs_number=transposed(draws, "nhs", number, people.nhs_number, 8, errors.nhs_transposed),
+        nino=transposed(draws, "nino", number, people.nino // 4, 5, errors.nino_transposed) * 4
         + people.nino % 4,
     )
 
 
-def misspelt(population: Population, text: pl.Series, number: Ints, p: float, side: str) -> pl.Series:
+def misspelt(source: Draws, text: pl.Series, number: Ints, p: float, side: str) -> pl.Series:
     """The column with one edit in some of its values."""
-    draws, what = _Side(population.draws, side), f"{text.name} typo"
+    draws, what = Side(source, side), f"{text.name} typo"
     chosen = np.flatnonzero(draws.chance(what, number, p))
     if not len(chosen):
         return text
@@ -171,17 +172,17 @@ def misspelt(population: Population, text: pl.Series, number: Ints, p: float, si
     return replaced(text, chosen, pl.Series(letters.astype(str), dtype=pl.String))
 
 
-def emptied(population: Population, text: pl.Series, number: Ints, p: float, side: str) -> pl.Series:
+def emptied(source: Draws, text: pl.Series, number: Ints, p: float, side: str) -> pl.Series:
     """The column with some of its values left out."""
-    chosen = np.flatnonzero(_Side(population.draws, side).chance(f"{text.name} missing", number, p))
+    chosen = np.flatnonzero(Side(source, side).chance(f"{text.name} missing", number, p))
     return replaced(text, chosen, pl.Series([None] * len(chosen), dtype=pl.String)) if len(chosen) else text
 
 
 def swapped(
-    population: Population, names: tuple[pl.Series, pl.Series], number: Ints, p: float, side: str
+    source: Draws, names: tuple[pl.Series, pl.Series], number: Ints, p: float, side: str
 ) -> tuple[pl.Series, pl.Series]:
     """Forename and surname, changed over in some rows."""
-    chosen = np.flatnonzero(_Side(population.draws, side).chance("names swapped", number, p))
+    chosen = np.flatnonzero(Side(source, side).chance("names swapped", number, p))
     if not len(chosen):
         return names
     one, other = names
@@ -195,12 +196,12 @@ def replaced(text: pl.Series, rows: Ints, values: pl.Series) -> pl.Series:
 
 def can_be_swapped(born: Ints) -> Flags:
     """Whether day and month changed over give another date."""
-    _, month, day = _parts(born)
+    _, month, day = parts_of(born)
     able: Flags = (day <= 12) & (day != month)
     return able
 
 
-class _Side(Draws):
+class Side(Draws):
     """The draws of one side: an error there says nothing about the other side."""
 
     def __init__(self, draws: Draws, side: str) -> None:
@@ -211,42 +212,28 @@ class _Side(Draws):
         return super().key(f"{self._side} {what}")
 
 
-def _misdated(draws: Draws, number: Ints, born: Ints, errors: Errors) -> Ints:
+def misdated(draws: Draws, number: Ints, born: Ints, errors: Errors) -> Ints:
     """Another part, day and month changed over, or the first of the year: the last that happens counts."""
     made = born.copy()
     rows = np.flatnonzero(draws.chance("birth part", number, errors.birth_part))
-    year, month, day = _parts(born[rows])
+    year, month, day = parts_of(born[rows])
     part = draws.below("which part", number[rows], 3)
     turn = draws.below("how wrong", number[rows], 1 << 20)
     # Another of the 28 days and 12 months that every year has; a year at most nine off.
     day = np.where(part == 0, (day + turn % 27) % 28 + 1, np.minimum(day, 28))
     month = np.where(part == 1, (month - 1 + 1 + turn % 11) % 12 + 1, month)
     year = np.where(part == 2, year - 1 - turn % 9, year)
-    made[rows] = _date(year, month, day)
+    made[rows] = date_of(year, month, day)
 
-    year, month, day = _parts(born)
+    year, month, day = parts_of(born)
     rows = np.flatnonzero(can_be_swapped(born) & draws.chance("birth swapped", number, errors.birth_swapped))
-    made[rows] = _date(year[rows], day[rows], month[rows])
+    made[rows] = date_of(year[rows], day[rows], month[rows])
     rows = np.flatnonzero(draws.chance("birth default", number, errors.birth_default))
-    made[rows] = _date(year[rows], np.ones(len(rows), np.int64), np.ones(len(rows), np.int64))
+    made[rows] = date_of(year[rows], np.ones(len(rows), np.int64), np.ones(len(rows), np.int64))
     return made
 
 
-def _parts(day: Ints) -> tuple[Ints, Ints, Ints]:
-    """Year, month and day of the month."""
-    date = day.astype("datetime64[D]")
-    month = date.astype("datetime64[M]")
-    within = (date - month.astype("datetime64[D]")).astype(np.int64) + 1
-    months = month.astype(np.int64)
-    return months // 12 + 1970, months % 12 + 1, within
-
-
-def _date(year: Ints, month: Ints, day: Ints) -> Ints:
-    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
-    return months.astype("datetime64[D]").astype(np.int64) + day - 1
-
-
-def _transposed(draws: Draws, what: str, number: Ints, value: Ints, places: int, p: float) -> Ints:
+def transposed(draws: Draws, what: str, number: Ints, value: Ints, places: int, p: float) -> Ints:
     """Two neighbouring digits changed over, at one of `places` places from the right; −1 stays."""
     rows = np.flatnonzero(draws.chance(f"{what} transposed", number, p) & (value >= 0))
     unit = 10 ** draws.below(f"{what} place", number[rows], places)

@@ -101,6 +101,12 @@ class Names:
         return other
 
 
+@cache
+def names() -> Names:
+    """The names, read and put together once."""
+    return Names()
+
+
 class _Vocabulary:
     def __init__(self) -> None:
         self._places: dict[str, int] = {}

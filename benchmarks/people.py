@@ -12,8 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.dates import TODAY, YEAR, first_of_year, year_of
 from benchmarks.draw import Draws, Flags, Ints, Permutation
-from benchmarks.names import COMMUNITIES, Names
+from benchmarks.identifiers import NHS_NUMBERS, NINO_PREFIXES, nhs_number
+from benchmarks.names import COMMUNITIES, names
 from benchmarks.places import Places
 
 BLOCK, HOMES = 1000, 512  # persons, and dwellings at most, of a block
@@ -39,12 +41,6 @@ FIRST_OF_JANUARY = np.array([0.0005, 0.001, 0.02, 0.006, 0.03])
 #: Ages of the first person of a household at nought, a fifth, … all of them: of one, two, more persons.
 AGES = ((18, 31, 48, 63, 77, 101), (19, 31, 44, 59, 71, 92), (20, 32, 38, 44, 52, 76))
 AGE_POINTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-YEAR = 365.2425  # days
-TODAY = np.datetime64("2024-12-31")
-NHS_NUMBERS = 90_000_000  # valid ones that begin with 9, which are for tests
-NINO_LETTERS = "ABCEGHJKLMNOPRSTWXYZ"
-NINO_UNUSED = {"BG", "GB", "KN", "NK", "NT", "TN", "ZZ", "OO", "CR", "FY", "MW", "NC", "PP", "PY", "PZ"}
-NINO_PREFIXES = [a + b for a in NINO_LETTERS for b in NINO_LETTERS if b != "O" and a + b not in NINO_UNUSED]
 NINO_FROM = 16  # years of age
 
 
@@ -93,16 +89,14 @@ class Population:
         """
         if count > NHS_NUMBERS:
             raise ValueError(f"At most {NHS_NUMBERS:,} people.")
-        self.count, self.draws, self.names = count, Draws(seed), Names()
+        self.count, self.draws, self.names = count, Draws(seed), names()
         homes = -(-count // BLOCK) * HOMES
         self.places = Places(homes, self.draws)
         self._dwellings = Permutation(self.places.count, self.draws, "dwelling")
         self._nhs = Permutation(NHS_NUMBERS, self.draws, "nhs number")
         self._ninos = Permutation(len(NINO_PREFIXES) * 10**6, self.draws, "nino")
         self._ordinal, self._place, self._size = _templates(seed)
-        districts = np.arange(int(self.places.district_of[-1]) + 1)
-        mix = np.searchsorted(np.cumsum(MIX_SHARES), self.draws.share("mix", districts))
-        self._communities = np.cumsum(MIXES, axis=1)[np.minimum(mix, len(MIXES) - 1)]
+        self._mixes = Mixes(self.places, self.draws)
 
     def people(self, number: Ints) -> People:
         """The persons of these numbers."""
@@ -112,14 +106,14 @@ class Population:
         place, size = (table[template, within].astype(np.int64) for table in (self._place, self._size))
         household = block * HOMES + self._ordinal[template, within]
         dwelling = self._dwellings.to(household)
-        community = self._community(household, dwelling)
+        community = self._mixes.community(household, dwelling)
         couple = draws.share("couple", household) < np.array(COUPLES)[size - 1]
         partner = couple & (place == 1)
         sex = self._sex(number, household, place, partner)
         born = self._born(household, place, size, partner, ~partner & (place > 0))
         community_birth = draws.chance("born 1 January", number, FIRST_OF_JANUARY[community])
-        born = np.where(community_birth, _first_of_year(born), born)
-        year = born.astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64) + 1970
+        born = np.where(community_birth, first_of_year(born), born)
+        year = year_of(born)
         surname = self.names.surname(draws, "surname", household, community)
         own = partner & draws.chance("keeps name", household, PARTNER_KEEPS_NAME)
         surname = np.where(own, self.names.surname(draws, "own surname", number, community), surname)
@@ -136,21 +130,13 @@ class Population:
             double,
             born,
             dwelling,
-            _nhs_number(self._nhs.to(number)),
+            nhs_number(self._nhs.to(number)),
             self._nino(number, born),
         )
 
     def elsewhere(self, what: str, of: Ints) -> Ints:
         """A dwelling to move to for each number in `of`."""
         return self.draws.below(what, of, self.places.count)
-
-    def _community(self, household: Ints, dwelling: Ints) -> Ints:
-        district = self.places.district_of[self.places.postcode(dwelling)]
-        share = self.draws.share("community", household)
-        community = np.zeros(len(household), np.int64)
-        for bound in self._communities.T[:-1]:
-            community += share >= bound[district]
-        return np.minimum(community, len(COMMUNITIES) - 1)
 
     def _sex(self, number: Ints, household: Ints, place: Ints, partner: Flags) -> Ints:
         """The first of a household and children by chance, a partner nearly always the other sex."""
@@ -181,6 +167,26 @@ class Population:
         return np.where(grown, made, -1)
 
 
+class Mixes:
+    """Which naming community a household is of, by the kind of district it lives in."""
+
+    def __init__(self, places: Places, draws: Draws) -> None:
+        """Give each district its kind."""
+        districts = np.arange(int(places.district_of[-1]) + 1)
+        mix = np.searchsorted(np.cumsum(MIX_SHARES), draws.share("mix", districts))
+        self._places, self._draws = places, draws
+        self._bounds = np.cumsum(MIXES, axis=1)[np.minimum(mix, len(MIXES) - 1)]
+
+    def community(self, household: Ints, dwelling: Ints) -> Ints:
+        """Places in `names.COMMUNITIES`."""
+        district = self._places.district_of[self._places.postcode(dwelling)]
+        share = self._draws.share("community", household)
+        community = np.zeros(len(household), np.int64)
+        for bound in self._bounds.T[:-1]:
+            community += share >= bound[district]
+        return np.minimum(community, len(COMMUNITIES) - 1)
+
+
 def _templates(seed: int) -> tuple[NDArray[np.int16], NDArray[np.int8], NDArray[np.int8]]:
     """Ways to divide a block into households: each person's household, place in it, and its size."""
     rng = np.random.default_rng(seed)
@@ -199,23 +205,3 @@ def _templates(seed: int) -> tuple[NDArray[np.int16], NDArray[np.int8], NDArray[
         places.append(np.arange(BLOCK) - np.repeat(np.cumsum(drawn) - drawn, drawn))
         sizes.append(np.repeat(drawn, drawn))
     return np.array(ordinals, np.int16), np.array(places, np.int8), np.array(sizes, np.int8)
-
-
-def _first_of_year(day: Ints) -> Ints:
-    return day.astype("datetime64[D]").astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64)
-
-
-def _nhs_number(place: Ints) -> Ints:
-    """The valid NHS number at each place: 9, seven free digits, one of nine, and the check digit.
-
-    Of the ten digits in the ninth position at most one leaves no check digit (a remainder of 10).
-    """
-    first, rank = 90_000_000 + place // 9, place % 9
-    total = np.zeros(len(place), np.int64)
-    for position in range(8):
-        total += first // 10 ** (7 - position) % 10 * (10 - position)
-    # 2 · ninth ≡ 1 − total modulo 11 is the one to leave out; the inverse of 2 is 6. It may be ten: none.
-    barred = (1 - total) * 6 % 11
-    ninth = rank + (rank >= barred)
-    check = -(total + 2 * ninth) % 11
-    return (first * 10 + ninth) * 10 + check

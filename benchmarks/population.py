@@ -1,10 +1,14 @@
-"""Made-up people, and two files about them: the families' side and a register, with the truth.
+"""Made-up people, and files about them, with the truth.
 
-    python benchmarks/population.py --left 1000000 --right 1000000 --overlap 0.7 --out DIR --seed 1
+    python benchmarks/population.py pair --left 1000000 --right 1000000 --overlap 0.7 --out DIR --seed 1
+    python benchmarks/population.py county --families 100000 --errors realistic --out DIR --seed 1
+    python benchmarks/population.py score --truth DIR/truth --left FILE --right FILE --links LINKS
 
-Writes `left.parquet`, `right.parquet` and `truth.parquet` (left_id, right_id). The files depend on the sizes,
-the overlap, the seed and the preset alone: not on the chunks, the threads or the day. A register of sixty
-million streams to disk in chunks.
+`pair` writes `left.parquet`, `right.parquet` and `truth.parquet` (left_id, right_id): the families' side and
+a register of flat households, fast and of any size. The files depend on the sizes, the overlap, the seed and
+the preset alone: not on the chunks, the threads or the day. A register of sixty million streams to disk in
+chunks. `county` writes families over fifteen years, councils' files and eight registers: see `county/`. What
+follows here is `pair`.
 
     names.toml ─▶ names ─┐                        errors: moved, renamed, misspelt, missing
     draw (chance) ───────┼─▶ people (households) ─▶ records ─▶ Parquet
@@ -24,15 +28,18 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
+from benchmarks.county import county, presets
+from benchmarks.county.score import Truth, score_clusters, score_links
+from benchmarks.county.write import write_county
+from benchmarks.dates import written
 from benchmarks.draw import Ints, Permutation
 from benchmarks.errors import PRESETS, Errors, befall, emptied, misspelt, swapped
+from benchmarks.identifiers import nino
 from benchmarks.names import SEXES
-from benchmarks.people import NINO_PREFIXES, People, Population
+from benchmarks.people import People, Population
 
 CHUNK = 1 << 18  # records made at a time, and rows of a row group
 THREADS = 2
-_FIRST_DAY = np.datetime64("1880-01-01")
-_DAYS = pl.Series("date_of_birth", np.datetime_as_string(np.arange(_FIRST_DAY, np.datetime64("2030-01-01"))))
 COLUMNS = (
     "forename", "surname", "date_of_birth", "sex", "house", "street", "town", "postcode", "nhs_number",
     "nino",
@@ -107,12 +114,12 @@ def records(population: Population, persons: Ints, errors: Errors, side: str) ->
     columns = _written(population, people)
     for name in ("forename", "surname", "street", "postcode"):
         p = getattr(errors, f"{name}_typo")
-        columns[name] = misspelt(population, columns[name], persons, p, side)
+        columns[name] = misspelt(population.draws, columns[name], persons, p, side)
     pair = columns["forename"], columns["surname"]
-    one, other = swapped(population, pair, persons, errors.names_swapped, side)
+    one, other = swapped(population.draws, pair, persons, errors.names_swapped, side)
     columns |= {"forename": one, "surname": other}
     for name, p in errors.missing:
-        columns[name] = emptied(population, columns[name], persons, p, side)
+        columns[name] = emptied(population.draws, columns[name], persons, p, side)
     nowhere = population.draws.chance(f"{side} no abode", persons, errors.no_abode)
     if nowhere.any():
         rows = np.flatnonzero(nowhere)
@@ -127,23 +134,17 @@ def _written(population: Population, people: People) -> dict[str, pl.Series]:
     if len(double):
         both = surname.gather(double) + "-" + names.surnames.gather(people.double[double])
         surname = surname.scatter(double, both)
-    number = pl.Series(people.nino)
-    nino = (
-        pl.Series(NINO_PREFIXES).gather(np.maximum(people.nino, 0) // 4 // 10**6)
-        + (number // 4 % 10**6).cast(pl.String).str.zfill(6)
-        + pl.Series(list("ABCD")).gather(np.maximum(people.nino, 0) % 4)
-    )
     return {
         "forename": names.forenames.gather(people.forename),
         "surname": surname,
-        "date_of_birth": _DAYS.gather(people.born - int(_FIRST_DAY.astype(np.int64))),
+        "date_of_birth": written(people.born),
         "sex": pl.Series("sex", SEXES).gather(people.sex),
         "house": places.houses.gather(places.house(people.dwelling)),
         "street": places.streets.gather(places.street(people.dwelling)),
         "town": places.towns.gather(places.town(people.dwelling)),
         "postcode": places.postcodes.gather(places.postcode(people.dwelling)),
         "nhs_number": pl.Series("nhs_number", people.nhs_number).cast(pl.String),
-        "nino": nino.set(number < 0, None).alias("nino"),
+        "nino": nino(people.nino),
     }
 
 
@@ -185,21 +186,60 @@ def _ids(side: str, rows: Ints) -> pl.Series:
 
 
 def main() -> None:
-    """Write what was asked for."""
-    parser = argparse.ArgumentParser(description="Made-up people: two files and the truth.")
-    parser.add_argument("--left", type=int, default=100_000, help="records of the families' side")
-    parser.add_argument("--right", type=int, default=100_000, help="records of the register")
-    parser.add_argument("--overlap", type=float, default=0.7, help="share of the left that is on the right")
-    parser.add_argument("--errors", choices=list(PRESETS), default="realistic")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
+    """Write what was asked for, or score links."""
+    parser = argparse.ArgumentParser(description="Made-up people: files of them, and the truth.")
+    ways = parser.add_subparsers(dest="way", required=True)
+    pair = ways.add_parser("pair", help="two files of flat households, and which records match")
+    pair.add_argument("--left", type=int, default=100_000, help="records of the families' side")
+    pair.add_argument("--right", type=int, default=100_000, help="records of the register")
+    pair.add_argument("--overlap", type=float, default=0.7, help="share of the left that is on the right")
+    pair.add_argument("--errors", choices=list(PRESETS), default="realistic")
+    whole = ways.add_parser("county", help="councils' files of families, eight registers, and the truth")
+    whole.add_argument("--families", type=int, default=1000, help="families that councils assessed")
+    whole.add_argument("--others", type=float, default=county.OTHERS, help="other households for each")
+    whole.add_argument("--errors", choices=list(presets.PRESETS), default="realistic")
+    whole.add_argument(
+        "--issued-ninos", action="store_true", help="NINOs with prefixes in use, which checks let pass"
+    )
+    for way in (pair, whole):
+        way.add_argument("--seed", type=int, default=1)
+        way.add_argument("--out", type=Path, required=True, help="folder for the files")
+    judge = ways.add_parser("score", help="how good links or clusters are against a county's truth")
+    judge.add_argument("--truth", type=Path, required=True, help="the folder truth of a county")
+    judge.add_argument("--left", nargs="+", required=True, help="files, such as councils/fenham/2024-12-31")
+    judge.add_argument("--right", help="the other file, such as registers/npd; none for clusters")
+    judge.add_argument("--links", type=Path, required=True, help="Parquet: left_id, right_id; or clusters")
+    judge.add_argument("--out", type=Path, help="a CSV file for the score")
     asked = parser.parse_args()
     try:
-        laid = study(asked.left, asked.right, asked.overlap, asked.seed)
+        {"pair": _pair, "county": _county, "score": _score}[asked.way](asked)
     except ValueError as error:
         parser.error(str(error))
+
+
+def _pair(asked: argparse.Namespace) -> None:
+    laid = study(asked.left, asked.right, asked.overlap, asked.seed)
     write_study(laid, asked.out, asked.errors)
     print(f"{laid.left:,} and {laid.right:,} records, {laid.both:,} people on both, in {asked.out}")
+
+
+def _county(asked: argparse.Namespace) -> None:
+    preset = presets.PRESETS[asked.errors]
+    made = county.County(asked.families, asked.seed, preset, asked.others, asked.issued_ninos)
+    for name, rows in write_county(made, asked.out).items():
+        print(f"{rows:>12,}  {name}")
+
+
+def _score(asked: argparse.Namespace) -> None:
+    known, links = Truth.read(asked.truth), pl.read_parquet(asked.links)
+    if asked.right:
+        table = score_links(known, asked.left, asked.right, links)
+    else:
+        table = score_clusters(known, asked.left, links)
+    if asked.out:
+        table.write_csv(asked.out)
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=140, tbl_hide_column_data_types=True):
+        print(table.drop("dataset").filter(pl.col("of") > 0))
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from benchmarks.dates import TODAY
 from benchmarks.draw import Draws, Permutation
 from benchmarks.errors import CLEAN, PRESETS, Errors, can_be_swapped
-from benchmarks.people import FIRST_OF_JANUARY, TODAY, Population
+from benchmarks.people import FIRST_OF_JANUARY, Population
 from benchmarks.population import COLUMNS, records, study, write_study
 from linker.standardise.identifiers import nhs_number, nino
 from linker.standardise.postcodes import postcode
