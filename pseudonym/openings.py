@@ -45,11 +45,11 @@ class Opening:
 
     Attributes:
         time: seconds since 1970.
-        action: `open`, `find` or `extract`.
+        action: `open`, `find`, `known` (for linkage) or `extract`.
         mandate: who, and why.
         count: how many identities, or searches if these are more.
-        subjects: whose, as the log calls them (`seal.references`); empty for an extract, and where they are
-            more than `EACH`.
+        subjects: whose, as the log calls them (`seal.references`); empty for an extract and for
+            linkage, and where they are more than `EACH`.
     """
 
     time: int

@@ -194,7 +194,7 @@ class People:
             if not pids:
                 return
             after = pids[-1]
-            self._tools.openings.admit(mandate, "known", len(pids), pids)
+            self._tools.openings.admit(mandate, "known", len(pids))
             with self._tools.store.read() as at:
                 # Somebody may have been erased or restricted meanwhile.
                 states = db.subjects(self._tools.store, at, pids)

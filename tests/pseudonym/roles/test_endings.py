@@ -32,9 +32,9 @@ from pseudonym.roles.commands import destroy_app, renew_app
 from pseudonym.roles.duties import Duties, destroy_due
 from pseudonym.storage import open_store, schema
 from pseudonym.storage.schema import METADATA
-from pseudonym.v1 import attribute_pb2, broker_pb2, key_pb2, vault_pb2
+from pseudonym.v1 import attribute_pb2, broker_pb2, key_pb2
 from tests.pseudonym.roles import test_processes as chain
-from tests.pseudonym.roles.harness import Trio, mandate, reason
+from tests.pseudonym.roles.harness import Trio, join, mandate, reason
 from tests.pseudonym.roles.test_erasure import OFFICER, B, Study, governance, issued
 
 __all__ = ["governance"]
@@ -99,14 +99,18 @@ def test_epochs_recipients_and_the_project_end_with_certificates(tmp_path, certi
         old = study.urns
 
         # New month keys, while the roles serve; whoever comes afterwards is under them.
-        for role, tables in ((Role.IDENTITY, ["subject_key"]), (Role.ATTRIBUTES, ["a_key", "a_batch"])):
-            begun = renew(trio, role)
-            assert begun.total == {Role.IDENTITY: 4, Role.ATTRIBUTES: 5}[role]
+        wrapped = {
+            Role.IDENTITY: ["subject_key", "register_key", "folder_key"],
+            Role.ATTRIBUTES: ["a_key", "a_batch"],
+        }
+        for role, tables in wrapped.items():
+            before = sum(query(trio, role, f"SELECT count(*) FROM {table}")[0][0] for table in tables)
+            assert before > 4
+            assert renew(trio, role).total == before
             check_renewed(trio, role, tables)
-        with trio.called(Role.IDENTITY, "linkage-operator") as linker:
-            rows = chain.identities([os.urandom(16)], ["p9"])
-            asked = vault_pb2.StoreIdentitiesRequest(mandate=mandate(), source="x", arrow=chain.arrow(rows))
-            linker(f"{chain.V}StoreIdentities", asked, vault_pb2.StoreIdentitiesResponse)
+        later = study.rows([os.urandom(16)]).with_columns(protected=pl.lit("yes"))
+        identity = trio.servers[Role.IDENTITY]
+        join(identity, certificates, later, "b-2", protected_column="protected")
         assert len(query(trio, Role.IDENTITY, "SELECT DISTINCT kid FROM subject_key")) == 1
 
         # The next epoch, and the list for the recipient, who alone can read it.

@@ -23,10 +23,12 @@ from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.roles.commands import erase_app
 from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2, vault_pb2
 from tests.pseudonym.roles import test_processes as chain
-from tests.pseudonym.roles.harness import Trio, mandate, reason
+from tests.pseudonym.roles.harness import Trio, join, mandate, reason
 
 A, B, V, PROJECT, RECIPIENT = chain.A, chain.B, chain.V, chain.PROJECT, chain.RECIPIENT
 OFFICER = Role.DATA_PROTECTION_OFFICER
+FORENAMES = ("Amelia", "Noah", "Freya", "Oscar", "Priya", "Duncan")
+SURNAMES = ("Baxter", "Ellis-Hale", "Okonkwo", "Marsh", "Venkataraman", "Quiller")
 
 
 def nhs_numbers(count, start=943_476_000):
@@ -48,16 +50,7 @@ class Study:
         self.numbers = nhs_numbers(people)
         chain.begin(trio.servers, trio.certificates)
         self.refs = [os.urandom(16) for _ in range(2 * people)]
-        names = [f"p{i % people}" for i in range(2 * people)]
-        rows = chain.identities(self.refs, names).with_columns(
-            nhs=pl.Series([self.numbers[i % people] for i in range(2 * people)]),
-            born=pl.Series([f"2011-02-{1 + i % people:02}" for i in range(2 * people)]),
-        )
-        with trio.called(Role.IDENTITY, "linkage-operator") as linker:
-            asked = vault_pb2.StoreIdentitiesRequest(
-                mandate=mandate(), source="cambridgeshire", arrow=chain.arrow(rows)
-            )
-            linker(f"{V}StoreIdentities", asked, vault_pb2.StoreIdentitiesResponse)
+        join(trio.servers[Role.IDENTITY], trio.certificates, self.rows(self.refs), "b-1")
         with trio.called(Role.BROKER, "attributes") as keeper:
             told = broker_pb2.ListRowsRequest(project=PROJECT)
             waiting = chain.told(keeper(f"{B}ListRows", told, broker_pb2.ListRowsResponse).arrow)
@@ -73,6 +66,21 @@ class Study:
             chain.eventually(
                 lambda: not chain.told(keeper(f"{B}ListRows", told, broker_pb2.ListRowsResponse).arrow).height
             )
+
+    def rows(self, refs):
+        """Rows of people who have nothing in common; of as many as there are, then of the first again."""
+        count = len(self.numbers)
+        of = [place % count for place in range(len(refs))]
+        return pl.DataFrame(
+            {
+                "row_ref": [ref.hex() for ref in refs],
+                "forename": [FORENAMES[one] for one in of],
+                "surname": [SURNAMES[one] for one in of],
+                "dob": [f"2011-02-{1 + one:02}" for one in of],
+                "postcode": [f"CB{1 + one} {one}AA" for one in of],
+                "nhs_number": [self.numbers[one] for one in of],
+            }
+        )
 
     def request(self, *people, **changes):
         sought = [
@@ -105,7 +113,7 @@ class Study:
         with pytest.raises(grpc.RpcError) as caught:
             self.erase(request)
         said = str(caught.value.details()) + str(caught.value.trailing_metadata())
-        assert not [one for one in (*self.numbers, "2011-02", "Baxter") if one in said]
+        assert not [one for one in (*self.numbers, "2011-02", *SURNAMES) if one in said]
         return reason(caught.value)[:2]
 
     def erased_urns(self):
@@ -182,20 +190,19 @@ def test_one_call_erases_a_person_everywhere_and_an_old_backup_brings_nobody_bac
     with Trio(tmp_path, certificates, governance) as trio:
         trio.start()
         study = Study(trio)
-        with trio.called(
-            Role.IDENTITY, "linkage-operator"
-        ) as linker:  # the same person, from another council
-            twice = chain.identities([os.urandom(16)], ["x"])
-            twice = twice.with_columns(nhs=pl.lit(study.numbers[5]), born=pl.lit("2011-02-06"))
-            asked = vault_pb2.StoreIdentitiesRequest(mandate=mandate(), source="y", arrow=chain.arrow(twice))
-            linker(f"{V}StoreIdentities", asked, vault_pb2.StoreIdentitiesResponse)
+        # The same person under another id: a record that is never linked with anybody.
+        twice = study.rows([os.urandom(16)]).with_columns(
+            nhs_number=pl.lit(study.numbers[5]), dob=pl.lit("2011-02-06"), protected=pl.lit("yes")
+        )
+        identity = trio.servers[Role.IDENTITY]
+        join(identity, certificates, twice, "b-2", source="y", protected_column="protected")
         trio.stop()
         copies = shutil.copytree(tmp_path, tmp_path / "copies", ignore=lambda *_: ["copies"])
         trio.start()
 
         # Whoever is not meant beyond doubt stops the whole.
         wrong = vault_pb2.SoughtPerson(born="2011-02-09", nhs=study.numbers[0])
-        less = vault_pb2.SoughtPerson(born="2011-02-01", surname="Baxterp0")
+        less = vault_pb2.SoughtPerson(born="2011-02-01", surname=SURNAMES[0])
         nobody = vault_pb2.SoughtPerson(born="2011-02-01", nhs="--")
         undated = vault_pb2.SoughtPerson(born="1.2.2011", nhs=study.numbers[0])
         other = vault_pb2.SoughtPerson(born="2011-02-01", nhs=study.numbers[0], surname="Cole")
@@ -211,7 +218,7 @@ def test_one_call_erases_a_person_everywhere_and_an_old_backup_brings_nobody_bac
         assert study.refused(study.request(5)) == ("ALREADY_EXISTS", "CONFLICT")
         assert study.refused(study.request(0, reason=0)) == ("INVALID_ARGUMENT", "FIELD_INVALID")
 
-        by_name = vault_pb2.SoughtPerson(born="2011-02-02", surname="BAXTERP1", postcode="cb11aa")
+        by_name = vault_pb2.SoughtPerson(born="2011-02-02", surname=SURNAMES[1].upper(), postcode="cb21aa")
         whom = vault_pb2.SoughtPersons(persons=[*study.request(0).sought.persons, by_name])
         request = study.request(sought=whom)
         erasure = study.erase(request)

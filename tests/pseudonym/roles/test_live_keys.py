@@ -12,16 +12,26 @@ from pseudonym.keys import Keyset
 from pseudonym.providers.file import FileProvider
 from pseudonym.roles.callers import Role
 from pseudonym.urn import read
-from pseudonym.v1 import broker_pb2, common_pb2, key_pb2, vault_pb2
+from pseudonym.v1 import broker_pb2, common_pb2, key_pb2
 from tests.pseudonym.roles import test_processes as chain
-from tests.pseudonym.roles.harness import DOMAIN, Called, mandate, reason, three
+from tests.pseudonym.roles.harness import (
+    DOMAIN,
+    Called,
+    council_file,
+    governance,
+    join,
+    mandate,
+    reason,
+    three,
+)
 
-B, K, V, PROJECT = chain.B, chain.K, chain.V, chain.PROJECT
+B, K, PROJECT = chain.B, chain.K, chain.PROJECT
 
 
 @pytest.fixture(scope="module")
 def alive(tmp_path_factory, certificates):
-    with three(tmp_path_factory.mktemp("alive"), certificates) as servers:
+    folder = tmp_path_factory.mktemp("alive")
+    with three(folder, certificates, governance=governance(folder)) as servers:
         yield servers
 
 
@@ -86,10 +96,7 @@ def test_keys_made_beside_the_running_server_serve_and_destroyed_ones_do_not(ali
     keyset = keyset_of(alive[Role.BROKER], "broker")
     chain.begin(alive, certificates)
     refs = [bytes([number]) * 16 for number in range(1, 4)]
-    with called(alive, certificates, Role.IDENTITY, "linkage-operator") as linker:
-        rows = chain.arrow(chain.identities(refs, ["p1", "p2", "p3"]))
-        asked = vault_pb2.StoreIdentitiesRequest(mandate=mandate(), source="x", arrow=rows)
-        linker(f"{V}StoreIdentities", asked, vault_pb2.StoreIdentitiesResponse)
+    join(alive[Role.IDENTITY], certificates, council_file(refs, ["p1", "p2", "p3"]), "b-1")
     with called(alive, certificates, Role.BROKER, "attributes") as keeper:
         listed = broker_pb2.ListRowsRequest(project=PROJECT)
         aids = chain.told(keeper(f"{B}ListRows", listed, broker_pb2.ListRowsResponse).arrow).select("aid")

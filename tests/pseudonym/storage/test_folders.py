@@ -7,9 +7,9 @@ import io
 import pytest
 import sqlalchemy as sa
 
-from pseudonym.keks import KekRing
 from pseudonym.errors import KeyMissingError, SealBrokenError
 from pseudonym.folders import FolderKeys, SealedFolders
+from pseudonym.keks import KekRing
 from pseudonym.storage import open_store
 from pseudonym.storage.schema_identity import FOLDER_KEY
 from tests.pseudonym.storage.made_up import kek

@@ -9,6 +9,7 @@ import pytest
 
 from pseudonym import register_events
 from pseudonym.errors import LinkError
+from pseudonym.keks import KekRing
 from pseudonym.people import People
 from pseudonym.register import concerned
 from pseudonym.sealed_register import SealedRegister
@@ -38,7 +39,7 @@ def about(changes: Changes) -> pl.Series:
 @pytest.mark.parametrize("seed", range(2))
 def test_what_is_read_for_some_records_is_what_concerns_them_of_the_whole(store, seed):
     kek = made_up.kek(1)
-    register = SealedRegister(store, kek, Subjects(store, [kek]))
+    register = SealedRegister(store, KekRing(kek), Subjects(store, KekRing(kek)))
     chance = random.Random(seed)
     made, state = world(seed, steps=16), State()
     for event in made.events:
