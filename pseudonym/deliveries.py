@@ -54,6 +54,18 @@ class Delivery:
         """The records without unit and protected."""
         return self.records.drop("unit", "protected")
 
+    def without(self, records: pl.Series, families: pl.Series) -> Delivery:
+        """The delivery without some records and families, and what leads to them."""
+        return Delivery(
+            self.source,
+            self.records.filter(~pl.col("unit").is_in(records.implode())),
+            _none_of(self.links, records),
+            self.families.filter(
+                ~pl.col("unit").is_in(records.implode()) & ~pl.col("family").is_in(families.implode())
+            ),
+            _none_of(self.family_links, families),
+        )
+
     def family_units(self) -> pl.DataFrame:
         """The units of families, each once; protected if a record in it is."""
         joined = self.families.join(self.records.select("unit", "protected"), on="unit")
@@ -134,6 +146,10 @@ def checked(delivery: Delivery) -> Delivery:
         families,
         _as(delivery.family_links, _LINKS, "links of families"),
     )
+
+
+def _none_of(links: pl.DataFrame, units: pl.Series) -> pl.DataFrame:
+    return links.filter(*(~pl.col(side).is_in(units.implode()) for side in ("left", "right")))
 
 
 def _as(frame: pl.DataFrame, schema: pl.Schema, what: str) -> pl.DataFrame:

@@ -64,8 +64,9 @@ class People:
     def deliver(self, delivery: Delivery, stamp: Stamp) -> Outcome:
         """Take in records, each with what it is linked to; all of it is on disk, or nothing.
 
-        Records that are known stay as they are. A delivery all of whose records are known was taken in
-        before, and changes nothing; links between known records come with no records.
+        Records that are known stay as they are, and those that were erased or removed stay away. A delivery
+        all of whose records are known was taken in before, and changes nothing; links between known records
+        come with no records.
 
         Args:
             delivery: 5,000 to 20,000 records are a good one.
@@ -80,9 +81,11 @@ class People:
         given = checked(delivery)
         identities = given.identities()
         payloads, values = columns.payloads(identities), columns.found_by(identities)
-        units = given.records.select("unit", "protected")
+        rows = given.records.select("unit")
         with self._tools.store.transaction() as at:
             self._tools.register.lock(at)
+            given = self._without_gone(at, given)
+            units = given.records.select("unit", "protected")
             family = self._families(at, given, stamp)
             seen = self._tools.register.seen(at, Kind.PERSON, _units_of(units["unit"], given.links))
             event = persons.deliver(seen.state, units, given.links, stamp)
@@ -92,7 +95,7 @@ class People:
             else:
                 new = event.changes.arrived.select("unit").join(given.families, on="unit", how="left")
                 beside = new.drop_nulls().with_columns(row=pl.lit(None, pl.Binary))
-                arrived = _arrived(event, units, payloads, values, given.source)
+                arrived = _arrived(event, rows, payloads, values, given.source)
                 person = self._carry_out(at, Kind.PERSON, event, seen, beside, arrived)
             if family.event is not None and not again:
                 family = self._carry_out(at, Kind.FAMILY, family.event, family.seen)
@@ -321,6 +324,13 @@ class People:
         self._tools.register.post(at, messages_of(kind, event.changes, after))
         return _Done(event, seen, after)
 
+    def _without_gone(self, at: At, given: Delivery) -> Delivery:
+        """The delivery without what was erased or removed: no file that is sent again brings it back."""
+        units = _units_of(given.records["unit"], given.links)
+        families = _units_of(given.families["family"].rename("unit"), given.family_links)
+        register = self._tools.register
+        return given.without(register.gone(at, Kind.PERSON, units), register.gone(at, Kind.FAMILY, families))
+
     def _families(self, at: At, given: Delivery, stamp: Stamp) -> _Done:
         """What a delivery decides on families. Those known stay protected or not, as they are."""
         units = given.family_units()
@@ -362,14 +372,12 @@ def _units_of(units: pl.Series, links: pl.DataFrame) -> pl.Series:
 
 
 def _arrived(
-    event: Event, units: pl.DataFrame, payloads: list[bytes], values: pl.DataFrame, source: str
+    event: Event, rows: pl.DataFrame, payloads: list[bytes], values: pl.DataFrame, source: str
 ) -> Arrived:
     """The rows of records that are new."""
-    new = units.with_row_index("row").join(
-        event.changes.arrived, on="unit", how="semi", maintain_order="left"
-    )
-    rows = new["row"].to_list()
-    if len(rows) < len(payloads):
+    new = rows.with_row_index("row").join(event.changes.arrived, on="unit", how="semi", maintain_order="left")
+    kept = new["row"].to_list()
+    if len(kept) < len(payloads):
         numbered = new.select("row").with_row_index("now")
         values = values.join(numbered, on="row", maintain_order="left").with_columns(row="now").drop("now")
-    return Arrived(new["unit"].to_list(), [payloads[row] for row in rows], values, source)
+    return Arrived(new["unit"].to_list(), [payloads[row] for row in kept], values, source)

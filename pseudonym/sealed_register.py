@@ -35,7 +35,7 @@ from pseudonym.storage import register as db
 from pseudonym.storage.engine import Store
 from pseudonym.storage.rows import At
 from pseudonym.subjects import Subjects
-from pseudonym.urn import Kind
+from pseudonym.urn import ID_BYTES, Kind
 
 _KINDS: Final = (Kind.PERSON, Kind.FAMILY)
 _OUTBOX: Final = "outbox"
@@ -139,6 +139,13 @@ class SealedRegister:
         for number, ct in db.events(self._store, kind.value, after):
             yield register_events.read(keys.open("event", [_event(kind, number)], [ct])[0])
 
+    def gone(self, at: At, kind: Kind, units: pl.Series) -> pl.Series:
+        """Those of the units that were removed: erased or delivered in error, and so never to come again."""
+        unique = units.unique()
+        tags = self._present(at).tags(f"{kind.value}-gone", unique.to_list())
+        found = [tag for tag, _ in db.places(self._store, at, tags)]
+        return unique.filter(pl.Series(tags, dtype=pl.Binary).is_in(found))
+
     def begun(self, at: At) -> bool:
         """Whether anything was ever registered."""
         return self._keys(at) is not None
@@ -230,6 +237,9 @@ class SealedRegister:
         ]
         db.forget(self._store, at, former, gone)
         bound = [kind.value.encode() + part for part in ids]
+        left = seen.state.units.join(after.units, on="unit", how="anti")["unit"].to_list()
+        tags += keys.tags(f"{kind.value}-gone", left)
+        places += [bytes(ID_BYTES)] * len(left)
         sealed = keys.seal("place", tags, places), keys.seal("part", bound, texts)
         db.put(self._store, at, (tags, sealed[0]), (ids, sealed[1]))
 

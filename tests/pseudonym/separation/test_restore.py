@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -18,7 +19,9 @@ from pseudonym.errors import LedgerError
 from pseudonym.identity_erasure import IdentityErasure
 from pseudonym.ledger import Ledger
 from pseudonym.openings import Openings
+from pseudonym.people import Delivery, People
 from pseudonym.seal import Kek
+from pseudonym.standing import Stamp
 from pseudonym.storage import open_store
 from pseudonym.tracing import WAY_BACK
 from pseudonym.urn import Kind
@@ -232,3 +235,30 @@ def test_erased_people_of_the_identity_store(url, tmp_path, copy):
         for table in ("identity_row", "subject_key", "blind_index"):
             assert copy.count(f"SELECT count(*) FROM {table}") == 17
         assert copy.count("SELECT count(*) FROM subject WHERE state = 'erased'") == 3
+
+
+def test_erased_persons_of_the_register(url, tmp_path, copy):
+    records = pl.DataFrame({"nhs": ["9434765919"] * 6}).with_columns(
+        unit=pl.Series([bytes([n]) * 16 for n in range(6)], dtype=pl.Binary), protected=pl.lit(False)
+    )
+    rows = pl.DataFrame({"left": [bytes(16)], "right": [b"\x01" * 16], "weight": [9.0]})
+    nothing = pl.DataFrame()
+    stamp = Stamp(datetime(2026, 1, 1, tzinfo=UTC), "operator-7", "wave 1")
+    with vault(url, tmp_path, [kek()]) as (store, _):
+        outcome = People(store).deliver(Delivery("council", records, rows, nothing, nothing), stamp)
+        gone = outcome.members["pid"][0]
+    copy.take()
+    with vault(url, tmp_path, [kek()]) as (store, erasure):
+        assert erasure.erase([gone]) == 1
+    copy.put_back()
+    assert copy.count("SELECT count(*) FROM identity_row") == 6
+    with vault(url, tmp_path, [kek()]) as (store, _):
+        people = People(store)
+        assert copy.count("SELECT count(*) FROM identity_row") == 4
+        left = people.members(records["unit"])
+        assert sorted(left["unit"]) == sorted(records["unit"][2:])
+        # Nor do they come back with the file that they were in.
+        again = people.deliver(Delivery("council", records, rows, nothing, nothing), stamp)
+        assert again.person is None
+        assert sorted(again.members["unit"]) == sorted(records["unit"][2:])
+        assert copy.count("SELECT count(*) FROM identity_row") == 4

@@ -11,6 +11,7 @@ from pseudonym import columns
 from pseudonym.people import Delivery, People
 from pseudonym.records import SCHEMA
 from pseudonym.register import concerned
+from pseudonym.register_parts import Seen
 from pseudonym.standing import State, replay
 from pseudonym.storage import Store
 from pseudonym.storage.schema_identity import BLIND_INDEX, IDENTITY_ROW, SUBJECT
@@ -26,10 +27,10 @@ def identities(numbers: Iterable[int]) -> pl.DataFrame:
 
 def delivery(
     numbers: Iterable[int],
-    rows: Iterable[tuple[int, int, float]] = (),
+    rows: Iterable[tuple[float, ...]] = (),
     protected: Iterable[int] = (),
     families: Mapping[int, int] | None = None,
-    family_rows: Iterable[tuple[int, int, float]] = (),
+    family_rows: Iterable[tuple[float, ...]] = (),
     source: str = "council",
 ) -> Delivery:
     numbers = list(numbers)
@@ -69,13 +70,19 @@ def rows_of(store: Store, table: sa.Table) -> list[sa.Row]:
 
 def check(store: Store, people: People) -> State:
     """Hold register, events, rows and index against one another; the state that the events lead to."""
-    vault = made_up.vault(store)
     register = people._tools.register
     for kind in (Kind.FAMILY, Kind.PERSON):
         state = replayed(people, kind)
         with store.read() as at:
             kept = register.seen(at, kind, state.units["unit"])
         assert facts(kept.state) == facts(concerned(state, state.units["unit"]))
+    check_rows(store, kept)
+    return state
+
+
+def check_rows(store: Store, kept: Seen) -> None:
+    """Hold rows and index against all that the register has of persons."""
+    vault, state = made_up.vault(store), kept.state
     holders = dict(state.units.select("unit", "holder").iter_rows())
     named = dict(kept.beside.drop_nulls("row").select("unit", "row").iter_rows())
     stored = {row.row_id: row.pid for row in rows_of(store, IDENTITY_ROW)}
@@ -89,4 +96,3 @@ def check(store: Store, people: People) -> State:
     assert entered == set(stored)
     for row in rows_of(store, SUBJECT):
         assert row.superseded_by is None or row.pid not in holders.values()
-    return state

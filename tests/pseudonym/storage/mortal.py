@@ -16,7 +16,7 @@ import time
 import traceback
 
 from pseudonym.storage import open_store
-from tests.pseudonym.storage import made_up
+from tests.pseudonym.storage import made_up, mortal_people
 
 BATCH = 60
 INTAKE = 40 * BATCH
@@ -64,7 +64,11 @@ def erase(url: str) -> None:
                 say(number)
 
 
-WORK = {"intake": intake, "rewrap": rewrap, "erase": erase}
+def persons(url: str) -> None:
+    mortal_people.persons(url, say)
+
+
+WORK = {"intake": intake, "rewrap": rewrap, "erase": erase, "persons": persons}
 
 
 def die(seconds: float, work: str, url: str) -> dict[str, object]:

@@ -18,12 +18,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pseudonym import columns
 from pseudonym.extracts import Extracts
 from pseudonym.openings import Openings
+from pseudonym.people import Delivery, People
 from pseudonym.records import Address, Former, Identity, Name
 from pseudonym.storage import identity as db
 from pseudonym.storage import open_store
 from pseudonym.storage.schema_identity import SUBJECT
 from pseudonym.vault import State
+from tests.pseudonym.histories import links, stamp, unit
 from tests.pseudonym.storage import made_up
+from tests.pseudonym.storage.delivered import series
 from tests.pseudonym.storage.made_up import MANDATE, Log, people, pid, vault
 
 CANARY = Identity(
@@ -92,8 +95,25 @@ def planted(store):
     extracts.begin("job", "npd", 1)
     extracts.write("job", key, 0, pl.DataFrame({"text": CANARY.texts()}))
     extracts.finish("job", key)
-    vault(store, month=2, older=(1,)).rewrap(100)
+    deliver(People(here), one)
+    vault(store, month=2, older=(1,)).rewrap(1000)
     return canary
+
+
+def deliver(people: People, one: pl.DataFrame) -> None:
+    """Everything that persons who stay can do, with canaries in it."""
+    records = pl.concat([one] * 4).with_columns(unit=series(1, 2, 3, 4), protected=pl.Series([False] * 4))
+    families = pl.DataFrame({"unit": series(1, 4), "family": series(101, 102)})
+    rows = links([(1, 2, 9), (2, 3, 9)])
+    outcome = people.deliver(Delivery("council", records, rows, families, links([])), stamp())
+    first, last = outcome.members.filter(pl.col("unit").is_in([unit(1), unit(4)]))["pid"]
+    people.merge(first, last, stamp(1))
+    people.remove(series(2), stamp(2), purge=False)
+    people.deliver(Delivery("gp", records.head(0), links([(1, 3, 8)]), families.head(0), links([])), stamp(3))
+    (first,) = people.members(series(1, 3))["pid"].unique()
+    people.protect(first, stamp(4), series(3), purge=False)
+    assert sum(batch.height for batch in people.known(MANDATE)) >= 3
+    assert people.untold(100)
 
 
 def files(folder: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of intake, rewrapping and erasure.
+"""SIGKILL at random moments of intake, rewrapping, erasure, and decisions on persons.
 
 What was said to be done is done, and the rest is done or not, never half.
 """
@@ -18,12 +18,15 @@ import pytest
 import sqlalchemy as sa
 
 from pseudonym import columns
+from pseudonym.people import People
 from pseudonym.records import SCHEMA
 from pseudonym.storage import Store, open_store
 from pseudonym.storage import identity as db
 from pseudonym.storage.schema_identity import BLIND_INDEX, IDENTITY_ROW, SUBJECT, SUBJECT_KEY
 from pseudonym.subjects import LIVING, State, Subjects
-from tests.pseudonym.storage import made_up
+from pseudonym.urn import Kind
+from tests.pseudonym.storage import made_up, mortal_people
+from tests.pseudonym.storage.delivered import check, check_rows
 from tests.pseudonym.storage.mortal import BATCH, INTAKE, KEYS, PEOPLE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -194,3 +197,35 @@ def test_erasure_is_killed(mortal, tmp_path, sqlite_url):
             if deaths >= DEATHS:
                 break
     assert halves
+
+
+def test_deliveries_merges_and_protections_are_killed(mortal, tmp_path):
+    with open_store(f"sqlite:///{tmp_path / 'calm.db'}", "identity") as calm:
+        people = People(made_up.vault(calm))
+        for step in range(mortal_people.STEPS):
+            mortal_people.carry_out(people, step)
+        expected = mortal_people.partition(people)
+        assert len(people.untold(1000)) > mortal_people.STEPS
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    deaths = done = 0
+    for seconds in moments(0.2):
+        killed, said = mortal(seconds, "persons", url)
+        deaths += killed
+        done = max([done, *(int(line) + 1 for line in said)])
+        with open_store(url, "identity") as store:
+            people = People(made_up.vault(store))
+            with store.read() as at:
+                kept = people._tools.register.seen(at, Kind.PERSON, mortal_people.EVERYBODY)
+            check_rows(store, kept)
+            assert kept.state.number in (done, done + killed)
+            done = kept.state.number
+            if done < mortal_people.STEPS:
+                assert killed
+                continue
+            check(store, people)
+            assert mortal_people.partition(people) == expected
+        if deaths >= DEATHS:
+            break
+        done = 0
+        for path in tmp_path.glob("store.db*"):
+            path.unlink()

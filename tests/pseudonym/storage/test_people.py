@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import polars as pl
 import pytest
 import sqlalchemy as sa
@@ -188,8 +191,8 @@ def test_what_does_not_fit_is_refused_before_anything_changes(store, people):
         ("families", pl.concat([good.families, good.families])),
         ("links", pl.DataFrame({"left": ["a"], "right": ["b"], "weight": [1.0]})),
     ):
-        given = {name: getattr(good, name) for name in good.__slots__}
-        wrong.append((type(good)(**{**given, field: frame}), InputError))
+        changed: dict[str, Any] = {field: frame}
+        wrong.append((replace(good, **changed), InputError))
     for given, error in wrong:
         with pytest.raises(error):
             people.deliver(given, stamp(1))
@@ -202,7 +205,8 @@ def test_an_event_that_is_not_the_next_is_refused(store, people):
     register = people._tools.register
     with store.read() as at:
         seen = register.seen(at, Kind.PERSON, series(11, 21))
-    late = persons.merge(seen.state, *pids(people, 11, 21), stamp(1))
+    one, other = pids(people, 11, 21)
+    late = persons.merge(seen.state, one, other, stamp(1))
     people.deliver(delivery([31]), stamp(1))
     before = everything(store)
 
@@ -215,7 +219,7 @@ def test_an_event_that_is_not_the_next_is_refused(store, people):
         append(late)
     with store.read() as at:
         fresh = register.seen(at, Kind.PERSON, series(11, 21))
-    early = persons.merge(fresh.state, *pids(people, 11, 21), stamp(1))
+    early = persons.merge(fresh.state, one, other, stamp(1))
     with pytest.raises(ConflictError, match="meanwhile"):
         append(early)
     assert everything(store) == before
@@ -354,6 +358,10 @@ def test_removed_and_erased_records_leave_nothing_but_ids(store, people):
     before = everything(store)
     assert people.erase([other]) == 1
     assert everything(store) == before
+    # What left stays away, also when its file comes again, with more in it and with links to it.
+    more = people.deliver(delivery([12, 21, 41], [(21, 41, 9), (12, 11, 3)], families={41: 901}), stamp(3))
+    assert more.members["unit"].to_list() == [unit(41)]
+    assert check(store, people).units["unit"].sort().to_list() == [unit(n) for n in (11, 13, 31, 41)]
     assert people.erase([fid]) == 1
     assert people.members(series(11))["fid"].to_list() == [None]
     assert one in pids(people, 11)
