@@ -66,9 +66,21 @@ COMMANDS = {
     # Commands of the other package: named here, known only to whoever calls them.
     "keys": ("pseudonym.cli.keys", "keys_app", "Make keysets, look after their keys, and end them."),
     "audit": ("pseudonym.cli.audit", "audit_app", "Look at an audit log and check it, offline."),
-    "erase": ("pseudonym.roles.commands", "erase_app", "Erase people over all three roles, and follow it."),
-    "renew": ("pseudonym.roles.commands", "renew_app", "Renew a role's month key, and recipients' epochs."),
-    "destroy": ("pseudonym.roles.commands", "destroy_app", "End a recipient, or a project, for good."),
+    "erase": (
+        "pseudonym.roles.commands_erase",
+        "erase_app",
+        "Erase people over all three roles, and follow it.",
+    ),
+    "renew": (
+        "pseudonym.roles.commands_renew",
+        "renew_app",
+        "Renew a role's month key, and recipients' epochs.",
+    ),
+    "destroy": (
+        "pseudonym.roles.commands_destroy",
+        "destroy_app",
+        "End a recipient, or a project, for good.",
+    ),
     "urn": (
         "pseudonym.cli.urn",
         "urn_app",

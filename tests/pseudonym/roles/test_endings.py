@@ -28,7 +28,8 @@ from pseudonym.keys import Keyset, State
 from pseudonym.openings import Openings
 from pseudonym.providers.file import FileProvider
 from pseudonym.roles.callers import Role
-from pseudonym.roles.commands import destroy_app, renew_app
+from pseudonym.roles.commands_destroy import destroy_app
+from pseudonym.roles.commands_renew import renew_app
 from pseudonym.roles.duties import Duties, destroy_due
 from pseudonym.storage import open_store, schema
 from pseudonym.storage.schema import METADATA

@@ -20,7 +20,7 @@ from pseudonym.certificates import verify
 from pseudonym.keys import Keyset
 from pseudonym.providers.file import FileProvider
 from pseudonym.roles.callers import SERVER_ROLES, Role
-from pseudonym.roles.commands import erase_app
+from pseudonym.roles.commands_erase import erase_app
 from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2, vault_pb2
 from tests.pseudonym.roles import test_processes as chain
 from tests.pseudonym.roles.harness import Trio, join, mandate, reason

@@ -1,0 +1,144 @@
+"""`kinlink erase`: people are erased over all three roles, and it is followed.
+
+By what people are sought is read from a file, never from an argument: others can see those.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pseudonym.errors import InputError
+from pseudonym.roles.callers import SERVER_ROLES, Role
+from pseudonym.roles.commands import (
+    HELP,
+    Authority,
+    B,
+    Certificate,
+    Folder,
+    Key,
+    Project,
+    Purpose,
+    Recipient,
+    RequestId,
+    Service,
+    V,
+    called,
+    moment,
+    stated,
+    write,
+)
+from pseudonym.v1 import broker_pb2, vault_pb2
+
+SOUGHT = ("born", "nhs", "nino", "upn", "surname", "postcode")
+REASONS = {
+    name.removeprefix("ERASURE_REASON_").lower().replace("_", "-"): name
+    for name in vault_pb2.ErasureReason.keys()[1:]
+}
+erase_app = typer.Typer(name="erase", help="Erase people over all three roles, and follow it.", **HELP)
+
+
+@erase_app.command("people")
+def erase_people(
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    file: Annotated[
+        Path,
+        typer.Option(
+            "--file",
+            "-f",
+            metavar="CSV",
+            help="Who: columns born (YYYY-MM-DD) and nhs, nino, upn, or surname and postcode; '-' is stdin.",
+        ),
+    ],
+    reason: Annotated[str, typer.Option("--reason", help=f"Why: {', '.join(REASONS)}.")],
+    all_agreeing: Annotated[
+        bool, typer.Option("--all-agreeing", help="Erase all who agree where several do.")
+    ] = False,
+    request_id: RequestId = None,
+) -> None:
+    """Erase people for good, in all three roles and all projects: those that a file names."""
+    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+        if reason not in REASONS:
+            raise InputError("This is none of the reasons.", f"They are {', '.join(REASONS)}.")
+        whom = vault_pb2.SoughtPersons(persons=_people(file), all_agreeing=all_agreeing)
+        request = vault_pb2.EraseSubjectsRequest(
+            mandate=stated(project, purpose, request_id), reason=REASONS[reason], sought=whom
+        )
+        answer = peer.call(f"{V}EraseSubjects", request, vault_pb2.EraseSubjectsResponse)
+        _show_erasure(answer.erasure, None)
+
+
+@erase_app.command("show")
+def erase_show(
+    service: Service,
+    project: Project,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    erasure_id: Annotated[str, typer.Argument(metavar="ERASURE", help="The id of the erasure.")],
+    certificates: Folder = None,
+) -> None:
+    """Say how far an erasure has come."""
+    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+        request = vault_pb2.GetErasureRequest(project=project, erasure_id=erasure_id)
+        answer = peer.call(f"{V}GetErasure", request, vault_pb2.GetErasureResponse)
+        _show_erasure(answer.erasure, certificates)
+
+
+@erase_app.command("urns")
+def erase_urns(
+    service: Service,
+    project: Project,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    recipient: Recipient,
+    since_day: Annotated[int, typer.Option("--since", min=0, help="Days since 1970-01-01.")] = 0,
+) -> None:
+    """List a recipient's reference numbers whose people were erased, and the day: of the broker."""
+    with called(Role.BROKER, service, authority, certificate, key) as peer:
+        request = broker_pb2.ListErasedUrnsRequest(
+            project=project, recipient=recipient, since_day=since_day, page_size=1_000
+        )
+        while True:
+            page = peer.call(f"{B}ListErasedUrns", request, broker_pb2.ListErasedUrnsResponse)
+            for one in page.erased:
+                print(f"{one.urn}  {one.day}")
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                return
+
+
+def _people(path: Path) -> list[vault_pb2.SoughtPerson]:
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        raise InputError("The file of people cannot be read.", "It is CSV in UTF-8.") from None
+    rows = csv.DictReader(text.splitlines())
+    if not set(rows.fieldnames or ["?"]) <= set(SOUGHT):
+        raise InputError(
+            "The file has a column that people are not sought by.", f"Known: {', '.join(SOUGHT)}."
+        )
+    found: list[vault_pb2.SoughtPerson] = []
+    for row in rows:
+        if None in row:
+            raise InputError(f"Row {len(found) + 1} of the file has too many values.")
+        found.append(vault_pb2.SoughtPerson(**{name: value or "" for name, value in row.items()}))
+    return found
+
+
+def _show_erasure(erasure: vault_pb2.Erasure, folder: Path | None) -> None:
+    print(f"{erasure.erasure_id}  {'complete' if erasure.complete else 'pending'}  {erasure.persons} ids")
+    for step, role in zip(erasure.steps, SERVER_ROLES, strict=True):
+        print(f"{role:<10}  {moment(step.done_time) if step.certificate else 'pending'}")
+        if folder and step.certificate:
+            write(folder / f"{erasure.erasure_id}-{role}.json", step.certificate)
