@@ -116,10 +116,10 @@ def passphrases(sources: Sequence[str], *, new: bool = False) -> dict[str, str]:
         label, between, source = given.partition("=")
         if not between:
             # What was given is not repeated: it may be a passphrase.
-            raise OptionError("--secret is CUSTODIAN=SOURCE here: this keyset has several custodians.")
+            raise OptionError("A secret is CUSTODIAN=SOURCE here: this keyset has several custodians.")
         check_label(label, "custodian")
         if label in found:
-            raise OptionError("--secret names a custodian twice.")
+            raise OptionError("A custodian is named twice.")
         found[label] = read_secret(source, f"Passphrase of {label}", new=new)
     return found
 
