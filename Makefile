@@ -22,7 +22,7 @@ demo: .venv/installed
 	$(BIN)/python deploy/demo.py
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: .venv/installed breaking
 	$(BIN)/ruff format --check .

@@ -36,3 +36,17 @@ def ledger_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("digest", sa.LargeBinary, nullable=False),
         sa.CheckConstraint("one = 1", name="ledger_has_one_row"),
     )
+
+
+def project_table(metadata: sa.MetaData, name: str) -> sa.Table:
+    """The table of a role's projects; a row stays after the project's end, so that it never begins again."""
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("name", sa.Text, nullable=False, unique=True),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("epoch", sa.SmallInteger, nullable=False),
+        sa.Column("began_day", sa.Integer, nullable=False),
+        sa.Column("ended_day", sa.Integer),
+    )

@@ -8,23 +8,14 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from pseudonym.storage.common import ledger_table, store_table
+from pseudonym.storage.common import ledger_table, project_table, store_table
 
 REVISION = "attributes_0002"
 METADATA = sa.MetaData()
 
 STORE = store_table(METADATA)
 LEDGER = ledger_table(METADATA)
-PROJECT = sa.Table(
-    "a_project",
-    METADATA,
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("name", sa.Text, nullable=False, unique=True),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("epoch", sa.SmallInteger, nullable=False),
-    sa.Column("began_day", sa.Integer, nullable=False),
-    sa.Column("ended_day", sa.Integer),
-)
+PROJECT = project_table(METADATA, "a_project")
 DATASET = sa.Table(
     "a_dataset",
     METADATA,

@@ -26,8 +26,8 @@ from tests.pseudonym.separation.parts import (
     values,
 )
 
-BATCHES, ROWS = 6, 45
-SUBJECTS = 240
+BATCHES, ROWS = 6, 75
+SUBJECTS = 300
 OLD, BOTH, NEW = KekRing(kek(1)), KekRing(kek(2), (kek(1),)), KekRing(kek(2))
 
 
