@@ -8,8 +8,9 @@ import numpy as np
 
 from benchmarks.county.contacts import Contacts, contacts
 from benchmarks.county.county import CHILDREN, NEVER, NOW, SINCE, Block, County
-from benchmarks.county.families import UNCHANGED, Households, Persons, lives
+from benchmarks.county.families import lives
 from benchmarks.county.naming import Named, named
+from benchmarks.county.persons import UNCHANGED, Households, Persons
 from benchmarks.county.problems import Needs, needs
 from benchmarks.dates import YEAR, year_of
 from benchmarks.draw import Ints

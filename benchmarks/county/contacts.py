@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.county.county import NOW, SINCE, County
-from benchmarks.county.families import Households, Persons, Reals
+from benchmarks.county.persons import Households, Persons, Reals
 from benchmarks.county.problems import Needs
 from benchmarks.dates import YEAR, day
 from benchmarks.draw import Ints

@@ -6,8 +6,6 @@ the end. Dates are days since 1970-01-01, `NEVER` for what has not happened by t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,12 +21,18 @@ from benchmarks.county.county import (
     SLOTS,
     Block,
     County,
-)  # fmt: skip
+)
+from benchmarks.county.persons import (
+    ADOPTED,
+    PROTECTED,
+    REASSIGNED,
+    Households,
+    Persons,
+    Reals,
+)
 from benchmarks.dates import YEAR, first_of_year
 from benchmarks.draw import Flags, Ints
 from benchmarks.people import AGE_POINTS, AGES, FIRST_OF_JANUARY
-
-Reals = NDArray[np.float64]
 
 #: Shares of families with one, two, … six children: a third of the assessed ones have three or more.
 ASSESSED_CHILDREN, OTHER_CHILDREN = (0.33, 0.34, 0.19, 0.09, 0.03, 0.02), (0.44, 0.41, 0.11, 0.04, 0.0, 0.0)
@@ -37,167 +41,129 @@ COUPLE = (0.75, 0.85)  # of families with children, assessed and others: both pa
 SEPARATED = (0.35, 0.12)  # … and no longer do
 NEW_PARTNER, ELDERS, BLENDED, BETWEEN = 0.3, 0.06, 0.25, 0.2
 CARE, LEAVES_HOME = 0.03, 0.75
-UNCHANGED, ADOPTED, REASSIGNED, PROTECTED = range(4)
-CHANGES = ("", "adoption", "gender", "protected")
 CHANGED = (0.0, 0.004, 0.001, 0.0005)  # of assessed families' children, of people over 14, of adults
-
-
-@dataclass(frozen=True)
-class Households:
-    """One row a household of a block.
-
-    Attributes:
-        number: of the household. assessed: whether it is a family of the study.
-        community: place in `names.COMMUNITIES`. kin: the household whose surname it has, mostly itself.
-        together, separated: when parent and partner moved in and apart; NEVER.
-        blended: the partner moved into the next household in number, as its new partner.
-        between: its children live with both parents in turn once these are separated.
-    """
-
-    number: Ints
-    assessed: Flags
-    community: Ints
-    kin: Ints
-    together: Ints
-    separated: Ints
-    blended: Flags
-    between: Flags
-
-
-@dataclass(frozen=True)
-class Persons:
-    """One row a person, by household and place.
-
-    Attributes:
-        number: household · SLOTS + place. row: of `Households`. slot: the place.
-        sex: place in `names.SEXES`. born, died: days.
-        joined, left: when the person came to live in the household, and went.
-        before, after: the households, real or not, of the time before and after.
-        twin_of: the first of the twins, −1 for others. parent_1, parent_2: numbers or −1.
-        junior: bears the forename of the partner, his father. care: went into care when he or she left.
-        changed, change: day and kind (a place in `CHANGES`) of a protected change of identity.
-    """
-
-    number: Ints
-    row: Ints
-    slot: Ints
-    sex: Ints
-    born: Ints
-    died: Ints
-    joined: Ints
-    left: Ints
-    before: Ints
-    after: Ints
-    twin_of: Ints
-    parent_1: Ints
-    parent_2: Ints
-    junior: Flags
-    care: Flags
-    changed: Ints
-    change: Ints
-
-    def __len__(self) -> int:
-        return len(self.number)
-
-    def age(self, on: Ints | int) -> Reals:
-        """Years of age on a day."""
-        years: Reals = (on - self.born) / YEAR
-        return years
 
 
 def lives(county: County, block: Block) -> tuple[Households, Persons]:
     """The households of a block and all who ever lived in them."""
-    homes, children, couple = _households(county, block)
-    draws, house = county.draws, homes.number
-    many = len(house)
-    number = house[:, None] * SLOTS + np.arange(SLOTS)
-
-    def each(what: str) -> Reals:
-        return draws.share(what, number.ravel()).reshape(number.shape)
-
-    def one(what: str) -> Reals:
-        return draws.share(what, house)
-
-    there = np.zeros((many, SLOTS), np.bool_)
-    born = np.full((many, SLOTS), NEVER, np.int64)
-    joined, left = born.copy(), born.copy()
-    twin_of = np.full((many, SLOTS), -1, np.int64)
-
-    # Children first: the eldest's age, and the gaps between births; the others follow from them.
-    eldest = NOW - YEAR * (0.2 + np.where(homes.assessed, 20.5, 27.0) * one("eldest"))
-    gaps = YEAR * (0.85 + 4.5 * each("gap")[:, CHILDREN] ** 2)
-    twin = each("twin")[:, CHILDREN] < county.preset.lookalikes.twins
-    twin[:, 0], gaps[:, 0] = False, 0.0
-    births = eldest[:, None] + np.cumsum(np.where(twin, 0.0, gaps), axis=1)
-    start = 16.5 + np.where(homes.assessed, 0.0, 3.0) + 9.0 * (one("start 1") + one("start 2"))
-    alone = np.where(
-        couple, np.interp(one("age"), AGE_POINTS, AGES[1]), np.interp(one("age"), AGE_POINTS, AGES[0])
-    )
-    born_parent = np.where(children > 0, eldest - YEAR * start, NOW - YEAR * alone)
-    wanted = np.arange(6) < children[:, None]
-    there[:, CHILDREN] = wanted & (births <= NOW) & (births - born_parent[:, None] <= 46 * YEAR)
-    born[:, CHILDREN] = joined[:, CHILDREN] = births.astype(np.int64)
-    for place in range(CHILDREN.start + 1, CHILDREN.stop):
-        first = np.where(twin_of[:, place - 1] >= 0, twin_of[:, place - 1], number[:, place - 1])
-        twin_of[:, place] = np.where(twin[:, place - CHILDREN.start] & there[:, place], first, -1)
-
-    # Adults.
-    there[:, PARENT], there[:, PARTNER] = True, couple
-    born[:, PARENT] = born_parent.astype(np.int64)
-    older = YEAR * 9.0 * (one("older 1") + one("older 2") - 0.7)
-    latest = np.where(children > 0, eldest - 16.5 * YEAR, NOW - 19 * YEAR)
-    born[:, PARTNER] = np.minimum(born_parent - older, latest).astype(np.int64)
-    joined[:, PARENT] = born[:, PARENT] + int(16 * YEAR)
-    grown = np.maximum(born[:, PARENT], born[:, PARTNER]) + 16.4 * YEAR
-    met = np.where(children > 0, eldest - YEAR * (0.5 + 4 * one("met")), grown + 12 * YEAR * one("met"))
-    together = np.minimum(np.maximum(grown, met), NOW - 90).astype(np.int64)
-    joined[:, PARTNER] = together
-    p = np.where(homes.assessed, *SEPARATED)
-    apart = couple & draws.chance("separated", house, p)
-    separated = np.where(apart, together + 30 + one("when apart") * (NOW - together - 30), NEVER)
-    left[:, PARTNER] = separated
-    # A partner who moves in with the family next in number is its new partner.
-    blended = np.zeros(many, np.bool_)
-    pairs = np.arange(0, block.families - 1, 2)
-    blended[pairs] = apart[pairs] & ~couple[pairs + 1] & (children[pairs + 1] > 0)
-    blended &= draws.chance("blended", house, BLENDED)
-    free = np.maximum(np.where(apart, separated, eldest + YEAR), SINCE)
-    joined[:, NEWCOMER] = free + 60 + one("when new") * 3000
-    new = (children > 0) & (apart | ~couple) & draws.chance("new", house, NEW_PARTNER)
-    there[:, NEWCOMER] = new & (joined[:, NEWCOMER] <= NOW) & ~np.roll(blended, 1)
-    near = born_parent + YEAR * 14 * (one("newcomer") - 0.5)
-    born[:, NEWCOMER] = np.minimum(near, joined[:, NEWCOMER] - 18 * YEAR)
-    there[:, ELDER] = (children > 0) & draws.chance("elder", house, ELDERS)
-    born[:, ELDER] = born_parent - YEAR * (17 + 20 * one("elder's age"))
-    joined[:, ELDER] = NOW - YEAR * 10 * one("elder came")
-
+    grid = _Grid(county, *_households(county, block))
+    eldest = _children(grid)
+    _couples(grid, eldest)
+    _later(grid, eldest, block.families)
+    homes, number, there = grid.homes, grid.number, grid.there
     # Adults from some countries were born on a day nobody wrote down: 1 January in every file.
     unknown = np.repeat(FIRST_OF_JANUARY[homes.community], SLOTS)
-    spiked = draws.chance("born 1 January", number.ravel(), unknown).reshape(number.shape)
+    spiked = county.draws.chance("born 1 January", number.ravel(), unknown).reshape(number.shape)
     spiked[:, CHILDREN] = False
-    born = np.where(spiked & there, first_of_year(born), born)
-
-    sex = _sexes(county, homes, number, twin_of, children)
-    homes = _with(
-        homes,
-        together=np.where(couple, together, NEVER),
-        separated=separated.astype(np.int64),
-        blended=blended,
-    )
+    born = np.where(spiked & there, first_of_year(grid.born), grid.born)
+    sex = _sexes(county, homes, number, grid.twin_of, grid.children)
     # A parent dies after the last child is born.
-    last_birth = births.max(axis=1, initial=0, where=there[:, CHILDREN])[:, None]
-    not_before = np.maximum(joined, last_birth * (np.arange(SLOTS) == PARENT))
+    last_birth = born[:, CHILDREN].max(axis=1, initial=0, where=there[:, CHILDREN])[:, None]
+    not_before = np.maximum(grid.joined, last_birth * (np.arange(SLOTS) == PARENT))
     died = _deaths(county, number, there, born, not_before)
-    parents = _parents(number, there, born, died, homes)
+    one, two = _parents(number, there, born, died, homes)
     row, slot = np.nonzero(there)
     flat = Persons(
-        number[there], row, slot, sex[there], born[there], died[there], joined[there], left[there],
-        number[there] + 2 * county.span, number[there] + county.span, twin_of[there],
-        parents[0][there], parents[1][there],
-        (_juniors(county, homes, number, sex, parents[1]))[there], np.zeros(len(row), np.bool_),
-        np.full(len(row), NEVER), np.zeros(len(row), np.int64),
+        number=number[there], row=row, slot=slot, sex=sex[there], born=born[there], died=died[there],
+        joined=grid.joined[there], left=grid.left[there], before=number[there] + 2 * county.span,
+        after=number[there] + county.span, twin_of=grid.twin_of[there],
+        parent_1=one[there], parent_2=two[there],
+        junior=_juniors(county, homes, number, sex, two)[there], care=np.zeros(len(row), np.bool_),
+        changed=np.full(len(row), NEVER), change=np.zeros(len(row), np.int64),
     )  # fmt: skip
     return homes, _fates(county, homes, flat)
+
+
+class _Grid:
+    """Who is in which place of which household, [households, SLOTS]; the steps below fill it in turn."""
+
+    def __init__(self, county: County, homes: Households, children: Ints, couple: Flags) -> None:
+        self.county, self.homes, self.children, self.couple = county, homes, children, couple
+        self.number = homes.number[:, None] * SLOTS + np.arange(SLOTS)
+        self.there = np.zeros(self.number.shape, np.bool_)
+        self.born, self.joined, self.left = (np.full(self.number.shape, NEVER) for _ in range(3))
+        self.twin_of = np.full(self.number.shape, -1)
+        self.parent_born: Reals = np.zeros(len(homes.number))
+
+    def each(self, what: str) -> Reals:
+        """A draw for each place."""
+        return self.county.draws.share(what, self.number.ravel()).reshape(self.number.shape)
+
+    def one(self, what: str) -> Reals:
+        """A draw for each household."""
+        return self.county.draws.share(what, self.homes.number)
+
+    def happens(self, what: str, p: float | Reals) -> Flags:
+        """Something that comes to some of the households."""
+        return self.county.draws.chance(what, self.homes.number, p)
+
+
+def _children(grid: _Grid) -> Reals:
+    """The eldest's birth, which is given back, and the gaps to the others; the parent's follows from it."""
+    one, assessed = grid.one, grid.homes.assessed
+    eldest = NOW - YEAR * (0.2 + np.where(assessed, 20.5, 27.0) * one("eldest"))
+    gaps = YEAR * (0.85 + 4.5 * grid.each("gap")[:, CHILDREN] ** 2)
+    twin = grid.each("twin")[:, CHILDREN] < grid.county.preset.lookalikes.twins
+    twin[:, 0], gaps[:, 0] = False, 0.0
+    births = eldest[:, None] + np.cumsum(np.where(twin, 0.0, gaps), axis=1)
+    start = 16.5 + np.where(assessed, 0.0, 3.0) + 9.0 * (one("start 1") + one("start 2"))
+    alone = np.where(
+        grid.couple, np.interp(one("age"), AGE_POINTS, AGES[1]), np.interp(one("age"), AGE_POINTS, AGES[0])
+    )
+    grid.parent_born = np.where(grid.children > 0, eldest - YEAR * start, NOW - YEAR * alone)
+    wanted = np.arange(6) < grid.children[:, None]
+    grid.there[:, CHILDREN] = wanted & (births <= NOW) & (births - grid.parent_born[:, None] <= 46 * YEAR)
+    grid.born[:, CHILDREN] = grid.joined[:, CHILDREN] = births.astype(np.int64)
+    twin_of = grid.twin_of
+    for place in range(CHILDREN.start + 1, CHILDREN.stop):
+        first = np.where(twin_of[:, place - 1] >= 0, twin_of[:, place - 1], grid.number[:, place - 1])
+        twin_of[:, place] = np.where(twin[:, place - CHILDREN.start] & grid.there[:, place], first, -1)
+    made: Reals = eldest
+    return made
+
+
+def _couples(grid: _Grid, eldest: Reals) -> None:
+    """Parent and partner: when they were born, moved in together and, some, apart."""
+    one, born, joined, parents = grid.one, grid.born, grid.joined, grid.children > 0
+    grid.there[:, PARENT], grid.there[:, PARTNER] = True, grid.couple
+    born[:, PARENT] = grid.parent_born.astype(np.int64)
+    older = YEAR * 9.0 * (one("older 1") + one("older 2") - 0.7)
+    latest = np.where(parents, eldest - 16.5 * YEAR, NOW - 19 * YEAR)
+    born[:, PARTNER] = np.minimum(grid.parent_born - older, latest).astype(np.int64)
+    joined[:, PARENT] = born[:, PARENT] + int(16 * YEAR)
+    grown = np.maximum(born[:, PARENT], born[:, PARTNER]) + 16.4 * YEAR
+    met = np.where(parents, eldest - YEAR * (0.5 + 4 * one("met")), grown + 12 * YEAR * one("met"))
+    together = np.minimum(np.maximum(grown, met), NOW - 90).astype(np.int64)
+    joined[:, PARTNER] = together
+    apart = grid.couple & grid.happens("separated", np.where(grid.homes.assessed, *SEPARATED))
+    separated = np.where(apart, together + 30 + one("when apart") * (NOW - together - 30), NEVER)
+    grid.left[:, PARTNER] = separated
+    grid.homes = _with(
+        grid.homes,
+        together=np.where(grid.couple, together, NEVER),
+        separated=separated.astype(np.int64),
+    )
+
+
+def _later(grid: _Grid, eldest: Reals, families: int) -> None:
+    """New partners and grandparents who came to live with a family."""
+    one, born, joined, parents = grid.one, grid.born, grid.joined, grid.children > 0
+    apart = grid.homes.separated < NEVER
+    # A partner who moves in with the family next in number is its new partner.
+    blended = np.zeros(len(parents), np.bool_)
+    pairs = np.arange(0, families - 1, 2)
+    blended[pairs] = apart[pairs] & ~grid.couple[pairs + 1] & parents[pairs + 1]
+    blended &= grid.happens("blended", BLENDED)
+    grid.homes = _with(grid.homes, blended=blended)
+    free = np.maximum(np.where(apart, grid.homes.separated, eldest + YEAR), SINCE)
+    joined[:, NEWCOMER] = free + 60 + one("when new") * 3000
+    new = parents & (apart | ~grid.couple) & grid.happens("new", NEW_PARTNER)
+    grid.there[:, NEWCOMER] = new & (joined[:, NEWCOMER] <= NOW) & ~np.roll(blended, 1)
+    near = grid.parent_born + YEAR * 14 * (one("newcomer") - 0.5)
+    born[:, NEWCOMER] = np.minimum(near, joined[:, NEWCOMER] - 18 * YEAR)
+    grid.there[:, ELDER] = parents & grid.happens("elder", ELDERS)
+    born[:, ELDER] = grid.parent_born - YEAR * (17 + 20 * one("elder's age"))
+    joined[:, ELDER] = NOW - YEAR * 10 * one("elder came")
 
 
 def _households(county: County, block: Block) -> tuple[Households, Ints, Flags]:

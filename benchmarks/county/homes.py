@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.county.county import HOSTELS, NOW, PARTNER, SINCE, SLOTS, County
-from benchmarks.county.families import Households, Persons
+from benchmarks.county.persons import Households, Persons
 from benchmarks.draw import Ints
 
 MOVES = 5  # a household moves at most so often in the fifteen years …

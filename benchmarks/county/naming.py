@@ -12,15 +12,8 @@ import numpy as np
 import polars as pl
 
 from benchmarks.county.county import CHILDREN, ELDER, NEVER, NEWCOMER, PARENT, PARTNER, County
-from benchmarks.county.families import (
-    ADOPTED,
-    PROTECTED,
-    REASSIGNED,
-    UNCHANGED,
-    Households,
-    Persons,
-    drawn_as,
-)  # fmt: skip
+from benchmarks.county.families import drawn_as
+from benchmarks.county.persons import ADOPTED, PROTECTED, REASSIGNED, UNCHANGED, Households, Persons
 from benchmarks.dates import YEAR, year_of
 from benchmarks.draw import Flags, Ints
 from benchmarks.errors import Side

@@ -9,7 +9,7 @@ import polars as pl
 
 from benchmarks.county.block import ULN_FROM, Lives
 from benchmarks.county.county import NOW
-from benchmarks.county.families import UNCHANGED
+from benchmarks.county.persons import UNCHANGED
 from benchmarks.county.records import BIT, Asked
 from benchmarks.draw import Flags, Ints
 from benchmarks.errors import Side, emptied, misspelt, transposed

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.county.county import NEVER, NOW, County
-from benchmarks.county.families import Households, Persons, Reals
+from benchmarks.county.persons import Households, Persons, Reals
 from benchmarks.dates import YEAR, day
 from benchmarks.draw import Flags, Ints
 

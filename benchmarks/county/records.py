@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 
 from benchmarks.county.block import Lives
-from benchmarks.county.families import REASSIGNED
 from benchmarks.county.homes import home
 from benchmarks.county.naming import TITLES, written_middles, written_surnames
+from benchmarks.county.persons import REASSIGNED
 from benchmarks.county.spelling import respelt
 from benchmarks.dates import written
 from benchmarks.draw import Flags, Ints

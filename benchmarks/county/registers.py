@@ -15,10 +15,10 @@ import polars as pl
 
 from benchmarks.county.block import Lives
 from benchmarks.county.county import NEVER, NOW
-from benchmarks.county.families import UNCHANGED
 from benchmarks.county.homes import home
 from benchmarks.county.naming import written_surnames
 from benchmarks.county.numbers import Numbers
+from benchmarks.county.persons import UNCHANGED
 from benchmarks.county.records import Asked, Written, write_down
 from benchmarks.dates import written
 from benchmarks.draw import Ints, Permutation
@@ -208,7 +208,10 @@ def _further(lives: Lives, asked: Asked, columns: dict[str, pl.Series], name: st
         by_partner = county.names.surnames.gather(np.maximum(known, 0))
         return columns["surname"].zip_with(pl.Series(known < 0), by_partner)
     if name == "prior_postcode":
-        before = home(county, lives.homes, lives.persons, rows, asked.on - 900, asked.file)
+        # Where somebody lived under another identity is not told.
+        changed = lives.persons.changed[rows]
+        earlier = np.where(asked.on >= changed, np.maximum(asked.on - 900, changed), asked.on - 900)
+        before = home(county, lives.homes, lives.persons, rows, earlier, asked.file)
         unknown = draws.chance("prior unknown", number, 0.05)
         codes = county.places.postcode(before)
         return county.places.postcodes.gather(codes).scatter(np.flatnonzero(unknown), UNKNOWN_POSTCODE)

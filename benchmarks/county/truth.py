@@ -12,8 +12,8 @@ import polars as pl
 from benchmarks.county.block import Lives
 from benchmarks.county.councils import COUNCILS, RELATIONS, Delivery, council_of, members
 from benchmarks.county.county import NEVER, NOW, SINCE
-from benchmarks.county.families import CHANGES
 from benchmarks.county.homes import home
+from benchmarks.county.persons import CHANGES
 from benchmarks.county.problems import INDICATORS
 from benchmarks.county.records import Written
 from benchmarks.county.registers import Extract

@@ -13,7 +13,7 @@ from benchmarks.county import truth
 from benchmarks.county.block import Lives, block_lives
 from benchmarks.county.councils import members
 from benchmarks.county.county import CHILDREN, NEVER, NOW, PARTNER, County
-from benchmarks.county.families import ADOPTED
+from benchmarks.county.persons import ADOPTED
 from benchmarks.county.presets import PRESETS
 from benchmarks.county.problems import INDICATORS, INTERVENTION
 from benchmarks.county.registers import held
