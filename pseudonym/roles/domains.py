@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import polars as pl
-
 from pseudonym import access, openings, uses
 from pseudonym.attribute_subjects import KekRing
 from pseudonym.attributes import Attributes
@@ -17,10 +15,10 @@ from pseudonym.keys import Keyset, State
 from pseudonym.ledger import Ledger, LedgerKey
 from pseudonym.openings import Openings
 from pseudonym.roles.opening import House
-from pseudonym.scanner import Sort, looks_like
 from pseudonym.seal import Kek
 from pseudonym.storage import Store
 from pseudonym.storage.rows_attributes import AttributeRows
+from pseudonym.values import looks_like_an_identifier
 from pseudonym.vault import Vault
 
 INDEX_EPOCH, INDEX_BITS = 1, 18  # for a million people; another length needs the index made anew
@@ -44,7 +42,9 @@ def open_attributes(house: House) -> Attributes:
     """
     current, older = keks(house.keyset)
     ring = KekRing(current, older)
-    return Attributes.open(house.store, _ledger(house), ring, like_identifiers, told(house.log, "attributes"))
+    return Attributes.open(
+        house.store, _ledger(house), ring, looks_like_an_identifier, told(house.log, "attributes")
+    )
 
 
 def open_vault(house: House, quotas: Mapping[str, int]) -> Vault:
@@ -122,13 +122,6 @@ def opened(log: Log) -> openings.Audit:
         )
 
     return tell
-
-
-def like_identifiers(values: pl.Series) -> pl.Series:
-    """For each text the code of what it looks like, null where it looks like no identifier."""
-    text = pl.col("value")
-    sorts = (pl.when(looks_like(sort, text)).then(pl.lit(sort.name.lower(), pl.String)) for sort in Sort)
-    return pl.DataFrame({"value": values.cast(pl.String)}).select(reason=pl.coalesce(*sorts))["reason"]
 
 
 def _ledger(house: House) -> Ledger:
