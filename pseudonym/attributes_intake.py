@@ -165,13 +165,15 @@ class AttributeIntake:
             )
         return Receipt(len(aids), repeated=False)
 
-    def scatter(self) -> None:
-        """Put what came in into an order that tells nothing of when it came. To be called after an intake.
+    def scatter(self) -> int:
+        """Put what came in into an order that tells nothing of when it came; how many tables were rewritten.
+
+        To be called every day, when little is done: it locks tables for a while.
 
         Without it, a copy of this database on PostgreSQL and one of the identity database tell which batch of
         the one came with which batch of the other: everybody is hidden among the people of a batch only.
         """
-        self._rows.scatter()
+        return self._rows.scatter()
 
     def waiting(self) -> list[Waiting]:
         """The values that wait to be told whose they are, by project."""

@@ -166,9 +166,12 @@ class Broker:
         with self._rows.write() as at:
             return self._rows.forget(at, self._rows.project(at, project).number, given)
 
-    def scatter(self) -> None:
-        """Put what came in into an order that tells nothing of when it came. To be called after an intake."""
-        self._rows.scatter()
+    def scatter(self) -> int:
+        """Put what came in into an order that tells nothing of when it came; how many tables were rewritten.
+
+        To be called every day, when little is done: it locks tables for a while.
+        """
+        return self._rows.scatter()
 
     def waiting(self) -> list[Waiting]:
         """The halves that wait for their other half, by project."""

@@ -3,8 +3,9 @@
     column ──▶ one test a kind, anywhere in the text ──▶ findings: column, kind, how many rows
 
 Everything is a Polars expression; no value appears in a finding. The tests are meant to find: some harmless
-codes pass them too. One in eleven random ten-digit numbers passes the check of an NHS number, and another one
-in eleven that of a learner number; `Finding.like_chance` says when a column has no more than that.
+codes pass them too. One in eleven random ten-digit numbers passes the check of an NHS number, another one in
+eleven that of a learner number, and one in 27 numbers of six digits is a day, a month and two digits of a
+year; `Finding.like_chance` says when a column has no more than that.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Sort(StrEnum):
     EMAIL = "e-mail address"
     TELEPHONE = "telephone number"
     DATE = "full date"
+    SHORT_DATE = "date of six digits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,13 @@ class Finding:
     @property
     def like_chance(self) -> bool:
         """Whether ordinary numbers of that length would do the same: by check digit, in a long column."""
-        if self.sort not in (Sort.NHS, Sort.ULN) or self.of_the_form < 50:
+        if self.sort not in _CHANCES or self.of_the_form < 50:
             return False
-        expected = self.of_the_form / 11
+        expected = self.of_the_form * _CHANCES[self.sort]
         return bool(self.rows <= expected + 4 * expected**0.5)
 
 
+_CHANCES = {Sort.NHS: 1 / 11, Sort.ULN: 1 / 11, Sort.SHORT_DATE: 31 * 12 / 10_000}
 _UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
 _PNC_LETTERS = "ZABCDEFGHJKLMNPQRTUVWXY"
 _AREAS = (
@@ -76,17 +79,22 @@ _FORMS: dict[Sort, str] = {
     Sort.PNCID: r"\b(?:(?:18|19|20)[0-9]{2}/?[0-9]{7}|[0-9]{2}/[0-9]{1,7})[A-HJ-NP-RT-Z]\b",
     Sort.POSTCODE: rf"\b(?:(?:{_AREAS})[0-9][0-9A-Z]? ?[0-9][ABD-HJLNP-UW-Z]{{2}}|GIR ?0AA)\b",
     Sort.EMAIL: r"[A-Z0-9._%+'-]+@[A-Z0-9-]+(?:\.[A-Z0-9-]+)*\.[A-Z]{2,}\b",
-    # Noughts before 1, 2, 3, 7 and 8 as Ofcom numbers them, or any number with its country.
+    # Noughts before 1, 2, 3, 7 and 8 as Ofcom numbers them, or any number with its country; and what is left
+    # of these where a column of numbers took nought and plus away, but for landlines without their nought,
+    # which nearly half of all numbers of ten digits could be.
     Sort.TELEPHONE: (
         r"(?:^|[^0-9A-Z+.])(?:(?:\(?(?:\+|00)44\)?[ -]?(?:\(0\))?[ -]?|\(?0)[12378][0-9]{1,4}\)?"
         r"(?:[ -]?[0-9]){6,9}|\+[1-9](?:[ -]?[0-9]){8,13})(?:$|[^0-9])"
+        r"|^44[12378][0-9]{9}$|^7[1-57-9][0-9]{8}$"
     ),
     Sort.DATE: (
         rf"\b(?:{_YEAR}[-/. ]{_MONTH}[-/. ]{_DAY}|{_DAY}[-/. ]{_MONTH}[-/. ](?:{_YEAR}|[0-9]{{2}})"
         rf"|{_DAY}(?:ST|ND|RD|TH)?[-/. ]?(?:{_MONTHS})[A-Z]*[-/.,]? ?(?:{_YEAR}|[0-9]{{2}})"
         rf"|(?:{_MONTHS})[A-Z]* {_DAY}(?:ST|ND|RD|TH)?,? {_YEAR})(?:\b|T)"
         rf"|^{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])$"
+        rf"|^(?:0?[1-9]|[12][0-9]|3[01])(?:0[1-9]|1[0-2]){_YEAR}$"
     ),
+    Sort.SHORT_DATE: "^[0-9]{6}$",
 }
 _NINO_UNUSED = "^(?:BG|GB|KN|NK|NT|TN|ZZ)"
 
@@ -106,6 +114,15 @@ def looks_like(sort: Sort, text: pl.Expr) -> pl.Expr:
     each = pl.element().str.replace_all("[^A-Z0-9]", "")
     held = pl.when(has_form).then(upper.str.extract_all(_FORMS[sort]))
     return pl.when(has_form).then(held.list.eval(check(each)).list.any()).otherwise(has_form)
+
+
+def short_dates(text: pl.Expr) -> pl.Expr:
+    """Which of a column's texts are days of six digits (DDMMYY), if more than a quarter of those of six are.
+
+    Ordinary numbers of six digits have that form one time in 27, days of birth always: the column tells.
+    """
+    short = looks_like(Sort.SHORT_DATE, text)
+    return short & (4 * short.sum() > text.str.contains(_FORMS[Sort.SHORT_DATE]).sum())
 
 
 def scan(frame: pl.DataFrame) -> list[Finding]:
@@ -208,10 +225,15 @@ def _place(letter: pl.Expr, letters: str) -> pl.Expr:
     return letter.replace_strict(list(letters), list(range(23)), default=None, return_dtype=pl.Int64)
 
 
+def _short_date(code: pl.Expr) -> pl.Expr:
+    return code.str.contains("^(?:0[1-9]|[12][0-9]|3[01])(?:0[1-9]|1[0-2])")
+
+
 _CHECKS: dict[Sort, Callable[[pl.Expr], pl.Expr]] = {
     Sort.NHS: _nhs,
     Sort.ULN: _uln,
     Sort.NINO: _nino,
     Sort.UPN: _upn,
     Sort.PNCID: _pncid,
+    Sort.SHORT_DATE: _short_date,
 }

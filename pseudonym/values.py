@@ -19,7 +19,7 @@ import polars as pl
 
 from pseudonym.datasets import Column, Dataset, Kind
 from pseudonym.errors import InputError, PseudonymError
-from pseudonym.scanner import Sort, looks_like
+from pseudonym.scanner import Sort, looks_like, short_dates
 
 Scan: TypeAlias = Callable[[pl.Series], pl.Series]
 """Takes a series of text and gives a series of reason codes, null where a value looks like no identifier."""
@@ -28,12 +28,17 @@ Scan: TypeAlias = Callable[[pl.Series], pl.Series]
 def looks_like_an_identifier(text: pl.Series) -> pl.Series:
     """The scan to use: what `pseudonym.scanner` finds, as `looks_like_nhs`, `looks_like_postcode` and so on.
 
-    Whole numbers of ten digits pass the check of an NHS number or a learner number by chance, one in six,
-    and numbers such as 20240131 are taken for dates. All are refused: declare larger units, or a code.
+    Whole numbers of ten digits pass the check of an NHS number or a learner number, or have the form of a
+    mobile telephone's, by chance, one in four, and numbers such as 20240131 and 31012024 are taken for dates.
+    All are refused: declare larger units, or a code. Numbers such as 310124 are refused where they are more
+    than a quarter of the column's numbers of six digits.
     """
     value = pl.col("text")
     cases = (
-        pl.when(looks_like(sort, value)).then(pl.lit(f"looks_like_{sort.name.lower()}")) for sort in Sort
+        pl.when(short_dates(value) if sort is Sort.SHORT_DATE else looks_like(sort, value)).then(
+            pl.lit(f"looks_like_{sort.name.lower()}")
+        )
+        for sort in Sort
     )
     return text.rename("text").to_frame().select(pl.coalesce(*cases).alias("reason")).to_series()
 
@@ -199,7 +204,9 @@ def _accept(column: Column, given: pl.Series, scan: Scan) -> tuple[pl.Series, pl
     places = doubtful.fill_null(False).arg_true()
     if places.len():
         suspects = text.gather(places)
-        looks = _coalesce(scan(suspects), scan(suspects.str.replace(r"[.,].*$", "")), why.gather(places))
+        # A number may have got a point at its end, or in its midst.
+        whole, joined = suspects.str.replace(r"[.,].*$", ""), suspects.str.replace_all("[.,]", "")
+        looks = _coalesce(scan(suspects), scan(whole), scan(joined), why.gather(places))
         why = why.scatter(places, looks)
     return value, why
 

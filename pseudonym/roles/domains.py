@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-import polars as pl
-
 from pseudonym import access, destruction, openings, uses
 from pseudonym.attributes import Attributes
 from pseudonym.audit import Event, Log
@@ -20,10 +18,10 @@ from pseudonym.keks import KeysetKeks
 from pseudonym.ledger import Ledger, LedgerKey
 from pseudonym.openings import Openings
 from pseudonym.roles.opening import House
-from pseudonym.scanner import Sort, looks_like
 from pseudonym.storage import Store
 from pseudonym.storage.rows_attributes import AttributeRows
 from pseudonym.units import UnitKey
+from pseudonym.values import looks_like_an_identifier
 from pseudonym.vault import Vault
 
 INDEX_EPOCH, INDEX_BITS = 1, 18  # for a million people; another length needs the index made anew
@@ -46,7 +44,8 @@ def open_attributes(house: House) -> Attributes:
         LedgerError: the ledger is older than the store, or another one's.
     """
     keks = KeysetKeks(house.keyset)
-    return Attributes.open(house.store, _ledger(house), keks, like_identifiers, told(house.log, "attributes"))
+    tell = told(house.log, "attributes")
+    return Attributes.open(house.store, _ledger(house), keks, looks_like_an_identifier, tell)
 
 
 def open_vault(house: House, quotas: Mapping[str, int]) -> tuple[Vault, IdentityErasure]:
@@ -178,13 +177,6 @@ def _each(event: Event, count: int, subjects: Sequence[bytes]) -> list[Event]:
     if not events or count > len(events):
         events.append(replace(event, count=count - len(events)))
     return events
-
-
-def like_identifiers(values: pl.Series) -> pl.Series:
-    """For each text the code of what it looks like, null where it looks like no identifier."""
-    text = pl.col("value")
-    sorts = (pl.when(looks_like(sort, text)).then(pl.lit(sort.name.lower(), pl.String)) for sort in Sort)
-    return pl.DataFrame({"value": values.cast(pl.String)}).select(reason=pl.coalesce(*sorts))["reason"]
 
 
 def _ledger(house: House) -> Ledger:

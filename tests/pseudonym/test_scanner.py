@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from pseudonym.scanner import Finding, Sort, looks_like, scan
+from pseudonym.values import looks_like_an_identifier
 
 CASES = Path(__file__).parents[1] / "data" / "identifiers.csv"
 SORTS = {
@@ -97,6 +98,12 @@ def test_pnc_numbers_are_found():
         ("31-JAN-90", Sort.DATE),
         ("January 31, 1990", Sort.DATE),
         (19900131, Sort.DATE),
+        ("25122009", Sort.DATE),
+        (1012009, Sort.DATE),  # the nought before is lost
+        ("251209", Sort.SHORT_DATE),
+        (447700900123, Sort.TELEPHONE),
+        (442079460123, Sort.TELEPHONE),
+        (7911123456, Sort.TELEPHONE),
         (date(1990, 1, 31), Sort.DATE),
         (datetime(1990, 1, 31, 12), Sort.DATE),
     ],
@@ -210,6 +217,25 @@ def test_ordinary_numbers_are_like_chance_and_identifiers_are_not():
         (found,) = [found for found in scan(numbers.to_frame("id")) if found.sort is Sort.NHS]
         assert not found.like_chance
     assert not Finding("x", Sort.NHS, 1, 1).like_chance
+
+
+def test_days_of_six_digits_are_told_from_ordinary_numbers_by_their_column():
+    draw = random.Random(3)
+    amounts = [draw.randrange(100_000, 1_000_000) for _ in range(3000)]
+    (found,) = scan(pl.DataFrame({"pounds": amounts}))
+    assert found.sort is Sort.SHORT_DATE
+    assert found.like_chance
+    text = pl.Series([str(amount) for amount in amounts])
+    assert looks_like_an_identifier(text).null_count() == 3000
+    born = pl.Series(
+        [f"{draw.randrange(1, 29):02}{draw.randrange(1, 13):02}{year:02}" for year in range(100)]
+    )
+    assert set(looks_like_an_identifier(born)) == {"looks_like_short_date"}
+    (found,) = scan(born.to_frame("born"))
+    assert not found.like_chance
+    mixed = pl.concat([born, text[:200]])
+    assert looks_like_an_identifier(mixed)[:100].null_count() == 0
+    assert looks_like_an_identifier(pl.Series(["251209", None])).to_list() == ["looks_like_short_date", None]
 
 
 def test_random_attributes_are_seldom_taken_for_identifiers():

@@ -528,7 +528,8 @@ def test_what_looks_like_an_identifier_is_refused_and_listed(roles, certificates
         assert found.state == attribute_pb2.SUBMISSION_STATE_REFUSED
         listed = attribute_pb2.ListRefusalsRequest(project=PROJECT, submission_id=found.submission_id)
         refusals = council(f"{A}ListRefusals", listed, attribute_pb2.ListRefusalsResponse).refusals
-        assert [(one.chunk, one.row, one.column) for one in refusals] == [(1, 1, "score")]
+        found = [(one.chunk, one.row, one.column, one.reason) for one in refusals]
+        assert found == [(1, 1, "score", "looks_like_nhs")]
     with Called(roles[Role.ATTRIBUTES].address, certificates, "dataset-holder") as other:
         with pytest.raises(grpc.RpcError) as caught:
             other(f"{A}GetSubmission", asked, attribute_pb2.GetSubmissionResponse)

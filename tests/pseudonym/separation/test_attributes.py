@@ -212,6 +212,10 @@ def test_arrow_comes_in(url, tmp_path):
 IDENTIFIERS = [
     ("score", "9434765919", "looks_like_nhs"),
     ("cost", "9434765919.00", "looks_like_nhs"),
+    ("cost", "94347659.19", "looks_like_nhs"),
+    ("score", "25122009", "looks_like_date"),
+    ("score", "251209", "looks_like_short_date"),
+    ("score", "7911123456", "looks_like_telephone"),
     ("area", "943 476 5919", "looks_like_nhs"),
     ("area", "AB123456C", "looks_like_nino"),
     ("score", "AB 12 34 56 C", "looks_like_nino"),

@@ -7,17 +7,20 @@ import hmac
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pseudonym.certificates import sign
 from pseudonym.cover import cover, uncover
+from pseudonym.datasets import Dataset, Kind
 from pseudonym.destruction import certificate
 from pseudonym.errors import InputError
 from pseudonym.ledger import Ledger, LedgerKey, What
 from pseudonym.urn import AidKey, UrnKey
-from tests.pseudonym.separation.parts import ids
+from tests.pseudonym.separation.parts import PROJECT, attributes, column, declared, ids, kek, values
 
 KEY = bytes(range(32))
 
@@ -80,3 +83,31 @@ def test_a_certificate():
     value = bytes.fromhex(content.pop("signature")["value"])
     body = json.dumps(content, sort_keys=True, indent=1) + "\n"
     key.public_key().verify(value, enc("certificate/1", body))
+
+
+def test_the_declaration_that_the_page_shows_is_one():
+    page = (Path(__file__).parents[3] / "docs" / "stores.md").read_text()
+    shown = page.split("## The declaration of a dataset")[1].split("```json")[1].split("```")[0]
+    dataset = Dataset.from_json(shown)
+    assert dataset.column("cost").high == 10**6 * 10**2
+    assert Dataset.from_json(dataset.to_json()) == dataset
+    assert {column["kind"] for column in json.loads(shown)["columns"]} == {"integer", "decimal", "code"}
+    told = page.split("| kind | values")[1].split("\n\n")[0]
+    assert all(f"`{kind}`" in told for kind in Kind)
+
+
+def test_a_waiting_value_is_bound_to_its_dataset_as_the_page_says(tmp_path):
+    (ref,) = ids(1)
+    with attributes(f"sqlite:///{tmp_path / 'a.db'}", tmp_path) as store:
+        declared(store).intake.receive(PROJECT, "ks2", "b", values(1).with_columns(column(row_ref=[ref])))
+        rows = store.intake._rows
+        with rows.read() as at:
+            project = rows.project(at, PROJECT).number
+            number, _ = rows.dataset(at, project, "ks2")
+            here, batches = rows.halves(at, project, [ref])
+    batch_key, sealed = here[ref]
+    assert sealed is not None
+    dek = kek().unwrap(batches[batch_key].wrapped, batch_key)
+    place = hashlib.sha256(enc("half/1", PROJECT, number.to_bytes(4, "big"))).digest()[:16]
+    said = enc("row/1", "attributes", ref, place, bytes(4))
+    assert AESGCM(dek).decrypt(sealed[1:13], sealed[13:], said).startswith(b'{"score":')
