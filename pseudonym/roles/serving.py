@@ -178,7 +178,8 @@ def _add_broker(parts: Parts, house: House) -> None:
     erasures.resume()
     servicer = BrokerServicer(house, broker, desk, erasures, certify, parts.read)
     broker_pb2_grpc.add_BrokerServiceServicer_to_server(servicer, parts.server)
-    parts.daily(house, {"halves_dropped": lambda: sum(broker.drop_overdue().values())})
+    dropped = {"halves_dropped": lambda: sum(broker.drop_overdue().values())}
+    parts.daily(house, {**dropped, "tables_put_in_order": broker.scatter})
 
 
 def _add_attributes(parts: Parts, house: House, way: Way) -> None:
@@ -195,7 +196,8 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     attribute_pb2_grpc.add_AttributeServiceServicer_to_server(servicer, parts.server)
     parts.begin(renewing.rounds)
     parts.begin(exchange.rounds)
-    parts.daily(house, {"halves_dropped": lambda: sum(attributes.intake.drop_overdue().values())})
+    dropped = {"halves_dropped": lambda: sum(attributes.intake.drop_overdue().values())}
+    parts.daily(house, {**dropped, "tables_put_in_order": attributes.intake.scatter})
 
 
 def _add_identity(parts: Parts, house: House, way: Way, joins: Callable[[Joining], object] | None) -> None:
