@@ -29,7 +29,7 @@ class Sort(StrEnum):
     EMAIL = "e-mail address"
     TELEPHONE = "telephone number"
     DATE = "full date"
-    SHORT_DATE = "date of six digits"
+    SHORT_DATE = "date in digits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +92,8 @@ _FORMS: dict[Sort, str] = {
         rf"|{_DAY}(?:ST|ND|RD|TH)?[-/. ]?(?:{_MONTHS})[A-Z]*[-/.,]? ?(?:{_YEAR}|[0-9]{{2}})"
         rf"|(?:{_MONTHS})[A-Z]* {_DAY}(?:ST|ND|RD|TH)?,? {_YEAR})(?:\b|T)"
         rf"|^{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])$"
-        rf"|^(?:0?[1-9]|[12][0-9]|3[01])(?:0[1-9]|1[0-2]){_YEAR}$"
     ),
-    Sort.SHORT_DATE: "^[0-9]{6}$",
+    Sort.SHORT_DATE: "^[0-9]{6,8}$",
 }
 _NINO_UNUSED = "^(?:BG|GB|KN|NK|NT|TN|ZZ)"
 
@@ -117,7 +116,7 @@ def looks_like(sort: Sort, text: pl.Expr) -> pl.Expr:
 
 
 def short_dates(text: pl.Expr) -> pl.Expr:
-    """Which of a column's texts are days of six digits (DDMMYY), if more than a quarter of those of six are.
+    """Which of a column's texts are days in digits (DDMMYY, DDMMYYYY): if more than a quarter of those so long are.
 
     Ordinary numbers of six digits have that form one time in 27, days of birth always: the column tells.
     """
@@ -226,7 +225,9 @@ def _place(letter: pl.Expr, letters: str) -> pl.Expr:
 
 
 def _short_date(code: pl.Expr) -> pl.Expr:
-    return code.str.contains("^(?:0[1-9]|[12][0-9]|3[01])(?:0[1-9]|1[0-2])")
+    day, month = "(?:0[1-9]|[12][0-9]|3[01])", "(?:0[1-9]|1[0-2])"
+    # A column of numbers takes the nought of a day away.
+    return code.str.contains(f"^(?:{day}{month}[0-9]{{2}}|(?:{day}|[1-9]){month}{_YEAR})$")
 
 
 _CHECKS: dict[Sort, Callable[[pl.Expr], pl.Expr]] = {

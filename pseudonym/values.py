@@ -29,9 +29,9 @@ def looks_like_an_identifier(text: pl.Series) -> pl.Series:
     """The scan to use: what `pseudonym.scanner` finds, as `looks_like_nhs`, `looks_like_postcode` and so on.
 
     Whole numbers of ten digits pass the check of an NHS number or a learner number, or have the form of a
-    mobile telephone's, by chance, one in four, and numbers such as 20240131 and 31012024 are taken for dates.
-    All are refused: declare larger units, or a code. Numbers such as 310124 are refused where they are more
-    than a quarter of the column's numbers of six digits.
+    mobile telephone's, by chance, one in four, and numbers such as 20240131 are taken for dates. All are
+    refused: declare larger units, or a code. Numbers such as 310124 and 31012024 are refused where they are
+    more than a quarter of the column's numbers of six to eight digits.
     """
     value = pl.col("text")
     cases = (

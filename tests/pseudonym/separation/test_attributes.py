@@ -213,7 +213,7 @@ IDENTIFIERS = [
     ("score", "9434765919", "looks_like_nhs"),
     ("cost", "9434765919.00", "looks_like_nhs"),
     ("cost", "94347659.19", "looks_like_nhs"),
-    ("score", "25122009", "looks_like_date"),
+    ("score", "25122009", "looks_like_short_date"),
     ("score", "251209", "looks_like_short_date"),
     ("score", "7911123456", "looks_like_telephone"),
     ("area", "943 476 5919", "looks_like_nhs"),

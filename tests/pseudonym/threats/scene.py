@@ -23,9 +23,10 @@ from pseudonym.datasets import Kind as ColumnKind
 from pseudonym.keys import Keyset
 from pseudonym.providers.file import FileProvider
 from pseudonym.roles.callers import Role
-from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2, vault_pb2
+from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2
+from tests.made_up_people import register
 from tests.pseudonym.roles import test_processes as chain
-from tests.pseudonym.roles.harness import Called, mandate, three
+from tests.pseudonym.roles.harness import Called, governance, join, mandate, three
 from tests.pseudonym.threats.cluster import Cluster
 
 PROJECT = chain.PROJECT
@@ -98,21 +99,20 @@ class Scene:
         return [*(path for path in sorted(place.rglob("*")) if path.is_file()), place.with_suffix(".log")]
 
 
-def people(number: int) -> tuple[list[str], pl.DataFrame]:
-    """The people of a batch: their labels, and their identifiers. Some have two rows; two are canaries."""
+def people(number: int) -> pl.DataFrame:
+    """The identifiers of a batch of people who share little. Some have two rows; two are canaries."""
+    different = register(ROWS, seed=number)
+    frame = different[[place - place % 9 // 8 for place in range(ROWS)]]
     chance = random.Random(number)
-    labels = [f"p{number}-{place - place % 9 // 8}" for place in range(ROWS)]
-    flat = {
-        name: [f"{name.title()}{number}x{place}{'y' * chance.randrange(30)}" for place in range(ROWS)]
-        for name in ("given", "surname", "address")
-    }
-    frame = pl.DataFrame(flat).with_columns(
-        born=pl.lit("1990-01-31"), sex=pl.lit(None, pl.String), postcode=pl.lit("CB1 1AA"),
-        **{name: pl.lit(None, pl.String) for name in ("nhs", "nino", "upn", "uln", "pncid")},
-    ).select(*CANARIES[0])  # fmt: skip
+    texts = [f"{place} {'Mill ' * chance.randrange(1, 6)}Lane" for place in range(ROWS)]
+    frame = frame.select(
+        "forename", "surname", "dob", "sex", address=pl.Series(texts), postcode="postcode",
+        **{name: pl.lit(None, pl.String) for name in ("nhs_number", "nino", "upn", "uln", "pncid")},
+    )  # fmt: skip
     if number % 2:
-        frame = pl.concat([pl.DataFrame([CANARIES[number // 2]]), frame[1:]])
-    return labels, frame
+        canary = pl.DataFrame([dict(zip(frame.columns, CANARIES[number // 2].values(), strict=True))])
+        frame = pl.concat([canary, frame[1:]])
+    return frame
 
 
 def values(number: int) -> pl.DataFrame:
@@ -131,18 +131,13 @@ def values(number: int) -> pl.DataFrame:
     return frame
 
 
-def store_identifiers(address: str, certificates: Path, refs: list[bytes], number: int) -> None:
-    """Have the identity role take the identifiers of a batch and tell the broker which row is whose."""
-    labels, frame = people(number)
-    keyed = frame.insert_column(0, pl.Series("row_ref", [ref.hex() for ref in refs]))
-    keyed.insert_column(1, pl.Series("person", labels))
-    keyed.insert_column(2, pl.Series("family", [f"f{place // 4}" for place in range(ROWS)]))
-    with Called(address, certificates, "linkage-operator") as linker:
-        asked = vault_pb2.StoreIdentitiesRequest(
-            mandate=mandate(), source="cambridgeshire", arrow=chain.arrow(keyed)
-        )
-        answer = linker(f"{chain.V}StoreIdentities", asked, vault_pb2.StoreIdentitiesResponse)
-    assert answer.rows == ROWS
+def store_identifiers(identity: Any, certificates: Path, refs: list[bytes], number: int) -> None:
+    """Have the identity role join the identifiers of a batch and tell the broker which row is whose."""
+    frame = people(number)
+    frame.insert_column(0, pl.Series("row_ref", [ref.hex() for ref in refs]))
+    frame.insert_column(1, pl.Series("family", [f"f{number}-{place // 4}" for place in range(ROWS)]))
+    joined = join(identity, certificates, frame, f"b-{number}")
+    assert joined["new"] + joined["joined"] >= ROWS * 8 // 10
 
 
 def feed(scene: Scene, servers: dict[Role, Any], certificates: Path) -> None:
@@ -152,7 +147,7 @@ def feed(scene: Scene, servers: dict[Role, Any], certificates: Path) -> None:
     for number in range(BATCHES):
         refs = [os.urandom(16) for _ in range(ROWS)]
         scene.refs.append(refs)
-        store_identifiers(address[Role.IDENTITY], certificates, refs, number)
+        store_identifiers(servers[Role.IDENTITY], certificates, refs, number)
         sent = values(number).insert_column(0, pl.Series("row_ref", [ref.hex() for ref in refs]))
         with Called(address[Role.ATTRIBUTES], certificates, "council") as council:
             stream = attribute_pb2.SubmitAttributesRequest
@@ -208,7 +203,7 @@ def played(cluster: Cluster, folder: Path, certificates: Path) -> Iterator[Scene
     """The scene, once the three servers have done their work and stopped."""
     scene = Scene(cluster, folder)
     databases = {role: cluster.url(role) for role in (Role.IDENTITY, Role.BROKER, Role.ATTRIBUTES)}
-    with three(folder, certificates, databases) as servers:
+    with three(folder, certificates, databases, governance(folder)) as servers:
         feed(scene, servers, certificates)
     cluster.flushed()
     yield scene
