@@ -36,7 +36,7 @@ EVERY_NUMBER = {
     "prison_number",
 }
 EVERY_PLACE = {"address", "postcode", "prior_postcode"}
-#: What each register has of names, numbers and places, as the handbook's profiles list them.
+#: What each register has of names, numbers and places: each as its holder describes it.
 CARRIES = {
     "pnc": {"pncid", "cro_number", "forename", "middle_names", "surname", "address", "postcode"},
     "prisons": {"prison_number", "pncid", "cro_number", "forename", "surname", "address", "postcode"},
