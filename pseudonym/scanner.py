@@ -116,7 +116,7 @@ def looks_like(sort: Sort, text: pl.Expr) -> pl.Expr:
 
 
 def short_dates(text: pl.Expr) -> pl.Expr:
-    """Which of a column's texts are days in digits (DDMMYY, DDMMYYYY): if more than a quarter of those so long are.
+    """Which of a column's texts are days in digits (DDMMYY, DDMMYYYY): if more than a quarter of such are.
 
     Ordinary numbers of six digits have that form one time in 27, days of birth always: the column tells.
     """

@@ -99,7 +99,7 @@ def test_pnc_numbers_are_found():
         ("January 31, 1990", Sort.DATE),
         (19900131, Sort.DATE),
         ("25122009", Sort.SHORT_DATE),
-        (1012009, Sort.DATE),  # the nought before is lost
+        (1012009, Sort.SHORT_DATE),  # the nought before is lost
         ("251209", Sort.SHORT_DATE),
         (447700900123, Sort.TELEPHONE),
         (442079460123, Sort.TELEPHONE),

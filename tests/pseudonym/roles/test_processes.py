@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import secrets
 import signal
@@ -24,7 +25,9 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from grpc_health.v1 import health_pb2
+from typer.testing import CliRunner
 
+from linker.cli import app
 from linker.client import Client
 from linker.resources import JobState
 from pseudonym.audit import merkle
@@ -627,7 +630,10 @@ def test_one_process_says_what_it_does_not_protect_and_still_keeps_the_way_betwe
             with Client(server.address, project=PROJECT, purpose=PURPOSE) as client:
                 rows = council_file(refs, ["p1"])
                 sent = client.submit(rows, batch_id="b-1", source="x", id_column="row_ref")
-                job = client.start_join(sent.submission_id).job_id
+                at = ["--service", server.address, "--project", PROJECT, "--purpose", PURPOSE, "--json"]
+                started = CliRunner().invoke(app, ["job", "join", sent.submission_id, *at])
+                assert started.exit_code == 0, started.output
+                job = json.loads(started.stdout)["job"]["job_id"]
                 assert client.wait(job).state is JobState.SUCCEEDED
             rows = call(
                 f"{B}ListRows", broker_pb2.ListRowsRequest(project=PROJECT), broker_pb2.ListRowsResponse
