@@ -100,22 +100,28 @@ class Given:
         return TransitProvider(address, secret, key, mount=self.mount, authorities=self.authorities)
 
     def _quorum(self, threshold: int | None = None, *, new: bool = False) -> Provider:
-        found: dict[str, str] = {}
-        for given in self.secrets:
-            label, between, source = given.partition("=")
-            if not between:
-                # What was given is not repeated: it may be a passphrase.
-                raise OptionError("--secret is CUSTODIAN=SOURCE here: this keyset has several custodians.")
-            check_label(label, "custodian")
-            if label in found:
-                raise OptionError("--secret names a custodian twice.")
-            found[label] = read_secret(source, f"Passphrase of {label}", new=new)
+        found = passphrases(self.secrets, new=new)
         return QuorumProvider(_needed(self.device, "--device"), found, threshold)
 
     def _secret(self, provider: str, *, new: bool = False) -> str:
         if len(self.secrets) > 1:
             raise OptionError("--secret is given once: this keyset has no custodians.")
         return read_secret(next(iter(self.secrets), "prompt"), _NAMES[provider], new=new)
+
+
+def passphrases(sources: Sequence[str], *, new: bool = False) -> dict[str, str]:
+    """Read custodians' passphrases, each given as CUSTODIAN=SOURCE; by label."""
+    found: dict[str, str] = {}
+    for given in sources:
+        label, between, source = given.partition("=")
+        if not between:
+            # What was given is not repeated: it may be a passphrase.
+            raise OptionError("A secret is CUSTODIAN=SOURCE here: this keyset has several custodians.")
+        check_label(label, "custodian")
+        if label in found:
+            raise OptionError("A custodian is named twice.")
+        found[label] = read_secret(source, f"Passphrase of {label}", new=new)
+    return found
 
 
 def read_secret(source: str, what: str, *, new: bool = False) -> str:

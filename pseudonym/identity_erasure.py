@@ -6,8 +6,8 @@ anything is served.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Self
+from collections.abc import Callable, Iterator, Sequence
+from typing import Self, TypeAlias
 
 from pseudonym.erasure import Ledger, What, carry_out, replay
 from pseudonym.storage import Store
@@ -15,29 +15,35 @@ from pseudonym.storage.rows import AT_ONCE
 from pseudonym.storage.rows_identity import IdentityRows
 from pseudonym.vault import Vault
 
+Told: TypeAlias = Callable[[int, Sequence[bytes]], None]
+
 
 class IdentityErasure:
     """What the identity role does to forget people. A `pseudonym.erasure.Follower`."""
 
-    def __init__(self, vault: Vault, store: Store, ledger: Ledger) -> None:
+    def __init__(self, vault: Vault, store: Store, ledger: Ledger, told: Told) -> None:
         """Not to be called: use `IdentityErasure.open`."""
+        self._told = told
         self._vault = vault
         self._rows = IdentityRows(store)
         self.ledger = ledger
 
     @classmethod
-    def open(cls, vault: Vault, store: Store, ledger: Ledger) -> Self:
+    def open(
+        cls, vault: Vault, store: Store, ledger: Ledger, told: Told = lambda count, references: None
+    ) -> Self:
         """Follow the ledger to its end.
 
         Args:
             vault: the identity role's, which has served nothing yet.
             store: the store that it is on.
             ledger: the identity role's.
+            told: writes to the audit log how many are going to be erased, and how it called them.
 
         Raises:
             LedgerError: the ledger is older than the store, or another one's.
         """
-        opened = cls(vault, store, ledger)
+        opened = cls(vault, store, ledger, told)
         replay(ledger, opened)
         return opened
 
@@ -47,6 +53,7 @@ class IdentityErasure:
         Returns:
             How many of them were known.
         """
+        self._told(len(pids), self._vault.references(pids))
         counts = carry_out(self.ledger, self, What.SUBJECT, list(pids), self._rows.store.today())
         return counts["subject"]
 

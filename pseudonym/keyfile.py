@@ -15,7 +15,7 @@ The rules this module keeps (`docs/urn-format.md` gives the file's format):
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -34,6 +34,7 @@ from pseudonym.files import canonical, discard_leftover, locked, read_secret_fil
 from pseudonym.keyrecord import FORMAT, RAW_KEY_ACCESS, Key, RawKeyAccess, State
 from pseudonym.keystate import Held, by_kid, living, mark_of, read, seal_of
 from pseudonym.providers import Provider
+from pseudonym.providers.quorum import QuorumProvider
 from pseudonym.urn import KEY_BYTES
 
 SLACK: Final = timedelta(minutes=5)
@@ -186,6 +187,27 @@ class KeysetFile:
             KeysetError: it is too short, there is no such custodian, or the provider has no passphrase.
         """
         provider = self._last.provider.with_passphrase(passphrase, custodian)
+        with self._changing():
+            self._renew(provider, self._last.keys)
+
+    def change_custodians(self, passphrases: Mapping[str, str], threshold: int) -> None:
+        """Put other custodians in the place of the present ones, and make the master key anew.
+
+        The keys stay the same, and so does all that was made with them. Who is no custodian any more opens
+        nothing from now on, with older copies of the file or without.
+
+        Args:
+            passphrases: by label, of all who will be custodians.
+            threshold: how many of them open the keyset.
+
+        Raises:
+            KeysetError: the keyset has no custodians, or a passphrase is too short.
+            InputError: the new ones do not make a quorum.
+        """
+        before = self._last.provider
+        if not isinstance(before, QuorumProvider):
+            raise KeysetError("This keyset has no custodians.", "Make one with the provider quorum.")
+        provider = before.with_custodians(passphrases, threshold)
         with self._changing():
             self._renew(provider, self._last.keys)
 

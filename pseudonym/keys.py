@@ -90,10 +90,11 @@ class Keyset(KeysetFile):
 
         Args:
             month: such as 2026-11; later than every one before, and not after next month. This month when
-                None.
+                None. Where the month's key leaked, 2026-11.2 and so on make another one in the same month.
 
         Raises:
-            KeysetError: there is, or was, a key for this month or a later one; or the role has no such keys.
+            KeysetError: there is, or was, a key for this month or a later one, or it is not the month's next;
+                or the role has no such keys.
             InputError: it is no month, or too far off.
         """
         if month is not None:
@@ -101,14 +102,19 @@ class Keyset(KeysetFile):
         with self._changing() as now:
             present = now[:7]
             wanted = month or present
-            if wanted > uses.month_after(present):
+            place = uses.place_of_month(wanted)
+            if place[0] > uses.month_after(present):
                 raise InputError("A key-encrypting key is for this month or the next.", "Check the month.")
             earlier = [key for key in self._last.keys if key.use.startswith(f"{uses.KEK}:")]
-            if any(uses.read(key.use).labels[0] >= wanted for key in earlier):
+            places = [uses.place_of_month(uses.read(key.use).labels[0]) for key in earlier]
+            last = max(places, default=("", 0))
+            if place <= last:
                 raise KeysetError(
                     "The keyset has, or had, a key-encrypting key for this month or a later one.",
-                    "A month never gets a second key.",
+                    f"If that one leaked, name its successor: {last[0]}.{last[1] + 1}.",
                 )
+            if place[1] != (last[1] + 1 if place[0] == last[0] else 1):
+                raise KeysetError("It is not the month's next key.", "Name the month alone, or its next key.")
             active = next((key for key in earlier if key.state is State.ACTIVE), None)
             return self._add(f"{uses.KEK}:{wanted}", now, retired=active)
 

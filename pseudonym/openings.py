@@ -10,11 +10,14 @@ The rules this module keeps:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pseudonym.errors import InputError, PurposeError, QuotaError
 from pseudonym.storage.engine import Store
 from pseudonym.storage.identity import count_opening
+
+EACH = 100
+"""Up to so many people at a time, each has an entry in the audit log; beyond, it tells their number only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +48,15 @@ class Opening:
         action: `open`, `find` or `extract`.
         mandate: who, and why.
         count: how many identities, or searches if these are more.
-        pids: whose; empty for an extract. The log keeps a keyed function of each, never the id.
+        subjects: whose, as the log calls them (`seal.references`); empty for an extract, and where they are
+            more than `EACH`.
     """
 
     time: int
     action: str
     mandate: Mandate
     count: int
-    pids: tuple[bytes, ...] = field(repr=False)
+    subjects: tuple[bytes, ...] = ()
 
 
 Audit = Callable[[Opening], None]
@@ -85,7 +89,7 @@ class Openings:
                 f"The purposes agreed are: {', '.join(sorted(self._quotas)) or 'none'}.",
             )
 
-    def admit(self, mandate: Mandate, action: str, count: int, pids: Sequence[bytes] = ()) -> None:
+    def admit(self, mandate: Mandate, action: str, count: int, subjects: Sequence[bytes] = ()) -> None:
         """Count an opening and write it down; whoever returns from here may open.
 
         Raises:
@@ -101,4 +105,4 @@ class Openings:
                     f"{count} more identities may not be opened for this purpose today.",
                     "Wait until tomorrow (UTC), or have the quota changed by those who agreed it.",
                 )
-        self._audit(Opening(now, action, mandate, count, tuple(pids)))
+        self._audit(Opening(now, action, mandate, count, tuple(subjects)))

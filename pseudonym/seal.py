@@ -25,9 +25,11 @@ from typing import NoReturn
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from pseudonym.errors import InputError, SealBrokenError
-from pseudonym.urn import ID_BYTES, KEY_BYTES, enc
+from pseudonym.urn import ID_BYTES, KEY_BYTES, enc, prf
 
 SCHEME = b"\x01"
 NONCE_BYTES = 12
@@ -243,6 +245,24 @@ def check_witness(deks: Sequence[bytes], statements: Sequence[bytes], seals: Seq
             "What the store says of a subject is not what was written: a row or a state was exchanged.",
             "Nothing was opened; restore the store, and find out who can write to it.",
         ) from None
+
+
+def references(deks: Sequence[bytes], subjects: Sequence[bytes]) -> list[bytes]:
+    """What the audit log calls subjects, for as long as their keys exist.
+
+    Without the key nobody can tell whose reference it is, nor whether two logs name one person.
+
+    Args:
+        deks: the subjects' keys, 32 bytes each.
+        subjects: their ids, 16 bytes each.
+
+    Returns:
+        32 bytes for each, the same whenever it is asked for: re-wrapping a key does not change it.
+    """
+    _check_sizes(deks, KEY_BYTES, "A subject's key", len(subjects))
+    info = enc("audit-subject/1")
+    keys = [HKDFExpand(SHA256(), KEY_BYTES, info).derive(dek) for dek in deks]
+    return [prf(key, "audit-subject/1", subject) for key, subject in zip(keys, subjects, strict=True)]
 
 
 # A payload of n bytes is followed by 80 and as many noughts as fill the last block.

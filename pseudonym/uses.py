@@ -13,6 +13,8 @@
 | `erasures/1` | each | HMAC-SHA256 | references and chain of the role's ledger of erasures |
 | `audit/1` | each | Ed25519 | signs the checkpoints of the role's audit log |
 
+A month's key that leaked has a successor in the same month: `kek/1:2026-11.2`.
+
 The rule this module keeps: a use has one spelling and never gets a second key. So the successor of `audit/1`
 or `bidx/1` is another use: `audit/1:2`, `audit/1:3`.
 """
@@ -92,19 +94,30 @@ EXCHANGE: Final = "exchange/1"
 ERASURES: Final = "erasures/1"
 AUDIT: Final = "audit/1"
 
-_MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])")
+_MONTH = re.compile(r"([0-9]{4}-(?:0[1-9]|1[0-2]))(?:\.([2-9]|[1-9][0-9]))?")
 _LATER = re.compile(r"[1-9][0-9]{0,3}")
 
 
 def check_month(text: str) -> str:
-    """Return a month unchanged, if it is written as 2026-11.
+    """Return a month unchanged, if it is written as 2026-11, or 2026-11.2 for its second key.
 
     Raises:
         InputError: it is not.
     """
-    if not _MONTH.fullmatch(text):
-        raise InputError("A month is written as in 2026-11.")
+    place_of_month(text)
     return text
+
+
+def place_of_month(text: str) -> tuple[str, int]:
+    """The month itself and which of its keys is meant, from 1.
+
+    Raises:
+        InputError: it is not written as a month.
+    """
+    found = _MONTH.fullmatch(text)
+    if found is None:
+        raise InputError("A month is written as in 2026-11, and its second key as 2026-11.2.")
+    return found[1], int(found[2] or 1)
 
 
 def month_of(moment: datetime) -> str:

@@ -39,10 +39,11 @@ def looks_like_an_identifier(text: pl.Series) -> pl.Series:
 
 
 SHOWN = 1_000
-"""The most refusals that are listed; all are counted."""
+"""The most refusals that an error lists one by one; `ValuesRefused.table` has all of them."""
 
 # No identifier has fewer digits than this: a day of birth as DDMMYY is the shortest.
 _SHORTEST = 6
+_TABLE = {"row": pl.UInt32, "column": pl.String, "reason": pl.String}
 _MONTH = r"^(?:1[89]|2[01])\d\d-(?:0[1-9]|1[0-2])$"
 _QUARTER = r"^(?:1[89]|2[01])\d\d-Q[1-4]$"
 _INTEGER = r"^-?(?:0|[1-9][0-9]{0,15})$"
@@ -68,20 +69,22 @@ class ValuesRefused(PseudonymError):
     """Values of a batch look like identifiers or are not what their columns declare. Nothing was stored.
 
     Attributes:
-        refusals: the first thousand, by row and column.
+        table: all of them by row and column: `row` (UInt32, from 0), `column` and `reason`, as in `Refusal`.
+        refusals: the first thousand.
         count: how many there are.
     """
 
     reason = "VALUES_REFUSED"
 
-    def __init__(self, refusals: tuple[Refusal, ...], count: int) -> None:
-        reasons = ", ".join(sorted({refusal.reason for refusal in refusals}))
+    def __init__(self, table: pl.DataFrame) -> None:
+        reasons = ", ".join(sorted(table["reason"].unique().to_list()))
         super().__init__(
-            f"{count} values of the batch are refused ({reasons}).",
+            f"{table.height} values of the batch are refused ({reasons}).",
             "Correct or leave out these values, and send the batch again; nothing of it was stored.",
         )
-        self.refusals = refusals
-        self.count = count
+        self.table = table
+        self.refusals = tuple(Refusal(*row) for row in table.head(SHOWN).iter_rows())
+        self.count = table.height
 
 
 def check_declaration(dataset: Dataset, scan: Scan) -> None:
@@ -91,14 +94,14 @@ def check_declaration(dataset: Dataset, scan: Scan) -> None:
         ValuesRefused: the row is the code's place in its list.
     """
     found = [
-        Refusal(row, column.name, reason)
+        (row, column.name, reason)
         for column in dataset.columns
         if column.codes
         for row, reason in enumerate(scan(pl.Series(column.codes, dtype=pl.String)).to_list())
         if reason is not None
     ]
     if found:
-        raise ValuesRefused(tuple(found[:SHOWN]), len(found))
+        raise ValuesRefused(pl.DataFrame(found, _TABLE, orient="row"))
 
 
 def accept(frame: pl.DataFrame, dataset: Dataset, scan: Scan) -> pl.DataFrame:
@@ -162,10 +165,10 @@ def values(opened: list[bytes], dataset: Dataset) -> pl.DataFrame:
 
 
 def _refused(reasons: list[pl.Series]) -> ValuesRefused:
+    # No declared column is called so, since none begins with an underscore.
     table = pl.DataFrame(reasons).with_row_index("_row")
     listed = table.unpivot(index="_row", variable_name="column", value_name="reason").drop_nulls("reason")
-    shown = listed.sort("_row", "column").head(SHOWN)
-    return ValuesRefused(tuple(Refusal(*row) for row in shown.iter_rows()), listed.height)
+    return ValuesRefused(listed.rename({"_row": "row"}).sort("row", "column"))
 
 
 def _nothing(column: Column, rows: int) -> tuple[pl.Series, None]:

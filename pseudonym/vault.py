@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,9 @@ import polars as pl
 
 from pseudonym import columns, seal
 from pseudonym.blind import BlindIndex
-from pseudonym.errors import InputError
+from pseudonym.errors import InputError, SealBrokenError
 from pseudonym.keks import Keks
-from pseudonym.openings import Mandate, Openings
+from pseudonym.openings import EACH, Mandate, Openings
 from pseudonym.rewrapping import Rewrapping
 from pseudonym.storage import identity as db
 from pseudonym.storage.engine import Store
@@ -185,7 +186,7 @@ class Vault:
             SealBrokenError: what the store has of one was tampered with; nothing was opened.
             PurposeError, QuotaError: it may not be opened for this.
         """
-        self._openings.admit(mandate, "open", len(pids), pids)
+        self._openings.admit(mandate, "open", len(pids), self.references(pids))
         with self._store.read() as connection:
             held = self._subjects.held(connection, pids, states)
         wanted = [
@@ -235,7 +236,7 @@ class Vault:
                 candidates.update(row.row_id for row in found)
             owners = db.pids_of(self._store, connection, sorted(candidates))
             allowed = sorted(self._in_states(connection, set(owners.values()), states))
-        self._openings.admit(mandate, "find", max(len(allowed), sought.height), allowed)
+        self._openings.admit(mandate, "find", max(len(allowed), sought.height), self.references(allowed))
         with self._store.read() as connection:
             # Somebody may have been erased meanwhile.
             still = sorted(self._in_states(connection, allowed, states))
@@ -247,6 +248,29 @@ class Vault:
         theirs = columns.found_by(opened(wanted)).rename({"row": "candidate"})
         agreed = values.join(theirs, on=["field", "value"]).join(places, on="candidate")
         return agreed.select("row", "field", "pid", "row_id").unique().sort("row", "field", "pid", "row_id")
+
+    def references(self, pids: Sequence[bytes]) -> list[bytes]:
+        """What the audit log calls people: 32 bytes for each who is known and not erased.
+
+        Nobody can make them again once the person is erased.
+
+        Args:
+            pids: of different people.
+
+        Returns:
+            In the order of `pids`; nothing at all for more than `openings.EACH`.
+        """
+        if len(pids) > EACH:
+            return []
+        with self._store.read() as connection:
+            rows = db.keys(self._store, connection, pids)
+        # A key that was tampered with is said where the person is opened.
+        deks: dict[bytes, bytes] = {}
+        for row in rows:
+            with suppress(SealBrokenError):
+                deks.update(self._subjects.deks([row]))
+        known = [pid for pid in pids if pid in deks]
+        return seal.references([deks[pid] for pid in known], known)
 
     def states(self, pids: Sequence[bytes]) -> dict[bytes, State]:
         """The states of those people who are known; others are missing from the answer."""

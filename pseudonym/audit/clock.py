@@ -32,6 +32,6 @@ def later(now: int, last: int) -> int:
         behind = (last - now) / 1_000_000
         raise AuditClockError(
             f"The clock is {behind:.0f} seconds behind the last entry of the audit log.",
-            "Set the clock right. If it was ahead when that entry was written, wait until the time has come.",
+            "Set the clock right. If it was ahead when that was written: kinlink audit clock-was-ahead.",
         )
     return max(now, last)

@@ -4,7 +4,8 @@ The rules this module keeps:
 
 - `append` returns once its entries are on disk. Those that wait at the same time share one fsync.
 - The events of one call are written all together or not at all, up to 1,000 of them or 8 MiB.
-- Time never goes back. Where the clock does, by more than two seconds, nothing is written.
+- Time never goes back. Where the clock does, by more than two seconds, nothing is written; unless the key's
+  holder says that it was ahead before, which is an entry.
 - Every 1,000 entries, or 60 seconds after the last time, the log signs what it is, into a folder that another
   party keeps. Where that does not succeed for long, the log takes no more entries.
 - It never signs what contradicts a checkpoint that is kept: opening compares the two.
@@ -19,14 +20,14 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from pseudonym.audit import merkle
 from pseudonym.audit.checkpoint import Checkpoint, CheckpointFolder, Signer, VerifierKey
 from pseudonym.audit.clock import Clock, later, system_clock
-from pseudonym.audit.entries import HAND_OVER, OWN, Entry, Event, decode, prepare
+from pseudonym.audit.entries import CLOCK, HAND_OVER, OWN, Entry, Event, decode, prepare
 from pseudonym.audit.folder import ABOUT, ENTRIES, hold, open_files, read_about, sync, write_about
 from pseudonym.audit.signing import Cadence, Signing
 from pseudonym.audit.stored import Stored, read_entry, recover
@@ -130,6 +131,7 @@ class Log:
         officer: X25519PublicKey,
         *,
         former: Sequence[Signer] = (),
+        clock_was_ahead: str = "",
         clock: Clock = system_clock,
         cadence: Cadence | None = None,
     ) -> Self:
@@ -142,10 +144,13 @@ class Log:
             officer: the data protection officer's present public key.
             former: keys that the log signed with before. If it still does, it is handed over: see
                 `hand_over`.
+            clock_was_ahead: who says that the last entries were written with a clock that was ahead, and that
+                the present one is right; the log keeps it in an entry. Nobody, by default.
             clock: the time.
             cadence: when checkpoints are due.
 
         Raises:
+            InputError: the clock is not behind the last entry, though somebody says that it was ahead.
             AuditError: there is none, or it is another one than the signer's.
             AuditLockedError: it is in use.
             AuditClockError: the clock stands before the last entry.
@@ -171,12 +176,15 @@ class Log:
             stack.callback(stored.close)
             found = recover(folder, entries, stored, newest.size)
             _compare(stored, newest)
-            later(clock(), found.last)
+            if not clock_was_ahead:
+                later(clock(), found.last)
             writer = Writer(folder, entries, stored, found)
             present = next(one for one in signers if one.verifier in newest.signed)
             signing = Signing(kept, present, newest, clock, cadence or Cadence())
             signing.sign(writer.frontier)
             log = cls(writer, signing, officer, clock, (entries, stored), stack)
+            if clock_was_ahead:
+                log._set_back(clock_was_ahead)
             log.hand_over(signer)
             log._closing = stack.pop_all()
             return log
@@ -326,15 +334,23 @@ class Log:
                 return
             # If the last try was cut off, its entry still stands; unless it was signed by one key alone.
             if self._named != successor.verifier or self._signing.newest.size == self.size:
-                self._write_own(HAND_OVER, subject=successor.verifier.key)
+                self._write_own(HAND_OVER, successor.verifier.key)
                 self._named = successor.verifier
             self._signing.hand_over(self._writer.frontier, successor)
             self._writer.mark()
 
-    def _write_own(self, action: str, **more: Any) -> None:
-        prepared = prepare(Event(_LOG, action, _OPERATIONS, count=1, **more), self._officer)
-        now = later(self._clock(), self._writer.last)
+    def _set_back(self, who: str) -> None:
+        now = self._clock()
+        seconds = (self._writer.last - now) // 1_000_000
+        if seconds < 1:
+            raise InputError("The clock is not behind the log's last entry.", "Nothing was written.")
+        prepared = prepare(Event(who, CLOCK, _OPERATIONS, count=seconds), self._officer)
         self._writer.write([prepared], now, lambda: None)
+        self._signing.sign(self._writer.frontier)
+
+    def _write_own(self, action: str, subject: bytes) -> None:
+        prepared = prepare(Event(_LOG, action, _OPERATIONS, subject=subject, count=1), self._officer)
+        self._writer.write([prepared], later(self._clock(), self._writer.last), lambda: None)
 
     def _check_usable(self) -> None:
         if self._process != os.getpid():

@@ -1,7 +1,7 @@
 """`kinlink audit`: look at an audit log and check it, offline, with nothing but its public key.
 
 Data on stdout, progress and complaints on stderr; exit code 0 done, 1 failed, 2 wrong usage. Nothing is
-written to the log or to the checkpoints.
+written to the log or to the checkpoints, but by `clock-was-ahead`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pseudonym.audit import proofs
 from pseudonym.audit.checkpoint import Checkpoint, VerifierKey
-from pseudonym.audit.entries import Entry, open_details
+from pseudonym.audit.entries import SUBJECT_BYTES, Entry, open_details
+from pseudonym.audit.folder import read_about
+from pseudonym.audit.log import Log
 from pseudonym.audit.reading import entries_of
 from pseudonym.audit.verify import verify as verify_log
+from pseudonym.cli.keys import keyset_command
 from pseudonym.errors import AuditTamperedError, InputError, PseudonymError
+from pseudonym.given import Given
+from pseudonym.keys import Keyset
+from pseudonym.log_keys import read_officer, signers
 
 audit_app = typer.Typer(
     name="audit",
@@ -104,6 +110,10 @@ def show(
             help="The data protection officer's private key: open the details.",
         ),
     ] = None,
+    subject: Annotated[
+        str,
+        typer.Option("--subject", metavar="HEX", help="Only entries about the subject of this reference."),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """List entries. They are shown as they stand: 'kinlink audit verify' says whether they are genuine.
@@ -112,7 +122,9 @@ def show(
     """
     with _reporting(as_json):
         private = _officer_key(officer) if officer else None
-        for entry in itertools.islice(entries_of(folder, first), count):
+        wanted = _subject(subject)
+        found = (entry for entry in entries_of(folder, first) if wanted in (b"", entry.subject))
+        for entry in itertools.islice(found, count):
             details = open_details(entry, private) if private else None
             print(json.dumps(_document(entry, details)) if as_json else _line(entry, details))
 
@@ -175,6 +187,31 @@ def check(
         print("entries are those that were signed before.")
 
 
+@keyset_command("clock-was-ahead", audit_app)
+def clock_was_ahead(
+    given: Given,
+    folder: Folder,
+    checkpoints: Kept,
+    keyset: Annotated[Path, typer.Option("--keyset", metavar="FILE", help="The role's keyset.")],
+    officer: Annotated[
+        Path, typer.Option("--officer-key", metavar="FILE", help="The officer's public key, PEM.")
+    ],
+    who: Annotated[
+        str, typer.Option("--who", metavar="NAME", help="Who says so, such as role/key-custodian/alice.")
+    ],
+) -> None:
+    """Say that the log's last entries were written with a clock that was ahead, and that it is right now.
+
+    The log does not open while the clock is behind its last entry. This writes an entry that says so, signed
+    with the log's key, from which on time goes on. The server must not be running.
+    """
+    opened = Keyset.open(keyset, given.opener(keyset), clock_was_ahead=given.clock_was_ahead)
+    signer, *former = signers(opened, read_about(folder))
+    public = read_officer(officer)
+    with Log.open(folder, checkpoints, signer, public, former=former, clock_was_ahead=who) as log:
+        print(f"Entry {log.size - 1} says that the clock was ahead. The log goes on from the present time.")
+
+
 def _keys(texts: list[str]) -> list[VerifierKey]:
     found = []
     for text in texts:
@@ -185,6 +222,19 @@ def _keys(texts: list[str]) -> list[VerifierKey]:
             raise InputError(
                 "The public key cannot be read.", "Give its one line, or a file with it."
             ) from None
+    return found
+
+
+def _subject(text: str) -> bytes:
+    """A subject's reference, which the list shows the beginning of and --json the whole; none when empty."""
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        found = b"?"
+    if len(found) not in (0, SUBJECT_BYTES):
+        raise InputError(
+            "A subject's reference is 64 hexadecimal digits.", "Take it from an entry that --json shows."
+        )
     return found
 
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from pseudonym.errors import InputError, OptionError, PseudonymError
-from pseudonym.given import Given, read_secret
+from pseudonym.given import Given, passphrases, read_secret
 from pseudonym.keyrecord import RAW_KEY_ACCESS, Key, State
 from pseudonym.keys import Keyset
 
@@ -71,8 +71,8 @@ _COMMON = {
 _DEFAULTS: dict[str, Any] = {"mount": "transit", "clock_was_ahead": False}
 
 
-def _command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command; its first parameter, `given`, stands for the options that all commands have."""
+def keyset_command(name: str, app: typer.Typer) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command that opens a keyset; its first parameter, `given`, stands for the options for it."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         @wraps(function)
@@ -96,7 +96,7 @@ def _command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         called.__signature__ = inspect.Signature(whole)  # type: ignore[attr-defined]
         called.__annotations__ = {one.name: one.annotation for one in whole}
         del called.__wrapped__
-        keys_app.command(name)(called)
+        app.command(name)(called)
         return function
 
     return register
@@ -114,7 +114,7 @@ def _refusals() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-@_command("create")
+@keyset_command("create", keys_app)
 def create(
     given: Given,
     path: KeysetPath,
@@ -140,13 +140,13 @@ def create(
         print(f"Its device secret is at {_plain(given.device)}: never back that up, nor snapshot it.")
 
 
-@_command("add")
+@keyset_command("add", keys_app)
 def add(given: Given, path: KeysetPath, use: Use) -> None:
     """Make the first key for a use."""
     _show(_opened(given, path).add(use))
 
 
-@_command("list")
+@keyset_command("list", keys_app)
 def list_(
     given: Given,
     path: KeysetPath,
@@ -170,7 +170,7 @@ def list_(
         print(f"{key.kid}  {key.use:<{width}}  {key.state:<12}  {key.not_before}{until}")
 
 
-@_command("rotate")
+@keyset_command("rotate", keys_app)
 def rotate(
     given: Given,
     path: KeysetPath,
@@ -178,7 +178,8 @@ def rotate(
         str,
         typer.Argument(
             metavar="WHAT",
-            help="kek/1 (this month's; or kek/1:2026-12), urn/1:PROJECT:RECIPIENT, bidx/1, audit/1; master.",
+            help="kek/1 (this month's; or kek/1:2026-12; after a leak kek/1:2026-12.2), "
+            "urn/1:PROJECT:RECIPIENT, bidx/1, audit/1; master.",
         ),
     ],
 ) -> None:
@@ -191,7 +192,7 @@ def rotate(
         _show(keyset.rotate(what))
 
 
-@_command("destroy")
+@keyset_command("destroy", keys_app)
 def destroy(given: Given, path: KeysetPath, key: AnyKey) -> None:
     """Destroy a key for good: what it made can never be made, read or traced again."""
     keyset = _opened(given, path)
@@ -207,7 +208,7 @@ def destroy(given: Given, path: KeysetPath, key: AnyKey) -> None:
     print(f"Destroyed {doomed.kid}. Older copies of the keyset no longer open.")
 
 
-@_command("passphrase")
+@keyset_command("passphrase", keys_app)
 def passphrase(
     given: Given,
     path: KeysetPath,
@@ -223,7 +224,7 @@ def passphrase(
     print("The passphrase was changed. Older copies of the keyset no longer open.")
 
 
-@_command("export")
+@keyset_command("export", keys_app)
 def export(
     given: Given,
     path: KeysetPath,
@@ -256,6 +257,24 @@ def export(
             f"{out} cannot be made: {os.strerror(error.errno or 0)}.", "Name a file that is not there yet."
         ) from None
     print(f"{found.kid} {found.use} is in {_plain(out)}.")
+
+
+@keyset_command("custodians", keys_app)
+def custodians(
+    given: Given,
+    path: KeysetPath,
+    threshold: Annotated[int, typer.Option("--threshold", help="How many of the new custodians open it.")],
+    new: Annotated[
+        list[str],
+        typer.Option(
+            "--new-secret", metavar="CUSTODIAN=SOURCE", help="Each new custodian, those who stay among them."
+        ),
+    ],
+) -> None:
+    """Put other custodians in the place of the present ones, of whom enough open the keyset a last time."""
+    keyset = _opened(given, path)
+    keyset.change_custodians(passphrases(new, new=True), threshold)
+    print("The custodians were changed. Older copies of the keyset no longer open.")
 
 
 def _opened(given: Given, path: Path, *, read_only: bool = False) -> Keyset:

@@ -56,12 +56,17 @@ class QuorumProvider:
         self._device = DeviceFile(device)
         self._given = {label: Passphrase(text) for label, text in passphrases.items()}
         self._threshold = threshold
+        self._replacing = False
 
     def __repr__(self) -> str:
         return f"QuorumProvider(device={str(self._path)!r}, custodians={list(self._given)!r})"
 
     def claim(self, set_name: str) -> None:
         """Check custodians and threshold, and make the device file: see `Provider`."""
+        self._check_new()
+        self._device.claim(set_name)
+
+    def _check_new(self) -> None:
         count = len(self._given)
         if self._threshold is None or not 2 <= self._threshold <= count <= MOST_CUSTODIANS:
             raise InputError(
@@ -76,11 +81,11 @@ class QuorumProvider:
                 raise InputError(
                     f"Custodians {one} and {other} gave the same passphrase.", "Each takes one of their own."
                 )
-        self._device.claim(set_name)
 
     def renew(self, set_name: str, said: Said | None) -> tuple[Said, Master]:
         """Make a new seed and a new device secret, and seal each custodian's new part: see `Provider`."""
-        if said is None:
+        if said is None or self._replacing:
+            self._replacing = False
             assert self._threshold is not None  # `claim` has checked it
             threshold, people = self._threshold, [{"label": label} for label in self._given]
         else:
@@ -157,6 +162,22 @@ class QuorumProvider:
         if any(given.was(passphrase) for label, given in self._given.items() if label != custodian):
             raise KeysetError("Another custodian has this passphrase.", "Each takes one of their own.")
         changed._given = {**self._given, custodian: new}
+        return changed
+
+    def with_custodians(self, passphrases: Mapping[str, str], threshold: int) -> QuorumProvider:
+        """The same device file with other custodians: the next renewal gives parts to them alone.
+
+        Args:
+            passphrases: by label, of all who will be custodians; those who stay give theirs, or a new one.
+            threshold: how many of them open the keyset.
+
+        Raises:
+            InputError: they are too few, two have the same passphrase, or a label has not the right form.
+            KeysetError: a passphrase is too short.
+        """
+        changed = QuorumProvider(self._path, passphrases, threshold)
+        changed._check_new()
+        changed._replacing = True
         return changed
 
     def _new_pair(self, set_name: str, label: str) -> dict[str, str]:

@@ -158,13 +158,13 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
         project = checks.label(request.project, "project")
         submission = self._submissions.get(project, submission_id=request.submission_id, sender=_own())
         first, size = checks.page(request)
-        shown = submission.refusals[first : first + size]
+        shown = await asyncio.to_thread(self._submissions.refusals, submission, first, size)
         return attribute_pb2.ListRefusalsResponse(
             refusals=[
                 attribute_pb2.Refusal(chunk=chunk, row=row, column=column, reason=reason)
-                for chunk, row, column, reason in shown
+                for chunk, row, column, reason in shown.rows()
             ],
-            next_page_token=checks.next_token(first, size, len(submission.refusals)),
+            next_page_token=checks.next_token(first, size, submission.refused),
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import polars as pl
 
@@ -12,7 +13,7 @@ from pseudonym.audit import Event, Log
 from pseudonym.blind import BlindIndex
 from pseudonym.broker import Broker
 from pseudonym.extracts import Extracts
-from pseudonym.identity_erasure import IdentityErasure
+from pseudonym.identity_erasure import IdentityErasure, Told
 from pseudonym.keks import KeysetKeks
 from pseudonym.ledger import Ledger, LedgerKey
 from pseudonym.openings import Openings
@@ -58,7 +59,7 @@ def open_vault(house: House, quotas: Mapping[str, int]) -> tuple[Vault, Identity
     index = BlindIndex(house.keyset.blind_key(INDEX_EPOCH), INDEX_EPOCH, INDEX_BITS)
     gate = Openings(house.store, opened(house.log), quotas)
     vault = Vault(house.store, keks=KeysetKeks(house.keyset), index=index, openings=gate)
-    return vault, IdentityErasure.open(vault, house.store, _ledger(house))
+    return vault, IdentityErasure.open(vault, house.store, _ledger(house), erased(house.log))
 
 
 def open_extracts(house: House, quotas: Mapping[str, int]) -> Extracts:
@@ -118,19 +119,27 @@ def opened(log: Log) -> openings.Audit:
 
     def tell(opening: openings.Opening) -> None:
         mandate = opening.mandate
-        log.append(
-            [
-                Event(
-                    actor=mandate.actor,
-                    action=f"vault.{opening.action}",
-                    purpose=mandate.purpose,
-                    project=mandate.project,
-                    count=opening.count,
-                )
-            ]
-        )
+        event = Event(mandate.actor, f"vault.{opening.action}", mandate.purpose, mandate.project)
+        log.append(_each(event, opening.count, opening.subjects))
 
     return tell
+
+
+def erased(log: Log) -> Told:
+    """The hook that writes to the log who is going to be erased; who asked for it, the call's entry says."""
+
+    def tell(count: int, references: Sequence[bytes]) -> None:
+        log.append(_each(Event("identity-store", "vault.erase", "erasure"), count, references))
+
+    return tell
+
+
+def _each(event: Event, count: int, subjects: Sequence[bytes]) -> list[Event]:
+    """An entry for each subject, and one for those who are counted only."""
+    events = [replace(event, subject=subject, count=1) for subject in subjects]
+    if not events or count > len(events):
+        events.append(replace(event, count=count - len(events)))
+    return events
 
 
 def like_identifiers(values: pl.Series) -> pl.Series:

@@ -14,21 +14,19 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Self
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    load_pem_public_key,
 )
 
 from pseudonym import audit, uses
-from pseudonym.errors import AuditError, KeyMissingError, KeysetError, PseudonymError
-from pseudonym.holders import SigningKey
+from pseudonym.errors import AuditError, KeyMissingError, KeysetError
 from pseudonym.keyrecord import set_name_of
 from pseudonym.keys import Keyset, State
+from pseudonym.log_keys import read_officer, signers
 from pseudonym.roles.authority import write_private
 from pseudonym.roles.callers import Role
 from pseudonym.roles.repeats import Repeats
@@ -77,7 +75,7 @@ class House:
             KeysetError: the keyset does not open any more.
             AuditError: the log cannot be handed over; it goes on under the key before.
         """
-        self.log.hand_over(_signers(self.keyset, self.log.origin)[0])
+        self.log.hand_over(signers(self.keyset, self.log.origin)[0])
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ class _Succession:
     def tick(self) -> None:
         # A keyset that does not open refuses whoever asks it for a key; the log goes on as it is meanwhile.
         with suppress(KeysetError, AuditError):
-            self.log.hand_over(_signers(self.keyset, self.log.origin)[0])
+            self.log.hand_over(signers(self.keyset, self.log.origin)[0])
         self.log.tick()
 
 
@@ -130,34 +128,14 @@ def _check_role(name: str, settings: RoleSettings) -> None:
         raise KeysetError("The keyset is another role's.", "Name the role's own with --keyset.")
 
 
-def _officer(settings: RoleSettings) -> X25519PublicKey:
-    try:
-        key = load_pem_public_key(settings.officer_key.read_bytes())
-    except (OSError, ValueError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, X25519PublicKey):
-        raise PseudonymError(
-            "The file of --officer-key cannot be read as an X25519 public key in PEM.",
-            "Ask the data protection officer for it: openssl pkey -pubout writes it.",
-        )
-    return key
-
-
 def _open_log(settings: RoleSettings, keyset: Keyset, name: str) -> audit.Log:
-    signer, *former = _signers(keyset, name)
-    officer = _officer(settings)
+    signer, *former = signers(keyset, name)
+    officer = read_officer(settings.officer_key)
     if settings.make:
         settings.checkpoints.mkdir(mode=0o700, exist_ok=True)
     if not settings.audit.exists():
         return audit.Log.create(settings.audit, settings.checkpoints, signer, officer)
     return audit.Log.open(settings.audit, settings.checkpoints, signer, officer, former=former)
-
-
-def _signers(keyset: Keyset, name: str) -> list[audit.Signer]:
-    """What signs the log now, and what signed it before, the latest first."""
-    keys = [key for key in keyset.keys if uses.read(key.use).kind == uses.AUDIT]
-    living = [key.kid for key in reversed(keys) if key.state is not State.DESTROYED]
-    return [audit.Signer(name, keyset.lend(kid, SigningKey)) for kid in living]
 
 
 def _make_missing(settings: RoleSettings) -> Keyset | None:

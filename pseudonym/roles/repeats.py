@@ -1,21 +1,24 @@
 """What a role has done, by request id: the same request again gets the answer of the first time.
 
-One line for each, on disk before the answer goes out. Only what would otherwise be done twice is kept here:
-most methods find by the ids in a request what they have done already.
+One line for each, on disk before the answer goes out, and kept for 31 days: whoever sends a request again
+does so within that time. Only what would otherwise be done twice is kept here: most methods find by the ids
+in a request what they have done already.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from pseudonym.errors import StoreError
+from pseudonym.roles.kept_lines import DAY, KeptLines
 from pseudonym.roles.refusals import RequestIdError
+
+KEEP_DAYS = 31
 
 
 class Repeats:
@@ -26,28 +29,22 @@ class Repeats:
     key.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Read what is there, and cut off what a crash left half-written.
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        """Read what is there, and forget what is older than 31 days.
+
+        Args:
+            path: the file.
+            clock: seconds since 1970.
 
         Raises:
             StoreError: the file is damaged.
         """
-        self._done: dict[str, tuple[str, bytes]] = {}
+        self._done: dict[str, tuple[str, bytes, int]] = {}
+        self._clock = clock
         self._lock = threading.Lock()
         self._running: dict[str, threading.Lock] = {}
-        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(self._handle, "rb", closefd=False) as file:
-            content = file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        try:
-            for line in whole.splitlines():
-                request_id, digest, answer = json.loads(line)
-                self._done[request_id] = digest, base64.b64decode(answer)
-        except (ValueError, TypeError):
-            os.close(self._handle)
-            raise StoreError("The file of requests is damaged.", "Restore it; nothing was done.") from None
-        os.ftruncate(self._handle, len(whole))
-        os.lseek(self._handle, len(whole), os.SEEK_SET)
+        self._file = KeptLines(path, "requests", self._read, clock)
+        self._shorten()
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +54,7 @@ class Repeats:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._handle)
+        self._file.close()
 
     def once(self, request_id: str, digest: str, work: Callable[[], bytes]) -> bytes:
         """Do the work of a request, or return the answer of the first time.
@@ -73,18 +70,34 @@ class Repeats:
         with self._lock:
             turn = self._running.setdefault(request_id, threading.Lock())
         with turn:
-            if request_id in self._done:
-                known, answer = self._done[request_id]
+            done = self._done.get(request_id)
+            if done is not None:
+                known, answer, _ = done
                 if known != digest:
                     raise RequestIdError(
                         "The request id was used for another request.", "Make a new id for each request."
                     )
                 return answer
             answer = work()
-            line = json.dumps([request_id, digest, base64.b64encode(answer).decode()]).encode() + b"\n"
             with self._lock:
-                os.write(self._handle, line)
-                os.fsync(self._handle)
-                self._done[request_id] = digest, answer
+                if self._file.due():
+                    self._shorten()
+                done = digest, answer, int(self._clock())
+                self._file.add(_line(request_id, done))
+                self._done[request_id] = done
                 self._running.pop(request_id, None)
             return answer
+
+    def _read(self, line: bytes) -> None:
+        request_id, digest, answer, moment = json.loads(line)
+        self._done[request_id] = digest, base64.b64decode(answer), int(moment)
+
+    def _shorten(self) -> None:
+        oldest = self._clock() - KEEP_DAYS * DAY
+        self._done = {name: done for name, done in self._done.items() if done[2] >= oldest}
+        self._file.shorten(_line(name, done) for name, done in self._done.items())
+
+
+def _line(request_id: str, done: tuple[str, bytes, int]) -> bytes:
+    digest, answer, moment = done
+    return json.dumps([request_id, digest, base64.b64encode(answer).decode(), moment]).encode()

@@ -1,24 +1,32 @@
 """How far the uploads of attributes have come: one small file each, replaced as a whole after each chunk.
 
-It holds counts and reason codes, and no value.
+It holds counts, and beside it a table what was refused: places and reason codes, and no value. Both go 31
+days after the upload's last chunk; the attribute store itself still knows a batch that comes again.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 import threading
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+import polars as pl
 
 from pseudonym.errors import ConflictError, NotFoundError
 from pseudonym.files import canonical, locked, read_secret_file, replace_file
 from pseudonym.urn import check_label
-from pseudonym.values import Refusal, ValuesRefused
+from pseudonym.values import ValuesRefused
 
-SHOWN = 10_000  # refusals that are kept of one submission
+KEEP_DAYS = 31
+DAY = 86_400.0
+
+_REFUSALS = {"chunk": pl.UInt32, "row": pl.UInt32, "column": pl.String, "reason": pl.String}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +44,7 @@ class Submission:
         chunks: the digests of the durable chunks.
         rows: how many rows are durable.
         complete: whether its end came.
-        refused: how many values were refused.
-        refusals: the first of them, as chunk, row, column and reason.
+        refused: how many values of the last chunk were refused: see `Submissions.refusals`.
     """
 
     submission_id: str
@@ -51,7 +58,6 @@ class Submission:
     rows: int = 0
     complete: bool = False
     refused: int = 0
-    refusals: tuple[tuple[int, int, str, str], ...] = field(default=(), repr=False)
 
 
 class Submissions:
@@ -59,11 +65,15 @@ class Submissions:
 
     Args:
         folder: where their files are kept.
+        clock: seconds since 1970.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._lock = folder, threading.Lock()
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self._folder, self._lock, self._clock = folder, threading.Lock(), clock
         folder.mkdir(mode=0o700, exist_ok=True)
+        self._swept = 0.0
+        self._known: dict[str, Submission] = {}
+        self._sweep()
         self._known = {one.submission_id: one for one in map(_read, folder.glob("*.json"))}
 
     def open(self, project: str, batch_id: str, dataset: str, manner: str, sender: str) -> Submission:
@@ -73,6 +83,8 @@ class Submissions:
             ConflictError: the batch's id was used for another upload.
         """
         with self._lock:
+            if self._clock() - self._swept > DAY:
+                self._sweep()
             for one in self._known.values():
                 if (one.project, one.batch_id) == (project, batch_id):
                     if (one.dataset, one.manner, one.sender) != (dataset, manner, sender):
@@ -113,10 +125,19 @@ class Submissions:
 
     def refuse(self, submission: Submission, error: ValuesRefused) -> Submission:
         """Note that a chunk was refused."""
-        chunk = len(submission.chunks) + 1
-        found = tuple((chunk, *_plain(one)) for one in error.refusals)
+        chunk = pl.lit(len(submission.chunks) + 1, pl.UInt32).alias("chunk")
+        content = io.BytesIO()
+        error.table.select(chunk, "row", "column", "reason").write_parquet(content)
         with self._lock:
-            return self._keep(replace(submission, refused=error.count, refusals=found[:SHOWN]))
+            with locked(self._folder):
+                replace_file(self._refusals(submission.submission_id), content.getvalue())
+            return self._keep(replace(submission, refused=error.count))
+
+    def refusals(self, submission: Submission, first: int, count: int) -> pl.DataFrame:
+        """At most `count` refusals from the place `first`: chunk (from 1), row (from 0), column, reason."""
+        if not submission.refused:
+            return pl.DataFrame(schema=_REFUSALS)
+        return pl.scan_parquet(self._refusals(submission.submission_id)).slice(first, count).collect()
 
     def end(self, submission: Submission) -> Submission:
         """Note that the upload is complete."""
@@ -127,6 +148,21 @@ class Submissions:
         """The projects that uploads have come for."""
         return sorted({one.project for one in self._known.values()})
 
+    def _refusals(self, submission_id: str) -> Path:
+        return self._folder / f"{submission_id}.refusals.parquet"
+
+    def _sweep(self) -> None:
+        """Forget uploads whose file was last written so long ago; cut off, the rest goes the next time."""
+        self._swept = self._clock()
+        with locked(self._folder):
+            for path in self._folder.glob("*.json"):
+                if self._swept - path.stat().st_mtime > KEEP_DAYS * DAY:
+                    path.unlink()
+                    self._known.pop(path.stem, None)
+            for path in self._folder.glob("*.refusals.parquet"):
+                if not path.with_name(path.name.replace(".refusals.parquet", ".json")).exists():
+                    path.unlink()
+
     def _keep(self, submission: Submission) -> Submission:
         with locked(self._folder):
             path = self._folder / f"{submission.submission_id}.json"
@@ -135,12 +171,7 @@ class Submissions:
         return submission
 
 
-def _plain(refusal: Refusal) -> tuple[int, str, str]:
-    return refusal.row, refusal.column, refusal.reason
-
-
 def _read(path: Path) -> Submission:
     content = json.loads(read_secret_file(path, "submission"))
     content["chunks"] = tuple(content["chunks"])
-    content["refusals"] = tuple(tuple(one) for one in content["refusals"])
     return Submission(**content)

@@ -86,6 +86,8 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         granted, pids = self._granted(mandate, caller, name)
         known = list(dict.fromkeys(pid for pid in pids if pid))
         account().count = len(known)
+        if len(known) == 1:
+            account().subject = next(iter(self._vault.references(known)), b"")
         opened = self._vault.open(known, Mandate(str(caller), mandate.purpose, mandate.project))
         by_pid: dict[bytes, list[object]] = {pid: [] for pid in known}
         for row in opened.drop("row_id", "version", "received_day").to_dicts():

@@ -166,6 +166,26 @@ def test_a_quorum_of_custodians(folder):
         assert run(folder, "list", secrets=mixed, code=2 if mixed else 1)
 
 
+def test_custodians_are_replaced(folder):
+    everyone = [*secret(folder, "anne", "anne"), *secret(folder, "bob", "bob")]
+    run(folder, "create", "--role", "identity", "--provider", "quorum", "--threshold", "2", secrets=everyone)
+    kid = run(folder, "add", "bidx/1", secrets=everyone).stdout.split()[0]
+    after = [f"--new-secret={who}=file:{folder / who}.txt" for who in ("bob", "cara")]
+    run(
+        folder,
+        "custodians",
+        "--threshold",
+        "2",
+        f"--new-secret=file:{folder / 'n'}.txt",
+        secrets=everyone,
+        code=2,
+    )
+    run(folder, "custodians", "--threshold", "2", *after, secrets=everyone)
+    run(folder, "list", secrets=everyone, code=1)
+    present = [*secret(folder, "bob", "bob"), *secret(folder, "cara", "cara")]
+    assert kid in run(folder, "list", secrets=present).stdout
+
+
 def test_a_token(folder, token):
     pin = folder / "pin.txt"
     pin.touch(mode=0o600)
@@ -204,7 +224,7 @@ def test_a_secret_typed_into_the_command_is_refused_and_not_repeated(broker):
         "file:",
     ):
         result = run(broker, "list", secrets=["--secret", source], code=1)
-        assert "A secret comes from prompt, fd:NUMBER or file:PATH." in result.stderr
+        assert "A secret comes from prompt, fd:NUMBER, file:PATH or credential:NAME." in result.stderr
 
 
 def test_a_secrets_file_is_its_owners(broker):

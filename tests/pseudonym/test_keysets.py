@@ -277,6 +277,23 @@ def test_a_month_that_is_not_next_is_refused(make, clock):
         keyset.rotate_kek()
 
 
+def test_a_month_whose_key_leaked_gets_another_one(make, clock):
+    keyset = make("identity")
+    first = keyset.rotate_kek("2026-12")
+    for month in ("2026-12.3", "2026-11.2", "2027-01.2", "2026-12.1", "2026-12.02", "2026-12.100"):
+        with pytest.raises(errors.PseudonymError):
+            keyset.rotate_kek(month)
+    second = keyset.rotate("kek/1:2026-12.2")
+    assert keyset.kek()[0] == second.kid
+    assert keyset.by_kid(first.kid).state is State.DECRYPT_ONLY
+    assert keyset.kek("2026-12.2")[0] == second.kid
+    assert keyset.kek("2026-12")[0] == first.kid
+    for number in range(3, 12):
+        keyset.rotate_kek(f"2026-12.{number}")
+    with pytest.raises(errors.KeysetError, match=r"successor: 2026-12\.12"):
+        keyset.rotate_kek("2026-12.9")
+
+
 def test_a_destroyed_month_does_not_come_back(make):
     keyset = make("identity")
     keyset.destroy(keyset.rotate_kek().kid)

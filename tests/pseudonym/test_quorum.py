@@ -358,3 +358,35 @@ def test_sharing_agrees_with_a_table_of_the_field():
 def test_a_sharing_that_would_be_none_is_refused(threshold, count):
     with pytest.raises(ValueError, match="threshold"):
         shamir.split(b"x", threshold, count)
+
+
+def test_custodians_are_replaced_and_who_left_opens_nothing_any_more(keyset, places, tmp_path):
+    before, keys = tmp_path / "before", raw(keyset)
+    shutil.copy(places[0], before)
+    now = {"anne": PEOPLE["anne"], "eve": NEW, "finn": "four blue whales hum all day"}
+    opened(places, some("bob", "cara", "dev")).change_custodians(now, 2)
+    for labels in combinations(now, 2):
+        assert raw(opened(places, {label: now[label] for label in labels})) == keys
+    with pytest.raises(errors.PassphraseError, match="no custodian bob"):
+        opened(places, some("anne", "bob"))
+    with pytest.raises(errors.PassphraseError, match="2 of its 3 custodians, and 1 were given"):
+        opened(places, some("anne"))
+    with pytest.raises(errors.KeysetError):
+        Keyset.open(before, QuorumProvider(places[1], some("bob", "cara", "dev")))
+    # It goes on as any keyset of a quorum: also for those who were not there.
+    again = opened(places, {"anne": now["anne"], "eve": NEW})
+    again.rotate_master()
+    assert raw(opened(places, {"eve": NEW, "finn": now["finn"]})) == keys
+
+
+@pytest.mark.parametrize(
+    ("people", "threshold", "kind"),
+    [({"eve": NEW}, 2, errors.InputError), ({"eve": NEW, "finn": NEW}, 2, errors.InputError),
+     ({"eve": NEW, "finn": PEOPLE["bob"]}, 3, errors.InputError),
+     ({"eve": NEW, "finn": "short"}, 2, errors.KeysetError)],
+)  # fmt: skip
+def test_custodians_that_make_no_quorum_change_nothing(keyset, places, people, threshold, kind):
+    before = [path.read_bytes() for path in places]
+    with pytest.raises(kind):
+        opened(places, some("anne", "bob", "cara")).change_custodians(people, threshold)
+    assert [path.read_bytes() for path in places] == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import polars as pl
 import pytest
 
 import server as program
@@ -28,7 +29,7 @@ ALL = sorted(set(kinds(errors.PseudonymError)), key=lambda kind: kind.__name__)
 
 def made(kind):
     if kind is ValuesRefused:
-        return ValuesRefused((), 1)
+        return ValuesRefused(pl.DataFrame({"row": [0], "column": ["score"], "reason": ["not_in_list"]}))
     if kind is errors.RequestRefusedError:
         return kind("QUOTA", "Said.")
     return kind("Said.")

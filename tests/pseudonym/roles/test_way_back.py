@@ -12,7 +12,9 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from typer.testing import CliRunner
 
+from pseudonym.cli.audit import audit_app
 from pseudonym.hpke import OpeningKey
 from pseudonym.requests import Request, approve, digest_of, open_answer
 from pseudonym.roles.callers import Role
@@ -149,6 +151,29 @@ def test_every_grant_and_refusal_is_in_both_logs(governed, certificates):
         assert ("way-back.refused" in actions) == (role is Role.BROKER)
         if role is Role.IDENTITY:
             assert actions.index("vault.open") < actions.index("vault/look-up")
+
+
+def test_who_looked_at_a_person_is_found_by_the_reference_of_ones_own_look_up(governed, certificates):
+    roles, urns = governed
+    request = request_for(urns[:1])
+    ask(roles, certificates, request, urns[:1])
+    for name in APPROVERS:
+        say_yes(roles, certificates, request, name)
+    look_up(roles, certificates, request)
+    with Called(roles[Role.IDENTITY].address, certificates, "auditor") as auditor:
+        entries = chain.entries(auditor)
+    own = [one for one in entries if one.action == "vault/look-up"][-1]
+    assert len(own.subject) == 32
+    theirs = [one for one in entries if one.action == "vault.open" and one.subject == own.subject]
+    # This look-up and the one of two people before; of those, the other is somebody else.
+    assert [one.count for one in theirs] == [1, 1]
+    others = {one.subject for one in entries if one.action == "vault.open"} - {own.subject}
+    assert len(others) == 1
+    folder = roles[Role.IDENTITY].data / "identity" / "audit"
+    listed = CliRunner().invoke(audit_app, ["show", str(folder), "--subject", own.subject.hex()])
+    assert [line.split()[3] for line in listed.stdout.splitlines()] == [
+        "vault.open", "vault.open", "vault/look-up",
+    ]  # fmt: skip
 
 
 def test_nothing_of_it_is_in_a_log_in_words(governed):

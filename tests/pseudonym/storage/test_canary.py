@@ -198,5 +198,5 @@ def test_a_copy_made_before_a_rewrap_is_dead_after_it(sqlite_url, tmp_path):
             pass
     with open_store(f"sqlite:///{tmp_path / 'backup.db'}", "identity") as store:
         made = made_up.vault(store, month=2)
-        with pytest.raises(Exception, match="key-encrypting key that was not given"):
+        with pytest.raises(Exception, match="key-encrypting key that is not here"):
             made.open(pids, MANDATE)

@@ -83,7 +83,7 @@ def test_reading_needs_a_purpose_and_a_quota(store):
     list(extracts.read("npd-2026", KEY, MANDATE))
     with pytest.raises(errors.QuotaError):
         list(extracts.read("npd-2026", KEY, MANDATE))
-    assert [(entry.action, entry.count, entry.pids) for entry in log] == [("extract", 6, ())]
+    assert [(entry.action, entry.count, entry.subjects) for entry in log] == [("extract", 6, ())]
 
 
 @pytest.mark.parametrize("attack", ["exchanged", "cut off", "middle", "another extract", "altered", "claims"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from datetime import date
 from typing import Any
 
@@ -13,6 +14,7 @@ from pseudonym import columns, errors
 from pseudonym.keks import KekRing
 from pseudonym.openings import Mandate, Openings
 from pseudonym.records import SCHEMA, Address, Former, Identity, Name
+from pseudonym.storage import identity as db
 from pseudonym.storage import open_store
 from pseudonym.storage.schema_identity import BLIND_INDEX, IDENTITY_ROW, SUBJECT, SUBJECT_KEY
 from pseudonym.urn import Kind
@@ -195,6 +197,26 @@ def test_a_successor_is_noted_and_taken_back(store):
         here.supersede(first, pid(9))
 
 
+def test_what_the_log_calls_a_person_is_theirs_alone_stays_and_dies_with_them(store):
+    here = vault(store)
+    pids = here.add(people(0, 4), "council")
+    with store.read() as connection:
+        wrapped = {row.pid: row.wrapped for row in db.keys(store, connection, pids)}
+    dek = made_up.kek(1).unwrap(wrapped[pids[0]], pids[0])
+    key = hmac.digest(dek, b"\0\x01\0\0\0\x0faudit-subject/1\x01", "sha256")
+    message = b"\0\x02\0\0\0\x0faudit-subject/1\0\0\0\x10" + pids[0]
+    found = here.references(pids)
+    assert found[0] == hmac.digest(key, message, "sha256")
+    assert len(set(found)) == 4
+    later = vault(store, month=2, older=(1,))
+    assert later.rewrap() == 0
+    later.revise(pids[:1], people(9, 1), "council")
+    assert later.references(pids) == found
+    later.erase(pids[:1])
+    assert later.references(pids) == found[1:]
+    assert later.references([*pids, *map(pid, range(97))]) == []  # many are counted, not named
+
+
 def test_every_opening_is_audited_first(store):
     log = Log()
     here = vault(store, log=log)
@@ -205,11 +227,11 @@ def test_every_opening_is_audited_first(store):
     here.find(people(900, 2), MANDATE, fields=["nhs"])
     assert [(entry.action, entry.mandate, entry.count) for entry in log] == [
         ("open", MANDATE, 3),
-        ("find", MANDATE, max(1, len(log[1].pids))),
-        ("find", MANDATE, max(2, len(log[2].pids))),
+        ("find", MANDATE, max(1, len(log[1].subjects))),
+        ("find", MANDATE, max(2, len(log[2].subjects))),
     ]
-    assert log[0].pids == tuple(pids[:3])
-    assert pids[0] in log[1].pids
+    assert log[0].subjects == tuple(here.references(pids[:3]))
+    assert log[0].subjects[0] in log[1].subjects
     assert pids[0].hex() not in repr(log)
 
     class FullDisk(Log):
