@@ -104,6 +104,9 @@ class Parts:
         read: see `ReadArrow`.
         failed: is told the reason when work in the background does not succeed.
         told: is told the name of a daily duty that was done, and how much it was.
+        destroy: how each role's keys are destroyed.
+        end: how a project ends in each role.
+        renew: the renewals of the roles that have key-encrypting keys.
     """
 
     server: grpc.aio.Server
