@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from pseudonym.audit import Event, Log, Signer, verify
+from tests.forks import said, started
 from tests.pseudonym.audit import dying, oracle
 from tests.pseudonym.audit.conftest import OFFICER, ORIGIN, SIGNING, Place
-from tests.forks import said, started
 
 KILLS = 110
 
