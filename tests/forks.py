@@ -9,8 +9,10 @@ import dataclasses
 import logging
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -72,6 +74,17 @@ class ServerProcess:
         if self._process.exitcode is None:
             raise subprocess.TimeoutExpired("server.py", timeout or 0.0)
         return self._process.exitcode
+
+
+def ended(*arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """What became of a server that ends by itself; `stderr` is all that it wrote."""
+    with tempfile.NamedTemporaryFile() as log:
+        process = ServerProcess(arguments, Path(log.name))
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.send_signal(signal.SIGKILL)
+        return subprocess.CompletedProcess(arguments, code, "", Path(log.name).read_text())
 
 
 def _serve(arguments: list[str], log: str, code: str, environment: dict[str, str]) -> None:

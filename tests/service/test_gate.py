@@ -21,6 +21,7 @@ from linker.client import Client, ServiceError, Tls
 from linker.v1 import common_pb2, intake_pb2, intake_pb2_grpc, job_pb2, job_pb2_grpc
 from pseudonym.errors import PseudonymError
 from pseudonym.roles.callers import Role
+from tests.forks import ended
 from tests.pseudonym.roles.harness import production_flags
 from tests.service.harness import PROJECT, ROOT, Server, arrow, chunk, details, end, header, people, upload
 
@@ -277,11 +278,10 @@ TLS = ["--tls-certificate", "identity.pem", "--tls-key", "identity.key"]
     ],
 )
 def test_unsafe_or_wrong_settings_are_refused(tmp_path, flags):
-    command = [sys.executable, str(ROOT / "server.py"), "--data", str(tmp_path), *flags]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 2
-    assert ended.stderr.strip()
-    assert "Traceback" not in ended.stderr
+    found = ended("--data", str(tmp_path), *flags)
+    assert found.returncode == 2
+    assert found.stderr.strip()
+    assert "Traceback" not in found.stderr
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.9.9.9"])
@@ -331,19 +331,16 @@ def test_tls_files_that_cannot_serve_are_said(tmp_path, certificates, flag, name
 
 def test_a_data_folder_has_one_server(tmp_path):
     with Server(tmp_path / "data"):
-        command = [sys.executable, str(ROOT / "server.py"), "--data", str(tmp_path / "data")]
-        ended = subprocess.run(
-            [*command, "--listen", "127.0.0.1:0"], capture_output=True, text=True, timeout=60
-        )
-        assert ended.returncode == 1
-        assert "Another server" in ended.stderr
+        found = ended("--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0")
+        assert found.returncode == 1
+        assert "Another server" in found.stderr
 
 
 def test_an_address_in_use_is_said(server, tmp_path):
     command = [sys.executable, str(ROOT / "server.py"), "--data", str(tmp_path), "--listen", server.address]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 1
-    assert "cannot be listened on" in ended.stderr
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert found.returncode == 1
+    assert "cannot be listened on" in found.stderr
 
 
 def test_tls_with_certificates_on_both_sides(tmp_path, certificates):

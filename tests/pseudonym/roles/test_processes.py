@@ -11,8 +11,6 @@ import signal
 import socket
 import sqlite3
 import ssl
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -37,6 +35,7 @@ from pseudonym.roles.authority import make_all
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.urn import read
 from pseudonym.v1 import attribute_pb2, audit_pb2, broker_pb2, common_pb2, key_pb2, vault_pb2
+from tests import forks
 from tests.pseudonym.roles.harness import (
     PEOPLE,
     PURPOSE,
@@ -50,7 +49,7 @@ from tests.pseudonym.roles.harness import (
     three,
     tls_flags,
 )
-from tests.service.harness import ROOT, Server
+from tests.service.harness import Server
 
 PROJECT = "tf-2026"
 RECIPIENT = "nis-analysis"
@@ -561,8 +560,7 @@ def test_a_missing_peer_is_said(tmp_path, certificates):
 
 
 def ended(tmp_path, *flags):
-    command = [sys.executable, str(ROOT / "server.py"), "--data", str(tmp_path), "--listen", "127.0.0.1:0"]
-    return subprocess.run([*command, *flags], capture_output=True, text=True, timeout=120)
+    return forks.ended("--data", str(tmp_path), "--listen", "127.0.0.1:0", *flags)
 
 
 def test_all_roles_in_one_process_is_refused_in_production(tmp_path, certificates):

@@ -10,7 +10,6 @@ import json
 import shutil
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -20,8 +19,9 @@ import pytest
 from pseudonym.keys import Keyset
 from pseudonym.providers.file import FileProvider
 from pseudonym.roles.callers import Role
+from tests import forks
 from tests.pseudonym.roles.harness import production_flags
-from tests.service.harness import ROOT, Server
+from tests.service.harness import Server
 
 ROLE = Role.ATTRIBUTES
 
@@ -59,16 +59,7 @@ def is_empty(path: Path) -> bool:
 
 
 def started(data: Path, flags: list[str]) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        str(ROOT / "server.py"),
-        "--data",
-        str(data),
-        "--listen",
-        "127.0.0.1:0",
-        *flags,
-    ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return forks.ended("--data", str(data), "--listen", "127.0.0.1:0", *flags)
 
 
 def opened(role: Path) -> Keyset:

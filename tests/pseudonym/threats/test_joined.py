@@ -3,7 +3,7 @@
 Every feature of a person in one database (place in the table, page and line on disk, transaction, ids,
 ciphertexts, seals, sizes, days, numbers of rows) is held against every feature in another, within each batch
 of the file: with Spearman's rank correlation, whose sum over the batches is by chance a standard normal
-number. The largest of some 3,000 must stay below 6.5; once in four million runs it does not by chance.
+number. The largest of some 3,000 must stay below 6.5; by chance a run exceeds that once in four million.
 
 Which batch somebody came with is told apart: see `test_what_stays_is_which_batch_people_came_with`.
 """
