@@ -258,17 +258,20 @@ def test_certificates_are_renewed_without_a_restart(tmp_path):
             assert store_one(linker).rows == 1
 
 
-def store_one(called, timeout=50):
+def store_one(called, timeout=50, project=PROJECT):
     rows = arrow(identities([os.urandom(16)], ["p1"]))
-    asked = vault_pb2.StoreIdentitiesRequest(mandate=mandate(), source="x", arrow=rows)
+    asked = vault_pb2.StoreIdentitiesRequest(mandate=mandate(project=project), source="x", arrow=rows)
     return called(f"{V}StoreIdentities", asked, vault_pb2.StoreIdentitiesResponse, timeout=timeout)
 
 
 # --- calls that wait for another role -----------------------------------------------------------------------
 
 
-def test_calls_that_wait_for_the_broker_do_not_keep_others_from_being_answered(roles, certificates, begun):
+def test_calls_that_wait_for_the_broker_do_not_keep_others_from_being_answered(roles, certificates):
     identity, broker = roles[Role.IDENTITY], roles[Role.BROKER].process
+    with Called(roles[Role.BROKER].address, certificates, "key-custodian") as custodian:
+        own = mandate(project="waits-2026")
+        custodian(f"{B}BeginProject", broker_pb2.BeginProjectRequest(mandate=own))
     repeats = Path(identity.data) / "identity" / "repeats"
     before = len(repeats.read_text().splitlines())
     with ExitStack() as stack:
@@ -277,7 +280,7 @@ def test_calls_that_wait_for_the_broker_do_not_keep_others_from_being_answered(r
         pool = stack.enter_context(ThreadPoolExecutor(20))
         broker.send_signal(signal.SIGSTOP)
         try:
-            waiting = [pool.submit(store_one, linker) for _ in range(20)]
+            waiting = [pool.submit(store_one, linker, project="waits-2026") for _ in range(20)]
             # As many as are worked on at once have been noted, and wait.
             eventually(lambda: len(repeats.read_text().splitlines()) >= before + 16)
             asked = key_pb2.ListKeysRequest()
