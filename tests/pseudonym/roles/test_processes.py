@@ -264,7 +264,7 @@ def look_up_nobody(called, timeout=50):
 # --- calls that wait for another role -----------------------------------------------------------------------
 
 
-def test_calls_that_wait_for_the_broker_do_not_keep_others_from_being_answered(roles, certificates, begun):
+def test_calls_that_wait_for_the_broker_do_not_keep_others_from_being_answered(roles, certificates):
     identity, broker = roles[Role.IDENTITY], roles[Role.BROKER].process
     with ExitStack() as stack:
         officer = stack.enter_context(Called(identity.address, certificates, "data-protection-officer"))
