@@ -25,6 +25,7 @@ from tests.pseudonym.separation.test_dumps import features, z_score
 from tests.pseudonym.storage import made_up
 from tests.pseudonym.threats.scene import BATCHES, PROJECT, RECIPIENTS
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 LARGEST = 6.5
 # Where a row lies and which transaction wrote it, as a copy of the server's files shows them.
 PLACES = (

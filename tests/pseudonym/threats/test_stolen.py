@@ -26,6 +26,7 @@ from pseudonym.urn import Kind, UrnKey, enc, prf, read
 from tests.pseudonym.threats.canaries import DIGESTS, Scanner, spellings
 from tests.pseudonym.threats.scene import CANARIES, MARKS, PROJECT, RECIPIENTS, canaries
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 INDEX_BITS = domains.INDEX_BITS
 
 
