@@ -49,6 +49,7 @@ SHOWN = 1_000
 # No identifier has fewer digits than this: a day of birth as DDMMYY is the shortest.
 _SHORTEST = 6
 _TABLE = {"row": pl.UInt32, "column": pl.String, "reason": pl.String}
+_SHORTEST_NUMBER = 10  # of those that are given out: an NHS number
 _MONTH = r"^(?:1[89]|2[01])\d\d-(?:0[1-9]|1[0-2])$"
 _QUARTER = r"^(?:1[89]|2[01])\d\d-Q[1-4]$"
 _INTEGER = r"^-?(?:0|[1-9][0-9]{0,15})$"
@@ -204,8 +205,10 @@ def _accept(column: Column, given: pl.Series, scan: Scan) -> tuple[pl.Series, pl
     places = doubtful.fill_null(False).arg_true()
     if places.len():
         suspects = text.gather(places)
-        # A number may have got a point at its end, or in its midst.
+        # A number may have got a point at its end, or in its midst; sums of money have so few digits that
+        # without their point they could be days.
         whole, joined = suspects.str.replace(r"[.,].*$", ""), suspects.str.replace_all("[.,]", "")
+        joined = joined.set(joined.str.len_bytes() < _SHORTEST_NUMBER, None)
         looks = _coalesce(scan(suspects), scan(whole), scan(joined), why.gather(places))
         why = why.scatter(places, looks)
     return value, why
