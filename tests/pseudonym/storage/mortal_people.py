@@ -23,7 +23,9 @@ def first(step: int) -> int:
     return 10 + SIZE * step
 
 
-EVERYBODY = series(*range(10, first(STEPS)))
+def everybody() -> pl.Series:
+    """All records that are ever delivered."""
+    return series(*range(10, first(STEPS)))
 
 
 def carry_out(people: People, step: int) -> None:
@@ -62,5 +64,5 @@ def persons(url: str, say) -> None:
 
 def partition(people: People) -> list[list[bytes]]:
     """Who is with whom in the end."""
-    members = people.members(EVERYBODY)
+    members = people.members(everybody())
     return sorted(members.group_by("pid").agg(pl.col("unit").sort())["unit"].to_list())
