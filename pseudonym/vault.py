@@ -275,7 +275,8 @@ class Vault:
     def erase(self, pids: Sequence[bytes], *, purge: bool = True) -> int:
         """Erase people: index, rows and key go; that an id was theirs stays, so that it is never used again.
 
-        It may be repeated, and asks for no opening: replaying it after a restore is safe.
+        It may be repeated, and asks for no opening: replaying it after a restore is safe. Whom the register
+        of persons knows is erased with `People.erase`, which does this too.
 
         Args:
             pids: whose; ids that are unknown are passed over.

@@ -127,10 +127,11 @@ def move_rows(
 
 
 def living(connection: Connection, kind: str, state: str, after: bytes, count: int) -> list[bytes]:
-    """At most `count` ids of subjects of a kind in a state, after an id and in order."""
+    """At most `count` ids of subjects of a kind in a state who have rows, after an id and in order."""
+    has_rows = sa.exists().where(IDENTITY_ROW.c.pid == SUBJECT.c.pid)
     query = (
         sa.select(SUBJECT.c.pid)
-        .where(SUBJECT.c.kind == kind, SUBJECT.c.state == state, SUBJECT.c.pid > after)
+        .where(SUBJECT.c.kind == kind, SUBJECT.c.state == state, SUBJECT.c.pid > after, has_rows)
         .order_by(SUBJECT.c.pid)
         .limit(count)
     )

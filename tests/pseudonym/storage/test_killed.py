@@ -208,7 +208,7 @@ def test_deliveries_merges_and_protections_are_killed(mortal, tmp_path):
         assert len(people.untold(1000)) > mortal_people.STEPS
     url = f"sqlite:///{tmp_path / 'store.db'}"
     deaths = done = 0
-    for seconds in moments(0.2):
+    for seconds in moments(0.15):
         killed, said = mortal(seconds, "persons", url)
         deaths += killed
         done = max([done, *(int(line) + 1 for line in said)])
