@@ -18,10 +18,10 @@ import traceback
 from pseudonym.storage import open_store
 from tests.pseudonym.storage import made_up, mortal_people
 
-BATCH = 30
+BATCH = 60
 INTAKE = 40 * BATCH
-KEYS = 600
-PEOPLE = 120
+KEYS = 1500
+PEOPLE = 240
 
 
 def say(*words: object) -> None:
@@ -48,7 +48,7 @@ def rewrap(url: str) -> None:
             month += 1
             vault = made_up.vault(store, month=month, older=tuple(range(1, month)))
         say("ready")
-        while vault.rewrap(30):
+        while vault.rewrap(70):
             say(month, vault.wrapped_under()[made_up.kek(month).kid])
         say(month, KEYS)
 
