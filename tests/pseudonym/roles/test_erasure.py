@@ -22,13 +22,14 @@ from pseudonym.providers.file import FileProvider
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.roles.commands_erase import erase_app
 from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2, vault_pb2
+from tests.made_up_people import register
 from tests.pseudonym.roles import test_processes as chain
 from tests.pseudonym.roles.harness import Trio, join, mandate, reason
 
 A, B, V, PROJECT, RECIPIENT = chain.A, chain.B, chain.V, chain.PROJECT, chain.RECIPIENT
 OFFICER = Role.DATA_PROTECTION_OFFICER
-FORENAMES = ("Amelia", "Noah", "Freya", "Oscar", "Priya", "Duncan")
-SURNAMES = ("Baxter", "Ellis-Hale", "Okonkwo", "Marsh", "Venkataraman", "Quiller")
+NAMES = register(28, seed=6).unique("surname", maintain_order=True)
+FORENAMES, SURNAMES = NAMES["forename"].to_list(), NAMES["surname"].to_list()
 
 
 def nhs_numbers(count, start=943_476_000):
