@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from pseudonym import errors
 from pseudonym.cli.keys import keys_app
 from pseudonym.keys import RAW_KEY_ACCESS, Keyset, State
+from pseudonym.keystate import seal_of
 from pseudonym.providers.file import FileProvider
 from pseudonym.providers.quorum import QuorumProvider
 
@@ -254,7 +255,7 @@ def test_a_clock_that_was_ahead(broker, monkeypatch):
     content = json.loads((broker / "k").read_text())
     opened = keyset(broker)
     content["written"] = "2999-01-01T00:00:00+00:00"
-    content["seal"] = opened._seal(content)
+    content["seal"] = seal_of(opened._last.master, content)
     (broker / "k").write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
     assert "clock is" in run(broker, "add", "audit/1", code=1).stderr
     run(broker, "list")
