@@ -321,7 +321,6 @@ def test_halves_that_nobody_asked_for_go_by_themselves(tmp_path, certificates, g
         trio.start()
         attributes = trio.servers[Role.ATTRIBUTES]
 
-
         def dropped():
             done = attributes.events("duty_done")
             return [one["count"] for one in done if one["duty"] == "halves_dropped"]

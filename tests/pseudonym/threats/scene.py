@@ -100,9 +100,8 @@ class Scene:
 
 
 def people(number: int) -> pl.DataFrame:
-    """The identifiers of a batch of people who share little. Some have two rows; two are canaries."""
-    different = register(ROWS, seed=number)
-    frame = different[[place - place % 9 // 8 for place in range(ROWS)]]
+    """The identifiers of a batch of people who share little; two of them are canaries."""
+    frame = register(ROWS, seed=number)
     chance = random.Random(number)
     texts = [f"{place} {'Mill ' * chance.randrange(1, 6)}Lane" for place in range(ROWS)]
     frame = frame.select(

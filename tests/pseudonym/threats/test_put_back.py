@@ -28,5 +28,5 @@ def test_a_store_put_back_whole_opens_as_it_was_until_the_key_changes(tmp_path):
         while vault(store, month=2, older=(1,)).rewrap():
             pass
     shutil.copyfile(copy, tmp_path / "store.db")
-    with open_store(url, "identity") as store, pytest.raises(PseudonymError, match="was not given"):
+    with open_store(url, "identity") as store, pytest.raises(PseudonymError, match="is not here"):
         vault(store, month=2).open([pid], MANDATE)
