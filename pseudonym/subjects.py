@@ -104,24 +104,30 @@ def statement(subject: Mapping[str, Any], places: Iterable[Place]) -> bytes:
 
 
 def new_statements(
-    pids: Sequence[bytes], row_ids: Sequence[bytes], kind: str, day: int, source: str
+    pids: Sequence[bytes], row_ids: Iterable[Sequence[bytes]], kind: str, day: int, source: str
 ) -> list[bytes]:
-    """What is stated of people who were just added with one row each: as `statement`, for many."""
-    blank = bytes(16)
-    place = Place(blank, 1, day, source)
-    subject = {
-        "pid": blank,
-        "kind": kind,
-        "state": State.ACTIVE.value,
-        "version": 1,
-        "created_day": day,
-        "superseded_by": None,
-    }
-    model = statement(subject, [place])
-    before = len(enc("subject/1")) + 4
-    after = len(model) - len(place.row_id) - 8 - len(source.encode())
-    start, middle, end = model[:before], model[before + 16 : after], model[after + 16 :]
-    return [start + pid + middle + row_id + end for pid, row_id in zip(pids, row_ids, strict=True)]
+    """What is stated of people who are new, as are all rows of theirs: as `statement`, for many.
+
+    Args:
+        pids: theirs.
+        row_ids: of each, the ids of the rows, in order.
+        kind: person or family.
+        day: on which they came.
+        source: where from.
+    """
+    fixed = enc(kind, State.ACTIVE.value, _number(1), _number(day), b"")[2:]
+    end = _number(1) + _number(day) + source.encode()
+    start = (16 + len(end)).to_bytes(4, "big")
+    between, label, length = end + start, enc("subject/1")[2:], (16).to_bytes(4, "big")
+    return [
+        (7 + len(theirs)).to_bytes(2, "big")
+        + label
+        + length
+        + pid
+        + fixed
+        + (start + between.join(theirs) + end if theirs else b"")
+        for pid, theirs in zip(pids, row_ids, strict=True)
+    ]
 
 
 def _number(value: int) -> bytes:

@@ -222,7 +222,7 @@ def test_published_vectors(oracle):
         "superseded_by": None,
     }
     assert statement(subject, [Place(ROW, 1, 20_000, "council")]) == said
-    assert new_statements([PID], [ROW], "person", 20_000, "council") == [said]
+    assert new_statements([PID], [[ROW]], "person", 20_000, "council") == [said]
 
     assert field_key(KEY, "nhs", 1).hex() == tag["field key"]
     assert (
