@@ -90,9 +90,7 @@ def spelt(state: State, beside: pl.DataFrame) -> tuple[pl.DataFrame, list[bytes]
         "links": _with_part(state.links, of),
         "apart": _with_part(state.apart, of),
     }
-    numbers = {
-        name: np.bincount(frame["part"].to_numpy(), minlength=count) for name, frame in frames.items()
-    }
+    numbers = {name: np.bincount(frame["part"].to_numpy(), minlength=count) for name, frame in frames.items()}
     counts = np.stack([numbers[name] for name in _RECORDS], axis=1).astype(">u4").tobytes()
     columns = [_slices(counts, np.full(count, _COUNTS))]
     for name, dtype in _RECORDS.items():
@@ -150,9 +148,7 @@ def read(parts: Sequence[bytes], payloads: Sequence[bytes], number: int, next_ag
             },
             schema=LINKS,
         ),
-        apart=pl.DataFrame(
-            {side: _ids(arrays["apart"], side) for side in ("left", "right")}, schema=PAIRS
-        ),
+        apart=pl.DataFrame({side: _ids(arrays["apart"], side) for side in ("left", "right")}, schema=PAIRS),
     )
     where = pl.Series("part", list(parts), dtype=pl.Binary).gather(
         np.repeat(np.arange(len(parts)), counts[:, 0])
@@ -171,13 +167,13 @@ def _with_part(pairs: pl.DataFrame, of: pl.DataFrame) -> pl.DataFrame:
 def _records(name: str, frame: pl.DataFrame) -> _Array:
     """A frame as an array of records."""
     array = np.zeros(frame.height, dtype=_RECORDS[name])
-    for column, (dtype, _) in (_RECORDS[name].fields or {}).items():
+    for column in array.dtype.names or ():
         if column == "has":
             for optional, bit in _OPTIONAL.items():
                 array[column] |= frame[optional].is_not_null().to_numpy().astype(np.uint8) * np.uint8(bit)
         elif column == "run":
             array[column] = frame[column].str.len_bytes().to_numpy()
-        elif dtype == _ID:
+        elif array.dtype[column] == _ID:
             if frame[column].null_count() < frame.height:
                 octets = frame[column].fill_null(bytes(16)).to_list()
                 array[column] = np.frombuffer(b"".join(octets), dtype=_ID)

@@ -121,9 +121,7 @@ def _add(
     today = tools.store.today()
     some = {pid: person for pid, person in people.items() if person.held is None}
     # As old as its rows: of two who were divided none is to be known by the day on which it was.
-    days = [
-        min((place.received_day for place in person.places), default=today) for person in some.values()
-    ]
+    days = [min((place.received_day for place in person.places), default=today) for person in some.values()]
     said = [
         statement(
             {
@@ -138,7 +136,7 @@ def _add(
         )
         for (pid, person), day in zip(some.items(), days, strict=True)
     ]
-    theirs = (sorted(rows) for _, rows in newcomers.values())
+    theirs = (sorted(rows) if len(rows) > 1 else rows for _, rows in newcomers.values())
     said += new_statements(list(newcomers), theirs, kind.value, today, source)
     pids = [*some, *newcomers]
     if not pids:
