@@ -56,6 +56,8 @@ class Delivery:
 
     def without(self, records: pl.Series, families: pl.Series) -> Delivery:
         """The delivery without some records and families, and what leads to them."""
+        if not len(records) and not len(families):
+            return self
         return Delivery(
             self.source,
             self.records.filter(~pl.col("unit").is_in(records.implode())),

@@ -55,6 +55,10 @@ class Person:
         )
 
 
+Newcomer = tuple[bytes, list[bytes]]
+"""The key of a person or family who is new and to whom nothing moves, and the ids of their rows."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrived:
     """Rows that are new.
@@ -87,16 +91,24 @@ class Arrived:
         tools.rows.insert(at, places, self.pids, self.sealed, self.values, realms)
 
 
-def arriving(arrived: Arrived, after: State, people: dict[bytes, Person], day: int) -> Arrived:
+def arriving(
+    arrived: Arrived, after: State, people: dict[bytes, Person], newcomers: dict[bytes, Newcomer], day: int
+) -> Arrived:
     """Seal new rows, each for the person that it came under."""
     units = pl.DataFrame({"unit": pl.Series(arrived.units, dtype=pl.Binary)})
     of = units.join(
         after.units.select("unit", "holder", "fence"), on="unit", how="left", maintain_order="left"
     )
     pids: list[bytes] = of["holder"].to_list()
+    deks: list[bytes] = []
     for pid, unit in zip(pids, arrived.units, strict=True):
-        people[pid].places.append(Place(unit, 1, day, arrived.source))
-    deks = [people[pid].dek for pid in pids]
+        if pid in newcomers:
+            dek, rows = newcomers[pid]
+            rows.append(unit)
+        else:
+            dek = people[pid].dek
+            people[pid].places.append(Place(unit, 1, day, arrived.source))
+        deks.append(dek)
     sealed = seal.seal_rows(deks, STORE, pids, arrived.units, [1] * len(pids), arrived.payloads)
     return Arrived(
         arrived.units,

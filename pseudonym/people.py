@@ -44,11 +44,10 @@ _Decide = Callable[[State], Event | None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Done:
-    """An event, and what it had to do with before and after; none where nothing happened."""
+    """An event, and what it had to do with, after it; none where nothing happened."""
 
     event: Event | None
-    seen: Seen
-    after: State
+    after: Seen
 
 
 class People:
@@ -84,29 +83,32 @@ class People:
         rows = given.records.select("unit")
         with self._tools.store.transaction() as at:
             self._tools.register.lock(at)
-            given = self._without_gone(at, given)
+            register = self._tools.register
+            seen = register.seen(at, Kind.PERSON, _units_of(given.records["unit"], given.links))
+            families = register.seen(
+                at, Kind.FAMILY, _units_of(given.families["family"].rename("unit"), given.family_links)
+            )
+            # No file that is sent again brings back what was erased or removed.
+            given = given.without(seen.gone, families.gone)
             units = given.records.select("unit", "protected")
-            family = self._families(at, given, stamp)
-            seen = self._tools.register.seen(at, Kind.PERSON, _units_of(units["unit"], given.links))
             event = persons.deliver(seen.state, units, given.links, stamp)
-            again = units.height > 0 and (event is None or not event.changes.arrived.height)
-            if event is None or again:
-                person = _Done(None, seen, seen.state)
-            else:
+            if units.height > 0 and (event is None or not event.changes.arrived.height):
+                return self._outcome(at, units["unit"], _Done(None, seen), _Done(None, families))
+            decided = _on_families(given, families.state, stamp)
+            person, family = _Done(None, seen), _Done(None, families)
+            if event is not None:
                 new = event.changes.arrived.select("unit").join(given.families, on="unit", how="left")
                 beside = new.drop_nulls().with_columns(row=pl.lit(None, pl.Binary))
                 arrived = _arrived(event, rows, payloads, values, given.source)
                 person = self._carry_out(at, Kind.PERSON, event, seen, beside, arrived)
-            if family.event is not None and not again:
-                family = self._carry_out(at, Kind.FAMILY, family.event, family.seen)
-            elif again:
-                family = _Done(None, family.seen, family.seen.state)
+            if decided is not None:
+                family = self._carry_out(at, Kind.FAMILY, decided, families)
             return self._outcome(at, units["unit"], person, family)
 
     def members(self, units: pl.Series) -> pl.DataFrame:
         """Under whom records are: unit, pid, fid (null if none); those that are unknown are left out."""
         with self._tools.store.read() as at:
-            return self._members(at, units, self._tools.register.seen(at, Kind.PERSON, units))
+            return self._members(at, units, self._tools.register.seen(at, Kind.PERSON, units), Seen(State()))
 
     def families(self, units: pl.Series) -> pl.DataFrame:
         """To which unit of a family records belong: unit, family; those that belong to none are left out."""
@@ -262,7 +264,7 @@ class People:
                 raise AssertionError
             beside = self._beside(event, seen) if kind is Kind.PERSON else None
             done = self._carry_out(at, kind, event, seen, beside)
-            nothing = _Done(None, Seen(State()), State())
+            nothing = _Done(None, Seen(State()))
             about = event.changes.moved["unit"]
             if kind is Kind.PERSON:
                 return self._outcome(at, about, done, nothing)
@@ -318,42 +320,26 @@ class People:
         else:
             named = named.with_columns(row="was")
         rows = {unit: (was or unit, row or was) for unit, was, row in named.iter_rows()}
-        settle(self._tools, at, kind, event, after, rows, arrived, forgotten)
+        settle(self._tools, at, kind, event, after.state, rows, arrived, forgotten)
         if event.changes.fenced.height:
             self._tools.store.purge_later(at)
-        self._tools.register.post(at, messages_of(kind, event.changes, after))
-        return _Done(event, seen, after)
+        self._tools.register.post(at, messages_of(kind, event.changes, after.state))
+        return _Done(event, after)
 
-    def _without_gone(self, at: At, given: Delivery) -> Delivery:
-        """The delivery without what was erased or removed: no file that is sent again brings it back."""
-        units = _units_of(given.records["unit"], given.links)
-        families = _units_of(given.families["family"].rename("unit"), given.family_links)
-        register = self._tools.register
-        return given.without(register.gone(at, Kind.PERSON, units), register.gone(at, Kind.FAMILY, families))
-
-    def _families(self, at: At, given: Delivery, stamp: Stamp) -> _Done:
-        """What a delivery decides on families. Those known stay protected or not, as they are."""
-        units = given.family_units()
-        seen = self._tools.register.seen(at, Kind.FAMILY, _units_of(units["unit"], given.family_links))
-        known = seen.state.units.select("unit", "fence")
-        told = units.join(known.with_columns(known=True), on="unit", how="left", maintain_order="left")
-        protected = pl.when("known").then(pl.col("fence").is_not_null()).otherwise("protected")
-        event = persons.deliver(
-            seen.state, told.select("unit", protected=protected), given.family_links, stamp
-        )
-        return _Done(event, seen, seen.state)
-
-    def _members(self, at: At, units: pl.Series, seen: Seen) -> pl.DataFrame:
+    def _members(self, at: At, units: pl.Series, seen: Seen, families: Seen) -> pl.DataFrame:
+        """Under whom records are, of what was seen of them and perhaps of their families."""
         asked = units.unique(maintain_order=True).to_frame("unit")
         held = asked.join(seen.state.units.select("unit", pid="holder"), on="unit", maintain_order="left")
         of = held.join(seen.beside.select("unit", "family"), on="unit", how="left", maintain_order="left")
-        families = self._tools.register.seen(at, Kind.FAMILY, of["family"].drop_nulls().unique())
         fids = families.state.units.select(family="unit", fid="holder")
+        others = of.select("family").drop_nulls().unique().join(fids, on="family", how="anti")["family"]
+        if len(others):
+            read = self._tools.register.seen(at, Kind.FAMILY, others).state
+            fids = pl.concat([fids, read.units.select(family="unit", fid="holder")]).unique("family")
         return of.join(fids, on="family", how="left", maintain_order="left").select(MEMBERS.names())
 
     def _outcome(self, at: At, units: pl.Series, person: _Done, family: _Done) -> Outcome:
         changes = person.event.changes if person.event else Changes()
-        seen = self._tools.register.seen(at, Kind.PERSON, units)
         came = changes.moved.filter(pl.col("before").is_null())
         others = family.event.changes if family.event else Changes()
         return Outcome(
@@ -362,13 +348,21 @@ class People:
             changes.made.height,
             came.join(changes.made.select(after="id"), on="after", how="anti").height,
             changes.refused.height + others.refused.height,
-            self._members(at, units, seen),
+            self._members(at, units, person.after, family.after),
             pl.concat([moves(Kind.PERSON, changes.moved), moves(Kind.FAMILY, others.moved)]),
         )
 
 
 def _units_of(units: pl.Series, links: pl.DataFrame) -> pl.Series:
     return pl.concat([units, links["left"], links["right"]]).unique()
+
+
+def _on_families(given: Delivery, state: State, stamp: Stamp) -> Event | None:
+    """What a delivery decides on families. Those known stay protected or not, as they are."""
+    known = state.units.select("unit", "fence").with_columns(known=True)
+    told = given.family_units().join(known, on="unit", how="left", maintain_order="left")
+    protected = pl.when("known").then(pl.col("fence").is_not_null()).otherwise("protected")
+    return persons.deliver(state, told.select("unit", protected=protected), given.family_links, stamp)
 
 
 def _arrived(

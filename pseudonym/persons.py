@@ -85,8 +85,9 @@ def deliver(
     # A decision outweighs every run.
     linked = linked.join(state.links.filter(pl.col("weight").is_infinite()), on=["left", "right"], how="anti")
     changes = Changes(arrived=arrived, linked=linked)
-    grouped = groups(with_evidence(state, changes, stamp.run))
-    apart = _across_groups(grouped, linked)
+    apart = linked.head(0)  # where nothing is held apart, every link joins
+    if state.apart.height:
+        apart = _across_groups(groups(with_evidence(state, changes, stamp.run)), linked)
     refused = [
         found.with_columns(reason=pl.lit(reason))
         for reason, found in (("PROTECTED", bridging), ("WITHDRAWN", withdrawn), ("APART", apart))

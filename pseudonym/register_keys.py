@@ -29,7 +29,7 @@ from pseudonym.urn import ID_BYTES, KEY_BYTES, enc
 
 KEY_ID: Final = b"register/1".ljust(ID_BYTES, b"\0")
 """What the key is bound to where a person's is bound to the pid."""
-BLOCKS: Final = {"head": 64, "place": 64, "part": 256, "event": 4096, "message": 4096}
+BLOCKS: Final = {"head": 64, "place": 32, "part": 256, "event": 4096, "message": 4096}
 _BODY = 1 + NONCE_BYTES
 
 
@@ -65,12 +65,11 @@ class RegisterKeys:
     def seal(self, what: str, places: Sequence[bytes], payloads: Sequence[bytes]) -> list[bytes]:
         """Seal payloads, each bound to its place: 01, nonce, ciphertext of the padded payload, tag."""
         encrypt, block, start = self._ciphers[what].encrypt, BLOCKS[what], enc(f"register-{what}/1")
+        pads = [b"\x80" + bytes(-(used + 1) % block) for used in range(block)]
         octets = os.urandom(NONCE_BYTES * len(payloads))
         nonces = [octets[i : i + NONCE_BYTES] for i in range(0, len(octets), NONCE_BYTES)]
         return [
-            SCHEME
-            + nonce
-            + encrypt(nonce, payload + b"\x80" + bytes(-(len(payload) + 1) % block), start + place)
+            SCHEME + nonce + encrypt(nonce, payload + pads[len(payload) % block], start + place)
             for nonce, payload, place in zip(nonces, payloads, places, strict=True)
         ]
 

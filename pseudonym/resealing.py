@@ -17,11 +17,11 @@ from typing import Any
 import polars as pl
 
 from pseudonym import seal
-from pseudonym.moving import Arrived, Moving, Person, arriving, moving
+from pseudonym.moving import Arrived, Moving, Newcomer, Person, arriving, moving
 from pseudonym.standing import Event, State
 from pseudonym.storage.rows import At
 from pseudonym.storage.schema_identity import SUBJECT, SUBJECT_KEY
-from pseudonym.subjects import LIVING, statement
+from pseudonym.subjects import LIVING, new_statements, statement
 from pseudonym.subjects import State as Allowed
 from pseudonym.urn import Kind
 from pseudonym.vault_rows import Tools
@@ -52,15 +52,15 @@ def settle(
     Raises:
         SubjectMissingError, SealBrokenError: the rows are not where the register says; nothing was changed.
     """
-    people = _people(tools, at, event, after, forgotten)
+    people, newcomers = _people(tools, at, event, after, forgotten)
     plan: Moving | None = None
     if kind is Kind.PERSON:
         plan = moving(event.changes, after, rows, people, forgotten)
         if arrived is not None:
-            arrived = arriving(arrived, after, people, tools.store.today())
+            arrived = arriving(arrived, after, people, newcomers, tools.store.today())
     _lead(event, after, people)
     # Subjects that are new first: rows and successors refer to them.
-    _add(tools, at, kind, people)
+    _add(tools, at, kind, people, newcomers, arrived.source if arrived else "")
     if plan is not None:
         plan.carry_out(tools, at)
     if arrived is not None:
@@ -70,8 +70,11 @@ def settle(
 
 def _people(
     tools: Tools, at: At, event: Event, after: State, forgotten: Collection[bytes]
-) -> dict[bytes, Person]:
-    """Everybody whom an event touches, checked; those who are new with a new key."""
+) -> tuple[dict[bytes, Person], dict[bytes, Newcomer]]:
+    """Everybody whom an event touches, checked; those who are new with a new key.
+
+    Those to whom nothing moves have nothing but what arrives: they come apart from the others, being many.
+    """
     changes = event.changes
     made = changes.made["id"].to_list()
     fenced = after.units.join(changes.fenced, on="unit", how="semi")
@@ -82,13 +85,20 @@ def _people(
         pid: Person(each.dek, each, each.places(), Allowed(each.subject.state), each.subject.superseded_by)
         for pid, each in held.items()
     }
-    return people | {pid: Person(dek) for pid, dek in zip(made, seal.new_deks(len(made)), strict=True)}
+    moved_to = set(changes.moved.drop_nulls(["before", "after"])["after"].to_list())
+    newcomers: dict[bytes, Newcomer] = {}
+    for pid, dek in zip(made, seal.new_deks(len(made)), strict=True):
+        if pid in moved_to:
+            people[pid] = Person(dek)
+        else:
+            newcomers[pid] = (dek, [])
+    return people, newcomers
 
 
 def _lead(event: Event, after: State, people: dict[bytes, Person]) -> None:
     """Say of those whom nothing is left of who has it now, and of the others that nobody has."""
     moved = event.changes.moved
-    for pid in moved["after"].drop_nulls().unique().to_list():
+    for pid in people.keys() & set(moved["after"].drop_nulls().to_list()):
         people[pid].superseded_by = None
     emptied = moved.join(after.units.select(before="holder"), on="before", how="anti").drop_nulls("before")
     led = emptied.group_by("before").agg(
@@ -99,33 +109,54 @@ def _lead(event: Event, after: State, people: dict[bytes, Person]) -> None:
             people[pid].superseded_by = into[0] if len(into) == 1 and not hidden and not lost else None
 
 
-def _add(tools: Tools, at: At, kind: Kind, people: dict[bytes, Person]) -> None:
-    new = sorted(pid for pid, person in people.items() if person.held is None)
-    if not new:
-        return
-    today, some = tools.store.today(), [people[pid] for pid in new]
-    subjects = [
-        {
-            "pid": pid,
-            "kind": kind.value,
-            "state": person.state.value,
-            "version": 1,
-            # As old as its rows: of two who were divided none is to be known by the day on which it was.
-            "created_day": min((place.received_day for place in person.places), default=today),
-            "superseded_by": None,
-        }
-        for pid, person in zip(new, some, strict=True)
+def _add(
+    tools: Tools,
+    at: At,
+    kind: Kind,
+    people: dict[bytes, Person],
+    newcomers: dict[bytes, Newcomer],
+    source: str,
+) -> None:
+    """Write who is new; `source` is where the newcomers' rows come from."""
+    today = tools.store.today()
+    some = {pid: person for pid, person in people.items() if person.held is None}
+    # As old as its rows: of two who were divided none is to be known by the day on which it was.
+    days = [min((place.received_day for place in person.places), default=today) for person in some.values()]
+    said = [
+        statement(
+            {
+                "pid": pid,
+                "kind": kind.value,
+                "state": person.state.value,
+                "version": 1,
+                "created_day": day,
+                "superseded_by": None,
+            },
+            sorted(person.places),
+        )
+        for (pid, person), day in zip(some.items(), days, strict=True)
     ]
-    deks = [person.dek for person in some]
-    said = [statement(subject, sorted(person.places)) for subject, person in zip(subjects, some, strict=True)]
-    columns: dict[str, list[Any]] = {name: [subject[name] for subject in subjects] for name in subjects[0]}
-    tools.store.insert(at, SUBJECT, {**columns, "seal": seal.witness(deks, said)})
+    theirs = (sorted(rows) if len(rows) > 1 else rows for _, rows in newcomers.values())
+    said += new_statements(list(newcomers), theirs, kind.value, today, source)
+    pids = [*some, *newcomers]
+    if not pids:
+        return
+    deks = [*(person.dek for person in some.values()), *(dek for dek, _ in newcomers.values())]
     kek = tools.keks.current  # the transaction holds the lock of those who wrap: `SealedRegister.lock`
-    keys: dict[str, list[Any]] = {
-        "pid": new,
-        "kid": [kek.kid] * len(new),
-        "wrapped": kek.wrap_all(deks, new),
+    states = [person.state.value for person in some.values()] + [Allowed.ACTIVE.value] * len(newcomers)
+    columns: dict[str, list[Any]] = {
+        "pid": pids,
+        "state": states,
+        "created_day": days + [today] * len(newcomers),
+        "seal": seal.witness(deks, said),
+        "wrapped": kek.wrap_all(deks, pids),
     }
+    order = sorted(range(len(pids)), key=pids.__getitem__)
+    ordered = {name: [column[place] for place in order] for name, column in columns.items()}
+    wrapped, count = ordered.pop("wrapped"), len(pids)
+    subjects = {**ordered, "kind": [kind.value] * count, "version": [1] * count}
+    tools.store.insert(at, SUBJECT, subjects)
+    keys: dict[str, list[Any]] = {"pid": ordered["pid"], "kid": [kek.kid] * count, "wrapped": wrapped}
     tools.store.insert(at, SUBJECT_KEY, keys)
 
 

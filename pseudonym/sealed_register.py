@@ -41,6 +41,8 @@ from pseudonym.urn import ID_BYTES, Kind
 
 _KINDS: Final = (Kind.PERSON, Kind.FAMILY)
 _OUTBOX: Final = "outbox"
+_GONE: Final = bytes(ID_BYTES)
+"""Where a unit leads that was removed, erased or delivered in error, and so never comes again."""
 REALMS: Final = 8
 """Parts of the blind index: 0 for everybody, the others for those behind fences."""
 
@@ -74,17 +76,21 @@ class SealedRegister:
         db.heads(at, lock=True)
 
     def seen(self, at: At, kind: Kind, units: pl.Series, holders: Sequence[bytes] = ()) -> Seen:
-        """What of the state these units and ids have to do with; unknown ones are passed over."""
+        """What of the state these units and ids have to do with, and which of the units left for good."""
         keys = self._keys(at)
         heads = db.heads(at)
         if keys is None or kind.value not in heads:
             return Seen(State())
         number, sealed = heads[kind.value]
         next_age = int.from_bytes(keys.open("head", [_head(kind.value, number)], [sealed])[0], "big")
-        tags = keys.tags(f"{kind.value}-unit", units.unique().to_list())
+        asked = units.unique().to_list()
+        tags = keys.tags(f"{kind.value}-unit", asked)
+        of = dict(zip(tags, asked, strict=True))
         tags += keys.tags(f"{kind.value}-id", list(dict.fromkeys(holders)))
-        places = db.places(self._store, at, tags)
-        parts = list(dict.fromkeys(keys.open("place", [tag for tag, _ in places], [ct for _, ct in places])))
+        places = db.places(self._store, at, sorted(tags))
+        led = keys.open("place", [tag for tag, _ in places], [ct for _, ct in places])
+        gone = [of[tag] for (tag, _), part in zip(places, led, strict=True) if part == _GONE]
+        parts = sorted(set(led).difference([_GONE]))
         found = db.parts(self._store, at, parts)
         if len(found) != len(parts):
             raise SealBrokenError(
@@ -93,11 +99,12 @@ class SealedRegister:
             )
         bound = [kind.value.encode() + part for part, _ in found]
         texts = keys.open("part", bound, [ct for _, ct in found])
-        return register_parts.read([part for part, _ in found], texts, number, next_age)
+        read = register_parts.read([part for part, _ in found], texts, number, next_age)
+        return replace(read, gone=pl.Series("unit", gone, dtype=pl.Binary)) if gone else read
 
     def append(
         self, at: At, kind: Kind, event: Event, seen: Seen, beside: pl.DataFrame | None = None
-    ) -> State:
+    ) -> Seen:
         """Store the event and what it changes.
 
         Args:
@@ -108,7 +115,7 @@ class SealedRegister:
             beside: as `register_parts.BESIDE`: what is known of some units besides from now on.
 
         Returns:
-            What was seen, after the event.
+            What was seen, after the event; without the parts, which have other ids.
 
         Raises:
             ConflictError: the number is not the next: somebody else was first, so read and decide again.
@@ -131,7 +138,7 @@ class SealedRegister:
             changed = pl.concat([changed, beside.select("unit")])
         known = known.join(after.units, on="unit", how="semi").select(BESIDE.names())
         self._replace(at, keys, kind, seen, after, known, changed)
-        return after
+        return Seen(after, beside=known)
 
     def events(self, kind: Kind, after: int = 0) -> Iterator[Event]:
         """The events with a higher number, in their order."""
@@ -141,13 +148,6 @@ class SealedRegister:
             return
         for number, ct in db.events(self._store, kind.value, after):
             yield register_events.read(keys.open("event", [_event(kind, number)], [ct])[0])
-
-    def gone(self, at: At, kind: Kind, units: pl.Series) -> pl.Series:
-        """Those of the units that were removed: erased or delivered in error, and so never to come again."""
-        unique = units.unique()
-        tags = self._present(at).tags(f"{kind.value}-gone", unique.to_list())
-        found = [tag for tag, _ in db.places(self._store, at, tags)]
-        return unique.filter(pl.Series(tags, dtype=pl.Binary).is_in(found))
 
     def begun(self, at: At) -> bool:
         """Whether anything was ever registered."""
@@ -241,8 +241,8 @@ class SealedRegister:
         db.forget(self._store, at, former, gone)
         bound = [kind.value.encode() + part for part in ids]
         left = seen.state.units.join(after.units, on="unit", how="anti")["unit"].to_list()
-        tags += keys.tags(f"{kind.value}-gone", left)
-        places += [bytes(ID_BYTES)] * len(left)
+        tags += keys.tags(f"{kind.value}-unit", left)
+        places += [_GONE] * len(left)
         sealed = keys.seal("place", tags, places), keys.seal("part", bound, texts)
         db.put(self._store, at, (tags, sealed[0]), (ids, sealed[1]))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from pseudonym.errors import InputError, SealBrokenError, SubjectMissingError
 from pseudonym.keks import Keks
 from pseudonym.storage import identity as db
 from pseudonym.storage.engine import Store
-from pseudonym.urn import enc
+from pseudonym.urn import ID_BYTES, enc
 
 STORE = "identity"
 """The store that rows are sealed for."""
@@ -78,7 +79,8 @@ class Held:
         places = [*self.places(), *more]
         if len(places) > 1:
             places.sort()
-        return statement({**self.subject._mapping, **changes}, places)
+        subject: Mapping[str, Any] = self.subject._mapping
+        return statement({**subject, **changes} if changes else subject, places)
 
 
 def statement(subject: Mapping[str, Any], places: Iterable[Place]) -> bytes:
@@ -88,40 +90,60 @@ def statement(subject: Mapping[str, Any], places: Iterable[Place]) -> bytes:
         subject: pid, kind, state, version, created_day and superseded_by.
         places: of its rows, in order.
     """
-    return enc(
-        "subject/1",
-        subject["pid"],
-        subject["kind"],
-        subject["state"],
-        _number(subject["version"]),
-        _number(subject["created_day"]),
-        subject["superseded_by"] or b"",
-        *(
-            row_id + _number(version) + _number(day) + source.encode()
-            for row_id, version, day, source in places
-        ),
+    pid, successor = subject["pid"], subject["superseded_by"] or b""
+    about = _about(subject["kind"], subject["state"], subject["version"], subject["created_day"])
+    rows = [row_id + _end(version, day, source) for row_id, version, day, source in places]
+    return b"".join(
+        [
+            (7 + len(rows)).to_bytes(2, "big"),
+            _LABEL,
+            _number(len(pid)),
+            pid,
+            about,
+            _number(len(successor)),
+            successor,
+            *(_number(len(row)) + row for row in rows),
+        ]
     )
 
 
 def new_statements(
-    pids: Sequence[bytes], row_ids: Sequence[bytes], kind: str, day: int, source: str
+    pids: Sequence[bytes], row_ids: Iterable[Sequence[bytes]], kind: str, day: int, source: str
 ) -> list[bytes]:
-    """What is stated of people who were just added with one row each: as `statement`, for many."""
-    blank = bytes(16)
-    place = Place(blank, 1, day, source)
-    subject = {
-        "pid": blank,
-        "kind": kind,
-        "state": State.ACTIVE.value,
-        "version": 1,
-        "created_day": day,
-        "superseded_by": None,
-    }
-    model = statement(subject, [place])
-    before = len(enc("subject/1")) + 4
-    after = len(model) - len(place.row_id) - 8 - len(source.encode())
-    start, middle, end = model[:before], model[before + 16 : after], model[after + 16 :]
-    return [start + pid + middle + row_id + end for pid, row_id in zip(pids, row_ids, strict=True)]
+    """What is stated of people who are new, as are all rows of theirs: as `statement`, for many.
+
+    Args:
+        pids: theirs.
+        row_ids: of each, the ids of the rows, in order.
+        kind: person or family.
+        day: on which they came.
+        source: where from.
+    """
+    fixed, end = _about(kind, State.ACTIVE.value, 1, day) + _number(0), _end(1, day, source)
+    start = _number(ID_BYTES + len(end))
+    between, label = end + start, _LABEL + _number(ID_BYTES)
+    return [
+        (7 + len(theirs)).to_bytes(2, "big")
+        + label
+        + pid
+        + fixed
+        + (start + between.join(theirs) + end if theirs else b"")
+        for pid, theirs in zip(pids, row_ids, strict=True)
+    ]
+
+
+_LABEL = enc("subject/1")[2:]
+
+
+# Most people of a batch have these in common.
+@lru_cache(maxsize=4096)
+def _about(kind: str, state: str, version: int, day: int) -> bytes:
+    return enc(kind, state, _number(version), _number(day))[2:]
+
+
+@lru_cache(maxsize=4096)
+def _end(version: int, day: int, source: str) -> bytes:
+    return _number(version) + _number(day) + source.encode()
 
 
 def _number(value: int) -> bytes:

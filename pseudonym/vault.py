@@ -101,7 +101,7 @@ class Vault:
         today = self._store.today()
         deks, row_ids = seal.new_deks(count), _row_ids(count)
         sealed = seal.seal_rows(deks, STORE, pids, row_ids, [1] * count, payloads)
-        said = new_statements(pids, row_ids, kind.value, today, source)
+        said = new_statements(pids, zip(row_ids), kind.value, today, source)
         subjects: dict[str, list[Any]] = {
             "pid": pids,
             "kind": [kind.value] * count,

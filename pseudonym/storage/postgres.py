@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import chain
+from struct import Struct
 from typing import Any
 
 import psycopg
@@ -23,6 +25,9 @@ _TYPES = {
     sa.Boolean: "bool",
 }
 _STAGE = "kinlink_stage"
+# The binary format of COPY: each row after the number of its fields, each field after its length.
+_START, _END, _NULL = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff", b"\xff\xff\xff\xff"
+_FIXED = {"int8": Struct(">iq"), "int4": Struct(">ii"), "int2": Struct(">ih"), "bool": Struct(">i?")}
 
 
 class Postgres:
@@ -96,14 +101,21 @@ class Postgres:
         column: sa.ColumnElement[Any],
         values: Sequence[Any],
     ) -> list[sa.Row[Any]]:
-        return list(connection.execute(query.where(column == _any(column, values)))) if values else []
+        if not values:
+            return []
+        # Spelt and given to the driver in its binary form: SQLAlchemy would make text of each value.
+        spelt: Any = query.where(sa.text(f"{column.compile(dialect=connection.dialect)} = <values>"))
+        compiled = spelt.compile(dialect=connection.dialect)
+        sql = str(compiled).replace("<values>", f"ANY(%(among)b::{_said(column.type)}[])")
+        return list(connection.exec_driver_sql(sql, {**compiled.params, "among": list(values)}).all())
 
     def delete_among(
         self, connection: sa.Connection, table: sa.Table, column: sa.ColumnElement[Any], values: Sequence[Any]
     ) -> int:
         if not values:
             return 0
-        return connection.execute(sa.delete(table).where(column == _any(column, values))).rowcount
+        sql = f'DELETE FROM "{table.name}" WHERE {column} = ANY(%(among)b::{_said(column.type)}[])'
+        return connection.exec_driver_sql(sql, {"among": list(values)}).rowcount
 
     def purge(self, engine: sa.Engine, tables: Sequence[str]) -> None:
         """Rewrite the tables without what was deleted, and let the server drop its older log.
@@ -138,10 +150,10 @@ class Postgres:
         try:
             with raw.cursor() as cursor:
                 with cursor.copy(f"COPY {target} ({names}) FROM STDIN (FORMAT BINARY)") as copy:
-                    copy.set_types([_type(table, name) for name in columns])
-                    write = copy.write_row
-                    for row in zip(*columns.values(), strict=True):
-                        write(row)
+                    fields = [_fields(_type(table, name), values) for name, values in columns.items()]
+                    start = len(columns).to_bytes(2, "big")
+                    rows = zip(map(start.__add__, fields[0]), *fields[1:], strict=True)
+                    copy.write(b"".join(chain([_START], chain.from_iterable(rows), [_END])))
                 return int(cursor.rowcount)
         except psycopg.errors.UniqueViolation:
             raise DuplicateError("A row with such a key is there already.") from None
@@ -154,14 +166,25 @@ def _listed(columns: Iterable[str]) -> str:
 
 
 def _type(table: sa.Table, name: str) -> str:
-    kind = table.c[name].type
+    return _said(table.c[name].type)
+
+
+def _said(kind: sa.types.TypeEngine[Any]) -> str:
     return next(said for known, said in _TYPES.items() if isinstance(kind, known))
 
 
-def _any(column: sa.ColumnElement[Any], values: Sequence[Any]) -> sa.ColumnElement[Any]:
-    from sqlalchemy.dialects.postgresql import ARRAY
-
-    return sa.any_(sa.bindparam(None, list(values), type_=ARRAY(column.type)))
+def _fields(said: str, values: Sequence[Any]) -> list[bytes]:
+    """A column's values as fields of COPY."""
+    if said in _FIXED:
+        pack, size = _FIXED[said].pack, _FIXED[said].size - 4
+        return [_NULL if value is None else pack(size, value) for value in values]
+    octets: Sequence[bytes | None] = values
+    if said == "text":  # names and codes, of which most are the same
+        encoded = {value: None if value is None else value.encode() for value in set(values)}
+        octets = [encoded[value] for value in values]
+    sizes = {len(value) for value in octets if value is not None}
+    before = {size: size.to_bytes(4, "big") for size in sizes}
+    return [_NULL if value is None else before[len(value)] + value for value in octets]
 
 
 def _begin(connection: sa.Connection) -> None:

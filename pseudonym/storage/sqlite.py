@@ -29,7 +29,7 @@ _PRAGMAS = (
     "cache_size=-131072",  # KiB
     "wal_autocheckpoint=16384",  # pages of 4 KiB: a batch of bulk intake is moved once, not piecemeal
 )
-_AT_ONCE = 1000  # values in one IN list; SQLite allows 32,766
+_AT_ONCE = 10_000  # values in one IN list; SQLite allows 32,766 of all kinds
 
 
 class Sqlite:
@@ -84,7 +84,7 @@ class Sqlite:
         places = ", ".join("?" * len(columns))
         ending = " ON CONFLICT DO NOTHING" if skip else ""
         sql = f'INSERT INTO "{table.name}" ({names}) VALUES ({places}){ending}'
-        return self._many(connection, sql, list(zip(*columns.values(), strict=True)))
+        return self._many(connection, sql, list(columns.values()))
 
     def update(
         self,
@@ -97,12 +97,12 @@ class Sqlite:
         where = " AND ".join(f'"{name}" = ?' for name in keys)
         order = [columns[name] for name in columns if name not in keys] + [columns[name] for name in keys]
         sql = f'UPDATE "{table.name}" SET {changed} WHERE {where}'
-        return self._many(connection, sql, list(zip(*order, strict=True)))
+        return self._many(connection, sql, order)
 
     def delete(self, connection: sa.Connection, table: sa.Table, columns: dict[str, Sequence[Any]]) -> int:
         where = " AND ".join(f'"{name}" = ?' for name in columns)
         sql = f'DELETE FROM "{table.name}" WHERE {where}'
-        return self._many(connection, sql, list(zip(*columns.values(), strict=True)))
+        return self._many(connection, sql, list(columns.values()))
 
     def among(
         self,
@@ -111,18 +111,23 @@ class Sqlite:
         column: sa.ColumnElement[Any],
         values: Sequence[Any],
     ) -> list[sa.Row[Any]]:
+        # Spelt once and given to the driver: SQLAlchemy would make a parameter of each value, for each batch.
+        spelt: Any = query.where(sa.text(f"{column.compile(dialect=connection.dialect)} IN (<values>)"))
+        compiled = spelt.compile(dialect=connection.dialect)
+        before = [compiled.params[name] for name in compiled.positiontup or ()]
         found: list[sa.Row[Any]] = []
-        for first in range(0, len(values), _AT_ONCE):
-            found += connection.execute(query.where(column.in_(values[first : first + _AT_ONCE])))
+        for chunk in _chunks(values):
+            sql = str(compiled).replace("<values>", ", ".join("?" * len(chunk)))
+            found += connection.exec_driver_sql(sql, (*before, *chunk)).all()
         return found
 
     def delete_among(
         self, connection: sa.Connection, table: sa.Table, column: sa.ColumnElement[Any], values: Sequence[Any]
     ) -> int:
         gone = 0
-        for first in range(0, len(values), _AT_ONCE):
-            chunk = values[first : first + _AT_ONCE]
-            gone += connection.execute(sa.delete(table).where(column.in_(chunk))).rowcount
+        for chunk in _chunks(values):
+            sql = f'DELETE FROM "{table.name}" WHERE "{column.name}" IN ({", ".join("?" * len(chunk))})'
+            gone += connection.exec_driver_sql(sql, tuple(chunk)).rowcount
         return gone
 
     def purge(self, engine: sa.Engine, tables: Sequence[str]) -> None:
@@ -143,13 +148,13 @@ class Sqlite:
     def release(self) -> None:
         os.close(self._lock)
 
-    def _many(self, connection: sa.Connection, sql: str, rows: list[tuple[Any, ...]]) -> int:
-        if not rows:
+    def _many(self, connection: sa.Connection, sql: str, columns: list[Sequence[Any]]) -> int:
+        if not columns[0]:
             return 0
         raw: Any = connection.connection.driver_connection
         with closing(raw.cursor()) as cursor:
             try:
-                cursor.executemany(sql, rows)
+                cursor.executemany(sql, zip(*columns, strict=True))  # one row at a time in memory
             except sqlite3.IntegrityError as error:
                 if error.sqlite_errorname in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"):
                     raise DuplicateError("A row with such a key is there already.") from None
@@ -163,6 +168,10 @@ def _empty_log(cursor: sqlite3.Cursor) -> None:
             "The write-ahead log cannot be emptied while the database is being read.",
             "Purge again once the reading has ended.",
         )
+
+
+def _chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    return (values[first : first + _AT_ONCE] for first in range(0, len(values), _AT_ONCE))
 
 
 def _listed(columns: Iterable[str]) -> str:

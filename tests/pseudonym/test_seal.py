@@ -15,6 +15,7 @@ from pseudonym import errors, seal
 from pseudonym.blind import field_key
 from pseudonym.seal import Kek
 from pseudonym.subjects import Place, new_statements, statement
+from pseudonym.urn import enc
 
 KEY = bytes(range(32))
 PID, OTHER = bytes(range(16)), bytes(range(1, 17))
@@ -222,7 +223,7 @@ def test_published_vectors(oracle):
         "superseded_by": None,
     }
     assert statement(subject, [Place(ROW, 1, 20_000, "council")]) == said
-    assert new_statements([PID], [ROW], "person", 20_000, "council") == [said]
+    assert new_statements([PID], [[ROW]], "person", 20_000, "council") == [said]
 
     assert field_key(KEY, "nhs", 1).hex() == tag["field key"]
     assert (
@@ -235,3 +236,17 @@ def test_the_second_implementation_agrees_with_published_gcm(oracle):
     """Test case 14 of McGrew and Viega's specification of GCM."""
     sealed = oracle.seal_gcm(bytes(32), bytes(12), bytes(16), b"")
     assert sealed.hex() == "cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919"
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_what_is_stated_of_people_is_the_parts_that_are_documented(count):
+    rows = [bytes([n]) * 16 for n in range(count)]
+    number = (1).to_bytes(4, "big"), (20_000).to_bytes(4, "big")
+    about = ["subject/1", PID, "family", "active", *number]
+    ends = [row + b"".join(number) + "Ça".encode() for row in rows]
+    subject = {"pid": PID, "kind": "family", "state": "active", "version": 1, "created_day": 20_000}
+    places = [Place(row, 1, 20_000, "Ça") for row in rows]
+    assert statement({**subject, "superseded_by": KEY[:16]}, places) == enc(*about, KEY[:16], *ends)
+    new = statement({**subject, "superseded_by": None}, places)
+    assert new == enc(*about, b"", *ends)
+    assert new_statements([PID], [rows], "family", 20_000, "Ça") == [new]
