@@ -56,7 +56,7 @@ from linker.v1 import (
 )
 from linker.vaulted import Damaged, Safe
 from pseudonym.errors import PseudonymError
-from pseudonym.roles import callers, certificates, domains, serving
+from pseudonym.roles import callers, certificates, domains, governance, serving
 from pseudonym.roles import settings as role_settings
 from pseudonym.roles.arrow import ReadArrow
 from pseudonym.roles.callers import SERVER_ROLES, Role
@@ -239,7 +239,8 @@ def build(
 ) -> grpc.aio.Server:
     """The server with its services; it does not listen yet."""
     logs = {role: house.log for role, house in houses.items()}
-    desk = Desk(logs, development=settings.authority is None, domain=domain)
+    ends = {role: governance.read(house.settings.governance).ends for role, house in houses.items()}
+    desk = Desk(logs, ends, development=settings.authority is None, domain=domain)
     methods = serving.methods_of(houses) | (service.METHODS if linking else {})
     server = grpc.aio.server(
         interceptors=[Gate(methods, settings.limits.calls, desk.enter, describe)],

@@ -28,6 +28,7 @@ from pseudonym.errors import (
     KeyMissingError,
     KeysetClockError,
     KeysetError,
+    KeyUseError,
     TamperedError,
 )
 from pseudonym.files import canonical, discard_leftover, locked, read_secret_file, replace_file
@@ -270,12 +271,12 @@ class KeysetFile:
     def _add(self, use: str, now: str, retired: Key | None = None) -> Key:
         parsed = uses.read(use)
         if uses.role_of(self.name) not in parsed.roles:
-            raise KeysetError(
+            raise KeyUseError(
                 f"A keyset of this role holds no {parsed.kind} keys.", "Each role has a keyset of its own."
             )
         held = self._last
         if any(key.use == use for key in held.keys):
-            raise KeysetError("The keyset has, or had, a key for this use.", "A use never gets a second key.")
+            raise KeyUseError("The keyset has, or had, a key for this use.", "A use never gets a second key.")
         kid, algorithm = os.urandom(8).hex(), str(parsed.algorithm)
         wrapped = held.master.wrap(os.urandom(KEY_BYTES), kid, use, algorithm)
         keys = [

@@ -104,6 +104,8 @@ PEOPLE = {
 }
 """Made-up people who have nothing in common: forename, surname, day of birth, postcode."""
 PURPOSE = "evaluation-2026"
+ENDED = "over-2026"
+"""A project whose end is past, as the roles that tests share are told."""
 
 
 def council_file(refs: list[bytes], people: list[str]) -> pl.DataFrame:
