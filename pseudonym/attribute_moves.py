@@ -142,8 +142,10 @@ class AttributeMoves:
         return len(leaving)
 
     def _families(self, at: At, project: Project, moves: Sequence[Move]) -> int:
-        into = {move.old: move.new for move in moves}
-        if any(new in into for new in into.values()):  # one after the other
+        named = [move.new for move in moves if move.new is not None]
+        gone = dict(zip(named, self._context.ledger.erased(Erased.SUBJECT, named), strict=True))
+        into = {move.old: None if gone.get(move.new) else move.new for move in moves}
+        if any(new in into for new in into.values() if new is not None):  # one after the other
             return sum(self._families(at, project, [move]) for move in moves)
         olds = [old for old in into if old is not None]
         found = {one.aid: one for one in self._rows.in_families(at, project.number, olds)}
