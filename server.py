@@ -114,7 +114,9 @@ class Settings:
         if self.certificate is None and self.authority is not None:
             raise ValueError("--tls-authority needs --tls-certificate and --tls-key.")
         production = self.environment != "development"
-        self.options.check(self.role, production=production, certificates=self.authority is not None)
+        self.options.check(
+            self.role, self.data, production=production, certificates=self.authority is not None
+        )
         if not production and is_loopback(self.host):
             return
         if self.certificate is None:
