@@ -163,11 +163,13 @@ class Keyset(KeysetFile):
         return self.lend(self._member(uses.AUDIT, None).kid, SigningKey)
 
     def verifying_keys(self) -> dict[str, Ed25519PublicKey]:
-        """The public keys, by id, of every key that signed the role's audit log and is not destroyed."""
+        """The public keys, by id, of every key that signed the role's audit log, the destroyed ones too."""
         return {
-            key.kid: self.lend(key.kid, SigningKey).public_key()
+            key.kid: Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.public))
+            if key.state is State.DESTROYED
+            else self.lend(key.kid, SigningKey).public_key()
             for key in _series(self.keys, uses.AUDIT).values()
-            if key.state is not State.DESTROYED
+            if key.public or key.state is not State.DESTROYED
         }
 
     def add_aid_key(self, project: str) -> AidKey:

@@ -207,7 +207,10 @@ def test_the_audit_key_signs_and_its_successor_takes_over(make):
         ("audit/1:2", State.ACTIVE),
     ]
     again.destroy(first.kid)
-    assert set(again.verifying_keys()) == {second.kid}
+    kept = again.verifying_keys()
+    assert set(kept) == {first.kid, second.kid}
+    kept[first.kid].verify(signature, b"checkpoint")
+    assert not any(key.public for key in again.keys if key.state is not State.DESTROYED)
 
 
 def test_holders_do_not_show_copy_or_leave(make):
