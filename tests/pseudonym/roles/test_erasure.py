@@ -27,8 +27,8 @@ from tests.pseudonym.roles.harness import Trio, join, mandate, reason
 
 A, B, V, PROJECT, RECIPIENT = chain.A, chain.B, chain.V, chain.PROJECT, chain.RECIPIENT
 OFFICER = Role.DATA_PROTECTION_OFFICER
-FORENAMES = ("Amelia", "Noah", "Freya", "Oscar", "Priya", "Duncan")
-SURNAMES = ("Baxter", "Ellis-Hale", "Okonkwo", "Marsh", "Venkataraman", "Quiller")
+FORENAMES = ("Amelia", "Noah", "Freya", "Oscar", "Priya", "Duncan", "Imogen")
+SURNAMES = ("Baxter", "Ellis-Hale", "Okonkwo", "Marsh", "Venkataraman", "Quiller", "Thistlewood")
 
 
 def nhs_numbers(count, start=943_476_000):
