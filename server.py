@@ -56,7 +56,7 @@ from linker.v1 import (
 )
 from linker.vaulted import Damaged, Safe
 from pseudonym.errors import PseudonymError
-from pseudonym.roles import callers, certificates, domains, serving
+from pseudonym.roles import callers, certificates, domains, governance, serving
 from pseudonym.roles import settings as role_settings
 from pseudonym.roles.arrow import ReadArrow
 from pseudonym.roles.callers import SERVER_ROLES, Role
@@ -114,7 +114,9 @@ class Settings:
         if self.certificate is None and self.authority is not None:
             raise ValueError("--tls-authority needs --tls-certificate and --tls-key.")
         production = self.environment != "development"
-        self.options.check(self.role, production=production, certificates=self.authority is not None)
+        self.options.check(
+            self.role, self.data, production=production, certificates=self.authority is not None
+        )
         if not production and is_loopback(self.host):
             return
         if self.certificate is None:
@@ -239,7 +241,8 @@ def build(
 ) -> grpc.aio.Server:
     """The server with its services; it does not listen yet."""
     logs = {role: house.log for role, house in houses.items()}
-    desk = Desk(logs, development=settings.authority is None, domain=domain)
+    ends = {role: governance.read(house.settings.governance).ends for role, house in houses.items()}
+    desk = Desk(logs, ends, development=settings.authority is None, domain=domain)
     methods = serving.methods_of(houses) | (service.METHODS if linking else {})
     server = grpc.aio.server(
         interceptors=[Gate(methods, settings.limits.calls, desk.enter, describe)],

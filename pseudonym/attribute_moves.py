@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from itertools import groupby
+from itertools import compress, groupby
 from typing import NamedTuple
 
 from pseudonym import attribute_subjects as subjects
@@ -142,8 +142,10 @@ class AttributeMoves:
         return len(leaving)
 
     def _families(self, at: At, project: Project, moves: Sequence[Move]) -> int:
-        into = {move.old: move.new for move in moves}
-        if any(new in into for new in into.values()):  # one after the other
+        named = [move.new for move in moves if move.new is not None]
+        gone = set(compress(named, self._context.ledger.erased(Erased.SUBJECT, named)))
+        into = {move.old: None if move.new in gone else move.new for move in moves}
+        if any(new in into for new in into.values() if new is not None):  # one after the other
             return sum(self._families(at, project, [move]) for move in moves)
         olds = [old for old in into if old is not None]
         found = {one.aid: one for one in self._rows.in_families(at, project.number, olds)}

@@ -219,7 +219,8 @@ class Broker:
             Columns `aid` and `urn`, as many rows in the same order.
 
         Raises:
-            NotFoundError: an aid is none of the project's, or of another kind; or there is no such recipient.
+            NotFoundError: an aid is none of the project's, of another kind, or erased; or there is no such
+                recipient.
             KeyMissingError: the recipient's key was destroyed.
         """
         given = frames.ids(frames.table(aids), "aid")
@@ -229,8 +230,8 @@ class Broker:
         words: list[str] = []
         for first in range(0, len(unique), AT_ONCE):
             some = unique[first : first + AT_ONCE]
-            with self._rows.write() as at:
-                check_members(self._rows.members(at, some), some, found, kind)
+            with self._context.living(some) as living, self._rows.write() as at:
+                check_members(self._rows.members(at, living), some, found, kind)
                 words += issuing.issue(self._rows, at, domain.number, key, kind, some)
         mapped = dict(zip(unique, words, strict=True))
         return frames.columns(aid=given).with_columns(

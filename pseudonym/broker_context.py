@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from pseudonym.access import Audit
-from pseudonym.erasure import Ledger
+from pseudonym.erasure import Ledger, What
 from pseudonym.errors import KeyMissingError, NotFoundError
 from pseudonym.storage.rows import Project
 from pseudonym.storage.rows_broker import BrokerRows, Domain, DomainState
@@ -47,6 +48,13 @@ class BrokerContext:
                 "Begin another epoch for the recipient.",
             )
         return found, domain, self.keys.urn_key(project, recipient, domain.epoch)
+
+    @contextmanager
+    def living(self, aids: Sequence[bytes]) -> Iterator[list[bytes]]:
+        """Those of the aids that were not erased; nobody is erased while the context lasts."""
+        with self.ledger.lock:
+            gone = self.ledger.erased(What.SUBJECT, aids)
+            yield [aid for aid, one in zip(aids, gone, strict=True) if not one]
 
     def keyed(self, project: Project) -> list[tuple[Domain, UrnKey]]:
         """The domains of a project whose keys are there, retired ones too."""

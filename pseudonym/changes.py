@@ -114,9 +114,10 @@ class Changes:
                 if aid[before] in here
             ]
             moves = [
-                Move(What.ROW.value, handle[unit], None, None if pid is None else living[pid])
+                # A row of somebody who was erased goes to nobody, and does not stay with who had it before.
+                Move(What.ROW.value, handle[unit], None, living.get(pid or b""))
                 for unit, pid in told.members
-                if pid is None or pid in living
+                if pid is None or pid in living or pid in gone
             ]
             whole = What.WHOLE if told.kind is Kind.PERSON else What.FAMILY
             moves += [
@@ -217,10 +218,10 @@ class Changes:
         known = [pair for pair in pairs if pair[0] in had]
         self._context.audit(Access("superseded", project, mandate, len(known), (recipient, kind)))
         later = list(dict.fromkeys(pair[1] for pair in known if pair[1] != NOWHERE))
-        with self._rows.write() as at:
+        with self._context.living(later) as living, self._rows.write() as at:
             # One that was itself erased or never sent gets no number.
-            members = self._rows.members(at, later)
-            later = [aid for aid in later if aid in members]
+            members = self._rows.members(at, living)
+            later = [aid for aid in living if aid in members]
             now = dict(
                 zip(later, issuing.issue(self._rows, at, domain.number, key, kind, later), strict=True)
             )
@@ -255,12 +256,15 @@ class Changes:
     def _renewed(self, before: int, present: int, old_key: UrnKey, key: UrnKey) -> Iterator[pl.DataFrame]:
         last = ""
         while True:
-            with self._rows.write() as at:
+            # Locked before it is read: who is on the page is erased before it, or after all of it.
+            with self._context.ledger.lock, self._rows.write() as at:
                 page = self._rows.urn_page(at, before, last)
                 aids = issuing.opened(old_key, page)
+                with self._context.living(list(aids.values())) as living:
+                    here = set(living)
                 pairs: dict[str, str] = {}
                 for kind in Kind:
-                    some = [word for word in aids if word[0] == kind.tag]
+                    some = [word for word, aid in aids.items() if word[0] == kind.tag and aid in here]
                     made = issuing.issue(self._rows, at, present, key, kind, [aids[word] for word in some])
                     pairs |= dict(zip(some, made, strict=True))
             if not page:

@@ -9,8 +9,8 @@ A ledger that ends before the entry which the database has followed is refused: 
 back.
 
 Danger: a database that is restored together with a ledger as old as itself cannot be told from the true one.
-Keep the ledger, or at least its last digest (the audit log holds it), where backups of the database do not
-go.
+Keep the ledger where backups of the database do not go. How many entries it has, and the last one's digest,
+is in the audit log after each erasure (`erasures.noted`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ class Follower(Protocol):
     """A store that follows a ledger."""
 
     def followed(self) -> tuple[int, bytes]:
-        """The last entry that the database has followed and the chain's value there; (0, b"") when none."""
+        """The last entry that the database has followed, 0 before the first, and the chain's value there.
+
+        Without any chain's value the database was never opened with a ledger.
+        """
 
     def held(self, what: What) -> Iterator[list[bytes]]:
         """All ids of this sort that the database holds anything of, some at a time."""
@@ -69,7 +72,7 @@ def replay(ledger: Ledger, store: Follower) -> int:
     """
     with ledger.lock:
         number, digest = store.followed()
-        if number > ledger.size or (number and not hmac.compare_digest(digest, ledger.digest_at(number))):
+        if number > ledger.size or (digest and not hmac.compare_digest(digest, ledger.digest_at(number))):
             raise LedgerError(
                 "The ledger of erasures is older than the store, or belongs to another.",
                 "Put the newest ledger back; nothing was opened.",
@@ -88,7 +91,8 @@ def replay(ledger: Ledger, store: Follower) -> int:
                 if found:
                     store.wipe(what, found)
                     gone += len(found)
-        if pending:
+        # Also where the ledger is empty: from now on the database is not opened without one.
+        if pending or not digest:
             if gone:
                 store.purge()
             store.follow(ledger.size, ledger.digest)

@@ -103,6 +103,10 @@ class KeysetError(PseudonymError):
     reason = "KEYSET_INVALID"
 
 
+class KeyUseError(KeysetError):
+    """A key cannot be made, rotated or destroyed as asked, given the keys that there are."""
+
+
 class PassphraseError(KeysetError):
     """The passphrase, or the device secret it is mixed with, is not the keyset's. Nothing was opened."""
 

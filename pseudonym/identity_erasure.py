@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Self, TypeAlias
 
 from pseudonym.erasure import Ledger, What, carry_out, replay
+from pseudonym.errors import KeyMissingError
 from pseudonym.people import People
-from pseudonym.storage import Store
+from pseudonym.storage import Store, identity
 from pseudonym.storage.rows import AT_ONCE
 from pseudonym.storage.rows_identity import IdentityRows
 from pseudonym.vault import Vault
@@ -75,4 +76,14 @@ class IdentityErasure:
 
     def wipe(self, what: What, ids: Sequence[bytes]) -> dict[str, int]:
         starts = range(0, len(ids), AT_ONCE) if what is What.SUBJECT else ()
-        return {"subject": sum(self._people.erase(ids[at : at + AT_ONCE], purge=False) for at in starts)}
+        return {"subject": sum(self._forget(ids[at : at + AT_ONCE]) for at in starts)}
+
+    def _forget(self, pids: Sequence[bytes]) -> int:
+        try:
+            return self._people.erase(pids, purge=False)
+        except KeyMissingError:
+            # The register's key is destroyed: nobody reads there any more who they are. The rest goes too.
+            store = self._rows.store
+            with store.transaction() as at:
+                known = [row.pid for row in identity.subjects(store, at, sorted(set(pids)), lock=True)]
+                return identity.forget(store, at, known)

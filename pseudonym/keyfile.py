@@ -28,9 +28,11 @@ from pseudonym.errors import (
     KeyMissingError,
     KeysetClockError,
     KeysetError,
+    KeyUseError,
     TamperedError,
 )
 from pseudonym.files import canonical, discard_leftover, locked, read_secret_file, replace_file
+from pseudonym.holders import SigningKey
 from pseudonym.keyrecord import FORMAT, RAW_KEY_ACCESS, Key, RawKeyAccess, State
 from pseudonym.keystate import Held, by_kid, living, mark_of, read, seal_of
 from pseudonym.providers import Provider
@@ -155,15 +157,24 @@ class KeysetFile:
 
         Danger: there is no way back, and what the key made can never be made or traced again. Objects that
         were handed out before, in this process or another, keep working for as long as they are kept. It also
-        needs the device file to have been kept out of every backup and snapshot.
+        needs the device file to have been kept out of every backup and snapshot. Of a key that signed the
+        audit log the public half stays.
 
         Raises:
             KeyMissingError: there is no such key, or it was destroyed before.
         """
         with self._changing() as now:
             doomed = by_kid(self._last, kid)
-            gone = replace(doomed, state=State.DESTROYED, not_after=doomed.not_after or now, wrapped="")
             held = self._last
+            signed = uses.read(doomed.use).kind == uses.AUDIT
+            public = SigningKey(kid, held.unwrap(doomed)).public_key().public_bytes_raw() if signed else b""
+            gone = replace(
+                doomed,
+                state=State.DESTROYED,
+                not_after=doomed.not_after or now,
+                wrapped="",
+                public=public.hex(),
+            )
             self._renew(held.provider, [gone if key.kid == kid else key for key in held.keys])
 
     def rotate_master(self) -> None:
@@ -270,12 +281,12 @@ class KeysetFile:
     def _add(self, use: str, now: str, retired: Key | None = None) -> Key:
         parsed = uses.read(use)
         if uses.role_of(self.name) not in parsed.roles:
-            raise KeysetError(
+            raise KeyUseError(
                 f"A keyset of this role holds no {parsed.kind} keys.", "Each role has a keyset of its own."
             )
         held = self._last
         if any(key.use == use for key in held.keys):
-            raise KeysetError("The keyset has, or had, a key for this use.", "A use never gets a second key.")
+            raise KeyUseError("The keyset has, or had, a key for this use.", "A use never gets a second key.")
         kid, algorithm = os.urandom(8).hex(), str(parsed.algorithm)
         wrapped = held.master.wrap(os.urandom(KEY_BYTES), kid, use, algorithm)
         keys = [
@@ -306,13 +317,17 @@ class KeysetFile:
             "format": FORMAT,
             "set": self.name,
             "provider": held.said,
-            "keys": [asdict(key) for key in keys],
+            "keys": [_entry(key) for key in keys],
             "written": _text(latest),
         }
         content["seal"] = seal_of(held.master, content)
         data = canonical(content)
         replace_file(self.path, data)
         self._last = replace(held, keys=tuple(keys), octets=data, latest=latest, mark=mark_of(self.path))
+
+
+def _entry(key: Key) -> dict[str, Any]:
+    return {name: value for name, value in asdict(key).items() if name != "public" or value}
 
 
 def _check_clock(held: Held) -> datetime:

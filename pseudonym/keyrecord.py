@@ -39,6 +39,7 @@ class Key:
         not_before: when it was made, UTC, ISO 8601.
         not_after: when it stopped being active, or None.
         wrapped: scheme byte, nonce and ciphertext in hexadecimal digits; empty when destroyed.
+        public: the public half, in hexadecimal digits, of a destroyed key that signed the audit log.
     """
 
     kid: str
@@ -48,6 +49,7 @@ class Key:
     not_before: str
     not_after: str | None
     wrapped: str = field(repr=False)
+    public: str = ""
 
 
 class RawKeyAccess:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV
 
 from pseudonym import uses
-from pseudonym.errors import InputError, KeyMissingError, KeysetError
+from pseudonym.errors import InputError, KeyMissingError, KeyUseError
 from pseudonym.holders import BlindKey, PrfKey, SigningKey
 from pseudonym.keyfile import KeysetFile
 from pseudonym.keyrecord import RAW_KEY_ACCESS, Key, RawKeyAccess, State
@@ -39,13 +39,13 @@ class Keyset(KeysetFile):
             use: as in `pseudonym.uses`; a later epoch, month or number comes of `rotate`.
 
         Raises:
-            KeysetError: there is, or was, one; or the use is not of this keyset's role.
+            KeyUseError: there is, or was, one; or the use is not of this keyset's role.
             InputError: it is no use, or not the first of its kind.
         """
         read = uses.read(use)
         if read.kind == uses.KEK:
             if _series(self.keys, uses.KEK):
-                raise KeysetError("The keyset has, or had, a key-encrypting key.", "Rotate it.")
+                raise KeyUseError("The keyset has, or had, a key-encrypting key.", "Rotate it.")
             return self.rotate_kek(read.labels[0])
         if read.number != 1:
             raise InputError("The first key for a use has number 1.", "Rotate it for the next.")
@@ -61,7 +61,7 @@ class Keyset(KeysetFile):
 
         Raises:
             KeyMissingError: the series has no key yet.
-            KeysetError: it cannot go on, or is none.
+            KeyUseError: it cannot go on, or is none.
         """
         if series == uses.KEK:
             return self.rotate_kek()
@@ -70,14 +70,14 @@ class Keyset(KeysetFile):
         if read.kind == uses.KEK:
             return self.rotate_kek(read.labels[0])
         if read.series is None:
-            raise KeysetError("Keys of this use have no successors.", "Destroy the key, and begin anew.")
+            raise KeyUseError("Keys of this use have no successors.", "Destroy the key, and begin anew.")
         with self._changing() as now:
             known = _series(self._last.keys, read.series)
             if not known:
                 raise KeyMissingError("There is no key for this use to take over from.", "Add the first one.")
             number = max(known) + 1
             if read.kind == uses.URN and number > LAST_EPOCH:
-                raise KeysetError(
+                raise KeyUseError(
                     f"Epoch {LAST_EPOCH} is a recipient's last.", "Go on under a new name for the recipient."
                 )
             return self._add(f"{read.series}:{number}", now, retired=known[number - 1])
@@ -93,7 +93,7 @@ class Keyset(KeysetFile):
                 None. Where the month's key leaked, 2026-11.2 and so on make another one in the same month.
 
         Raises:
-            KeysetError: there is, or was, a key for this month or a later one, or it is not the month's next;
+            KeyUseError: there is, or was, a key for this month or a later one, or it is not the month's next;
                 or the role has no such keys.
             InputError: it is no month, or too far off.
         """
@@ -109,12 +109,12 @@ class Keyset(KeysetFile):
             places = [uses.place_of_month(uses.read(key.use).labels[0]) for key in earlier]
             last = max(places, default=("", 0))
             if place <= last:
-                raise KeysetError(
+                raise KeyUseError(
                     "The keyset has, or had, a key-encrypting key for this month or a later one.",
                     f"If that one leaked, name its successor: {last[0]}.{last[1] + 1}.",
                 )
             if place[1] != (last[1] + 1 if place[0] == last[0] else 1):
-                raise KeysetError("It is not the month's next key.", "Name the month alone, or its next key.")
+                raise KeyUseError("It is not the month's next key.", "Name the month alone, or its next key.")
             active = next((key for key in earlier if key.state is State.ACTIVE), None)
             return self._add(f"{uses.KEK}:{wanted}", now, retired=active)
 
@@ -163,18 +163,20 @@ class Keyset(KeysetFile):
         return self.lend(self._member(uses.AUDIT, None).kid, SigningKey)
 
     def verifying_keys(self) -> dict[str, Ed25519PublicKey]:
-        """The public keys, by id, of every key that signed the role's audit log and is not destroyed."""
+        """The public keys, by id, of every key that signed the role's audit log, the destroyed ones too."""
         return {
-            key.kid: self.lend(key.kid, SigningKey).public_key()
+            key.kid: Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.public))
+            if key.state is State.DESTROYED
+            else self.lend(key.kid, SigningKey).public_key()
             for key in _series(self.keys, uses.AUDIT).values()
-            if key.state is not State.DESTROYED
+            if key.public or key.state is not State.DESTROYED
         }
 
     def add_aid_key(self, project: str) -> AidKey:
         """Make a project's key for attribute ids.
 
         Raises:
-            KeysetError: the project has, or had, one.
+            KeyUseError: the project has, or had, one.
             InputError: the name has not the right form.
         """
         self.add(f"{uses.AID}:{check_label(project, 'project')}")
@@ -193,7 +195,7 @@ class Keyset(KeysetFile):
         """Make the first key for a recipient's reference numbers: epoch 1.
 
         Raises:
-            KeysetError: the recipient has, or had, one in this project.
+            KeyUseError: the recipient has, or had, one in this project.
             InputError: a name has not the right form.
         """
         self.add(f"{_recipient(project, recipient)}:1")
@@ -207,7 +209,7 @@ class Keyset(KeysetFile):
 
         Raises:
             KeyMissingError: the recipient never had a key in this project.
-            KeysetError: epoch 31, the last, is in use.
+            KeyUseError: epoch 31, the last, is in use.
         """
         self.rotate(_recipient(project, recipient))
         return self.urn_key(project, recipient)

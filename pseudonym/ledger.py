@@ -18,17 +18,19 @@ from __future__ import annotations
 import hmac
 import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeAlias
 
 from pseudonym.errors import InputError, LedgerError, StoreError
 from pseudonym.lines import Lines
 from pseudonym.urn import ID_BYTES, _Keyed, check_label, enc, prf
 
 DIGEST_BYTES = 32
+Noted: TypeAlias = Callable[[int, bytes], None]
+"""Told how many entries there are, and the chain's value after the last."""
 
 _FORMAT = "kinlink-erasures/1"
 _LINE = re.compile(rb"([0-9]+) ([a-z]+) ([0-9]+) ([0-9a-f]{32}) ([0-9a-f]{64})")
@@ -108,8 +110,9 @@ class Ledger:
     could let the database note one as done that is not.
     """
 
-    def __init__(self, lines: Lines, key: LedgerKey, entries: list[Entry]) -> None:
+    def __init__(self, lines: Lines, key: LedgerKey, entries: list[Entry], noted: Noted) -> None:
         """Not to be called: use `Ledger.open`."""
+        self._noted, self._untold = noted, False
         self.key = key
         self.lock = threading.RLock()
         self._lines = lines
@@ -117,8 +120,14 @@ class Ledger:
         self._erased = {(entry.what, entry.reference) for entry in entries}
 
     @classmethod
-    def open(cls, path: Path, key: LedgerKey) -> Self:
+    def open(cls, path: Path, key: LedgerKey, noted: Noted = lambda size, digest: None) -> Self:
         """Open a ledger, or begin one; what a crash left half-written at its end is left out.
+
+        Args:
+            path: the file.
+            key: the role's.
+            noted: told the number of entries and the last one's digest, before anything that they are about
+                is erased; what it raises ends the erasure, which may be asked for again.
 
         Raises:
             LedgerError: it was altered, belongs to another role or key, or another process has it open.
@@ -128,7 +137,7 @@ class Ledger:
         except StoreError as error:
             raise LedgerError(error.message, error.help) from None
         try:
-            return cls(lines, key, _settle(lines, key))
+            return cls(lines, key, _settle(lines, key), noted)
         except BaseException:
             lines.close()
             raise
@@ -187,6 +196,10 @@ class Ledger:
                 self._lines.add(b"".join(lines))
                 self._entries += made
                 self._erased |= {(entry.what, entry.reference) for entry in made}
+                self._untold = True
+            if self._untold:
+                self._noted(self.size, self.digest)
+                self._untold = False
 
     def erased(self, what: What, ids: Sequence[bytes]) -> list[bool]:
         """For each id whether the ledger says that it was erased."""

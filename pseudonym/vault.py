@@ -27,7 +27,7 @@ import polars as pl
 
 from pseudonym import columns, seal
 from pseudonym.blind import BlindIndex
-from pseudonym.errors import InputError, SealBrokenError
+from pseudonym.errors import InputError, KeyMissingError, SealBrokenError
 from pseudonym.keks import Keks
 from pseudonym.openings import EACH, Mandate, Openings
 from pseudonym.persons import random_ids
@@ -249,7 +249,7 @@ class Vault:
     def references(self, pids: Sequence[bytes]) -> list[bytes]:
         """What the audit log calls people: 32 bytes for each who is known and not erased.
 
-        Nobody can make them again once the person is erased.
+        Nobody can make them again once the person is erased, or the key is destroyed that theirs was under.
 
         Args:
             pids: of different people.
@@ -261,10 +261,10 @@ class Vault:
             return []
         with self._store.read() as connection:
             rows = db.keys(self._store, connection, pids)
-        # A key that was tampered with is said where the person is opened.
+        # A key that was tampered with, or is dead, is said where the person is opened.
         deks: dict[bytes, bytes] = {}
         for row in rows:
-            with suppress(SealBrokenError):
+            with suppress(SealBrokenError, KeyMissingError):
                 deks.update(self._subjects.deks([row]))
         known = [pid for pid in pids if pid in deks]
         return seal.references([deks[pid] for pid in known], known)
@@ -308,8 +308,8 @@ class Vault:
     def erase(self, pids: Sequence[bytes], *, purge: bool = True) -> int:
         """Erase people: index, rows and key go; that an id was theirs stays, so that it is never used again.
 
-        It may be repeated, and asks for no opening: replaying it after a restore is safe. Whom the register
-        of persons knows is erased with `People.erase`, which does this too.
+        It may be repeated, and asks for no opening: replaying it after a restore is safe. In a store with a
+        register of persons people are erased with `People.erase`, which does this too.
 
         Args:
             pids: whose; ids that are unknown are passed over.
@@ -317,8 +317,13 @@ class Vault:
 
         Returns:
             How many of them were known. All of it is on disk.
+
+        Raises:
+            InputError: the store has a register of persons, which would still know them. Nobody was erased.
         """
         with self._store.transaction() as connection:
+            if self._register.begun(connection):
+                raise InputError("The store has a register of persons.", "Erase them with People.erase.")
             known = [row.pid for row in db.subjects(self._store, connection, pids, lock=True)]
             gone = db.forget(self._store, connection, known)
         if purge:

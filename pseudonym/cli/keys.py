@@ -17,7 +17,9 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from pseudonym.errors import InputError, OptionError, PseudonymError
+from pseudonym import uses
+from pseudonym.audit import CheckpointFolder, VerifierKey
+from pseudonym.errors import AuditStrangerError, InputError, OptionError, PseudonymError
 from pseudonym.given import Given, passphrases, read_secret
 from pseudonym.keyrecord import RAW_KEY_ACCESS, Key, State
 from pseudonym.keys import Keyset
@@ -193,10 +195,20 @@ def rotate(
 
 
 @keyset_command("destroy", keys_app)
-def destroy(given: Given, path: KeysetPath, key: AnyKey) -> None:
+def destroy(
+    given: Given,
+    path: KeysetPath,
+    key: AnyKey,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option("--checkpoints", help="The audit log's checkpoints, where the key signed the log."),
+    ] = None,
+) -> None:
     """Destroy a key for good: what it made can never be made, read or traced again."""
     keyset = _opened(given, path)
     doomed = _chosen(keyset, key)
+    if uses.read(doomed.use).kind == uses.AUDIT:
+        _check_handed_over(keyset, doomed, checkpoints)
     state = "still active" if doomed.state is State.ACTIVE else doomed.state.value
     print(f"{doomed.use} ({state}), made {doomed.not_before}. There is no way back.", file=sys.stderr)
     if (
@@ -285,6 +297,27 @@ def _opened(given: Given, path: Path, *, read_only: bool = False) -> Keyset:
 def _chosen(keyset: Keyset, text: str) -> Key:
     known = {key.kid for key in keyset.keys}
     return keyset.by_kid(text) if text in known else keyset.find(text)
+
+
+def _check_handed_over(keyset: Keyset, doomed: Key, checkpoints: Path | None) -> None:
+    """Refuse a key that the audit log still goes by: without it the log never opens again.
+
+    Raises:
+        InputError: the log was not handed over to another of the keyset's keys.
+    """
+    if checkpoints is None:
+        raise InputError("The key signed the audit log.", "Name the log's --checkpoints.")
+    folder = CheckpointFolder(checkpoints)
+    living = {key.kid for key in keyset.keys if key.state is not State.DESTROYED} - {doomed.kid}
+    public = [key.public_bytes_raw() for kid, key in keyset.verifying_keys().items() if kid in living]
+    notes = list(folder.notes())
+    origin = notes[-1][1].partition(b"\n")[0].decode(errors="replace") if notes else ""
+    try:
+        folder.newest([VerifierKey(origin, one) for one in public])
+    except AuditStrangerError:
+        raise InputError(
+            "The audit log still goes by this key.", "Rotate it, and start the server once before."
+        ) from None
 
 
 def _show(key: Key) -> None:

@@ -379,11 +379,13 @@ def _make_aid_key(keyset: Keyset, project: str) -> None:
 
 
 def _make_urn_key(keyset: Keyset, project: str, recipient: str, following: bool) -> int:
-    """Make the recipient's first key or the next one; the epoch of the present one."""
-    try:
-        key = keyset.urn_key(project, recipient)
-    except KeyMissingError:
+    """Make the recipient's first key, or the next one, also after one that is destroyed; its epoch.
+
+    Raises:
+        KeyMissingError: the present key was destroyed, and no next one is asked for.
+    """
+    if not ending.epochs(keyset, project, recipient):
         return keyset.add_urn_key(project, recipient).epoch
     if following:
-        key = keyset.rotate_urn_key(project, recipient)
-    return key.epoch
+        return keyset.rotate_urn_key(project, recipient).epoch
+    return keyset.urn_key(project, recipient).epoch

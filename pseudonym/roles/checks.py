@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from pseudonym.audit import Event
 from pseudonym.errors import InputError
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.roles.refusals import ElsewhereError, FieldError
@@ -56,7 +57,9 @@ def mandate(message: common_pb2.Mandate) -> Mandate:
             field="mandate.request_id",
         )
     why = purpose(message.purpose, "mandate.purpose")
-    return Mandate(message.request_id, label(message.project, "mandate.project"), why)
+    project = label(message.project, "mandate.project")
+    _check_for_log(Event("x", "x", "x", project), "project", "mandate.project")
+    return Mandate(message.request_id, project, why)
 
 
 def purpose(text: str, field: str) -> str:
@@ -71,7 +74,20 @@ def purpose(text: str, field: str) -> str:
             "Name the purpose as your register of purposes does, in such letters.",
             field=field,
         )
+    _check_for_log(Event("x", "x", text), "purpose", field)
     return text
+
+
+def _check_for_log(event: Event, what: str, field: str) -> None:
+    """Refuse what the audit log would refuse, before anything is done that it could then not tell of."""
+    try:
+        event.check()
+    except InputError:
+        raise FieldError(
+            f"The {what} holds what could be a number or a date of a person.",
+            "Five digits running, or more than eight, stand in no name of a project or purpose.",
+            field=field,
+        ) from None
 
 
 def label(text: str, field: str) -> str:

@@ -17,8 +17,8 @@ from typing import Protocol, TypeAlias
 
 from pseudonym import access, certificates, destruction, uses
 from pseudonym.broker import Broker
-from pseudonym.errors import KeysetError, NotFoundError
-from pseudonym.keys import Keyset, State
+from pseudonym.errors import KeyUseError, NotFoundError
+from pseudonym.keys import Key, Keyset, State
 from pseudonym.ledger import Ledger
 from pseudonym.roles.domains import INDEX_EPOCH
 from pseudonym.roles.opening import House
@@ -57,22 +57,24 @@ def destroyer(
     keyset = house.keyset
 
     def destroy(kid: str, asked: access.Mandate) -> None:
-        key = keyset.by_kid(kid)
+        key = _known(keyset, kid)
         use = uses.read(key.use)
+        if use.kind == uses.URN and broker is not None:
+            # Also where the key is gone already: its numbers may still be there.
+            _destroy_domain(keyset, broker, key, use, asked)
+            return
+        keyset.by_kid(kid)
         if use.kind in _NEEDED and key.state is State.ACTIVE:
-            raise KeysetError("The key is in use.", "Rotate it first; then what it made can be renewed.")
+            raise KeyUseError("The key is in use.", "Rotate it first; then what it made can be renewed.")
         if use.kind == uses.KEK and wrapped().get(kid, 0):
-            raise KeysetError(f"The key still wraps {wrapped()[kid]} keys.", "Rewrap them first.")
+            raise KeyUseError(f"The key still wraps {wrapped()[kid]} keys.", "Rewrap them first.")
         if use.kind == uses.BIDX and use.number == INDEX_EPOCH:
-            raise KeysetError("People are found by this key.", "It goes with the store.")
+            raise KeyUseError("People are found by this key.", "It goes with the store.")
         if use.kind == uses.AUDIT:
             house.follow()
         if use.kind == uses.AID:
-            raise KeysetError("A project's key goes with the project.", "End the project.")
-        if use.kind == uses.URN and broker is not None:
-            _destroy_domain(keyset, broker, kid, use, asked)
-        else:
-            keyset.destroy(kid)
+            raise KeyUseError("A project's key goes with the project.", "End the project.")
+        keyset.destroy(kid)
 
     return destroy
 
@@ -104,14 +106,20 @@ def certifier(house: House, ledger: Ledger) -> Certify:
     return certify
 
 
-def _destroy_domain(keyset: Keyset, broker: Broker, kid: str, use: uses.Use, asked: access.Mandate) -> None:
+def _known(keyset: Keyset, kid: str) -> Key:
+    """The key with an id, destroyed or not; raises KeyMissingError."""
+    return next((key for key in keyset.keys if key.kid == kid), None) or keyset.by_kid(kid)
+
+
+def _destroy_domain(keyset: Keyset, broker: Broker, key: Key, use: uses.Use, asked: access.Mandate) -> None:
     project, recipient, _ = use.labels
 
     def shred() -> list[str]:
-        keyset.destroy(kid)
-        return [kid]
+        if key.state is not State.DESTROYED:
+            keyset.destroy(key.kid)
+        return [key.kid]
 
     try:
         broker.erasure.destroy_domain(project, recipient, use.number, shred, asked)
     except NotFoundError:  # the key was made, and the recipient never opened
-        keyset.destroy(kid)
+        keyset.destroy(key.kid)

@@ -11,21 +11,30 @@ from pseudonym.attributes import Attributes
 from pseudonym.audit import Event, Log
 from pseudonym.blind import BlindIndex
 from pseudonym.broker import Broker
+from pseudonym.errors import LedgerError
 from pseudonym.extracts import Extracts
 from pseudonym.folders import FolderKeys, SealedFolders
 from pseudonym.identity_erasure import IdentityErasure, Told
 from pseudonym.keks import KeysetKeks
 from pseudonym.ledger import Ledger, LedgerKey
 from pseudonym.openings import Openings
+from pseudonym.roles.callers import Role
 from pseudonym.roles.opening import House
 from pseudonym.storage import Store
+from pseudonym.storage.rows import Following
 from pseudonym.storage.rows_attributes import AttributeRows
+from pseudonym.storage.rows_broker import BrokerRows
+from pseudonym.storage.rows_identity import IdentityRows
 from pseudonym.units import UnitKey
 from pseudonym.values import looks_like_an_identifier
 from pseudonym.vault import Vault
 
+_ROWS: Mapping[Role, Callable[[Store], Following]] = {
+    Role.IDENTITY: IdentityRows,
+    Role.BROKER: BrokerRows,
+    Role.ATTRIBUTES: AttributeRows,
+}
 INDEX_EPOCH, INDEX_BITS = 1, 18  # for a million people; another length needs the index made anew
-LEDGER = "erasures"
 
 
 def open_broker(house: House) -> Broker:
@@ -179,7 +188,31 @@ def _each(event: Event, count: int, subjects: Sequence[bytes]) -> list[Event]:
     return events
 
 
+def ledger_noted(log: Log, role: str) -> Callable[[int, bytes], None]:
+    """The hook that writes to the log how long the ledger of erasures is, and the digest of its last entry.
+
+    A ledger that is put back together with a database as old as itself is told by this alone.
+    """
+
+    def tell(size: int, digest: bytes) -> None:
+        log.append([Event(f"{role}-store", "erasures.noted", "erasure", subject=digest, count=size)])
+
+    return tell
+
+
+def served_before(house: House) -> bool:
+    """Whether the role's database was ever opened to be served from; an empty one never was."""
+    rows: Following = _ROWS[house.role](house.store)
+    return bool(rows.followed()[1])
+
+
 def _ledger(house: House) -> Ledger:
+    path = house.settings.ledger
+    if not path.exists() and served_before(house):
+        raise LedgerError(
+            "The ledger of erasures is missing, and the database has followed one.",
+            "Put the newest one back; nothing was opened.",
+        )
     kid = house.keyset.find(uses.ERASURES).kid
     key = house.keyset.lend(kid, lambda _, secret: LedgerKey(secret, house.role))
-    return Ledger.open(house.settings.folder / LEDGER, key)
+    return Ledger.open(path, key, ledger_noted(house.log, house.role))

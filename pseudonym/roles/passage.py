@@ -20,10 +20,11 @@ import re
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from pseudonym.audit.entries import Event
-from pseudonym.errors import InputError
+from pseudonym.errors import EndedError, InputError
 from pseudonym.roles import callers
 from pseudonym.roles.callers import SERVER_ROLES, Caller, Role
 from pseudonym.roles.policy import METHODS, SENDERS
@@ -71,15 +72,24 @@ def account() -> Account:
 class Desk:
     """Where a server lets calls in, and accounts for them in the log of the role that serves them."""
 
-    def __init__(self, logs: Mapping[Role, Log], *, development: bool, domain: str = "") -> None:
+    def __init__(
+        self,
+        logs: Mapping[Role, Log],
+        ends: Mapping[Role, Mapping[str, datetime]],
+        *,
+        development: bool,
+        domain: str = "",
+    ) -> None:
         """Prepare it.
 
         Args:
             logs: the log of each role that the server runs.
+            ends: when each project ends, as each of these roles was told.
             development: whether callers without a certificate are the development identity.
             domain: the domain that callers must be of, or an empty string for any.
         """
-        self._logs, self._development, self._domain = dict(logs), development, domain
+        self._logs, self._ends = dict(logs), ends
+        self._development, self._domain = development, domain
 
     def enter(self, method: str, context: Any) -> Passage:
         """Let a call in.
@@ -97,16 +107,23 @@ class Desk:
         callers.enter(caller)
         kept = Account()
         _account.set(kept)
-        return Passage(method, caller, kept, self._logs)
+        return Passage(method, caller, kept, self._logs, self._ends)
 
 
 class Passage:
     """One call that was let in."""
 
-    def __init__(self, method: str, caller: Caller, kept: Account, logs: Mapping[Role, Log]) -> None:
+    def __init__(
+        self,
+        method: str,
+        caller: Caller,
+        kept: Account,
+        logs: Mapping[Role, Log],
+        ends: Mapping[Role, Mapping[str, datetime]],
+    ) -> None:
         """Not to be called: use `Desk.enter`."""
         self._method, self._rule, self._caller = method, METHODS[method], caller
-        self._account, self._logs = kept, logs
+        self._account, self._logs, self._ends = kept, logs, ends
         self._purpose = self._project = ""
         self._named: dict[str, str] = {}
         self._role: Role | None = None
@@ -126,7 +143,11 @@ class Passage:
         self._rule.check(self._caller)
 
     def received(self, message: Any) -> None:
-        """Take from the first message what the entry says of the call."""
+        """Take from the first message what the entry says of the call.
+
+        Raises:
+            EndedError: the call would add to a project that has ended, or give out numbers of it.
+        """
         stated = getattr(message, "mandate", None) or getattr(
             getattr(message, "header", None), "mandate", None
         )
@@ -136,6 +157,14 @@ class Passage:
         wanted = getattr(message, "role", 0)
         if 0 < wanted <= len(SERVER_ROLES):
             self._role = SERVER_ROLES[wanted - 1]
+        if self._rule.growing:
+            self._check_end(datetime.now(UTC))
+
+    def _check_end(self, now: datetime) -> None:
+        for role in self._rule.served_by:
+            end = self._ends.get(role, {}).get(self._project)
+            if end is not None and now >= end:
+                raise EndedError("The project has ended.", "Its end stands in the role's governance file.")
 
     async def replying(self) -> None:
         """Put the entry on disk."""

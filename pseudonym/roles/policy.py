@@ -146,6 +146,35 @@ SECONDS: Mapping[str, float] = {
 """How long a call may take at most; 60 seconds where nothing stands here."""
 
 
+GROWING = frozenset(
+    {
+        "linker.v1.IntakeService/SubmitIdentities",
+        "linker.v1.IntakeService/SubmitExtract",
+        "linker.v1.LinkageService/StartLinkage",
+        "linker.v1.LinkageService/StartDeduplication",
+        "linker.v1.LinkageService/TrainModel",
+        "linker.v1.LinkageService/StartJoin",
+        "linker.v1.MatchService/LoadReference",
+        "pseudonym.v1.BrokerService/MapSubjects",
+        "pseudonym.v1.BrokerService/ResolveAids",
+        "pseudonym.v1.BrokerService/IssueUrns",
+        "pseudonym.v1.BrokerService/ListSupersessions",
+        "pseudonym.v1.BrokerService/RenewUrns",
+        "pseudonym.v1.BrokerService/BeginProject",
+        "pseudonym.v1.BrokerService/OpenDomain",
+        "pseudonym.v1.AttributeService/OpenProject",
+        "pseudonym.v1.AttributeService/DeclareDataset",
+        "pseudonym.v1.AttributeService/SubmitAttributes",
+        "pseudonym.v1.AttributeService/AttachDataset",
+    }
+)
+"""What adds to a project or gives numbers out, and is refused from the project's end on.
+
+Requests for the way back have an end of their own (`pseudonym.wayback`). What erases, corrects and destroys
+is never refused for being late.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What the table says of one method.
@@ -154,11 +183,13 @@ class Rule:
         served_by: the server roles that serve it.
         callers: the roles that may call it.
         seconds: how long a call may take at most.
+        growing: whether it is refused from the end of its project on.
     """
 
     served_by: tuple[Role, ...]
     callers: frozenset[Role]
     seconds: float
+    growing: bool
 
     def check(self, caller: Caller) -> None:
         """Let the caller in or not.
@@ -174,7 +205,12 @@ class Rule:
 
 
 METHODS: Mapping[str, Rule] = {
-    f"/{method}": Rule(SERVED_BY[method.partition("/")[0]], frozenset(callers), SECONDS.get(method, 60.0))
+    f"/{method}": Rule(
+        SERVED_BY[method.partition("/")[0]],
+        frozenset(callers),
+        SECONDS.get(method, 60.0),
+        method in GROWING,
+    )
     for method, callers in CALLERS.items()
 }
 """Every method by its full name, as in "/pseudonym.v1.KeyService/ListKeys"."""

@@ -6,11 +6,13 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import grpc
 
 from pseudonym import wayback
 from pseudonym.audit import Event
+from pseudonym.errors import StoreError
 from pseudonym.people import People
 from pseudonym.roles import domains, governance
 from pseudonym.roles.arrow import ReadArrow
@@ -171,11 +173,12 @@ def add_services(
 
 
 def _add_broker(parts: Parts, house: House) -> None:
+    gate = _gate(house, parts.stack)
     broker = domains.open_broker(house)
     certify = certifier(house, broker.erasure.ledger)
     parts.destroy[house.role] = destroyer(house, broker=broker)
     parts.end[house.role] = end_in_broker(house, broker, certify)
-    desk = WaybackDesk(house.settings.folder / "wayback", _gate(house, parts.stack))
+    desk = WaybackDesk(house.settings.folder / "wayback", gate)
     papers = Papers(house.settings.folder / "erasures-told", "erasure")
     erasures = ErasureDesk(papers, broker.erasure, certify)
     erasures.resume()
@@ -204,7 +207,7 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
 
 
 def _add_identity(parts: Parts, house: House, way: Way, joins: Callable[[Joining], object] | None) -> None:
-    quotas = governance.read(house.settings.governance).quotas
+    gate, quotas = _gate(house, parts.stack), governance.read(house.settings.governance).quotas
     vault, erasure = domains.open_vault(house, quotas)
     certify = certifier(house, erasure.ledger)
     counted = domains.wrapped_identities(house, vault)
@@ -215,7 +218,6 @@ def _add_identity(parts: Parts, house: House, way: Way, joins: Callable[[Joining
     parts.renew[house.role] = renewing
     papers = Papers(house.settings.folder / "erasing", "erasure")
     erasing = Erasing(papers, erasure, certify, way.broker, parts.failed)
-    gate = _gate(house, parts.stack)
     people, key = People(vault), domains.unit_key(house)
     reports = parts.stack.enter_context(Reports(people, way.broker, parts.failed))
     desk = PeopleDesk(people, key, reports.soon)
@@ -245,10 +247,27 @@ def _holders(house: House) -> Collection[tuple[str, str, str]] | None:
     return told if told is not None or house.settings.make else ()
 
 
+def _granted_before(house: House) -> Path:
+    """The file of granted requests, which is there wherever the role has run before.
+
+    Without it a request could be granted twice.
+
+    Raises:
+        StoreError: it is missing.
+    """
+    path = house.settings.folder / "spent"
+    if not path.exists() and domains.served_before(house):
+        raise StoreError(
+            "The file of granted requests for the way back is missing.",
+            "Restore it. If it is lost, put an empty one there once all requests have expired, in 16 days.",
+        )
+    return path
+
+
 def _gate(house: House, stack: ExitStack) -> wayback.Gate:
     """What a role checks requests for the way back with; its alarm is an entry in its audit log."""
     told = governance.read(house.settings.governance)
-    spent = stack.enter_context(Spent(house.settings.folder / "spent"))
+    spent = stack.enter_context(Spent(_granted_before(house)))
 
     def alarm(alarm: wayback.Alarm) -> None:
         outcome = "granted" if alarm.granted else "refused"

@@ -52,6 +52,7 @@ class Options:
         audit: the folder of the audit log.
         checkpoints: the folder of its checkpoints, which another party keeps.
         officer_key: the data protection officer's public key (X25519, PEM), for details in the audit log.
+        ledger: the ledger of erasures.
         governance: the file of projects, approvers and quotas (`governance.read`).
         broker: HOST:PORT of the broker.
     """
@@ -67,6 +68,7 @@ class Options:
     audit: Path | None = None
     checkpoints: Path | None = None
     officer_key: Path | None = None
+    ledger: Path | None = None
     governance: Path | None = None
     broker: str | None = None
 
@@ -75,8 +77,14 @@ class Options:
         """Take the options from what `add_arguments` had the parser read."""
         return cls(**{one.name: getattr(given, one.name) for one in fields(cls)})
 
-    def check(self, role: Role | None, *, production: bool, certificates: bool) -> None:
+    def check(self, role: Role | None, data: Path, *, production: bool, certificates: bool) -> None:
         """Refuse options that do not go together.
+
+        Args:
+            role: the one that runs, or None for all.
+            data: the data folder.
+            production: whether people's data are here.
+            certificates: whether callers show one.
 
         Raises:
             ValueError: with what is wrong and what to do.
@@ -96,9 +104,24 @@ class Options:
         missing = sorted(_NEEDED - set(named) - ({"--broker"} if role is Role.BROKER else set()))
         if production and missing:
             raise ValueError(f"In production a role makes nothing by itself. Give {', '.join(missing)}.")
+        for name, path in (("--ledger", self.ledger), ("--device", self.device)):
+            if production and path and path.resolve().is_relative_to(data.resolve()):
+                raise ValueError(
+                    f"{name} lies in the data folder: a backup of that would bring back what was destroyed "
+                    "or erased. Name another place."
+                )
 
 
-_NEEDED = {"--database", "--keyset", "--secret", "--audit", "--checkpoints", "--officer-key", "--broker"}
+_NEEDED = {
+    "--database",
+    "--keyset",
+    "--secret",
+    "--audit",
+    "--checkpoints",
+    "--officer-key",
+    "--ledger",
+    "--broker",
+}
 """What must be named in production; what a keyset's provider needs beside its secret, opening it says."""
 
 
@@ -110,6 +133,7 @@ class RoleSettings:
         device: the device secret of a keyset that is made here.
         passphrase_file: where the passphrase of one goes.
         given: what opens the keyset.
+        ledger: the ledger of erasures.
         make: whether what is missing is made at the start, with a throw-away passphrase and officer's key
             beside it: in development alone.
     """
@@ -124,6 +148,7 @@ class RoleSettings:
     audit: Path
     checkpoints: Path
     officer_key: Path
+    ledger: Path
     governance: Path | None
     broker: str | None
     make: bool
@@ -140,7 +165,7 @@ def resolve(role: Role, data: Path, options: Options, *, make: bool) -> RoleSett
     device, passphrase_file = options.device or folder / "device.json", folder / "passphrase"
     given = Given(
         secrets=options.secret or [f"file:{passphrase_file}"],
-        device=device,
+        device=device if make else options.device,
         module=options.keyset_module,
         address=options.keyset_address,
         mount=options.keyset_mount or "transit",
@@ -158,6 +183,7 @@ def resolve(role: Role, data: Path, options: Options, *, make: bool) -> RoleSett
         audit=options.audit or folder / "audit",
         checkpoints=options.checkpoints or folder / "checkpoints",
         officer_key=options.officer_key or folder / "officer.pem",
+        ledger=options.ledger or folder / "erasures",
         governance=options.governance,
         broker=options.broker,
         make=make,
@@ -187,5 +213,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--audit", type=Path, help="folder of the audit log")
     group.add_argument("--checkpoints", type=Path, help="folder of its checkpoints, kept by another party")
     group.add_argument("--officer-key", type=Path, help="public key of the data protection officer, PEM")
+    group.add_argument(
+        "--ledger", type=Path, help="the ledger of erasures; not where backups of the database go"
+    )
     group.add_argument("--governance", type=Path, help="file of projects, approvers and quotas, JSON")
     group.add_argument("--broker", metavar="HOST:PORT", help="where the broker is (identity, attributes)")

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from pseudonym.storage.common import ledger_table, store_table
 
-REVISION = "identity_0003"
+REVISION = "identity_0004"
 METADATA = sa.MetaData()
 
 STORE = store_table(METADATA)
@@ -19,7 +19,7 @@ SUBJECT = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("created_day", sa.Integer, nullable=False),
-    sa.Column("superseded_by", sa.LargeBinary, sa.ForeignKey("subject.pid")),
+    sa.Column("superseded_by", sa.LargeBinary, sa.ForeignKey("subject.pid"), index=True),
     sa.Column("seal", sa.LargeBinary),
     sqlite_with_rowid=False,
 )

@@ -7,6 +7,8 @@ import hashlib
 import hmac
 import json
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,7 +19,7 @@ from pseudonym.holders import BlindKey, PrfKey, SigningKey
 from pseudonym.keys import RAW_KEY_ACCESS, Keyset, State
 from pseudonym.keystate import seal_of
 from pseudonym.providers.file import FileProvider
-from pseudonym.urn import enc
+from pseudonym.urn import Kind, enc
 
 PASSPHRASE = "seven grey herons wade upstream"
 USES = {
@@ -207,7 +209,32 @@ def test_the_audit_key_signs_and_its_successor_takes_over(make):
         ("audit/1:2", State.ACTIVE),
     ]
     again.destroy(first.kid)
-    assert set(again.verifying_keys()) == {second.kid}
+    kept = again.verifying_keys()
+    assert set(kept) == {first.kid, second.kid}
+    kept[first.kid].verify(signature, b"checkpoint")
+    assert not any(key.public for key in again.keys if key.state is not State.DESTROYED)
+
+
+def test_keys_are_used_while_others_are_destroyed_and_the_master_is_renewed(make):
+    keyset = make("broker")
+    secret = keyset.add_aid_key("tf-2026").aid(1, Kind.PERSON, bytes(16))
+    done, used = threading.Event(), []
+
+    def use():
+        while not done.is_set():
+            used.append(keyset.aid_key("tf-2026").aid(1, Kind.PERSON, bytes(16)))
+
+    with ThreadPoolExecutor(2) as threads:
+        running = [threads.submit(use) for _ in range(2)]
+        try:
+            for number in range(3):
+                keyset.destroy(keyset.add(f"ckp/1:tf-{number}").kid)
+                keyset.rotate_master()
+        finally:
+            done.set()
+        for one in running:
+            one.result()
+    assert set(used) == {secret}
 
 
 def test_holders_do_not_show_copy_or_leave(make):

@@ -52,13 +52,21 @@ def tls_flags(certificates: Path, role: str) -> list[str]:
     ]  # fmt: skip
 
 
+def apart(data: Path) -> Path:
+    """Where a role in production has what must not lie in its data folder."""
+    return data.with_name(f"{data.name}-apart")
+
+
 def production_flags(certificates: Path, data: Path, role: Role, broker: str = "") -> list[str]:
     """What a role needs in production, made beforehand as its keepers would."""
-    made = settings.resolve(role, data, settings.Options(), make=True)
+    beside = apart(data)
+    beside.mkdir()
+    options = settings.Options(device=beside / "device.json", ledger=beside / "erasures")
+    made = settings.resolve(role, data, options, make=True)
     open_house(made, DOMAIN).close()
     flags = ["--environment", "production", "--role", role, *tls_flags(certificates, role)]
     flags += ["--secret", f"file:{made.passphrase_file}"]
-    for name in ("database", "keyset", "device", "audit", "checkpoints", "officer_key"):
+    for name in ("database", "keyset", "device", "audit", "checkpoints", "officer_key", "ledger"):
         flags += [f"--{name.replace('_', '-')}", str(getattr(made, name))]
     return [*flags, "--broker", broker] if broker else flags
 
@@ -104,6 +112,8 @@ PEOPLE = {
 }
 """Made-up people who have nothing in common: forename, surname, day of birth, postcode."""
 PURPOSE = "evaluation-2026"
+ENDED = "over-2026"
+"""A project whose end is past, as the roles that tests share are told."""
 
 
 def council_file(refs: list[bytes], people: list[str]) -> pl.DataFrame:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
 from pseudonym import access, uses
-from pseudonym.errors import KeysetError, PseudonymError
+from pseudonym.errors import KeysetError, KeyUseError, PseudonymError
+from pseudonym.openings import Mandate
 from pseudonym.roles import domains, settings
 from pseudonym.roles.callers import Role
 from pseudonym.roles.destroying import destroyer
@@ -41,3 +43,23 @@ def test_a_key_that_wraps_a_folders_key_is_not_destroyed(house):
     assert again.reveal("sub-1", "place", sealed) == b"value"
     with pytest.raises(PseudonymError):
         house.keyset.kek_of(old)
+
+
+def test_the_present_key_and_the_key_that_people_are_found_by_are_not_destroyed(house):
+    vault, erasure = domains.open_vault(house, {"evaluation": 10})
+    people = pl.DataFrame({"nhs": ["9434765919"]})
+    [pid] = vault.add(people, "council")
+    destroy = destroyer(house, domains.wrapped_identities(house, vault))
+    asked = access.Mandate("custodian", "renewal")
+    first = house.keyset.find(uses.BIDX).kid
+    for kid in (house.keyset.kek()[0], first, house.keyset.signing_key().kid):
+        with pytest.raises(KeyUseError, match="in use"):
+            destroy(kid, asked)
+    house.keyset.rotate(uses.BIDX)
+    with pytest.raises(KeyUseError, match="People are found by this key"):
+        destroy(first, asked)
+    # A successor, which no index follows yet, neither keeps the role from opening nor hides anybody.
+    erasure.ledger.close()
+    again, _ = domains.open_vault(house, {"evaluation": 10})
+    found = again.find(people, Mandate("custodian", "evaluation", "tf-2026"), fields=["nhs"])
+    assert found["pid"].to_list() == [pid]

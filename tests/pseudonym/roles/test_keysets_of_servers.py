@@ -97,6 +97,7 @@ def flags_of(world, certificates, **other):
         "audit": folder / "audit",
         "checkpoints": folder / "checkpoints",
         "officer-key": folder / "officer.pem",
+        "ledger": folder / "erasures",
     }
     secret = other.pop("secret", world.secret)
     given = other.pop("given", world.given)

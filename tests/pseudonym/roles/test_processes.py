@@ -600,7 +600,7 @@ def test_the_certificate_names_the_role_and_production_needs_its_own_authority(t
     nothing = ended(tmp_path / "b", *flags)
     assert nothing.returncode == 2
     assert "--keyset" in nothing.stderr
-    places = ("database", "keyset", "secret", "audit", "checkpoints", "officer-key")
+    places = ("database", "keyset", "secret", "audit", "checkpoints", "officer-key", "ledger")
     made = ended(tmp_path / "c", *flags, *(f"--{one}={tmp_path / one}" for one in places))
     assert made.returncode == 1
     assert "throw-away" in made.stderr

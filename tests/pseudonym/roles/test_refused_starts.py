@@ -20,7 +20,7 @@ from pseudonym.keys import Keyset
 from pseudonym.providers.file import FileProvider
 from pseudonym.roles.callers import Role
 from tests import forks
-from tests.pseudonym.roles.harness import production_flags
+from tests.pseudonym.roles.harness import apart, production_flags
 from tests.service.harness import Server
 
 ROLE = Role.ATTRIBUTES
@@ -38,6 +38,7 @@ def copy(stopped, tmp_path):
     data, flags = stopped
     mine = tmp_path / "data"
     shutil.copytree(data, mine)
+    shutil.copytree(apart(data), apart(mine))
     return mine / ROLE, [flag.replace(str(data), str(mine)) for flag in flags]
 
 
@@ -49,7 +50,7 @@ def snapshot(folder: Path) -> dict[Path, str]:
     held = ("lock", "store.sqlite-lock", "store.sqlite-shm")
     return {
         path: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
+        for path in (*folder.rglob("*"), *apart(folder).rglob("*"))
         if path.is_file() and path.name not in held and not (path.name.endswith("-wal") and is_empty(path))
     }
 
@@ -64,7 +65,7 @@ def started(data: Path, flags: list[str]) -> subprocess.CompletedProcess[str]:
 
 def opened(role: Path) -> Keyset:
     passphrase = (role / "passphrase").read_text().strip()
-    return Keyset.open(role / "keyset.json", FileProvider(role / "device.json", passphrase))
+    return Keyset.open(role / "keyset.json", FileProvider(apart(role.parent) / "device.json", passphrase))
 
 
 def changed(role: Path, statement: str) -> None:
@@ -77,7 +78,7 @@ def wrong_passphrase(role: Path) -> None:
 
 
 def no_device_secret(role: Path) -> None:
-    (role / "device.json").unlink()
+    (apart(role.parent) / "device.json").unlink()
 
 
 def destroyed_key(role: Path) -> None:
@@ -128,8 +129,9 @@ def test_two_servers_do_not_have_one_sqlite_file(copy):
     role, flags = copy
     with Server(role.parent, *flags) as first:
         other = role.parent.with_name("other")
-        elsewhere = [flag.replace(str(role), str(other / ROLE)) for flag in flags]
+        elsewhere = [flag.replace(str(role.parent), str(other)) for flag in flags]
         place = elsewhere.index("--database") + 1
+        shutil.copytree(apart(role.parent), apart(other))
         shutil.copytree(role, other / ROLE, ignore=shutil.ignore_patterns("store.sqlite*"))
         elsewhere[place] = flags[flags.index("--database") + 1]
         before = snapshot(other)

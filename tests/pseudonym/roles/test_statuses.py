@@ -9,6 +9,7 @@ import pytest
 
 import server as program
 from pseudonym import errors
+from pseudonym.files import locked, read_secret_file, replace_file
 from pseudonym.roles import refusals, statuses
 from pseudonym.v1 import common_pb2
 from pseudonym.values import ValuesRefused
@@ -46,6 +47,21 @@ def test_every_error_has_its_status(kind):
     else:
         assert details.message == error.message
         assert details.reason in DEFINED
+
+
+def test_paths_of_the_servers_files_do_not_travel(tmp_path):
+    with locked(tmp_path), pytest.raises(errors.KeysetError) as written:
+        replace_file(tmp_path / "none" / "att-1.json", b"")
+    with pytest.raises(errors.KeysetError) as read:
+        read_secret_file(tmp_path / "none", "keyset")
+    with pytest.raises(errors.KeysetError) as lock, locked(tmp_path / "none"):
+        pass
+    for caught in (written, read, lock):
+        assert str(tmp_path) in caught.value.message
+        said = program.describe(caught.value, "call", "/pseudonym.v1.AttributeService/AttachDataset")
+        assert said.reason == "INTERNAL"
+        assert str(tmp_path) not in f"{said.message} {said.help}"
+    assert statuses.code_of(errors.KeyUseError("Said.")) == "FAILED_PRECONDITION"
 
 
 def test_every_refusal_of_the_way_back_and_of_the_gate_is_defined():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+
 import polars as pl
 import pyarrow as pa
 import pytest
 
+from pseudonym.erasure import What as Erased
 from pseudonym.errors import (
     ConflictError,
     EndedError,
@@ -486,6 +490,72 @@ def test_an_erased_person_has_no_way_back_and_the_recipient_is_told(url, tmp_pat
         assert role.outgoing(PROJECT).height == 7
         with pytest.raises(NotFoundError):
             role.issue(PROJECT, RECIPIENT, Kind.PERSON, erased, WHO)
+
+
+def while_erased(role, aid, call):
+    """What a call comes to that begins while somebody is written into the ledger, and what it waited for."""
+    ledger = role.erasure.ledger
+    with ThreadPoolExecutor(1) as thread:
+        with ledger.lock:
+            running = thread.submit(call)
+            waited = not wait([running], timeout=0.3).done
+            ledger.append(Erased.SUBJECT, [aid], 20_000)
+        return waited, running.result()
+
+
+def test_who_is_being_erased_gets_no_number(tmp_path, sqlite_url):
+    keys, (a, b, c, d) = Keys(), ids(4)
+    key = keys.aid_key(PROJECT)
+    aid = {pid: key.aid(1, Kind.PERSON, pid) for pid in (a, b, c, d)}
+    with broker(sqlite_url, tmp_path, keys=keys) as role:
+        begun(role)
+        taken(role, [a, b, c])
+        issued(role)
+        role.changes.follow(Kind.PERSON, changes((a, d)), NOBODY, WHO)
+
+        waited, listed = while_erased(
+            role, aid[d], lambda: role.changes.superseded(PROJECT, RECIPIENT, Kind.PERSON, WHO)
+        )
+        assert waited
+        assert listed.is_empty()
+
+        role.open_domain(PROJECT, RECIPIENT, 2)
+        waited, lists = while_erased(
+            role, aid[c], lambda: pl.concat(role.changes.renewed(PROJECT, RECIPIENT, 1, WHO))
+        )
+        assert waited
+        assert lists.height == 2  # a and b
+
+        def issue(pid):
+            with suppress(NotFoundError):
+                return role.issue(PROJECT, RECIPIENT, Kind.PERSON, column(aid=[aid[pid]]), WHO)
+
+        assert while_erased(role, aid[b], lambda: issue(b)) == (True, None)
+        assert issue(a) is not None
+        numbers = [key_of.issue(Kind.PERSON, aid[pid]) for key_of in [keys.urn_key(PROJECT, RECIPIENT, 2)]
+                   for pid in (c, d)]  # fmt: skip
+        asked = pl.DataFrame({"urn": numbers})
+        assert role.tracing.resolve(PROJECT, RECIPIENT, asked, WHO, WAY_BACK)["aid"].null_count() == 2
+
+
+def test_who_was_erased_does_not_come_back_by_a_decision_about_others(tmp_path, sqlite_url):
+    keys, (a, b), units, refs = Keys(), ids(2), ids(2), ids(2)
+    aid = keys.aid_key(PROJECT).aids(1, Kind.PERSON, [a, b])
+    with broker(sqlite_url, tmp_path, keys=keys) as role:
+        begun(role)
+        role.take(PROJECT, column(row_ref=refs, pid=[a, a], unit=units))
+        sent = role.outgoing(PROJECT)
+        handles = dict(zip(sent["row_ref"].to_list(), sent["handle"].to_list(), strict=True))
+        role.acknowledge(PROJECT, column(row_ref=refs[:1]))
+        role.erasure.erase(PROJECT, Kind.PERSON, column(pid=[b]), WHO)
+        # Of a's rows one is b's: where it was received it goes, and does not stay with a.
+        told = changes((a, b), left=True)
+        role.changes.follow(Kind.PERSON, told, members((units[0], b), (units[1], b)), WHO)
+        assert pl.concat(list(role.members(PROJECT, Kind.PERSON)))["aid"].to_list() == aid[:1]
+        assert role.outgoing(PROJECT).is_empty()
+        assert role.changes.moves(PROJECT, 0, 10).drop("number").rows() == [
+            ("row", handles[ref], None, None) for ref in refs
+        ]
 
 
 def test_labels_only_of_the_right_form(url, tmp_path):

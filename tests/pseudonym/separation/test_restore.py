@@ -15,7 +15,8 @@ import pytest
 import sqlalchemy as sa
 
 from pseudonym.blind import BlindIndex, field_key
-from pseudonym.errors import LedgerError
+from pseudonym.erasure import What
+from pseudonym.errors import InputError, KeyMissingError, LedgerError
 from pseudonym.identity_erasure import IdentityErasure
 from pseudonym.keks import KekRing
 from pseudonym.ledger import Ledger
@@ -26,7 +27,7 @@ from pseudonym.standing import Stamp
 from pseudonym.storage import open_store
 from pseudonym.tracing import WAY_BACK
 from pseudonym.urn import Kind
-from pseudonym.vault import Vault
+from pseudonym.vault import State, Vault
 from tests.pseudonym.separation.parts import (
     PROJECT,
     RECIPIENT,
@@ -236,6 +237,35 @@ def test_erased_people_of_the_identity_store(url, tmp_path, copy):
         for table in ("identity_row", "subject_key", "blind_index"):
             assert copy.count(f"SELECT count(*) FROM {table}") == 17
         assert copy.count("SELECT count(*) FROM subject WHERE state = 'erased'") == 3
+
+
+def test_people_are_erased_where_the_key_over_theirs_is_destroyed(tmp_path, sqlite_url):
+    records = pl.DataFrame({"nhs": ["9434765919"] * 3}).with_columns(
+        unit=pl.Series([bytes([n]) * 16 for n in range(3)], dtype=pl.Binary), protected=pl.lit(False)
+    )
+    nothing, told = pl.DataFrame(), []
+    stamp = Stamp(datetime(2026, 1, 1, tzinfo=UTC), "operator-7", "wave 1")
+    with vault(sqlite_url, tmp_path, [kek()]) as (store, _):
+        people = People(store)
+        pids = people.deliver(Delivery("council", records, nothing, nothing, nothing), stamp).members["pid"]
+        with pytest.raises(InputError, match=r"People\.erase"):
+            store.erase(pids.to_list()[:1])
+        assert set(store.states(pids.to_list()).values()) == {State.ACTIVE}
+
+    def erased(store):
+        return [pid for pid, state in store.states(pids.to_list()).items() if state is State.ERASED]
+
+    with vault(sqlite_url, tmp_path, [kek(2)]) as (store, erasure):
+        with pytest.raises(KeyMissingError):
+            People(store).members(records["unit"])
+        erasure._told = lambda count, references: told.append((count, references))
+        assert erasure.erase(pids.to_list()[:1]) == 1
+        assert told == [(1, [])]
+        assert erased(store) == pids.to_list()[:1]
+        # And again where the ledger is ahead of what was put back.
+        erasure.ledger.append(What.SUBJECT, pids.to_list()[1:2], 20_000)
+    with vault(sqlite_url, tmp_path, [kek(2)]) as (store, _):
+        assert sorted(erased(store)) == sorted(pids.to_list()[:2])
 
 
 def test_erased_persons_of_the_register(url, tmp_path, copy):

@@ -143,7 +143,7 @@ def test_no_canary_in_sqlites_files(sqlite_url, tmp_path):
         octets = files(tmp_path)
         assert canary in octets  # they are the right bytes
         assert seen(octets) == set()
-        vault(store, month=2, older=(1,)).erase([canary])
+        People(vault(store, month=2, older=(1,))).erase([canary])
         assert seen(files(tmp_path)) == set()
     octets = files(tmp_path)
     assert canary in octets
@@ -165,7 +165,7 @@ def test_no_canary_in_a_dump_of_postgresql(postgres_url):
         assert seen(octets) == set()
         secrets = leftovers(store, [canary])
         assert all(secret.hex().encode() in octets for secret in secrets)
-        vault(store, month=2, older=(1,)).erase([canary])
+        People(vault(store, month=2, older=(1,))).erase([canary])
     octets = dump()
     assert canary.hex().encode() in octets
     assert not any(secret.hex().encode() in octets for secret in secrets)

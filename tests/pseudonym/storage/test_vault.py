@@ -328,6 +328,30 @@ def test_rewrapping_needs_the_older_keys_and_takes_no_other(store):
     assert vault(store, month=1).wrapped_under() == {made_up.kek(1).kid: 5}
 
 
+def test_who_gave_way_is_found_without_reading_every_person(store):
+    here = vault(store)
+    pids = here.add(people(0, 6), "council")
+    here.supersede(pids[0], pids[1])
+    here.supersede(pids[1], pids[2])
+    said: list[tuple[str, Any]] = []
+
+    def note(connection, cursor, statement, parameters, context, executemany):
+        said.append((statement, parameters))
+
+    sa.event.listen(store._engine, "before_cursor_execute", note)
+    assert here.all_ids(pids[2:3]) == sorted(pids[:3])
+    sa.event.remove(store._engine, "before_cursor_execute", note)
+    back = [one for one in said if "superseded_by" in one[0].partition("WHERE")[2]]
+    assert back
+    with store.read() as connection:
+        if store.backend == "postgresql":
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # of six rows it would read all
+        explain = "EXPLAIN QUERY PLAN " if store.backend == "sqlite" else "EXPLAIN "
+        for statement, parameters in back:
+            plan = str(connection.exec_driver_sql(explain + statement, parameters).all())
+            assert "ix_subject_superseded_by" in plan
+
+
 def test_erasure_leaves_an_id_and_nothing_else(store):
     here = vault(store)
     pids = here.add(people(0, 20), "council")
