@@ -242,7 +242,7 @@ def test_the_second_implementation_agrees_with_published_gcm(oracle):
 def test_what_is_stated_of_people_is_the_parts_that_are_documented(count):
     rows = [bytes([n]) * 16 for n in range(count)]
     number = (1).to_bytes(4, "big"), (20_000).to_bytes(4, "big")
-    about = ["subject/1", PID, "family", "active", *number]
+    about: list[bytes | str] = ["subject/1", PID, "family", "active", *number]
     ends = [row + b"".join(number) + "Ça".encode() for row in rows]
     subject = {"pid": PID, "kind": "family", "state": "active", "version": 1, "created_day": 20_000}
     places = [Place(row, 1, 20_000, "Ça") for row in rows]
