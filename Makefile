@@ -73,6 +73,7 @@ clean:
 .venv/locked: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "Kinlink needs Python 3.11, 3.12 or 3.13: say which with make PYTHON=..." >&2; exit 1; }
+	@echo "Installing what is needed into .venv: some minutes, once"
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --no-deps --require-hashes --requirement requirements.lock
 	@touch $@

@@ -193,6 +193,8 @@ def join(story: Story, service: Service, sent: Sequence[Sent]) -> None:
         shown.add_row(file.name, f"{file.own.height:,}", f"{joined['new']:,}", f"{joined['joined']:,}")
     story.say(
         shown,
+        "Every later record is a copy of one of the 5,000. Those that are new were not",
+        "recognised; one that is like two people makes these one.",
         "Each person has a random id (pid), under which the identifiers lie sealed.",
         "Only the broker is told which row reference is whose.",
     )
@@ -251,7 +253,7 @@ def look_into(story: Story, folder: Path, files: Sequence[pl.DataFrame]) -> dict
         "codes": {one.encode() for one in HELP if len(one) >= 7},
     }
     found: dict[str, int] = {}
-    shown = table(["In the files of", "rows", "surnames", "numbers", "attributes"], right=(1, 2, 3, 4))
+    shown = table(["In the files of", "rows", "surnames", "numbers", "code names"], right=(1, 2, 3, 4))
     for role in SERVER_ROLES:
         data = b"\n".join(
             path.read_bytes() for path in sorted(_folder(folder, role).rglob("*")) if path.is_file()
@@ -268,7 +270,7 @@ def look_into(story: Story, folder: Path, files: Sequence[pl.DataFrame]) -> dict
     story.say(
         shown,
         f"Ids that the databases of identity and attributes have in common: {shared}.",
-        "What is in them is sealed under keys that each role keeps for itself.",
+        f"The {len(HELP)} names of codes are those that were declared; what people have is sealed.",
     )
     return found
 

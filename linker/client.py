@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import ssl
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -95,6 +96,31 @@ class Tls:
     key: Path | None = None
 
 
+def check_tls(tls: Tls) -> None:
+    """Look at the files of a secured connection: gRPC would try them again and again, or end the process.
+
+    Raises:
+        LinkerError: one cannot be read, is not in PEM, or certificate and key do not go together.
+    """
+    if (tls.certificate is None) != (tls.key is None):
+        raise LinkerError("A certificate and its key go together.", "Give both, or neither.")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(tls.authority)
+    except (OSError, ssl.SSLError):
+        raise LinkerError(
+            f"{tls.authority} is no certificate of an authority in PEM.", "Name another file."
+        ) from None
+    if tls.certificate is not None:
+        try:
+            context.load_cert_chain(tls.certificate, tls.key)
+        except (OSError, ssl.SSLError):
+            raise LinkerError(
+                f"{tls.certificate} and {tls.key} are no certificate and its key in PEM.",
+                "Name the two files that were made together.",
+            ) from None
+
+
 class Client(JoinCalls, MatchCalls):
     """A connection to one service, for one project and one purpose; close it or use it as a context."""
 
@@ -119,7 +145,8 @@ class Client(JoinCalls, MatchCalls):
             patience: seconds for which a call that the service could not take is tried again.
 
         Raises:
-            LinkerError: the address is not on this machine and `tls` is missing.
+            LinkerError: the address is not on this machine and `tls` is missing, or its files do not go
+                together or are not what they should be.
         """
         self._project, self._purpose = project, purpose
         self._timeout, self._patience = timeout, patience
@@ -132,6 +159,7 @@ class Client(JoinCalls, MatchCalls):
             # Plain text stays on this machine, whatever proxy its environment names.
             self._channel = grpc.insecure_channel(address, [*CHANNEL, ("grpc.enable_http_proxy", 0)])
         else:
+            check_tls(tls)
             credentials = grpc.ssl_channel_credentials(
                 tls.authority.read_bytes(),
                 tls.key.read_bytes() if tls.key else None,

@@ -48,7 +48,8 @@ class ServiceError(LinkerError):
         if sent is not None:
             details = status.read(sent)
         elif code == "UNAVAILABLE":
-            message, help = "The service cannot be reached.", "Check its address and whether it runs."
+            message = "The service cannot be reached."
+            help = "Check its address, whether it runs, and whether it wants TLS."
             details = status.Details(code, code, message, help)
         elif code == "DEADLINE_EXCEEDED":
             message, help = "The service did not answer in time.", "Ask for less, or wait longer."

@@ -41,7 +41,10 @@ Project = Annotated[
 Purpose = Annotated[
     str,
     typer.Option(
-        "--purpose", envvar="KINLINK_PURPOSE", help="The purpose, in a few words.", rich_help_panel=_AT
+        "--purpose",
+        envvar="KINLINK_PURPOSE",
+        help="The purpose, as a code such as evaluation-2026.",
+        rich_help_panel=_AT,
     ),
 ]
 Authority = Annotated[

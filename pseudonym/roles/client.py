@@ -50,7 +50,7 @@ class _RoleClient:
             patience: seconds for which a role that cannot be reached is tried again.
         """
         self._project, self._purpose = project, purpose
-        self._peer = Peer(self._role, address, tls, patience=patience)
+        self._peer = Peer(self._role, address, tls, patience=patience, person=True)
 
     def __enter__(self) -> Self:
         return self

@@ -64,7 +64,7 @@ def called(role: Role, service: str, authority: Path, certificate: Path, key: Pa
             tls = PeerTls(authority.read_bytes(), certificate.read_bytes(), key.read_bytes())
         except OSError as error:
             raise InputError(f"A file of the connection cannot be read: {error.strerror}.") from None
-        with Peer(role, service, tls, timeout=HOUR, patience=5.0) as peer:
+        with Peer(role, service, tls, timeout=HOUR, patience=5.0, person=True) as peer:
             yield peer
 
 

@@ -26,6 +26,7 @@ DOMAIN = "pseudonym.v1"
 STATUS_KEY = "grpc-status-details-bin"
 # What the other role says of this role as a caller is no fault of the one who called this role.
 _OURS = frozenset({"", "CALLER_UNKNOWN", "CALLER_REFUSED", "METHOD_UNKNOWN", "INTERNAL"})
+_NOTHING = frozenset({"", "INTERNAL"})
 _PASSING = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 _OPTIONS = [
     ("grpc.max_receive_message_length", 32 * 1024**2),
@@ -85,6 +86,7 @@ class Peer:
         *,
         timeout: float = 20.0,
         patience: float = 20.0,
+        person: bool = False,
     ) -> None:
         """Prepare a connection; nothing is sent yet.
 
@@ -94,7 +96,9 @@ class Peer:
             tls: certificates.
             timeout: seconds that one attempt may take.
             patience: seconds for which a role that cannot be reached is tried again.
+            person: whether a person calls, and not another role: who hears what is said of the caller.
         """
+        self._person = person
         self.role, self._timeout, self._patience = role, timeout, patience
         secured = grpc.ssl_channel_credentials(tls.authority, tls.key, tls.certificate)
         self._channel = grpc.secure_channel(address, secured, options=_OPTIONS)
@@ -176,7 +180,10 @@ class Peer:
         if code in _PASSING or code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
             return self._unreachable()
         reason, message, help = _said(dict(error.trailing_metadata() or ()).get(STATUS_KEY))
-        if reason in _OURS:
+        if self._person and code is grpc.StatusCode.UNIMPLEMENTED:
+            message = f"What answers there is not the {self.role} role."
+            return PeerRefusedError(message, "Check the address: each role has its own.")
+        if reason in (_NOTHING if self._person else _OURS):
             return PeerRefusedError(
                 f"The {self.role} role did not do what this role asked of it ({reason or code.name}).",
                 "Give this call's id to the operator, who finds the reason in both roles' logs.",

@@ -200,7 +200,7 @@ class Rule:
         if caller.role is not None and caller.role not in self.callers:
             raise CallerRefusedError(
                 f"The role {caller.role} may not call this method.",
-                "Ask somebody whose role may: SECURITY.md has the table.",
+                f"Those who may: {', '.join(sorted(self.callers))}." if self.callers else "No role may.",
             )
 
 

@@ -8,9 +8,11 @@ import time
 import polars as pl
 import pytest
 
-from linker.client import Client, ServiceError
+from linker.client import Client, ServiceError, Tls
 from linker.errors import LinkerError
 from linker.sending import CHUNK_BYTES, Pause, Sent, chunks_of
+from pseudonym.roles.authority import Authority
+from pseudonym.roles.callers import Role
 from tests.service.harness import people
 
 
@@ -117,3 +119,25 @@ def test_what_the_caller_raises_comes_back_unchanged(server, where):
     assert caught.value is raised
     # What came before is kept, and the upload can go on.
     assert client.submit(frame, batch_id=f"own-{where}", source="NPD", chunk_rows=2).rows == 4
+
+
+def test_files_of_a_connection_that_do_not_go_together_are_refused_at_once(tmp_path):
+    for name in ("one", "other"):
+        issued = Authority().issue(Role.COUNCIL, name)
+        issued.write(tmp_path, name)
+    authority = tmp_path / "authority.pem"
+    authority.write_bytes(Authority().certificate)
+    nonsense = tmp_path / "nonsense.csv"
+    nonsense.write_text("a,b\n1,2\n")
+    one, other = tmp_path / "one.pem", tmp_path / "other.key"
+    for tls, said in (
+        (Tls(authority, one, None), "go together"),
+        (Tls(authority, None, other), "go together"),
+        (Tls(authority, one, other), "no certificate and its key"),
+        (Tls(authority, nonsense, other), "no certificate and its key"),
+        (Tls(nonsense), "no certificate of an authority"),
+        (Tls(tmp_path / "missing.pem"), "no certificate of an authority"),
+    ):
+        with pytest.raises(LinkerError, match=said):
+            Client("localhost:1", project="p", purpose="p", tls=tls)
+    Client("localhost:1", project="p", purpose="p", tls=Tls(authority, one, tmp_path / "one.key")).close()

@@ -96,3 +96,20 @@ def test_a_role_that_is_not_there_is_told_of(certificates):
         pytest.raises(PeerUnavailableError, match="broker role cannot be reached"),
     ):
         broker.begin_project()
+
+
+def test_a_person_hears_what_is_said_of_them(roles, certificates):
+    with (
+        client(BrokerClient, roles, certificates, "council") as council,
+        pytest.raises(PeerRefusedError) as caught,
+    ):
+        council.begin_project()
+    assert caught.value.reason == "CALLER_REFUSED"
+    assert "council" in caught.value.message
+    assert "key-custodian" in caught.value.help
+    elsewhere = {Role.BROKER: roles[Role.ATTRIBUTES]}
+    with (
+        client(BrokerClient, elsewhere, certificates, "key-custodian") as custodian,
+        pytest.raises(PeerRefusedError, match="not the broker role"),
+    ):
+        custodian.begin_project()
