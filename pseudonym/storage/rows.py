@@ -157,7 +157,10 @@ class Rows(Following):
         """
         found = self._find(at, name)
         if found is None:
-            raise NotFoundError("There is no such project in this store.", "A key custodian begins it first: docs/persons.md shows how.")
+            raise NotFoundError(
+                "There is no such project in this store.",
+                "A key custodian begins it first: docs/persons.md shows how.",
+            )
         if found.state is not ProjectState.OPEN and not ended:
             raise _ended()
         return found
