@@ -12,12 +12,15 @@ import time
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from typer.testing import CliRunner
 
 from pseudonym import errors
+from pseudonym.audit import Log
 from pseudonym.cli.keys import keys_app
 from pseudonym.keys import RAW_KEY_ACCESS, Keyset, State
 from pseudonym.keystate import seal_of
+from pseudonym.log_keys import signers
 from pseudonym.providers.file import FileProvider
 from pseudonym.providers.quorum import QuorumProvider
 
@@ -105,6 +108,28 @@ def test_a_key_is_destroyed_once_its_id_is_typed(broker, by):
     assert keyset(broker).keys[0].state is State.DESTROYED
     assert "destroyed" in run(broker, "list").stdout.splitlines()[0]
     assert "The key was destroyed." in run(broker, "destroy", key.kid, typed=f"{key.kid}\n", code=1).stderr
+
+
+def test_a_key_that_the_audit_log_goes_by_is_not_destroyed(broker):
+    run(broker, "add", "audit/1")
+    run(broker, "rotate", "audit/1")
+    new, old = signers(keyset(broker), "tests.example/broker")
+    officer = X25519PrivateKey.generate().public_key()
+    log, checkpoints = broker / "audit", broker / "checkpoints"
+    checkpoints.mkdir()
+    Log.create(log, checkpoints, old, officer).close()
+    kid = keyset(broker).find("audit/1").kid
+    before = (broker / "k").read_bytes()
+    named = ["--checkpoints", str(checkpoints)]
+    assert "--checkpoints" in run(broker, "destroy", "audit/1", typed=f"{kid}\n", code=1).stderr
+    said = run(broker, "destroy", "audit/1", *named, typed=f"{kid}\n", code=1).stderr
+    assert "still goes by this key" in said
+    assert (broker / "k").read_bytes() == before
+    Log.open(log, checkpoints, new, officer, former=[old]).close()
+    run(broker, "destroy", "audit/1", *named, typed=f"{kid}\n")
+    assert keyset(broker).verifying_keys()[kid].public_bytes_raw() == old.verifier.key
+    [present] = signers(keyset(broker), "tests.example/broker")
+    Log.open(log, checkpoints, present, officer).close()
 
 
 @pytest.mark.parametrize("typed", ["", "\n", "y\n", "aid/1:tf\n", "0123456789abcdef\n"])
@@ -311,12 +336,12 @@ def test_at_a_terminal_it_asks_and_shows_nothing_typed(tmp_path):
     code, shown = at_a_terminal(create, asked)
     assert code == 0, shown
     assert PASSPHRASE not in shown
-    code, shown = at_a_terminal(program("add", tmp_path / "k", "audit/1", *device), asked[:1])
+    code, shown = at_a_terminal(program("add", tmp_path / "k", "aid/1:tf", *device), asked[:1])
     assert code == 0, shown
     assert PASSPHRASE not in shown
     made = keyset(tmp_path).keys[0]
     question = f"Type {made.kid} to destroy it:"
-    destroy = program("destroy", tmp_path / "k", "audit/1", *device)
+    destroy = program("destroy", tmp_path / "k", "aid/1:tf", *device)
     code, shown = at_a_terminal(destroy, [asked[0], (question, made.kid)])
     assert code == 0, shown
     assert keyset(tmp_path).keys[0].state is State.DESTROYED
