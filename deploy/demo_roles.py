@@ -193,8 +193,8 @@ def join(story: Story, service: Service, sent: Sequence[Sent]) -> None:
         shown.add_row(file.name, f"{file.own.height:,}", f"{joined['new']:,}", f"{joined['joined']:,}")
     story.say(
         shown,
-        "Every later record is a copy of one of the 5,000. Those that are new were not",
-        "recognised; one that is like two people makes these one.",
+        "Each later record is a copy of one of the 5,000: one that is new was not",
+        "recognised, and one that is like two people makes them one.",
         "Each person has a random id (pid), under which the identifiers lie sealed.",
         "Only the broker is told which row reference is whose.",
     )
@@ -270,7 +270,7 @@ def look_into(story: Story, folder: Path, files: Sequence[pl.DataFrame]) -> dict
     story.say(
         shown,
         f"Ids that the databases of identity and attributes have in common: {shared}.",
-        f"The {len(HELP)} names of codes are those that were declared; what people have is sealed.",
+        f"The {len(HELP)} code names are those declared; what people have is sealed.",
     )
     return found
 
