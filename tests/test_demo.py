@@ -91,16 +91,19 @@ def test_a_later_file_joins_the_persons_who_are_there(demo):
 def test_neither_database_holds_what_the_other_is_for(demo):
     found = json.loads((demo / "summary.json").read_text())["found"]
     assert set(found) >= {"surnames in attributes", "codes in identity", "ids in both"}
+    # The names of codes are in their declaration, where they belong.
+    assert found.pop("codes in attributes") == len(demo_roles.HELP)
     assert set(found.values()) == {0}
 
 
 def test_what_is_looked_for_would_be_found(demo, tmp_path):
     files = [pl.read_csv(demo / "council.csv", infer_schema=False)]
     shutil.copytree(demo / "roles", tmp_path / "roles")
-    folder = tmp_path / "roles" / "attributes-role"
-    (folder / "planted.txt").write_text(f"x {files[0]['soc_sec_id'][0]} employment-adviser\n")
+    number, folder = files[0]["soc_sec_id"][0], tmp_path / "roles"
+    (folder / "attributes-role" / "planted.txt").write_text(f"x {number} y\n")
+    (folder / "identity-role" / "planted.txt").write_text("x employment-adviser y\n")
     found = demo_roles.look_into(Story(), tmp_path / "roles", files)
-    assert (found["numbers in attributes"], found["codes in attributes"]) == (1, 1)
+    assert (found["numbers in attributes"], found["codes in identity"]) == (1, 1)
 
 
 @pytest.mark.parametrize(
