@@ -21,6 +21,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -72,6 +73,7 @@ THREADS = 16
 CONNECTION_AGE = 3_600.0
 """Seconds after which a caller connects anew: a certificate that has expired meanwhile is then refused."""
 FAILURES = (LinkerError, PseudonymError)
+LOOK_EVERY = 1.0  # seconds between two looks at whether the vault is idle
 
 
 @dataclass(frozen=True)
@@ -238,14 +240,15 @@ class Linking:
 
 def build(
     settings: Settings, houses: dict[Role, House], linking: Linking | None, domain: str
-) -> grpc.aio.Server:
-    """The server with its services; it does not listen yet."""
+) -> tuple[Gate, grpc.aio.Server]:
+    """What every call passes, and the server with its services; it does not listen yet."""
     logs = {role: house.log for role, house in houses.items()}
     ends = {role: governance.read(house.settings.governance).ends for role, house in houses.items()}
     desk = Desk(logs, ends, development=settings.authority is None, domain=domain)
     methods = serving.methods_of(houses) | (service.METHODS if linking else {})
+    gate = Gate(methods, settings.limits.calls, desk.enter, describe)
     server = grpc.aio.server(
-        interceptors=[Gate(methods, settings.limits.calls, desk.enter, describe)],
+        interceptors=[gate],
         maximum_concurrent_rpcs=4 * settings.limits.calls,
         options=[
             ("grpc.max_receive_message_length", settings.limits.message_bytes),
@@ -260,7 +263,7 @@ def build(
     )
     if linking is not None:
         linking.add_services(server)
-    return server
+    return gate, server
 
 
 def listen(server: grpc.aio.Server, address: str, secured: grpc.ServerCredentials | None) -> int:
@@ -291,6 +294,20 @@ def _not_renewed() -> None:
     event("certificates_not_renewed", logging.ERROR)
 
 
+async def lock_when_idle(minutes: float, gate: Gate, runner: Runner, stop: asyncio.Event) -> None:
+    """Have the server stop once nobody has called and no job has run for so long: the keys go with it."""
+    worked = time.monotonic()
+    while True:
+        if runner.busy:
+            worked = time.monotonic()
+        idle = min(gate.rested, time.monotonic() - worked)
+        if idle >= minutes * 60:
+            break
+        await asyncio.sleep(min(minutes * 60 - idle, LOOK_EVERY))
+    event("locked", idle_minutes=round(idle / 60, 2))
+    stop.set()
+
+
 async def serve(settings: Settings, houses: dict[Role, House], linking: Linking | None) -> None:
     """Serve until SIGTERM or SIGINT, then drain and stop."""
     found = credentials(settings)
@@ -300,7 +317,8 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
     loop.set_default_executor(Threads(THREADS))
     renewal = Renewal(found, partial(check_certificates, settings), _not_renewed) if found else None
     secured = renewal.for_server() if renewal else None
-    server = build(settings, houses, linking, domain=found.domain if found and settings.role else "")
+    domain = found.domain if found and settings.role else ""
+    gate, server = build(settings, houses, linking, domain)
     tls = renewal.for_peers if renewal else lambda: None
     ways = {role: serving.Way(settings.options.broker, tls) for role in houses}
     if settings.role is None:
@@ -330,6 +348,12 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
     roles = " ".join(settings.roles)
     event("listening", host=settings.host, port=port, tls=found is not None, roles=roles)
 
+    minutes = settings.options.lock_after
+    if minutes is not None and linking is not None:
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(lock_when_idle(minutes, gate, linking.runner, stop))
+            await stop.wait()
+            watching.cancel()
     await stop.wait()
     event("draining")
     await healthy.enter_graceful_shutdown()

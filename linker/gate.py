@@ -99,6 +99,12 @@ class Gate(grpc.aio.ServerInterceptor):
         self._methods, self._calls = methods, calls
         self._enter, self._describe = enter, describe
         self._running = {False: 0, True: 0}  # by whether it is a stream of health or reflection
+        self._rests_since = time.monotonic()
+
+    @property
+    def rested(self) -> float:
+        """The seconds since the last call ended that was not of health or reflection; 0 while one runs."""
+        return 0.0 if self._running[False] else time.monotonic() - self._rests_since
 
     async def intercept_service(
         self,
@@ -214,6 +220,8 @@ class Gate(grpc.aio.ServerInterceptor):
                 event("call_error", logging.ERROR, call=call_id, exception=type(error).__name__)
         finally:
             self._running[infrastructure] -= 1
+            if not infrastructure:
+                self._rests_since = time.monotonic()
         if details is None:
             _log_call(call_id, method, "OK", "", began)
             return

@@ -84,6 +84,7 @@ class Runner:
         self._watching = threading.Lock()
         self._watchers: dict[str, set[Callable[[], None]]] = {}
         self._stopping = False
+        self._at_work = 0
         durable.make_folder(folder)
         check_sealed(folder)
         store.jobs.recover(ATTEMPTS)
@@ -118,6 +119,11 @@ class Runner:
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs."""
+        return self._at_work > 0
 
     def submit(self, asked: Work, mandate: Mandate, method: str, digest: bytes) -> Job:
         """Queue a job, or find the one that the same request made.
@@ -202,8 +208,12 @@ class Runner:
                     if job is None:
                         self._changed.wait()
                         continue
-                self._notify(job.job_id)
-                self._run(job)
+                    self._at_work += 1
+                try:
+                    self._notify(job.job_id)
+                    self._run(job)
+                finally:
+                    self._at_work -= 1
             except Exception as error:  # the store failed
                 self._pause(error)
 
