@@ -185,7 +185,7 @@ def governance(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_one_call_erases_a_person_everywhere_and_an_old_backup_brings_nobody_back(
+def test_r61_one_call_erases_a_person_everywhere_and_an_old_backup_brings_nobody_back(
     tmp_path, certificates, governance
 ):
     with Trio(tmp_path, certificates, governance) as trio:

@@ -126,7 +126,7 @@ def postgres_rows(url):
 # --- deliveries ------------------------------------------------------------------------------------------
 
 
-def test_a_second_delivery_joins_the_people_of_the_first(world, certificates):
+def test_r13_a_second_delivery_joins_the_people_of_the_first(world, certificates):
     first = made_up(60, seed=11)
     changed = pl.int_range(pl.len()) % 5 == 0
     typed = pl.when(changed).then(pl.col("surname") + "e").otherwise("surname")
@@ -188,7 +188,7 @@ def test_what_cannot_be_joined_is_refused_and_nothing_is_stored(world, certifica
 # --- decisions -------------------------------------------------------------------------------------------
 
 
-def test_decisions_reach_recipients_and_attributes(world, certificates):
+def test_r80_decisions_reach_recipients_and_attributes(world, certificates):
     what_becomes_of_people(world, certificates, sqlite_rows)
 
 
@@ -301,7 +301,7 @@ def what_becomes_of_people(roles, certificates, rows_of):
     assert len({now[ref]["family_aid"] for ref in first["row_ref"][4:12]}) == 1
 
 
-def test_nothing_leads_to_a_protected_person(world, certificates):
+def test_r83_nothing_leads_to_a_protected_person(world, certificates):
     first = made_up(8, seed=41)
     second = again(first[:2], seed=42)
     identity = world[Role.IDENTITY]
@@ -348,7 +348,7 @@ def test_nothing_leads_to_a_protected_person(world, certificates):
     chain.eventually(lambda: (late, "", "withdrawn") in superseded(world, certificates))
 
 
-def test_rows_that_are_delivered_as_protected_are_linked_with_nobody(world, certificates):
+def test_r83_rows_that_are_delivered_as_protected_are_linked_with_nobody(world, certificates):
     first = made_up(6, seed=51)
     identity = world[Role.IDENTITY]
     join(identity, certificates, first, "q-1")

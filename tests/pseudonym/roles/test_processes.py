@@ -188,7 +188,7 @@ def test_certificates_with_no_or_two_or_other_uris_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("version", "taken"), [("TLSv1_2", False), ("TLSv1_3", True)])
-def test_nothing_older_than_tls_1_3(roles, certificates, version, taken):
+def test_r20_nothing_older_than_tls_1_3(roles, certificates, version, taken):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
@@ -331,7 +331,7 @@ def entries(called):
             return found
 
 
-def test_every_call_is_in_the_log_before_its_reply_and_can_be_proved(roles, certificates):
+def test_r22_every_call_is_in_the_log_before_its_reply_and_can_be_proved(roles, certificates):
     address = roles[Role.BROKER].address
     asked = mandate()
     with Called(address, certificates, "key-custodian") as custodian, pytest.raises(grpc.RpcError):
@@ -384,7 +384,7 @@ def eventually(attempt, seconds=60):
     return found
 
 
-def test_row_ref_to_pid_to_aid_to_urn_and_back_to_aid(roles, certificates, begun):
+def test_r33_row_ref_to_pid_to_aid_to_urn_and_back_to_aid(roles, certificates, begun):
     walk_the_chain(roles, certificates, sqlite_aids)
 
 
