@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -19,10 +19,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pseudonym.errors import InputError, PseudonymError
 from pseudonym.files import replace_file
 from pseudonym.roles.callers import SERVER_ROLES, Role
+from pseudonym.roles.client import RoleClient
 from pseudonym.roles.peer import Peer, PeerTls
 from pseudonym.v1 import common_pb2
 
-HOUR = 3_600.0
+HOUR, REACH = 3_600.0, 8.0  # seconds of a call, and until a role that cannot be reached is given up
+C = TypeVar("C", bound=RoleClient)
 B, K, V = (f"/pseudonym.v1.{name}Service/" for name in ("Broker", "Key", "Vault"))
 HELP: dict[str, Any] = {
     "no_args_is_help": True,
@@ -60,12 +62,29 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for the name once m
 def called(role: Role, service: str, authority: Path, certificate: Path, key: Path) -> Iterator[Peer]:
     """The service as a role; what it refuses is told in its words."""
     with complaining():
-        try:
-            tls = PeerTls(authority.read_bytes(), certificate.read_bytes(), key.read_bytes())
-        except OSError as error:
-            raise InputError(f"A file of the connection cannot be read: {error.strerror}.") from None
-        with Peer(role, service, tls, timeout=HOUR, patience=5.0, person=True) as peer:
+        tls = _tls(authority, certificate, key)
+        with Peer(role, service, tls, timeout=HOUR, patience=REACH, person=True) as peer:
             yield peer
+
+
+@contextmanager
+def calling(
+    kind: type[C], service: str, project: str, purpose: str, authority: Path, certificate: Path, key: Path
+) -> Iterator[C]:
+    """As `called`, with the typed client of a role."""
+    with complaining():
+        tls = _tls(authority, certificate, key)
+        with kind(service, project=project, purpose=purpose, tls=tls, patience=REACH) as client:
+            yield client
+
+
+def _tls(authority: Path, certificate: Path, key: Path) -> PeerTls:
+    try:
+        return PeerTls(authority.read_bytes(), certificate.read_bytes(), key.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"{error.filename} cannot be read: {error.strerror}.", "Correct --ca, --cert or --key."
+        ) from None
 
 
 def stated(project: str, purpose: str, request_id: str | None) -> common_pb2.Mandate:

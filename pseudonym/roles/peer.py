@@ -98,6 +98,7 @@ class Peer:
             patience: seconds for which a role that cannot be reached is tried again.
             person: whether a person calls, and not another role: who hears what is said of the caller.
         """
+        self._address = address if person else ""
         self._person = person
         self.role, self._timeout, self._patience = role, timeout, patience
         secured = grpc.ssl_channel_credentials(tls.authority, tls.key, tls.certificate)
@@ -193,6 +194,11 @@ class Peer:
         return refused
 
     def _unreachable(self) -> PeerUnavailableError:
+        if self._person:
+            return PeerUnavailableError(
+                f"The {self.role} role cannot be reached at {self._address}.",
+                "Check the address, whether the role runs there, and whose certificate you show.",
+            )
         return PeerUnavailableError(
             f"The {self.role} role cannot be reached.", "Try again; if it lasts, tell the operator."
         )

@@ -11,7 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
+
+from tests.pseudonym.roles.harness import council_file
 
 ROOT = Path(__file__).resolve().parents[3]
 PORTS = {"identity": 7070, "broker": 7071, "attributes": 7072}  # as the pages have them
@@ -99,3 +102,40 @@ def test_the_audit_log_is_verified_as_the_page_says(desk):
     # Nothing was signed yet; that the command has what it needs is seen from what it says.
     done = desk.paste(proof)
     assert "covered by a later one" in done.stderr or "The proof holds" in done.stdout
+
+
+def test_persons_are_begun_delivered_and_joined_as_the_page_says(desk):
+    rows = council_file([os.urandom(16)] * 4, ["p1", "p2", "p3", "p4"]).drop("row_ref")
+    known = {"problems": ["1", "6", "0", "2"], "arrears": ["0.00", "120.50", "7.1", None]}
+    offence = {"offence": ["none", "none", "caution", "none"]}
+    rows.hstack(pl.DataFrame(known | offence)).write_csv(desk.folder / "council.csv")
+    [begin] = commands("persons.md", "Before the first delivery")
+    divide, join, wait = commands("persons.md", "A delivery")
+    said = desk.paste(begin + divide)
+    assert said.returncode == 0, said.stderr
+    for line in (
+        "Recipient nis-analysis of project tf-2026 is in epoch 1.",
+        "the attributes role has 4 rows.",
+    ):
+        assert line in said.stdout
+    halves = [
+        pl.read_parquet(desk.folder / f"delivery/{name}.parquet") for name in ("identifiers", "attributes")
+    ]
+    assert set(halves[0].columns) & set(halves[1].columns) == {"row_ref"}
+    setting = begin.partition("as key-custodian")[0]
+    # Asked again, what is there stays as it is; a file that is there is not written over.
+    assert desk.paste(begin).returncode == 0
+    assert "is there already" in desk.paste(setting + divide).stderr
+    [sent] = set(re.findall(r"sub-\w+", said.stdout))
+    started = desk.paste(setting + join.replace("sub-…", sent))
+    assert started.returncode == 0, started.stderr
+    assert "Nothing was refused." in started.stdout
+    [job] = set(re.findall(r"job-\w+", started.stdout))
+    ended = desk.paste(setting + join.partition("\n")[0] + "\n" + wait.replace("job-…", job))
+    assert ended.returncode == 0, ended.stderr
+    counts = dict(
+        re.findall(
+            r"^ *(New persons|Rows that joined a known person|Links refused) +(\d+)", ended.stdout, re.M
+        )
+    )
+    assert counts == {"New persons": "4", "Rows that joined a known person": "0", "Links refused": "0"}
