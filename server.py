@@ -245,7 +245,7 @@ def build(
     desk = Desk(logs, ends, development=settings.authority is None, domain=domain)
     methods = serving.methods_of(houses) | (service.METHODS if linking else {})
     server = grpc.aio.server(
-        interceptors=[Gate(methods, settings.limits.calls, desk.enter, describe)],
+        interceptors=[Gate(methods, settings.limits.calls, desk.enter, describe, settings.role or "")],
         maximum_concurrent_rpcs=4 * settings.limits.calls,
         options=[
             ("grpc.max_receive_message_length", settings.limits.message_bytes),
