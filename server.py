@@ -43,6 +43,7 @@ from linker.jobs import Runner
 from linker.joining import Link, Progress
 from linker.match_service import MatchServicer
 from linker.references import References
+from linker.refusals import NotReady
 from linker.resources import Job, Limits
 from linker.sending import is_loopback
 from linker.store import Store
@@ -65,6 +66,7 @@ from pseudonym.roles.joining import Errand, Joining
 from pseudonym.roles.opening import House, open_house
 from pseudonym.roles.passage import Desk
 from pseudonym.roles.policy import served_by
+from pseudonym.roles.refusals import PeerUnavailableError
 from pseudonym.roles.statuses import INTERNAL, code_of
 from pseudonym.roles.together import listen_within
 
@@ -190,19 +192,30 @@ class Persons:
         """Take what joins, once the vault is open."""
         self.joining = joining
 
+    def check(self, project: str, purpose: str, actor: str) -> None:
+        try:
+            self._opened().check(project, purpose, actor)
+        except PeerUnavailableError:
+            return  # the job itself waits for the broker
+        except PseudonymError as error:
+            raise NotReady(error.reason, error.message, error.help) from None
+
     def join(
         self, job: Job, source: str, rows: pl.DataFrame, link: Link, progress: Progress
     ) -> dict[str, int]:
-        if self.joining is None:
-            raise LinkerError("The vault is not open yet.", "Start the job again.")
         work = job.work
         errand = Errand(job.project, work.purpose, work.actor, source, job.job_id)
         try:
-            return self.joining.join(errand, rows, link, progress)
+            return self._opened().join(errand, rows, link, progress)
         except PseudonymError as error:
             failed = LinkerError(error.message, error.help)
             failed.reason = error.reason
             raise failed from None
+
+    def _opened(self) -> Joining:
+        if self.joining is None:
+            raise LinkerError("The vault is not open yet.", "Start the job again.")
+        return self.joining
 
 
 class Linking:

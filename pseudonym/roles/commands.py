@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -18,7 +19,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from pseudonym.errors import InputError, PseudonymError
 from pseudonym.files import replace_file
-from pseudonym.roles.callers import SERVER_ROLES, Role
+from pseudonym.roles.callers import Role
 from pseudonym.roles.client import RoleClient
 from pseudonym.roles.peer import Peer, PeerTls
 from pseudonym.v1 import common_pb2
@@ -32,6 +33,14 @@ HELP: dict[str, Any] = {
     "pretty_exceptions_enable": False,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
+
+
+class ServerRole(StrEnum):
+    """The roles of servers, as a choice."""
+
+    IDENTITY = "identity"
+    BROKER = "broker"
+    ATTRIBUTES = "attributes"
 
 
 _AT = "The service"
@@ -54,7 +63,7 @@ Folder = Annotated[
     Path | None,
     typer.Option("--certificates", metavar="FOLDER", help="Where to put the roles' certificates."),
 ]
-WhichRole = Annotated[Role, typer.Option("--role", help="The role that the service is.")]
+WhichRole = Annotated[ServerRole, typer.Option("--role", help="The role that the service is.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for the name once more.")]
 
 
@@ -104,10 +113,8 @@ def complaining() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def number_of(role: Role) -> str:
-    """A server role as messages name it. Raises InputError for another role."""
-    if role not in SERVER_ROLES:
-        raise InputError("This is no role of a server.", f"They are {', '.join(SERVER_ROLES)}.")
+def number_of(role: StrEnum) -> str:
+    """A role of servers as messages name it."""
     return f"SERVER_ROLE_{role.upper()}"
 
 

@@ -17,11 +17,12 @@ PROJECT = "begun-2026"
 
 @pytest.fixture
 def run(roles, certificates):
-    def run(role, bearer, *words, code=0, at=""):
+    def run(role, bearer, *words, code=0, at="", named=True):
         files = [f"--{name}={certificates}/{file}" for name, file in
                  (("ca", "authority.pem"), ("cert", f"{bearer}.pem"), ("key", f"{bearer}.key"))]  # fmt: skip
         address = at or roles[role].address.replace("127.0.0.1", "localhost")
-        given = [*map(str, words), f"--service={address}", f"--project={PROJECT}", f"--purpose={PURPOSE}"]
+        given = [*map(str, words), f"--service={address}"]
+        given += [f"--project={PROJECT}", f"--purpose={PURPOSE}"] if named else []
         done = CliRunner().invoke(app, [*given, *files], env={"COLUMNS": "200"}, catch_exceptions=False)
         assert done.exit_code == code, done.output
         return done
@@ -49,6 +50,26 @@ def test_the_wrong_address_says_which_role_answers_there(run):
     said = run(Role.IDENTITY, "key-custodian", "project", "open", code=1).stderr
     assert "the identity role, not the attributes role" in said
     assert "--service" in said
+
+
+def test_a_command_of_the_engine_at_the_wrong_role_is_told_so(run):
+    for role in (Role.BROKER, Role.ATTRIBUTES):
+        said = run(role, "council", "submission", "list", code=1).stderr
+        assert f"is the {role} role" in said
+        assert "--service" in said
+
+
+def test_the_months_key_and_the_roles_that_have_one(run):
+    custodian = "key-custodian"
+    again = run(Role.IDENTITY, custodian, "renew", "keys", "--role", "identity", code=1).stderr
+    assert "--month" in again
+    none = run(Role.IDENTITY, custodian, "renew", "show", "--role", "identity", code=1, named=False).stderr
+    assert "No renewal was asked for yet" in none
+    for *command, has in (("renew", "keys", False), ("destroy", "project", True)):
+        wrong = run(Role.IDENTITY, custodian, *command, "--role", "council", code=2).stderr
+        assert "'identity'" in wrong
+        assert "'attributes'" in wrong
+        assert ("'broker'" in wrong) == has
 
 
 def test_an_address_where_nothing_answers_is_named(run, monkeypatch):
