@@ -251,8 +251,8 @@ class Linking:
 
 def build(
     settings: Settings, houses: dict[Role, House], linking: Linking | None, domain: str
-) -> grpc.aio.Server:
-    """The server with its services; it does not listen yet."""
+) -> tuple[grpc.aio.Server, Desk]:
+    """The server with its services, and where calls are let in; it does not listen yet."""
     logs = {role: house.log for role, house in houses.items()}
     ends = {role: governance.read(house.settings.governance).ends for role, house in houses.items()}
     desk = Desk(logs, ends, development=settings.authority is None, domain=domain)
@@ -273,7 +273,7 @@ def build(
     )
     if linking is not None:
         linking.add_services(server)
-    return server
+    return server, desk
 
 
 def listen(server: grpc.aio.Server, address: str, secured: grpc.ServerCredentials | None) -> int:
@@ -313,7 +313,7 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
     loop.set_default_executor(Threads(THREADS))
     renewal = Renewal(found, partial(check_certificates, settings), _not_renewed) if found else None
     secured = renewal.for_server() if renewal else None
-    server = build(settings, houses, linking, domain=found.domain if found and settings.role else "")
+    server, desk = build(settings, houses, linking, domain=found.domain if found and settings.role else "")
     tls = renewal.for_peers if renewal else lambda: None
     ways = {role: serving.Way(settings.options.broker, tls) for role in houses}
     if settings.role is None:
@@ -356,6 +356,7 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
         await server.stop(settings.grace)
         event("stopped")
     end()
+    await desk.close()
 
 
 def settings_from(arguments: Sequence[str]) -> Settings:

@@ -640,7 +640,7 @@ def test_one_process_says_what_it_does_not_protect_and_still_keeps_the_way_betwe
                 assert work == {
                     "family_column": "surname",
                     "purpose": PURPOSE,
-                    "actor": "spiffe://kinlink.development/role/development/anyone-on-this-machine",
+                    "actor": "spiffe://development.invalid/role/development/anyone-on-this-machine",
                 }
                 assert shown["joined"] == {"new": 1, "joined": 0, "refused_links": 0}
             rows = call(
