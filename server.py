@@ -44,6 +44,7 @@ from linker.jobs import Runner
 from linker.joining import Link, Progress
 from linker.match_service import MatchServicer
 from linker.references import References
+from linker.refusals import NotReady
 from linker.resources import Job, Limits
 from linker.sending import is_loopback
 from linker.store import Store
@@ -66,6 +67,7 @@ from pseudonym.roles.joining import Errand, Joining
 from pseudonym.roles.opening import House, open_house
 from pseudonym.roles.passage import Desk
 from pseudonym.roles.policy import served_by
+from pseudonym.roles.refusals import PeerUnavailableError
 from pseudonym.roles.statuses import INTERNAL, code_of
 from pseudonym.roles.together import listen_within
 
@@ -192,19 +194,30 @@ class Persons:
         """Take what joins, once the vault is open."""
         self.joining = joining
 
+    def check(self, project: str, purpose: str, actor: str) -> None:
+        try:
+            self._opened().check(project, purpose, actor)
+        except PeerUnavailableError:
+            return  # the job itself waits for the broker
+        except PseudonymError as error:
+            raise NotReady(error.reason, error.message, error.help) from None
+
     def join(
         self, job: Job, source: str, rows: pl.DataFrame, link: Link, progress: Progress
     ) -> dict[str, int]:
-        if self.joining is None:
-            raise LinkerError("The vault is not open yet.", "Start the job again.")
         work = job.work
         errand = Errand(job.project, work.purpose, work.actor, source, job.job_id)
         try:
-            return self.joining.join(errand, rows, link, progress)
+            return self._opened().join(errand, rows, link, progress)
         except PseudonymError as error:
             failed = LinkerError(error.message, error.help)
             failed.reason = error.reason
             raise failed from None
+
+    def _opened(self) -> Joining:
+        if self.joining is None:
+            raise LinkerError("The vault is not open yet.", "Start the job again.")
+        return self.joining
 
 
 class Linking:
@@ -240,13 +253,13 @@ class Linking:
 
 def build(
     settings: Settings, houses: dict[Role, House], linking: Linking | None, domain: str
-) -> tuple[Gate, grpc.aio.Server]:
-    """What every call passes, and the server with its services; it does not listen yet."""
+) -> tuple[Gate, grpc.aio.Server, Desk]:
+    """What every call passes, the server with its services, and where calls are let in; nobody listens yet."""
     logs = {role: house.log for role, house in houses.items()}
     ends = {role: governance.read(house.settings.governance).ends for role, house in houses.items()}
     desk = Desk(logs, ends, development=settings.authority is None, domain=domain)
     methods = serving.methods_of(houses) | (service.METHODS if linking else {})
-    gate = Gate(methods, settings.limits.calls, desk.enter, describe)
+    gate = Gate(methods, settings.limits.calls, desk.enter, describe, settings.role or "")
     server = grpc.aio.server(
         interceptors=[gate],
         maximum_concurrent_rpcs=4 * settings.limits.calls,
@@ -263,7 +276,7 @@ def build(
     )
     if linking is not None:
         linking.add_services(server)
-    return gate, server
+    return gate, server, desk
 
 
 def listen(server: grpc.aio.Server, address: str, secured: grpc.ServerCredentials | None) -> int:
@@ -318,7 +331,7 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
     renewal = Renewal(found, partial(check_certificates, settings), _not_renewed) if found else None
     secured = renewal.for_server() if renewal else None
     domain = found.domain if found and settings.role else ""
-    gate, server = build(settings, houses, linking, domain)
+    gate, server, desk = build(settings, houses, linking, domain)
     tls = renewal.for_peers if renewal else lambda: None
     ways = {role: serving.Way(settings.options.broker, tls) for role in houses}
     if settings.role is None:
@@ -367,6 +380,7 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
         await server.stop(settings.grace)
         event("stopped")
     end()
+    await desk.close()
 
 
 def settings_from(arguments: Sequence[str]) -> Settings:

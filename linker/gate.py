@@ -87,6 +87,7 @@ class Gate(grpc.aio.ServerInterceptor):
         calls: int,
         enter: Enter = lambda method, context: Open(),
         describe: Describe = lambda error, call_id, method: status.details_of(error, call_id),
+        here: str = "",
     ) -> None:
         """Prepare the table.
 
@@ -95,9 +96,10 @@ class Gate(grpc.aio.ServerInterceptor):
             calls: how many calls may run at once, and how many streams of health and reflection.
             enter: says who may pass; streams of health and reflection pass without.
             describe: puts errors into words.
+            here: the role that the server runs alone, for whoever calls the wrong one; or nothing.
         """
         self._methods, self._calls = methods, calls
-        self._enter, self._describe = enter, describe
+        self._enter, self._describe, self._here = enter, describe, here
         self._running = {False: 0, True: 0}  # by whether it is a stream of health or reflection
         self._rests_since = time.monotonic()
 
@@ -186,7 +188,14 @@ class Gate(grpc.aio.ServerInterceptor):
 
     async def _refuse(self, _requests: Any, context: Any) -> None:
         async with self._call("unknown", 1.0, context):
-            raise Unknown("METHOD_UNKNOWN", "The service does not know the method.", "Check its name.")
+            if not self._here:
+                raise Unknown("METHOD_UNKNOWN", "The service does not know the method.", "Check its name.")
+            raise Unknown(
+                "METHOD_UNKNOWN",
+                f"What answers here is the {self._here} role, which does not know the method.",
+                "Each role has an address of its own: correct --service.",
+                metadata={"role": self._here},
+            )
 
     @asynccontextmanager
     async def _call(self, method: str, seconds: float, context: Any) -> AsyncIterator[Passage]:

@@ -132,6 +132,7 @@ class Runner:
             NotFound: a submission or the model is not there.
             NotReady: a submission is not complete, or it was refused.
             Exhausted: too many jobs wait.
+            LinkerError: a join can come to nothing: see `joining.check`.
         """
         for submission_id in asked.submission_ids:
             submission = self._store.submissions.get(mandate.project, submission_id=submission_id)
@@ -143,6 +144,9 @@ class Runner:
                     "Link it instead.",
                     field="submission_id",
                 )
+            if asked.kind is JobKind.JOIN:
+                layout = self._intake.layout(submission)
+                joining.check(asked, mandate.project, layout, self._keeper())
         if asked.model and asked.kind is not JobKind.TRAINING:
             model, _ = self._store.models.get(mandate.project, asked.model)
             asked = replace(asked, model_digest=model.digest)
@@ -290,10 +294,8 @@ class Runner:
             right = sides[1] if len(sides) > 1 else None
             sealed = Folder(self._store.safe, draft, job.job_id)
             if job.work.kind is JobKind.JOIN:
-                if self._persons is None:
-                    raise LinkerError("This server keeps no persons.", "Ask the identity role's.")
                 source = submissions[0].source
-                joining.perform(job, source, sides[0], model, self._persons, sealed, progress)
+                joining.perform(job, source, sides[0], model, self._keeper(), sealed, progress)
             else:
                 model = work.perform(job.work, sides[0], right, model, sealed, progress)
             progress("write", 1, 1)
@@ -301,6 +303,11 @@ class Runner:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return model
+
+    def _keeper(self) -> Persons:
+        if self._persons is None:
+            raise LinkerError("This server keeps no persons.", "Ask the identity role's.")
+        return self._persons
 
     # --- results ---------------------------------------------------------------------------------
 

@@ -18,12 +18,13 @@ import polars as pl
 
 import linker
 from linker import report
-from linker.arrival import screened
+from linker.arrival import check_naming, screened
 from linker.derive import raw_values, standard_columns
 from linker.errors import LinkerError, RecordsError
 from linker.model import Model
 from linker.records import Field, Kind, Layout, Records
-from linker.resources import Job, Table
+from linker.refusals import Invalid
+from linker.resources import Job, Table, Work
 from linker.vaulted import Folder
 from linker.work import REPORT
 
@@ -51,6 +52,14 @@ _YES, _NO = ("yes", "y", "true", "1"), ("no", "n", "false", "0", "")
 class Persons(Protocol):
     """Where persons are kept."""
 
+    def check(self, project: str, purpose: str, actor: str) -> None:
+        """Say at once what a join would be refused for, where that can be known at once.
+
+        Raises:
+            LinkerError: nobody may be joined for this purpose, or in this project.
+        """
+        ...
+
     def join(
         self, job: Job, source: str, rows: pl.DataFrame, link: Link, progress: Progress
     ) -> dict[str, int]:
@@ -73,6 +82,30 @@ class Persons(Protocol):
             LinkerError: they cannot be stored.
         """
         ...
+
+
+def check(work: Work, project: str, layout: Layout, persons: Persons) -> None:
+    """Refuse at once a join that can come to nothing.
+
+    Args:
+        work: what is asked for.
+        project: the project that the submission belongs to.
+        layout: how its columns were understood.
+        persons: where persons are kept.
+
+    Raises:
+        LinkerError: a column is not there, no column says who people are, or persons may not be joined.
+    """
+    columns = {name for field in layout.fields for name in field.columns}
+    for name, what, field in (
+        (work.family_column, "family", "family_column"),
+        (work.protected_column, "protected", "protected_column"),
+    ):
+        if name and name not in columns:
+            error = _no_column(name, what)
+            raise Invalid("FIELD_INVALID", error.message, error.help, field=field)
+    check_naming(layout)
+    persons.check(project, work.purpose, work.actor)
 
 
 def perform(
@@ -168,11 +201,15 @@ def _column(records: Records, name: str, what: str) -> pl.Series:
     if not name:
         return pl.Series([None], dtype=pl.String).new_from_index(0, len(records.ids))
     if name not in records.frame.columns:
-        raise LinkerError(
-            f"The submission has no column '{name}' that takes part, for {what}.",
-            "Name one that it has; one of families' references is mapped as household.",
-        )
+        raise _no_column(name, what)
     return records.frame[name]
+
+
+def _no_column(name: str, what: str) -> LinkerError:
+    return LinkerError(
+        f"The submission has no column '{name}' that takes part, for {what}.",
+        "Name one that it has; one of families' references is mapped as household.",
+    )
 
 
 def _said(records: Records, name: str) -> pl.Series:

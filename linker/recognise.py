@@ -60,8 +60,7 @@ def recognise(
         LayoutError: an unknown kind, a column that does not exist, or one claimed twice.
     """
     columns = frame.columns
-    mapped = _mapped(columns, mapping or {})
-    _check(columns, id_column, mapped, ignore)
+    mapped = _asked(columns, id_column, mapping or {}, ignore)
     taken = {column for claim in mapped for column in claim.columns} | set(ignore)
     ignored = dict.fromkeys(ignore, "as asked")
     read = {
@@ -92,6 +91,21 @@ def recognise(
         fields=_named(claims, order),
         ignored=tuple((column, ignored[column]) for column in columns if column in ignored),
     )
+
+
+def check_asked(
+    columns: Sequence[str], id_column: str | None, mapping: Mapping[str, str], ignore: Sequence[str] = ()
+) -> None:
+    """Say at once what is wrong with a user's reading of the columns; arguments and errors as `recognise`."""
+    _asked(columns, id_column, mapping, ignore)
+
+
+def _asked(
+    columns: Sequence[str], id_column: str | None, mapping: Mapping[str, str], ignore: Sequence[str]
+) -> list[_Claim]:
+    mapped = _mapped(columns, mapping)
+    _check(columns, id_column, mapped, ignore)
+    return mapped
 
 
 def _mapped(columns: Sequence[str], mapping: Mapping[str, str]) -> list[_Claim]:

@@ -47,7 +47,7 @@ COMMANDS = {
     "blocking": ("blocking", "blocking", "Say what blocking costs and what it can lose, before a run."),
     "model": ("models", "model_app", "Look at a model; bring one from Splink, or take one there."),
     "submit": (
-        "remote",
+        "submissions",
         "submit",
         "Send a file to a service; an upload that broke off goes on where it stopped when this is run again.",
     ),
@@ -56,7 +56,7 @@ COMMANDS = {
         "submission_app",
         "List, look at and delete the submissions that a service holds.",
     ),
-    "job": ("remote", "job_app", "Start, watch, read, cancel and delete jobs at a service."),
+    "job": ("jobs", "job_app", "Start, watch, read, cancel and delete jobs at a service."),
     "reference": (
         "matching",
         "reference_app",
@@ -66,6 +66,31 @@ COMMANDS = {
     # Commands of the other package: named here, known only to whoever calls them.
     "keys": ("pseudonym.cli.keys", "keys_app", "Make keysets, look after their keys, and end them."),
     "audit": ("pseudonym.cli.audit", "audit_app", "Look at an audit log and check it, offline."),
+    "project": (
+        "pseudonym.roles.commands_begin",
+        "project_app",
+        "Begin a project: at the broker, then at attributes.",
+    ),
+    "recipient": (
+        "pseudonym.roles.commands_begin",
+        "recipient_app",
+        "Open a recipient, or begin its next epoch.",
+    ),
+    "dataset": (
+        "pseudonym.roles.commands_begin",
+        "dataset_app",
+        "Declare what the attributes of a project may be.",
+    ),
+    "divide": (
+        "pseudonym.roles.commands_halves",
+        "divide",
+        "Divide a file into identifiers.parquet and attributes.parquet, which share a random row reference.",
+    ),
+    "attributes": (
+        "pseudonym.roles.commands_halves",
+        "attributes_app",
+        "Send attributes by row reference.",
+    ),
     "erase": (
         "pseudonym.roles.commands_erase",
         "erase_app",

@@ -629,10 +629,20 @@ def test_one_process_says_what_it_does_not_protect_and_still_keeps_the_way_betwe
                 rows = council_file(refs, ["p1"])
                 sent = client.submit(rows, batch_id="b-1", source="x", id_column="row_ref")
                 at = ["--service", server.address, "--project", PROJECT, "--purpose", PURPOSE, "--json"]
-                started = CliRunner().invoke(app, ["job", "join", sent.submission_id, *at])
+                started = CliRunner().invoke(
+                    app, ["job", "join", sent.submission_id, "--family", "surname", *at]
+                )
                 assert started.exit_code == 0, started.output
                 job = json.loads(started.stdout)["job"]["job_id"]
                 assert client.wait(job).state is JobState.SUCCEEDED
+                shown = json.loads(CliRunner().invoke(app, ["job", "show", job, *at]).stdout)["job"]
+                work = {name: shown["work"][name] for name in ("family_column", "purpose", "actor")}
+                assert work == {
+                    "family_column": "surname",
+                    "purpose": PURPOSE,
+                    "actor": "spiffe://development.invalid/role/development/anyone-on-this-machine",
+                }
+                assert shown["joined"] == {"new": 1, "joined": 0, "refused_links": 0}
             rows = call(
                 f"{B}ListRows", broker_pb2.ListRowsRequest(project=PROJECT), broker_pb2.ListRowsResponse
             )
