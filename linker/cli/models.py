@@ -101,6 +101,8 @@ def _show_training(screen: Screen, training: Training) -> None:
         screen.say(f"It settled after {found.iterations} rounds.")
     else:
         screen.say(f"It did NOT settle: it stopped at its limit of {found.iterations} rounds.")
+    if found.method == "expectation":
+        screen.say("There are hardly any matches to learn from: every m is an expectation.")
     screen.say(f"Matches expected among all pairs: {found.expected_matches:,.0f}.")
     screen.say(
         table(
