@@ -45,7 +45,11 @@ COMMANDS = {
     ),
     "matchkeys": ("matchkeys", "matchkeys", "List a set of matchkeys, or write it to a file."),
     "blocking": ("blocking", "blocking", "Say what blocking costs and what it can lose, before a run."),
-    "model": ("models", "model_app", "Look at a model; bring one from Splink, or take one there."),
+    "model": (
+        "models",
+        "model_app",
+        "Look at a model; bring one from Splink, or take one there or to a service.",
+    ),
     "submit": (
         "submissions",
         "submit",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,10 +10,11 @@ import typer
 
 from linker.cli import options
 from linker.cli.connection import At, at_service, plain
-from linker.cli.matchkeys import Keys, KeysOnly, check_keys_only
+from linker.cli.matchkeys import Keys, KeysOnly, check_keys_only, show_keys
 from linker.cli.outputs import CLUSTERS, LINKS, PAIRS, Outputs, rows_of
 from linker.cli.screen import table
 from linker.errors import LinkerError
+from linker.files import write_text
 from linker.resources import JobKind, JobState, Table
 
 if TYPE_CHECKING:
@@ -28,6 +30,14 @@ _JOINED = {
     "refused_links": "Links refused",
 }
 """What a join counts, by the names in its report."""
+_REPORT = "kinlink-job-report/1"
+_FOUND = {
+    "links": "Pairs linked",
+    "review": "Pairs for people to decide",
+    "clusters": "Clusters",
+    "candidate_pairs": "Candidate pairs compared",
+}
+"""What the report of other jobs counts."""
 
 
 @job_app.command("link")
@@ -118,6 +128,53 @@ def start_join(
             seed=seed,
         ),
     )
+
+
+@job_app.command("train")
+@at_service
+def start_training(
+    at: At,
+    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="What to call the model.")],
+    left: Annotated[str, typer.Argument(metavar="LEFT", show_default=False, help="Id of a submission.")],
+    right: Annotated[
+        str, typer.Argument(metavar="[RIGHT]", show_default=False, help="Without it: duplicates in LEFT.")
+    ] = "",
+    seed: options.Seed = 0,
+) -> None:
+    """Start to estimate a model, which the project then has by this name."""
+    _show_job(at, at.client.train_model(name, left, right, seed=seed))
+
+
+@job_app.command("report")
+@at_service
+def report(
+    at: At,
+    job: JobId,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Also write everything here, as JSON.")
+    ] = None,
+) -> None:
+    """Say what a finished job found: counts, what each matchkey did, warnings."""
+    outputs = Outputs([])
+    if out:
+        outputs.claim_text(out, _REPORT)
+    found = {"format": _REPORT} | at.client.report(job)
+    at.screen.document["report"] = found
+    figures = found["figures"]
+    summary = figures.get("summary", {})
+    if "matchkeys" in summary:
+        show_keys(at.screen, summary["matchkeys"])
+    counts = {name: summary.get(name, figures.get(name)) for name in _FOUND}
+    lines = [(_FOUND[name], f"{one:,}") for name, one in counts.items() if isinstance(one, int)]
+    if lines:
+        at.screen.title("Result")
+        at.screen.say(table(["", ""], lines, numbers=[1], heads_shown=False))
+    for sentence in found["warnings"]:
+        at.screen.say(f"- {sentence}")
+    if out:
+        write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", out)
+        outputs.note("report", out)
+        outputs.show(at.screen, {"report": "the report"})
 
 
 @job_app.command("list")
