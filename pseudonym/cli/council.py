@@ -7,7 +7,7 @@ number and code, and no value of theirs is shown. By itself: `python -m pseudony
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,6 @@ import polars as pl
 import typer
 
 from pseudonym.errors import InputError, LayoutError, PseudonymError
-from pseudonym.files import replace_file
 from pseudonym.study import checks, files, outbox, withdrawals
 from pseudonym.study.declaring import dataset
 from pseudonym.study.delivery import Delivery
@@ -68,12 +67,11 @@ Explanations = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-_OUTCOMES = {
-    Outcome.ELIGIBLE: "at least {minimum} of {all} problems: shared",
-    Outcome.BELOW: "fewer: they stay here",
-    Outcome.UNDECIDED: "fewer, but rows were refused: correct these, they stay here until then",
-    Outcome.WITHDRAWN: "all members withdrew or objected: they stay here",
-    Outcome.NOBODY: "nobody belongs to them on that day: they stay here",
+_STAY = {
+    Outcome.BELOW: "too few problems",
+    Outcome.UNDECIDED: "too few problems, but rows were refused: correct these first",
+    Outcome.WITHDRAWN: "all members withdrew or objected",
+    Outcome.NOBODY: "nobody belongs to the family on that day",
 }
 
 
@@ -100,7 +98,7 @@ def layout_(
             return
         if out.exists():
             raise InputError(f"{out} is there already.", "Nothing is written over; name another place.")
-        replace_file(out, made.encode())
+        outbox.write(out, made.encode())
         typer.echo(f'{out}: decide what says "?", {made.count(json.dumps("?"))} times.')
 
 
@@ -177,6 +175,13 @@ def _checked(
     refusals: Path | None,
     explanations: Path | None,
 ) -> Delivery:
+    told = [
+        path.resolve()
+        for path in (file, layout, left_out, _refusals_of(file, refusals), explanations)
+        if path
+    ]
+    if len(set(told)) < len(told):
+        raise InputError("Two of the files named are one.", "Nothing is written over what is read.")
     read = _layout(layout, None if scheme is None else scheme_of(scheme))
     on = (day or datetime.now(UTC)).date()
     nobody = withdrawals.NOBODY if left_out is None else withdrawals.read(left_out)
@@ -186,9 +191,9 @@ def _checked(
         column=pl.col("field").replace_strict(columns, default=None, return_dtype=pl.String),
         why=pl.col("code").replace_strict(checks.CODES, return_dtype=pl.String),
     ).select("row", "column", "code", "refused", "why")
-    replace_file(_refusals_of(file, refusals), listed.write_csv().encode())
+    outbox.write(_refusals_of(file, refusals), listed.write_csv().encode())
     if explanations is not None:
-        replace_file(explanations, delivery.explanations().write_csv().encode())
+        outbox.write(explanations, delivery.explanations().write_csv().encode())
     return delivery
 
 
@@ -211,30 +216,34 @@ def _refusals_of(file: Path, given: Path | None) -> Path:
 
 def _show(delivery: Delivery) -> None:
     figures, scheme = delivery.figures(), delivery.layout.scheme
-    rows = figures["rows"]
+    rows, families = figures["rows"], figures["families"]
+    staying = rows["in_file"] - rows["leaving"] - rows["refused"]
+    arms = ", ".join(f"{number:,} {arm}" for arm, number in figures["leaving_by_arm"].items())
     lines = [
         f"{delivery.layout.council}, {scheme.title} ({scheme.name}), as at {delivery.day}",
+        f"{rows['in_file']:,} rows: {rows['leaving']:,} leave, {staying:,} stay, {rows['refused']:,} refused",
         "",
-        f"{rows['in_file']:>7,} rows: {rows['leaving']:,} leave, {rows['refused']:,} refused",
+        "Families that leave",
+        f"{families[Outcome.ELIGIBLE]:>7,} {Outcome.ELIGIBLE}: at least {scheme.minimum} of "
+        f"{len(scheme.problems)} problems{arms and f' ({arms})'}",
+        *_counted(
+            "Families that stay",
+            {outcome.value: families[outcome] for outcome in _STAY if families[outcome]},
+            {outcome.value: words for outcome, words in _STAY.items()},
+        ),
+        *_counted("Rows refused", figures["rows_refused"], checks.CODES),
+        *_counted("Values set aside, their rows kept", figures["values_set_aside"], checks.CODES),
     ]
-    for outcome, words in _OUTCOMES.items():
-        if number := figures["families"][outcome.value]:
-            told = words.format(minimum=scheme.minimum, all=len(scheme.problems))
-            lines.append(f"{number:>7,} families {outcome.value}: {told}")
-    arms = ", ".join(f"{number:,} {arm}" for arm, number in figures["leaving_by_arm"].items())
-    lines += [f"        of those shared: {arms}"] if arms else []
-    for head, counted in (
-        ("Rows refused", figures["rows_refused"]),
-        ("Values set aside, their rows kept", figures["values_set_aside"]),
-    ):
-        if counted:
-            lines += ["", head]
-            lines += [f"{number:>7,} {code}: {checks.CODES[code]}" for code, number in counted.items()]
     if untold := delivery.not_told():
         lines += ["", f"The layout has nothing of {', '.join(untold)}: these count for no family."]
     if delivery.unknown:
-        lines += ["", f"{delivery.unknown:,} lines of those to leave out are about nobody in this file."]
+        lines += ["", f"Lines of those to leave out that are about nobody in this file: {delivery.unknown:,}"]
     typer.echo("\n".join(lines))
+
+
+def _counted(head: str, counts: Mapping[str, int], words: Mapping[str, str]) -> list[str]:
+    told = [f"{number:>7,} {code}: {words[code]}" for code, number in counts.items()]
+    return ["", head, *told] if told else []
 
 
 if __name__ == "__main__":

@@ -139,6 +139,10 @@ class Layout:
             raise LayoutError("The layout has no column for the family.", "Add family = …")
         if not self.fields & {"full_name", "surname"}:
             raise LayoutError("The layout has no column for names.", "Add surname = … or full_name = …")
+        if "date_of_birth" not in self.fields or not self.fields & {"postcode", "address", "address_line"}:
+            raise LayoutError(
+                "The layout has no column for dates of birth, or none for addresses.", "Add both."
+            )
         if not self.fields & {PROBLEMS, *self.scheme.flags}:
             raise LayoutError(
                 "The layout has no column for problems.", f"Add {PROBLEMS} = … or one for each."

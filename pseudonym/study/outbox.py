@@ -17,7 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
-from pseudonym.errors import ConflictError
+from pseudonym.errors import ConflictError, InputError, KeysetError
 from pseudonym.files import replace_file
 from pseudonym.study.delivery import Division
 
@@ -48,11 +48,23 @@ def put(division: Division, folder: Path) -> bool:
     if there - {name + end for name in (*files, RECEIPT) for end in ("", ".new")}:
         raise ConflictError(f"{folder} holds something else.", "Name a new folder, or empty this one.")
     for name, content in files.items():
-        replace_file(folder / name, content)
+        write(folder / name, content)
     digests = {name: sha256(content).hexdigest() for name, content in files.items()}
     receipt = json.dumps({**division.receipt, "files": digests}, indent=1)
-    replace_file(folder / RECEIPT, receipt.encode() + b"\n")
+    write(folder / RECEIPT, receipt.encode() + b"\n")
     return True
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        replace_file(path, content)
+    except KeysetError as error:
+        raise InputError(error.message, "Name another place.") from None
 
 
 def _check_same(folder: Path, division: Division) -> None:

@@ -40,7 +40,7 @@ def test_r1_check_lists_refusals_by_row_and_code_and_divides_nothing(desk):
         "check", desk / "file.csv", "--layout", desk / "layout.toml", "--scheme", "tf-2015", *DAY,
         "--explanations", told,
     ).stdout  # fmt: skip
-    assert "4 rows: 2 leave, 1 refused" in shown
+    assert "4 rows: 2 leave, 1 stay, 1 refused" in shown
     assert "1 NINO_OF_CHILD" in shown
     listed = pl.read_csv(desk / "file.refusals.csv")
     assert listed.select("row", "column", "code", "refused").rows() == [
@@ -114,7 +114,16 @@ def test_r7_left_out_needs_a_code(desk):
     )
     assert "withdrawal" in run(*words, code=1).stderr
     (desk / "left.csv").write_text("family,member,code\nF1,,objection\n")
-    assert "1 families withdrawn" in run(*words).stdout
+    assert "1 withdrawn: all members" in run(*words).stdout
+
+
+def test_what_is_read_is_never_written_over(desk):
+    words = ("check", desk / "file.csv", "--layout", desk / "layout.toml", *DAY)
+    before = {path.name: path.read_bytes() for path in desk.iterdir()}
+    for option, path in (("--refusals", "file.csv"), ("--explanations", "layout.toml")):
+        assert "are one" in run(*words, option, desk / path, code=1).stderr
+    assert "cannot be written" in run(*words, "--refusals", desk / "none" / "why.csv", code=1).stderr
+    assert {path.name: path.read_bytes() for path in desk.iterdir()} == before
 
 
 def test_the_scheme_asked_for_is_the_layouts(desk):

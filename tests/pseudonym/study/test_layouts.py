@@ -80,6 +80,9 @@ def test_dates_written_otherwise_than_the_layout_says_refuse_the_file():
         ('member = "Ref"', 'member = "First"', "'First' twice"),
         ('family = "Family"', "", "family"),
         ('surname = "Last"', "", "names"),
+        ('date_of_birth = "Born"', "", "dates of birth"),
+        ('postcode = "Postcode"', "", "addresses"),
+        ('arm = { column = "Group", codes = { T = "programme", C = "comparison" } }', "", "get support"),
         ('dates = "DD/MM/YYYY"', 'dates = "%d/%m/%Y"', "not written"),
         ('T = "programme"', 'T = "?"', "still means"),
         ('T = "programme"', 'T = "treated"', "treated"),
@@ -92,7 +95,7 @@ def test_dates_written_otherwise_than_the_layout_says_refuse_the_file():
         ("[columns]", "[columns", "not TOML"),
     ],
 )
-def test_a_layout_that_says_too_little_or_too_much_is_refused(old, new, told):
+def test_r2_a_layout_that_says_too_little_or_too_much_is_refused(old, new, told):
     assert old in LAYOUT
     with pytest.raises(PseudonymError, match=told):
         layout(LAYOUT.replace(old, new))
