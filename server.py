@@ -254,7 +254,7 @@ class Linking:
 def build(
     settings: Settings, houses: dict[Role, House], linking: Linking | None, domain: str
 ) -> tuple[Gate, grpc.aio.Server, Desk]:
-    """What every call passes, the server with its services, and where calls are let in; nobody listens yet."""
+    """What every call passes, the server with its services, and where calls are let in."""
     logs = {role: house.log for role, house in houses.items()}
     ends = {role: governance.read(house.settings.governance).ends for role, house in houses.items()}
     desk = Desk(logs, ends, development=settings.authority is None, domain=domain)

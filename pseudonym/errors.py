@@ -297,3 +297,15 @@ class ExtractError(StoreError):
     """An extract is not in a state, or not of a size, that allows what was asked."""
 
     reason = "EXTRACT_INVALID"
+
+
+class LayoutError(PseudonymError):
+    """A council's layout does not say what a layout must. Nothing was read."""
+
+    reason = "LAYOUT_INVALID"
+
+
+class CouncilFileError(PseudonymError):
+    """A council's file is not of the structure that its layout says. Nothing was taken from it."""
+
+    reason = "COUNCIL_FILE"

@@ -68,6 +68,11 @@ COMMANDS = {
     ),
     "match": ("matching", "match", "Ask a reference at a service who one person is."),
     # Commands of the other package: named here, known only to whoever calls them.
+    "council": (
+        "pseudonym.cli.council",
+        "council_app",
+        "Look through a council's file of families, and divide it into two halves.",
+    ),
     "keys": ("pseudonym.cli.keys", "keys_app", "Make keysets, look after their keys, and end them."),
     "audit": ("pseudonym.cli.audit", "audit_app", "Look at an audit log and check it, offline."),
     "project": (
