@@ -7,7 +7,7 @@ The rules this module keeps:
 - Nobody's name plays a part: nothing but an address is read.
 - Two UPRNs decide: equal, it is the same home; different, it is not, whatever the lines say.
 - Without a postcode that says something and without a UPRN nothing is found. A street without a number and
-  without the name of a house is no home.
+  without the name of a house is no home, nor is a flat of a house without either.
 - Flats of one building are different homes, and none of them is the building.
 """
 
@@ -73,7 +73,10 @@ def _keys(addresses: pl.DataFrame, row: str) -> pl.DataFrame:
 
 def _compatible() -> pl.Expr:
     """Whether two addresses of one postcode and the same numbers say nothing against one another."""
-    numbered = pl.col("numbers") != ""
+    # One number, and it may be a flat's: which building is meant then has to be said.
+    alone = ~pl.col("numbers").str.contains(" ") & (
+        (pl.col("numbers") == "") | pl.col("unit").is_not_null() | pl.col("unit_right").is_not_null()
+    )
     shared = {
         name: pl.col(name).list.set_intersection(f"{name}_right").list.len() > 0
         for name in ("streets", "buildings")
@@ -87,5 +90,5 @@ def _compatible() -> pl.Expr:
         ~other_number
         & ~other_unit
         & (shared["streets"] | silent["streets"])
-        & pl.when(numbered).then(shared["buildings"] | silent["buildings"]).otherwise(shared["buildings"])
+        & (shared["buildings"] | (silent["buildings"] & ~alone))
     )

@@ -1,7 +1,7 @@
 """What answers become at the council: coded indicators of families, in a table of their own.
 
-Only what was declared: the family as the council calls it, the check, the answer, and the problem that a yes is
-a sign of in a scheme. No identifier and no other attribute stands beside them.
+Only what was declared: the family as the council calls it, the check, the answer, and the problem that a yes
+is a sign of in a scheme. No identifier and no other attribute stands beside them.
 """
 
 from __future__ import annotations

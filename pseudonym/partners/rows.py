@@ -58,7 +58,7 @@ def pick(check: Check, frame: pl.DataFrame, day: date, *, adults_only: bool = Fa
 
     Args:
         check: what is asked.
-        frame: columns of text; family and those of the check, date of birth as YYYY-MM-DD; others are ignored.
+        frame: columns of text; family and those of the check, dates as YYYY-MM-DD; others are ignored.
         day: on which age is reckoned.
         adults_only: leave children out, where a check about adults would refuse them.
 

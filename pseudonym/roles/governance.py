@@ -7,9 +7,9 @@
      "holders": [{"project": "tf-2026", "recipient": "dwp-extract", "person": "carol"}],
      "partner_checks": {…}}
 
-`partner_checks` is a council's, and `pseudonym.partners.register` has its form. Each role has a copy of its own,
-so that nobody opens the way back by changing one file. Nobody but the user who runs the role, or root, can
-change it. It is read at the start.
+`partner_checks` is a council's, and `pseudonym.partners.register` has its form. Each role has a copy of its
+own, so that nobody opens the way back by changing one file. Nobody but the user who runs the role, or root,
+can change it. It is read at the start.
 """
 
 from __future__ import annotations
