@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import date
 from typing import Final, Protocol
 
 import polars as pl
@@ -45,6 +46,8 @@ _KEPT: Final = {
     "pncid": Kind.PNCID,
 }
 """What is kept of a person, and what it is about."""
+NINO_FROM: Final = 16
+"""Years of age from which somebody has a National Insurance number."""
 _LONGEST: Final = 1_000  # characters of a value
 _YES, _NO = ("yes", "y", "true", "1"), ("no", "n", "false", "0", "")
 
@@ -131,7 +134,8 @@ def perform(
     Raises:
         LinkerError: the records or the model cannot be used.
     """
-    rows = rows_of(records, job.work.family_column, job.work.protected_column)
+    given = rows_of(records, job.work.family_column, job.work.protected_column)
+    rows, child_ninos = without_child_ninos(given, date.today())
     figures: dict[str, object] = {"format": report.FORMAT, "kind": "join"}
 
     def link(known: pl.DataFrame) -> pl.DataFrame:
@@ -148,7 +152,8 @@ def perform(
         return _named(found.links, rows).select(left="left_id", right="right_id", weight="match_weight")
 
     joined = persons.join(job, source, rows, link, progress)
-    folder.write(REPORT, json.dumps({**figures, "joined": joined}, allow_nan=False).encode())
+    figures |= {"joined": joined, "child_ninos": child_ninos}
+    folder.write(REPORT, json.dumps(figures, allow_nan=False).encode())
 
 
 def rows_of(records: Records, family_column: str, protected_column: str) -> pl.DataFrame:
@@ -186,6 +191,21 @@ def rows_of(records: Records, family_column: str, protected_column: str) -> pl.D
         _said(records, protected_column).alias("protected"),
         *_KEPT,
     )
+
+
+def without_child_ninos(rows: pl.DataFrame, day: date) -> tuple[pl.DataFrame, int]:
+    """The rows without the National Insurance numbers of children, who have none, and how many there were.
+
+    A number is given shortly before the sixteenth birthday; an earlier one is another's, and is not kept.
+
+    Args:
+        rows: text columns born (YYYY-MM-DD, or null) and nino, among others.
+        day: on which age is reckoned.
+    """
+    born = pl.col("born").str.to_date("%Y-%m-%d", strict=False)
+    child = (born.dt.offset_by(f"{NINO_FROM}y") > day).fill_null(False) & pl.col("nino").is_not_null()
+    kept = rows.with_columns(pl.when(~child).then("nino").alias("nino"))
+    return kept, rows["nino"].count() - kept["nino"].count()
 
 
 def _joined(parts: Sequence[pl.Series], separator: str) -> list[pl.Series]:

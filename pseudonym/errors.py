@@ -275,6 +275,30 @@ class RequestRefusedError(PseudonymError):
         self.reason = reason
 
 
+class OperatorError(PseudonymError):
+    """Who wants to make or read partner checks is none of their operators. Nothing was made or opened."""
+
+    reason = "OPERATOR_REFUSED"
+
+
+class PartnerRowsError(PseudonymError):
+    """Rows of a file cannot be asked about. Nothing was made."""
+
+    reason = "PARTNER_ROWS"
+
+
+class PartnerAnswerError(PseudonymError):
+    """Answers do not belong to the open questions, or contradict earlier ones. Nothing was kept of them."""
+
+    reason = "PARTNER_ANSWERS"
+
+
+class PartnerLateError(PseudonymError):
+    """The questions have expired. Nothing was opened."""
+
+    reason = "PARTNER_LATE"
+
+
 class SubjectMissingError(StoreError):
     """There is no such person, or the person's state does not allow what was asked. Nothing was opened."""
 

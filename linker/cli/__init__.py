@@ -7,7 +7,7 @@ A command's module, and the engine with it, is loaded only when that command is 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-SETTINGS = {"help_option_names": ["-h", "--help"]}
+SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 # command: module, name in it, first line of its help (a test compares)
 COMMANDS = {
@@ -115,12 +115,19 @@ COMMANDS = {
         "destroy_app",
         "End a recipient, or a project, for good.",
     ),
+    "partner": (
+        "pseudonym.roles.commands_partner",
+        "partner_app",
+        "Ask partners about families before inclusion.",
+    ),
     "urn": (
         "pseudonym.cli.urn",
         "urn_app",
         "Look at reference numbers; ask for the way back, approve it, open the answer.",
     ),
 }
+# What a command of the other package is handed of this one, by the module that has it.
+HANDED = {"partner": "linker.enquiries"}
 
 
 @cache
@@ -129,7 +136,9 @@ def _load(name: str) -> Any:
     found = getattr(import_module(module if "." in module else f"linker.cli.{module}"), attribute)
     holder = typer.Typer(callback=lambda: None, add_completion=False)
     if isinstance(found, typer.Typer):
-        holder.add_typer(found, name=name)
+        handed = HANDED.get(name)
+        settings = SETTINGS | ({"obj": partial(import_module, handed)} if handed else {})
+        holder.add_typer(found, name=name, context_settings=settings)
     else:
         holder.command(name)(found)
     group: Any = get_command(holder)

@@ -4,10 +4,12 @@
      "requesters": {"alice": "alice"},
      "approvers": [{"name": "bob", "person": "bob", "public_key": "…64 hexadecimal digits…"}],
      "quotas": {"reidentification": 500},
-     "holders": [{"project": "tf-2026", "recipient": "dwp-extract", "person": "carol"}]}
+     "holders": [{"project": "tf-2026", "recipient": "dwp-extract", "person": "carol"}],
+     "partner_checks": {…}}
 
-Each role has a copy of its own, so that nobody opens the way back by changing one file. Nobody but the user
-who runs the role, or root, can change it. It is read at the start.
+`partner_checks` is a council's, and `pseudonym.partners.register` has its form. Each role has a copy of its
+own, so that nobody opens the way back by changing one file. Nobody but the user who runs the role, or root,
+can change it. It is read at the start.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ from typing import Any
 
 from pseudonym.approvers import Approver, Register
 from pseudonym.errors import InputError
+from pseudonym.partners.register import PartnerRegister
 from pseudonym.urn import check_label
 
-_MEMBERS = {"projects", "requesters", "approvers", "quotas", "holders"}
+_MEMBERS = {"projects", "requesters", "approvers", "quotas", "holders", "partner_checks"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,14 @@ class Governance:
         quotas: how many identities may be opened in a day for each purpose that was agreed.
         holders: project, recipient and person of those who may send data under a recipient's numbers, or None
             where the file says nothing of it.
+        partner_checks: who asks partners what, or None where the file says nothing of it.
     """
 
     ends: Mapping[str, datetime]
     register: Register
     quotas: Mapping[str, int]
     holders: frozenset[tuple[str, str, str]] | None = None
+    partner_checks: PartnerRegister | None = None
 
 
 NOTHING = Governance({}, Register((), {}), {})
@@ -72,7 +77,9 @@ def read(path: Path | None) -> Governance:
         )
         quotas = {str(name): int(most) for name, most in content.get("quotas", {}).items()}
         register = Register(approvers, dict(content.get("requesters", {})))
-        return Governance(ends, register, quotas, _holders(content.get("holders")))
+        checks = content.get("partner_checks")
+        partners = None if checks is None else PartnerRegister.read(checks)
+        return Governance(ends, register, quotas, _holders(content.get("holders")), partners)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise InputError(
             "The file of --governance cannot be read as one.", "docs/running.md shows its form."
