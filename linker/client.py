@@ -108,7 +108,7 @@ class Client(JoinCalls, MatchCalls):
         """
         self._project, self._purpose = project, purpose
         self._timeout = timeout
-        self._patience = Patience(address, patience, patience if reach is None else min(reach, patience))
+        self._patience = Patience(address, patience, reach, grpc.RpcError)
         if tls is None:
             if not is_loopback(address.rpartition(":")[0]):
                 raise LinkerError(

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import grpc
 import polars as pl
 
 from linker import arrow, status
@@ -114,11 +113,13 @@ class Patience:
     Args:
         address: where the service is looked for.
         patience: seconds for which a call that it could not take is tried again.
-        reach: as `patience`, for as long as it has not answered at all.
+        reach: as `patience`, for as long as it has not answered at all; None: the same.
+        failure: what a call that fails raises.
     """
 
-    def __init__(self, address: str, patience: float, reach: float) -> None:
-        self._address, self._patience, self._now = address, patience, reach
+    def __init__(self, address: str, patience: float, reach: float | None, failure: type[Exception]) -> None:
+        self._address, self._patience, self._failure = address, patience, failure
+        self._now = patience if reach is None else min(reach, patience)
 
     def pause(self) -> Pause:
         """For the attempts of a call."""
@@ -141,7 +142,7 @@ class Patience:
                 found = attempt()
                 self.answered()
                 return found
-            except grpc.RpcError as error:
+            except self._failure as error:
                 pause.after(self.failed(error, pause))
 
     def failed(self, error: Exception, pause: Pause) -> ServiceError:
