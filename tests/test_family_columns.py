@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import polars as pl
 import pytest
 
@@ -113,7 +115,7 @@ def test_headings(column, meaning):
     assert headings.read(column).meaning == meaning
 
 
-def homes(columns: dict[str, list[str | None]]) -> pl.DataFrame:
+def homes(columns: Mapping[str, Sequence[str]]) -> pl.DataFrame:
     """Twenty homes of a parent and two children, with some columns beside their names."""
     names = [f"{one}{chr(97 + home)}" for home in range(20) for one in ("An", "Bo", "Cy")]
     places = [f"CB{home % 9 + 1} {home % 7 + 1}A{chr(66 + home % 3)}" for home in range(20) for _ in range(3)]
