@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import linker
-from linker import durable, joining, work
+from linker import durable, joining, registers, work
 from linker.destruction import destroy_doomed, remove
 from linker.errors import Cancelled, LinkerError
 from linker.events import event
@@ -51,6 +51,10 @@ NOTE_SECONDS = 0.25  # between two notes of progress in the store
 PAUSE_SECONDS = 1.0  # before the store is tried again
 
 
+class Vault(Persons, registers.Registers, Protocol):
+    """Where persons are kept: submissions join them, and registers are linked with them."""
+
+
 class Runner:
     """Runs the jobs of one data folder in threads of its own; its methods may be called from any thread."""
 
@@ -61,7 +65,7 @@ class Runner:
         folder: Path,
         limits: Limits,
         workers: int,
-        persons: Persons | None = None,
+        persons: Vault | None = None,
     ) -> None:
         """Queue again what a dead server left.
 
@@ -134,7 +138,14 @@ class Runner:
                 raise Invalid(
                     "FIELD_INVALID",
                     "An extract of a register is not joined with persons.",
-                    "Link it instead.",
+                    "Link it instead: kinlink register link.",
+                    field="submission_id",
+                )
+            if asked.kind is JobKind.REGISTER and submission.kind is not SubmissionKind.EXTRACT:
+                raise Invalid(
+                    "FIELD_INVALID",
+                    "What a council sent is no extract of a register.",
+                    "Join it instead: kinlink job join.",
                     field="submission_id",
                 )
         if asked.model and asked.kind is not JobKind.TRAINING:
@@ -279,11 +290,13 @@ class Runner:
         try:
             right = sides[1] if len(sides) > 1 else None
             sealed = Folder(self._store.safe, draft, job.job_id)
-            if job.work.kind is JobKind.JOIN:
-                if self._persons is None:
-                    raise LinkerError("This server keeps no persons.", "Ask the identity role's.")
+            if job.work.opens_persons and self._persons is None:
+                raise LinkerError("This server keeps no persons.", "Ask the identity role's.")
+            if job.work.kind is JobKind.JOIN and self._persons is not None:
                 source = submissions[0].source
                 joining.perform(job, source, sides[0], model, self._persons, sealed, progress)
+            elif job.work.kind is JobKind.REGISTER and self._persons is not None:
+                registers.perform(job, sides[0], self._persons, sealed, progress)
             else:
                 model = work.perform(job.work, sides[0], right, model, sealed, progress)
             progress("write", 1, 1)
@@ -337,10 +350,10 @@ class Runner:
             NotReady: the job has no result.
         """
         job, folder = self._result(project, job_id)
-        if job.work.keys_only or job.work.kind is JobKind.JOIN:
+        if job.work.keys_only or job.work.opens_persons:
             raise NotFound(
                 "MODEL_NOT_FOUND",
-                "The job linked by matchkeys alone, or joined persons: no model is kept that gives a weight.",
+                "The job linked by matchkeys alone, or with persons: no model is kept that gives a weight.",
                 "The links of matchkeys name the matchkey that made them.",
                 field="job_id",
             )

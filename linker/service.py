@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import re
 from collections.abc import AsyncIterator, Callable
+from datetime import date
 from typing import Any, Literal
 
 import polars as pl
@@ -66,6 +68,7 @@ METHODS = {
 """Every method of these services and the seconds it may take at most."""
 
 READ_ROWS = 10_000
+_REGISTER = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
@@ -230,6 +233,30 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
         )
         job = await self._start("StartJoin", request, work)
         return linkage_pb2.StartJoinResponse(job=messages.job_message(job))
+
+    async def StartRegister(
+        self, request: linkage_pb2.StartRegisterRequest, context: object
+    ) -> linkage_pb2.StartRegisterResponse:
+        register = request.register
+        if not _REGISTER.fullmatch(register):
+            raise wrong("register", "register is the code of a linkage profile, such as 'npd'.")
+        try:
+            day = date.fromisoformat(request.day)
+        except ValueError:
+            raise wrong("day", "day is a day as YYYY-MM-DD.") from None
+        reason = request.nhs_number_reason
+        work = Work(
+            JobKind.REGISTER,
+            (request.submission_id,),
+            seed=request.seed,
+            purpose=mandate_value(request.mandate).purpose,
+            actor=self._caller(),
+            register=register,
+            day=day.isoformat(),
+            nhs_number_reason=code(reason, "nhs_number_reason") if reason else "",
+        )
+        job = await self._start("StartRegister", request, work)
+        return linkage_pb2.StartRegisterResponse(job=messages.job_message(job))
 
     async def _start(self, method: str, request: Any, work: Work) -> Job:
         mandate = mandate_value(request.mandate)

@@ -82,7 +82,7 @@ class AttributeRows(Rows):
         here = (DATASET.c.project == project) & (DATASET.c.name == name)
         if at.execute(sa.update(DATASET).where(here).values(declaration=declaration)).rowcount:
             return
-        number = self._next(at, DATASET.c.number)
+        number = self.next_number(at, DATASET.c.number)
         values = {"number": number, "project": project, "name": name, "declaration": declaration}
         at.execute(sa.insert(DATASET).values(**values))
 
