@@ -88,9 +88,8 @@ class AttributeRegisters:
         arrived = set(self._intake.attach(project, frame.drop("run", "outcome", strict=False))["row_ref"])
         with self._rows.read() as at:
             held = {head.handle: head.aid for head in self._links.held(at, handles)}
-        wanted = dict(zip(handles, aids, strict=True))
         going = [
-            (handle, aid) for handle, aid in held.items() if handle is not None and aid != wanted[handle]
+            (handle, aid) for handle, aid in zip(handles, aids, strict=True) if held.get(handle, aid) != aid
         ]
         if going:
             self._moves.assign(project, going, mandate)

@@ -57,6 +57,11 @@ COMMANDS = {
         "List, look at and delete the submissions that a service holds.",
     ),
     "job": ("remote", "job_app", "Start, watch, read, cancel and delete jobs at a service."),
+    "register": (
+        "registers",
+        "register_app",
+        "Link a register with the persons in the vault; send what a register has.",
+    ),
     "reference": (
         "matching",
         "reference_app",

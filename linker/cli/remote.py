@@ -200,7 +200,7 @@ def start_link(
         if keys_only:
             one_to_one = cardinality is options.Cardinality.ONE_TO_ONE
             check_keys_only(keys, bool(model) or threshold is not None or not one_to_one)
-        _show_job(
+        say_job(
             screen,
             client.start_linkage(
                 left,
@@ -235,7 +235,7 @@ def start_dedupe(
     with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
         if keys_only:
             check_keys_only(keys, bool(model) or threshold is not None)
-        _show_job(
+        say_job(
             screen,
             client.start_deduplication(
                 submission, keys=keys, keys_only=keys_only, model=model, threshold=threshold, seed=seed
@@ -266,7 +266,7 @@ def start_join(
 ) -> None:
     """Start to join a submission with the persons in the vault."""
     with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
-        _show_job(
+        say_job(
             screen,
             client.start_join(
                 submission,
@@ -312,7 +312,7 @@ def show_job(
 ) -> None:
     """Show how far a job has come."""
     with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
-        _show_job(screen, client.job(job))
+        say_job(screen, client.job(job))
 
 
 @job_app.command("wait")
@@ -330,7 +330,7 @@ def wait_for_job(
     with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
         with screen.progress() as step:
             finished = client.wait(job, progress=step)
-        _show_job(screen, finished, failing=True)
+        say_job(screen, finished, failing=True)
 
 
 @job_app.command("cancel")
@@ -346,7 +346,7 @@ def cancel_job(
 ) -> None:
     """Ask a job to stop."""
     with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
-        _show_job(screen, client.cancel(job))
+        say_job(screen, client.cancel(job))
 
 
 @job_app.command("delete")
@@ -362,7 +362,7 @@ def delete_job(
 ) -> None:
     """Destroy the result of a finished job: its key first, then its files."""
     with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
-        _show_job(screen, client.delete_job(job))
+        say_job(screen, client.delete_job(job))
 
 
 @job_app.command("read")
@@ -387,7 +387,8 @@ def read_job(
         outputs.show(screen, {str(what): rows_of(frame, "row")})
 
 
-def _show_job(screen: Screen, job: Job, failing: bool = False) -> None:
+def say_job(screen: Screen, job: Job, failing: bool = False) -> None:
+    """Say how far a job has come; with `failing` one that did not succeed is an error."""
     screen.document["job"] = plain(job)
     if failing and job.problem is not None:
         error = LinkerError(job.problem.message, job.problem.help)

@@ -17,6 +17,7 @@ from pseudonym.storage.schema_attributes import (
     HALF,
     KEY,
     LEDGER,
+    LINK,
     MOVED,
     PROJECT,
     ROW,
@@ -65,7 +66,7 @@ class Batch:
 class AttributeRows(Rows):
     """The attributes' database."""
 
-    scattered = (SUBJECT, KEY, ROW, HALF)
+    scattered = (SUBJECT, KEY, ROW, HALF, LINK)
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, PROJECT, LEDGER)

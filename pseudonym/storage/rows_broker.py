@@ -67,7 +67,7 @@ class Move(NamedTuple):
 class BrokerRows(Rows):
     """The broker's database."""
 
-    scattered = (MEMBER, HALF, URN)
+    scattered = (MEMBER, HALF, URN, STRAY)
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, PROJECT, LEDGER)
