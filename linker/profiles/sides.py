@@ -7,7 +7,7 @@ change a link; a register that has more than it may carry is refused.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -96,7 +96,8 @@ def left_side(
         ProfileError: a column is not there, or a field that the profile requires.
         LinkerError: the records cannot be read.
     """
-    raw, apart = _understood(source, (besides.family, besides.protected, besides.arm))
+    named = (besides.family, besides.protected, besides.arm)
+    raw = _understood(source, [name for name in named if name is not None])
     kept = _restricted(raw, profile.fields(on), supplied)
     have = {field.name for field in kept.layout.fields}
     for name in profile.require:
@@ -106,7 +107,7 @@ def left_side(
                 f"Give it for all records: supplied={{'{name}': ...}}, or --supply {name}=VALUE.",
             )
     days = profile.age_range(period.on, period.since)
-    return _side(kept, apart, profile.fields(on), besides, days)
+    return _side(kept, raw.frame, profile.fields(on), besides, days)
 
 
 def right_side(source: Source, profile: Profile, on: frozenset[str], protected: str | None) -> Side:
@@ -122,7 +123,8 @@ def right_side(source: Source, profile: Profile, on: frozenset[str], protected: 
         apart = frame.filter(_row_mask(frame, raw))
     else:
         held = None
-        raw, apart = _understood(source, ())
+        raw = _understood(source, ())
+        apart = raw.frame
     kept = _restricted(raw, profile.fields(on), {})
     side = _side(kept, apart, profile.fields(on), Besides(protected=held), (None, None))
     return _without_establishments(side, kept, profile.establishments)
@@ -168,17 +170,37 @@ def _frame(source: Source) -> pl.DataFrame:
             return read_frame(path_of(source))
 
 
-def _understood(source: Source, extra: tuple[str | None, ...]) -> tuple[Records, pl.DataFrame]:
-    """Records recognised by their headings, and the columns that are asked for besides, row by row."""
-    wanted = [name for name in extra if name is not None]
-    if isinstance(source, Records):
-        found, frame = source, source.frame
-        _check_there(wanted, frame.columns)
-        return found, frame.select(wanted)
-    frame = _frame(source)
-    _check_there(wanted, frame.columns)
-    found = arrive(frame, ignore=wanted)
-    return found, frame.select(pl.col(wanted).cast(pl.String)).filter(_row_mask(frame, found))
+def records_with(
+    frame: pl.DataFrame,
+    besides: Sequence[str],
+    *,
+    id_column: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    ignore: Sequence[str] = (),
+) -> Records:
+    """Records recognised by their headings, with columns that are read besides but are no fields.
+
+    Args:
+        frame: one row a record.
+        besides: columns that say the family, the arm and the like.
+        id_column, mapping, ignore: as of `linker.arrive`.
+
+    Raises:
+        ProfileError: a column is not there.
+        LinkerError: as of `linker.arrive`.
+    """
+    _check_there(besides, frame.columns)
+    kept = [name for name in ignore if name not in besides]
+    found = arrive(frame, id_column=id_column, mapping=mapping, ignore=[*kept, *besides])
+    beside = frame.select(pl.col(besides).cast(pl.String)).filter(_row_mask(frame, found))
+    return replace(found, frame=found.frame.with_columns(beside.get_columns()))
+
+
+def _understood(source: Source, besides: Sequence[str]) -> Records:
+    if not isinstance(source, Records):
+        return records_with(_frame(source), besides)
+    _check_there(besides, source.frame.columns)
+    return source
 
 
 def _check_there(wanted: Collection[str], columns: Collection[str]) -> None:
