@@ -43,6 +43,7 @@ COMMANDS = {
         "pairs",
         "List every pair of at least a weight; the right file may be larger than memory.",
     ),
+    "profile": ("profiles", "profile_app", "List the linkage profiles, or show one in plain words."),
     "matchkeys": ("matchkeys", "matchkeys", "List a set of matchkeys, or write it to a file."),
     "blocking": ("blocking", "blocking", "Say what blocking costs and what it can lose, before a run."),
     "model": ("models", "model_app", "Look at a model; bring one from Splink, or take one there."),
