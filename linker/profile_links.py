@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from typing import Final
 
 import polars as pl
 
-import linker
-from linker import decide
 from linker.arrival import screened
-from linker.decide import Cardinality
+from linker.errors import LinkerError, ProfileError
 from linker.joining import KEPT
+from linker.profiles import names
+from linker.profiles.link import link_profile
+from linker.profiles.outcomes import SCHEMA
 from linker.records import Field, Kind, Layout, Records
 
-OUTCOMES: Final = pl.Schema(
-    {
-        "person": pl.String(),
-        "row_ref": pl.String(),
-        "outcome": pl.String(),
-        "stage": pl.String(),
-        "key": pl.String(),
-        "weight": pl.Float64(),
-        "probability": pl.Float64(),
-        "band": pl.String(),
-    }
-)
-_BITS = 6.0
-"""How far below the threshold somebody looks at a pair, and by how much a link leads."""
+AUTHORITY: Final = "authority"
+"""The column with the council that a record came from: some registers name it."""
+BESIDE: Final = ("person", "family")
+"""The columns that say what belongs together, and are not compared."""
+_NHS: Final = "nhs_number"
+
+
+def check_register(register: str) -> None:
+    """Do nothing if there is a profile of this register.
+
+    Raises:
+        ProfileError: there is none.
+    """
+    if register not in names():
+        raise ProfileError("There is no profile of that register.", f"The profiles are {', '.join(names())}.")
 
 
 def link_persons(
@@ -44,7 +47,8 @@ def link_persons(
     """Say of persons and rows of a register who is whose: the best over all that is known of a person.
 
     Args:
-        known: `person`, and the columns that are kept of a person, a row for each name and address.
+        known: `person`, `family` (null: none known), `authority`, and the columns that are kept of a person,
+            a row for each name and address, all text.
         extract: the register's records.
         register: the code of its profile.
         on: the day on which people have their age.
@@ -53,55 +57,57 @@ def link_persons(
         progress: called with (stage, done, total); what it raises ends the work.
 
     Returns:
-        Columns as `OUTCOMES`: a person and a row, or a person without one.
+        `person` and `row_ref` (null unless it is linked or somebody has to look at it), `outcome`, `stage`,
+        `key`, `weight` (bits), `probability` and `band` (codes), of each person at least one.
 
     Raises:
         LinkerError: the records or the profile cannot be used.
     """
-    names = [name for name in KEPT if known[name].count() and (name != "nhs" or nhs_number_reason)]
+    check_register(register)
+    if not len(extract.ids):
+        raise LinkerError("Every row of the extract was refused.", "Look at what was refused, and why.")
     numbered = known.with_row_index("id").with_columns(pl.col("id").cast(pl.String))
-    if not names or not len(extract.ids):
-        return OUTCOMES.to_frame()
-    fields = tuple(Field(KEPT[name].value, KEPT[name], (name,), "as kept") for name in names)
-    left = screened(numbered.select("id", *names), Layout("id", fields, ()))
-    right = extract
-    if not nhs_number_reason:
-        kept = tuple(field for field in extract.layout.fields if field.kind is not Kind.NHS_NUMBER)
-        right = Records(
-            extract.ids,
-            extract.frame,
-            Layout(extract.layout.id_column, kept, extract.layout.ignored),
-            extract.refusals,
+    kinds = {**KEPT, AUTHORITY: Kind.LOCAL_AUTHORITY}
+    given = [name for name in kinds if known[name].count() and (name != "nhs" or nhs_number_reason)]
+    if not given:
+        return pl.DataFrame(schema={"person": pl.String, "row_ref": pl.String, **SCHEMA}).drop(
+            "left_id", "right_id", "lead"
         )
-    found = linker.link(
-        left, right, cardinality=Cardinality.MANY_TO_MANY, all_pairs=-_BITS, seed=seed, progress=progress
+    fields = tuple(Field(kinds[name].value, kinds[name], (name,), "as kept") for name in given)
+    left = screened(numbered.select("id", *given), Layout("id", fields, ()))
+    beside = left.ids.to_frame("id").join(numbered, on="id", maintain_order="left").select(BESIDE)
+    found = link_profile(
+        Records(left.ids, left.frame.with_columns(beside.get_columns()), left.layout, left.refusals),
+        # A profile knows an id by its heading; these were called something else by their sender.
+        replace(extract, layout=replace(extract.layout, id_column=None)),
+        register,
+        on=on,
+        person="person",
+        family="family",
+        switches={_NHS: nhs_number_reason} if nhs_number_reason else None,
+        seed=seed,
+        progress=progress,
     )
-    assert found.pairs is not None
-    best = (
-        found.pairs.join(numbered.select("id", "person"), left_on="left_id", right_on="id")
-        .sort("match_weight", "left_id", descending=[True, False])
-        .unique(["person", "right_id"], keep="first", maintain_order=True)
+    looked_at = pl.col("outcome").is_in(found.review["outcome"].unique().implode())
+    pairs = pl.concat([found.outcomes.filter(~looked_at), found.review.select(found.outcomes.columns)])
+    persons = numbered.select("id", "person")
+    return (
+        pairs.join(persons, left_on="left_id", right_on="id", maintain_order="left")
+        .sort(pl.col("weight").fill_null(float("-inf")), descending=True, maintain_order=True)
+        .unique(["person", "right_id", "outcome"], keep="first", maintain_order=True)
+        .select(
+            "person",
+            "outcome",
+            _code("stage"),
+            "key",
+            "weight",
+            "probability",
+            _code("band"),
+            row_ref="right_id",
+        )
     )
-    threshold = max(found.threshold, 0.0)
-    decided = decide.link(
-        best.select(
-            "match_probability", "stage", "rule", "match_weight", left_id="right_id", right_id="person"
-        ),
-        cardinality=Cardinality.MANY_TO_ONE,
-        threshold=threshold,
-        review=threshold - _BITS,
-        lead=_BITS,
-    )
-    band = (
-        pl.when(pl.col("match_weight") >= threshold + 2 * _BITS).then(pl.lit("high")).otherwise(pl.lit("low"))
-    )
-    return decided.select(
-        "outcome",
-        "stage",
-        person="right_id",
-        row_ref="left_id",
-        key="rule",
-        weight="match_weight",
-        probability="match_probability",
-        band=band,
-    ).select(OUTCOMES.names())
+
+
+def _code(name: str) -> pl.Expr:
+    """Words as a code: "15 to 20" is "15-to-20"."""
+    return pl.col(name).str.replace_all(" ", "-").alias(name)

@@ -59,8 +59,8 @@ class Registers(Protocol):
             job: what for.
             register: its code.
             refs: the row references of the extract.
-            link: finds whose the rows are: gets `person`, `record` and the columns that are kept of a person
-                (`linker.joining`), all text, with a row for each name and address of a record.
+            link: finds whose the rows are: gets `person`, `family`, `authority`, `record` and the columns
+                that are kept of a person (`linker.joining`), all text, a row for each name and address.
             progress: called with (stage, done, total); what it raises ends the work.
 
         Returns:

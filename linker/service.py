@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import re
 from collections.abc import AsyncIterator, Callable
 from datetime import date
 from typing import Any, Literal
@@ -20,7 +19,7 @@ import polars as pl
 from linker import arrow, callers, messages, work
 from linker.chunks import Content, Examined
 from linker.destruction import destroy_doomed
-from linker.errors import ModelError
+from linker.errors import ModelError, ProfileError
 from linker.intake import Intake
 from linker.jobs import Runner
 from linker.matchkeys import Matchkeys
@@ -28,6 +27,7 @@ from linker.matchkeys_ons import SETS
 from linker.messages import batch_value, code, mandate_value, wrong
 from linker.model import Model
 from linker.paging import digest_of_request, page_size, position, token
+from linker.profile_links import check_register
 from linker.receiving import receive
 from linker.refusals import Invalid, Unavailable
 from linker.resources import Job, JobKind, Limits, Submission, SubmissionKind, Table, Work
@@ -68,7 +68,6 @@ METHODS = {
 """Every method of these services and the seconds it may take at most."""
 
 READ_ROWS = 10_000
-_REGISTER = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
@@ -238,8 +237,10 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
         self, request: linkage_pb2.StartRegisterRequest, context: object
     ) -> linkage_pb2.StartRegisterResponse:
         register = request.register
-        if not _REGISTER.fullmatch(register):
-            raise wrong("register", "register is the code of a linkage profile, such as 'npd'.")
+        try:
+            check_register(register)
+        except ProfileError as error:
+            raise Invalid("FIELD_INVALID", error.message, error.help, field="register") from None
         try:
             day = date.fromisoformat(request.day)
         except ValueError:

@@ -54,7 +54,11 @@ class AttributeRegisters:
             with self._rows.write() as at:
                 number = self._rows.project(at, project).number
                 here, _ = self._rows.halves(at, number, given[first : first + AT_ONCE])
-                self._links.drop_halves(at, list(here))
+                # As of what was attached, it stays known that it was here until the broker has forgotten it.
+                waiting = [ref for ref, (_, ct) in here.items() if ct is not None]
+                self._rows.attached(at, waiting)
+                if waiting:
+                    self._rows.store.purge_later(at)
                 gone += here
         self._rows.store.purge_if_due()
         return frames.columns(row_ref=gone)

@@ -140,7 +140,9 @@ def _masked(side: Side, profile: Profile) -> pl.DataFrame:
 
 
 def persons(side: Side, profile: Profile) -> npt.NDArray[np.int64]:
-    """Which rows are one person's by the profile's `same`: a number a row, the same for one person."""
+    """Which rows are one person's, as the file says or by the profile's `same`: a number a row."""
+    if side.person is not None:
+        return (side.person.rank("dense").cast(pl.Int64) - 1).to_numpy()
     from linker.decide import components
 
     rows, edges = len(side.ids), []

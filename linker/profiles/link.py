@@ -72,6 +72,7 @@ def link_profile(
     *,
     on: datetime.date,
     since: datetime.date | None = None,
+    person: str | None = None,
     family: str | None = None,
     protected: str | None = None,
     arm: str | None = None,
@@ -90,6 +91,8 @@ def link_profile(
         profile: a profile, its name, or a file.
         on: the day of the extract; who can be in the register is judged by age on it …
         since: … or on any day since this one, where the extract reaches back.
+        person: left column that says whose a record is, of every record, where that is known already; without
+            it the profile's `same` says which records are one person's.
         family: left column that says which family a record is of.
         protected: column, of either side, that says "Y" of people whose change of identity is protected:
             their former names, numbers and addresses are not looked at.
@@ -109,7 +112,7 @@ def link_profile(
     reasons = _reasons(chosen, switches)
     period = Period(on, on if since is None else since)
     mine = left_side(
-        left, chosen, frozenset(reasons), Besides(family, protected, arm), supplied or {}, period
+        left, chosen, frozenset(reasons), Besides(person, family, protected, arm), supplied or {}, period
     )
     theirs = right_side(right, chosen, frozenset(reasons), protected)
     if not len(mine.ids):

@@ -35,8 +35,9 @@ _COMPOSED = (
 
 @dataclass(frozen=True)
 class Besides:
-    """Columns of the left file that are read besides its fields: family, protected, arm; None for none."""
+    """Columns of the left file that are read besides its fields: person to arm; None for none."""
 
+    person: str | None = None
     family: str | None = None
     protected: str | None = None
     arm: str | None = None
@@ -58,6 +59,7 @@ class Side:
         records: as they were understood, nothing but the fields that may be used.
         ids: of the rows that take part, in canonical order.
         columns: standard columns, same length and order.
+        person: whose each row is; None if the file does not say.
         family: the family of each row, null for none; None if the file does not say.
         protected: whether each row is of a person whose change of identity is protected.
         outside: ids of those who cannot be in the register.
@@ -68,6 +70,7 @@ class Side:
     records: Records
     ids: pl.Series
     columns: pl.DataFrame
+    person: pl.Series | None
     family: pl.Series | None
     protected: npt.NDArray[np.bool_]
     outside: pl.Series
@@ -96,7 +99,7 @@ def left_side(
         ProfileError: a column is not there, or a field that the profile requires.
         LinkerError: the records cannot be read.
     """
-    named = (besides.family, besides.protected, besides.arm)
+    named = (besides.person, besides.family, besides.protected, besides.arm)
     raw = _understood(source, [name for name in named if name is not None])
     kept = _restricted(raw, profile.fields(on), supplied)
     have = {field.name for field in kept.layout.fields}
@@ -304,6 +307,7 @@ def _side(
         records,
         ordered.ids.filter(~out),
         made.filter(~out),
+        None if besides.person is None else beside(besides.person).filter(~out),
         None if besides.family is None else beside(besides.family).filter(~out),
         protected.filter(~out).to_numpy(),
         ordered.ids.filter(out),

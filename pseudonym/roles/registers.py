@@ -52,8 +52,8 @@ class Found(NamedTuple):
 
 
 Link = Callable[[pl.DataFrame], Found]
-"""From those who are known (`person`, `record` and the columns `FLAT`, all text; a record has a row for each
-of its names and addresses, a person one or more records) to what of the register is theirs."""
+"""From those who are known (`person`, `family`, `authority`, `record` and the columns `FLAT`, all text; a
+record has a row for each of its names and addresses, a person one or more records) to what is theirs."""
 
 
 class Registers:
@@ -99,18 +99,27 @@ class Registers:
     def _known(self, errand: Errand, progress: Progress) -> tuple[pl.DataFrame, pl.Series]:
         """Everybody but those who are protected, and a record of each of these."""
         mandate = Mandate(errand.actor, errand.purpose, errand.project)
-        found, guarded, opened = [_spread(_NOBODY)], [_NOBODY["unit"]], 0
+        found, guarded, opened = [self._spread(_NOBODY)], [_NOBODY["unit"]], 0
         for some in self._people.known(mandate):
             opened += some.height
             progress("open", opened, 0)
             kept_apart = some.filter("protected")["pid"].implode()
             hidden = pl.col("pid").is_in(kept_apart)
             guarded.append(some.filter(hidden).unique("pid")["unit"])
-            found.append(_spread(some.filter(~hidden)))
+            found.append(self._spread(some.filter(~hidden)))
         known = pl.concat(found)
-        # What tells persons apart is a number for this linkage, and not their id.
-        number = known["pid"].rank("dense").cast(pl.String).alias("person")
-        return known.drop("pid").insert_column(0, number), pl.concat(guarded)
+        # What tells persons and families apart is a number for this linkage, and not their id.
+        numbers = (pl.col(name).rank("dense").cast(pl.String) for name in ("person", "family"))
+        return known.with_columns(numbers), pl.concat(guarded)
+
+    def _spread(self, opened: pl.DataFrame) -> pl.DataFrame:
+        """Those who are known, as who links sees them but for their ids."""
+        of = self._people.members(opened["unit"]).select("unit", "fid")
+        families = opened.select("unit").join(of, on="unit", how="left", maintain_order="left")["fid"]
+        beside = opened.select(
+            person="pid", authority="source", record=pl.col("unit").bin.encode("hex")
+        ).insert_column(1, families.alias("family"))
+        return _each(opened, beside)
 
     def _rows(self, errand: Errand, refs: pl.Series, found: pl.DataFrame) -> pl.DataFrame:
         """Whose the rows are now."""
@@ -160,35 +169,29 @@ class Registers:
         )
 
 
-_NOBODY: Final = pl.DataFrame(schema={"unit": pl.Binary, "pid": pl.Binary})
+_NOBODY: Final = pl.DataFrame(schema={"unit": pl.Binary, "pid": pl.Binary, "source": pl.String})
 
 
-def _spread(opened: pl.DataFrame) -> pl.DataFrame:
-    """Those who are known, as who links sees them, with `pid`: a record with each name and address."""
+def _each(opened: pl.DataFrame, beside: pl.DataFrame) -> pl.DataFrame:
+    """Each record with each of its names and addresses, after some columns beside it."""
     whole = columns.checked(opened.drop("unit", "pid", "source", "protected", strict=False))
     named = whole.select(
-        name=pl.concat_list(pl.col("names", "aliases").fill_null([])),
-        address="addresses",
-        born=pl.col("born").dt.to_string("%Y-%m-%d"),
-        sex="sex",
-        **{number: number for number in NUMBERS},
-    )
-    each = (
-        named.with_columns(
-            pid=opened["pid"],
-            record=opened["unit"].bin.encode("hex"),
-        )
-        .explode("name")
-        .explode("address")
-    )
-    name, address = pl.col("name"), pl.col("address")
-    return each.select(
-        "pid",
-        "record",
-        *(name.struct.field(part) for part in ("given", "surname")),
-        "born",
+        pl.col("born").dt.to_string("%Y-%m-%d"),
         "sex",
-        address.struct.field("lines").alias("address"),
-        address.struct.field("postcode"),
         *NUMBERS,
-    ).select("pid", "record", *FLAT)
+        name=pl.concat_list(pl.col("names", "aliases").fill_null([])),
+        place="addresses",
+    )
+    name, place = pl.col("name").struct, pl.col("place").struct
+    return (
+        beside.hstack(named)
+        .explode("name")
+        .explode("place")
+        .with_columns(
+            given=name.field("given"),
+            surname=name.field("surname"),
+            address=place.field("lines"),
+            postcode=place.field("postcode"),
+        )
+        .select(*beside.columns, *FLAT)
+    )

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pseudonym.storage.rows_attributes import AttributeRows, Head
-from pseudonym.storage.schema_attributes import HALF, LINK, ROW
+from pseudonym.storage.schema_attributes import LINK, ROW
 
 
 class LinkRows:
@@ -49,13 +49,6 @@ class LinkRows:
             LINK.c.project == project, LINK.c.register == register, LINK.c.run < run, LINK.c.handle > after
         )
         return list(at.execute(query.order_by(LINK.c.handle).limit(limit)).scalars())
-
-    def drop_halves(self, at: sa.Connection, refs: Sequence[bytes]) -> int:
-        """Delete values that wait under row_refs, which are nobody's."""
-        gone = self._store.delete_among(at, HALF.c.row_ref, refs)
-        if gone:
-            self._store.purge_later(at)
-        return gone
 
     def delete_project(self, project: int) -> None:
         """Know nothing more of a project's rows."""

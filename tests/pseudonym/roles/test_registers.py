@@ -54,7 +54,7 @@ def send_halves(roles, certificates, rows, batch):
     """Both halves of an extract, as its holder sends them; the submission's id."""
     with client(roles[Role.IDENTITY], certificates, "dataset-holder") as holder:
         sent = holder.submit(
-            rows, batch_id=batch, source="npd", kind=SubmissionKind.EXTRACT, id_column="row_ref"
+            rows, batch_id=batch, source="pnc", kind=SubmissionKind.EXTRACT, id_column="row_ref"
         )
     with Called(roles[Role.ATTRIBUTES].address, certificates, "dataset-holder") as holder:
         values = chain.attributes(row_ref=rows["row_ref"].to_list())
@@ -65,7 +65,7 @@ def send_halves(roles, certificates, rows, batch):
 
 def start(roles, certificates, submission, **more):
     with client(roles[Role.IDENTITY], certificates, "linkage-operator") as operator:
-        return operator.start_register(submission, "npd", day=DAY, **more).job_id
+        return operator.start_register(submission, "pnc", day=DAY, **more).job_id
 
 
 def figures(roles, certificates, job_id):
@@ -274,21 +274,21 @@ def test_an_extract_is_not_joined_and_a_councils_file_is_no_extract(world, certi
         extract = holder.submit(
             people.drop("family").with_columns(row_ref=pl.Series(["a", "b", "c"])),
             batch_id="x-2",
-            source="npd",
+            source="pnc",
             kind=SubmissionKind.EXTRACT,
             id_column="row_ref",
         ).submission_id
     with client(world[Role.IDENTITY], certificates, "linkage-operator") as operator:
         for refused in (
-            lambda: operator.start_register(sent, "npd", day=DAY),
+            lambda: operator.start_register(sent, "pnc", day=DAY),
             lambda: operator.start_join(extract),
             lambda: operator.start_register(extract, "NPD 9434765919", day=DAY),
-            lambda: operator.start_register(extract, "npd", day=DAY, nhs_number_reason="of course"),
+            lambda: operator.start_register(extract, "pnc", day=DAY, nhs_number_reason="of course"),
         ):
             with pytest.raises(ServiceError) as caught:
                 refused()
             assert caught.value.reason == "FIELD_INVALID"
-        job = operator.wait(operator.start_register(extract, "npd", day=DAY).job_id)
+        job = operator.wait(operator.start_register(extract, "pnc", day=DAY).job_id)
         assert job.problem is not None
         assert job.problem.reason == "INPUT_INVALID"  # ids that are no row references
 
@@ -301,6 +301,6 @@ def test_nobody_is_opened_for_a_purpose_that_was_not_agreed(world, certificates)
     )
     address = world[Role.IDENTITY].address.replace("127.0.0.1", "localhost")
     with Client(address, project=PROJECT, purpose="curiosity", tls=Tls(*files)) as operator:
-        job = operator.wait(operator.start_register(submission, "npd", day=DAY).job_id)
+        job = operator.wait(operator.start_register(submission, "pnc", day=DAY).job_id)
         assert job.problem is not None
         assert job.problem.reason == "PURPOSE_REFUSED"

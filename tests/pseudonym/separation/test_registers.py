@@ -16,6 +16,7 @@ from pseudonym.datasets import Column, Dataset, Kind
 from pseudonym.errors import ConflictError, InputError, NotFoundError, SealBrokenError
 from pseudonym.roles import links
 from pseudonym.roles.arrow import written
+from pseudonym.rollup import roll_up
 from pseudonym.storage.schema_attributes import LINK, ROW
 from pseudonym.storage.schema_broker import HALF, REGISTER_RUN, STRAY
 from pseudonym.urn import Kind as Who
@@ -37,6 +38,9 @@ from tests.pseudonym.separation.parts import (
 )
 
 NPD = "npd"
+NOTHING_SAID = column(row_ref=[], unit=[], pid=[], fid=[]).with_columns(
+    pl.Series("outcome", [], dtype=pl.String)
+)
 
 
 def text(content, columns):
@@ -415,3 +419,37 @@ def test_a_row_that_was_exchanged_is_noticed_before_others_are_taken_away(both):
     tell(role, [(refs[0], pids[0])])
     with pytest.raises(SealBrokenError):
         settle(role, store)
+
+
+def test_r30_rows_of_registers_are_read_by_person_and_rolled_up_by_family(url, tmp_path):
+    """Two families: a mother with two children, and a man alone; what two registers say of each, by hand."""
+    beside = f"sqlite:///{tmp_path / 'broker.db'}"
+    with broker(beside, tmp_path, keys=Keys()) as role, attributes(url, tmp_path) as store:
+        begun(role)
+        declared(store)
+        mother, son, daughter, man = pids = ids(4)
+        home, alone = ids(2)
+        of = {mother: home, son: home, daughter: home, man: alone}
+        refs = ids(4)
+        role.take(PROJECT, column(row_ref=refs, pid=pids, fid=[of[pid] for pid in pids]))
+        names = {row[0]: row[1:3] for row in role.outgoing(PROJECT).rows()}
+        aids = {pid: names[ref][0] for ref, pid in zip(refs, pids, strict=True)}
+        families = {home: names[refs[0]][1], alone: names[refs[3]][1]}
+        rows = ids(4)
+        score = sent(store, rows)
+        whose = [(rows[0], son), (rows[1], son), (rows[2], daughter), (rows[3], man)]
+        told = column(
+            row_ref=rows,
+            unit=ids(4),
+            pid=[pid for _, pid in whose],
+            fid=[of[pid] for _, pid in whose],
+        )
+        role.registers.take(PROJECT, NPD, os.urandom(16), told, NOTHING_SAID, last=True)
+        tell(role, [], [(mother, "LINKED identifier 40-and-over"), (man, "NOT_LINKED - -")], register="wpls")
+        settle(role, store)
+        frame = everything(store)
+        assert sorted(frame.select("aid", "family", "score").rows()) == sorted(
+            (aids[pid], families[of[pid]], score[ref]) for ref, pid in whose
+        )
+        rolled = roll_up([frame])
+        assert sorted(rolled.rows()) == sorted([(families[home], 2, 3), (families[alone], 1, 1)])
