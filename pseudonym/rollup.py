@@ -14,7 +14,7 @@ def roll_up(read: Iterable[pl.DataFrame]) -> pl.DataFrame:
         read: what `Attributes.read` gives of one dataset: `aid`, `family` and its columns.
 
     Returns:
-        `family` (binary), `persons` with a row and `rows`, by family; without those whose family is not known.
+        `family` (binary), `persons` with a row and `rows`, by family; none for whose family is not known.
     """
     parts = [frame.select("family", "aid").drop_nulls("family") for frame in read]
     if not parts:

@@ -23,15 +23,15 @@ from pseudonym.roles.erasure_desk import ErasureDesk
 from pseudonym.roles.opening import House
 from pseudonym.roles.passage import account
 from pseudonym.roles.refusals import FieldError
+from pseudonym.roles.register_methods import RegisterMethods
 from pseudonym.roles.wayback_desk import Kept, WaybackDesk
 from pseudonym.tracing import WAY_BACK
-from pseudonym.urn import ID_BYTES
 from pseudonym.v1 import broker_pb2, broker_pb2_grpc
 
 T = TypeVar("T")
 
 
-class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
+class BrokerServicer(RegisterMethods, broker_pb2_grpc.BrokerServiceServicer):
     """The broker's operations."""
 
     def __init__(
@@ -106,7 +106,7 @@ class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
         self, request: broker_pb2.ListRowsRequest, context: object
     ) -> broker_pb2.ListRowsResponse:
         project = checks.label(request.project, "project")
-        after, size = _place(request.page_token), min(request.page_size or ROWS, ROWS)
+        after, size = checks.place(request.page_token), min(request.page_size or ROWS, ROWS)
 
         def outgoing() -> broker_pb2.ListRowsResponse:
             rows = self._broker.outgoing(project, after, size)
@@ -146,50 +146,6 @@ class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
             return broker_pb2.FollowMovesResponse(arrow=written(text), more=found.height == ROWS)
 
         return await asyncio.to_thread(moves)
-
-    async def LinkRegister(
-        self, request: broker_pb2.LinkRegisterRequest, context: object
-    ) -> broker_pb2.LinkRegisterResponse:
-        mandate = checks.mandate(request.mandate)
-        register = checks.label(request.register, "register")
-        if len(request.run) != ID_BYTES:
-            raise FieldError(f"The id of a run is {ID_BYTES} bytes.", "Draw them anew.", field="run")
-
-        def take() -> broker_pb2.LinkRegisterResponse:
-            ids = ("row_ref", "unit", "pid", "fid")
-            rows = frame(self._read, request.rows, ids)
-            persons = frame(self._read, request.persons, ids, ("outcome",))
-            account().count = rows.height
-            told = self._broker.registers.take(
-                mandate.project, register, request.run, rows, persons, last=request.last
-            )
-            return broker_pb2.LinkRegisterResponse(rows=told.rows, strays=told.strays, persons=told.persons)
-
-        return await asyncio.to_thread(take)
-
-    async def ListLinks(
-        self, request: broker_pb2.ListLinksRequest, context: object
-    ) -> broker_pb2.ListLinksResponse:
-        project = checks.label(request.project, "project")
-        after, size = _place(request.page_token), min(request.page_size or ROWS, ROWS)
-
-        def outgoing() -> broker_pb2.ListLinksResponse:
-            # Before the rows: what is whole here has all its rows in the table.
-            runs = self._broker.registers.runs(project)
-            rows = self._broker.registers.waiting(project, after, size)
-            account().count = rows.height
-            more = rows["row_ref"][-1].hex() if rows.height == size else ""
-            text = rows.rename({"family": "family_aid"}).with_columns(pl.col("run").cast(pl.String))
-            return broker_pb2.ListLinksResponse(
-                arrow=written(text),
-                next_page_token=more,
-                runs=[
-                    broker_pb2.RegisterRun(number=number, register=register, whole=whole)
-                    for number, register, whole in runs
-                ],
-            )
-
-        return await asyncio.to_thread(outgoing)
 
     async def AcknowledgeRows(
         self, request: broker_pb2.AcknowledgeRowsRequest, context: object
@@ -352,7 +308,7 @@ class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
     async def ListMembers(
         self, request: broker_pb2.ListMembersRequest, context: object
     ) -> broker_pb2.ListMembersResponse:
-        project, after = checks.label(request.project, "project"), _place(request.page_token)
+        project, after = checks.label(request.project, "project"), checks.place(request.page_token)
         asked = access.Mandate(str(callers.current()), "end-of-project")
         pids, more = await asyncio.to_thread(self._broker.erasure.only_here, project, asked, after)
         account().count = len(pids)
@@ -402,18 +358,6 @@ class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
 
 def _mandate(mandate: checks.Mandate) -> access.Mandate:
     return access.Mandate(str(callers.current()), mandate.purpose)
-
-
-def _place(token: str) -> bytes:
-    try:
-        place = bytes.fromhex(token)
-    except ValueError:
-        place = b"?"
-    if len(place) not in (0, 16):
-        raise FieldError(
-            "The page token is none.", "Give back the one of the page before.", field="page_token"
-        )
-    return place
 
 
 def _make_aid_key(keyset: Keyset, project: str) -> None:
