@@ -22,9 +22,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ import polars as pl
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from linker import arrow, durable, service, status
+from linker import arrow, durable, registers, service, status
 from linker.destruction import destroy_doomed
 from linker.errors import LinkerError
 from linker.events import event, open_log
@@ -68,6 +68,7 @@ from pseudonym.roles.opening import House, open_house
 from pseudonym.roles.passage import Desk
 from pseudonym.roles.policy import served_by
 from pseudonym.roles.refusals import PeerUnavailableError
+from pseudonym.roles.registers import Found, Registers
 from pseudonym.roles.statuses import INTERNAL, code_of
 from pseudonym.roles.together import listen_within
 
@@ -184,15 +185,42 @@ def describe(error: BaseException, call_id: str, method: str) -> status.Details:
     return dataclasses.replace(details, domain=domain)
 
 
+def not_open() -> LinkerError:
+    """What a job is told that runs before the vault is open."""
+    return LinkerError("The vault is not open yet.", "Start the job again.")
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What the vault refuses, as a job of the engine tells it."""
+    try:
+        yield
+    except PseudonymError as error:
+        failed = LinkerError(error.message, error.help)
+        failed.reason = error.reason
+        raise failed from None
+
+
 class Persons:
-    """The vault's persons, as jobs of the engine join submissions with them."""
+    """The vault's persons, as jobs of the engine join submissions and link registers with them."""
 
     def __init__(self) -> None:
         self.joining: Joining | None = None
+        self.registers: Registers | None = None
 
-    def opened(self, joining: Joining) -> None:
-        """Take what joins, once the vault is open."""
-        self.joining = joining
+    def opened(self, joining: Joining, registers: Registers) -> None:
+        """Take what joins submissions and links registers, once the vault is open."""
+        self.joining, self.registers = joining, registers
+
+    def link(
+        self, job: Job, register: str, refs: pl.Series, link: registers.Link, progress: Progress
+    ) -> dict[str, int]:
+        if self.registers is None:
+            raise not_open()
+        work = job.work
+        errand = Errand(job.project, work.purpose, work.actor, register, job.job_id)
+        with told():
+            return self.registers.link(errand, refs, lambda known: Found(*link(known)), progress)
 
     def check(self, project: str, purpose: str, actor: str) -> None:
         try:
@@ -207,16 +235,12 @@ class Persons:
     ) -> dict[str, int]:
         work = job.work
         errand = Errand(job.project, work.purpose, work.actor, source, job.job_id)
-        try:
+        with told():
             return self._opened().join(errand, rows, link, progress)
-        except PseudonymError as error:
-            failed = LinkerError(error.message, error.help)
-            failed.reason = error.reason
-            raise failed from None
 
     def _opened(self) -> Joining:
         if self.joining is None:
-            raise LinkerError("The vault is not open yet.", "Start the job again.")
+            raise not_open()
         return self.joining
 
 

@@ -75,7 +75,10 @@ def _silent(name: str, kind: Kind, columns: frozenset[str]) -> tuple[Condition, 
     return ()
 
 
-_PLACES = {Kind.HOUSE, Kind.ADDRESS_LINE, Kind.ADDRESS, Kind.TOWN, Kind.POSTCODE, Kind.UPRN}
+_PLACES = {
+    Kind.HOUSE, Kind.ADDRESS_LINE, Kind.ADDRESS, Kind.TOWN, Kind.POSTCODE, Kind.UPRN, Kind.HOUSEHOLD,
+    Kind.PARTIAL_POSTCODE, Kind.LOCAL_AUTHORITY,
+}  # fmt: skip
 # What the people of one household mostly agree on.
 _SHARED = _PLACES | {Kind.SURNAME, Kind.PHONE, Kind.CATEGORY, Kind.TEXT}
 _ORDER = {kind: position for position, kind in enumerate(Kind)}
@@ -210,6 +213,19 @@ def _text(name: str, columns: frozenset[str]) -> Levels:
     return levels
 
 
+def _initials(name: str, columns: frozenset[str]) -> Levels:
+    turned = Any((Test(Op.EXACT, name, f"{name}.turned"), Test(Op.EXACT, f"{name}.turned", name)))
+    return [("exact", exact(name), 0.93), ("the other way round", turned, 0.005)]
+
+
+def _partial_postcode(name: str, columns: frozenset[str]) -> Levels:
+    return [
+        ("exact", exact(name), 0.7),
+        ("same outcode", exact(f"{name}.outcode"), 0.1),
+        ("same area", exact(f"{name}.area"), 0.1),
+    ]
+
+
 def _category(name: str, columns: frozenset[str]) -> Levels:
     return [("exact", exact(name), 0.9)]
 
@@ -250,6 +266,9 @@ _LEVELS: dict[Kind, Callable[[str, frozenset[str]], Levels]] = {
     Kind.EMAIL: _email,
     Kind.NUMBER: _number,
     Kind.IDENTIFIER: _identifier,
+    Kind.INITIALS: _initials,
+    Kind.PARTIAL_POSTCODE: _partial_postcode,
+    Kind.LOCAL_AUTHORITY: _category,
 }
 
 # By kind, the parts worth blocking on together, and their share of a key: two shares make a rule.
@@ -267,6 +286,8 @@ _KEYS: dict[Kind, _Keys] = {
     Kind.EMAIL: ((("",), 2), ((".user",), 1)),
     Kind.NINO: (((".first8",), 2),),
     Kind.IDENTIFIER: ((("",), 2),),
+    Kind.INITIALS: ((("",), 1),),
+    Kind.PARTIAL_POSTCODE: (((".outcode",), 1),),
     **dict.fromkeys(_STRONG, ((("",), 2),)),
 }
 

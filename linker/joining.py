@@ -32,7 +32,7 @@ from linker.work import REPORT
 Progress = Callable[[str, int, int], None]
 Link = Callable[[pl.DataFrame], pl.DataFrame]
 
-_KEPT: Final = {
+KEPT: Final = {
     "given": Kind.FORENAME,
     "surname": Kind.SURNAME,
     "born": Kind.DATE_OF_BIRTH,
@@ -177,11 +177,11 @@ def rows_of(records: Records, family_column: str, protected_column: str) -> pl.D
         "surname": raw(Kind.SURNAME)[:1] or made("surname"),
         "born": day,
         "address": raw(Kind.ADDRESS)[:1] or _joined(raw(Kind.HOUSE, Kind.ADDRESS_LINE, Kind.TOWN), ", "),
-        **{name: made(_KEPT[name]) for name in ("sex", "postcode", "nhs", "nino", "upn", "uln", "pncid")},
+        **{name: made(KEPT[name]) for name in ("sex", "postcode", "nhs", "nino", "upn", "uln", "pncid")},
     }
     count = len(records.ids)
     missing = pl.Series([None], dtype=pl.String).new_from_index(0, count)
-    kept = pl.DataFrame([(columns[name] or [missing])[0].alias(name) for name in _KEPT])
+    kept = pl.DataFrame([(columns[name] or [missing])[0].alias(name) for name in KEPT])
     kept = kept.with_columns(
         pl.all().cast(pl.String).str.replace_all(r"[\x00-\x1f]", " ").str.slice(0, _LONGEST)
     )
@@ -189,7 +189,7 @@ def rows_of(records: Records, family_column: str, protected_column: str) -> pl.D
         records.ids.alias("row_ref"),
         _column(records, family_column, "family").alias("family"),
         _said(records, protected_column).alias("protected"),
-        *_KEPT,
+        *KEPT,
     )
 
 
@@ -244,8 +244,8 @@ def _linked(
     job: Job, rows: pl.DataFrame, known: pl.DataFrame, model: Model | None, progress: Progress
 ) -> linker.Deduplication | None:
     """What the engine finds; None where there is nobody to compare with."""
-    given = [name for name in _KEPT if rows[name].count() + known[name].count()]
-    fields = tuple(Field(_KEPT[name].value, _KEPT[name], (name,), "as kept") for name in given)
+    given = [name for name in KEPT if rows[name].count() + known[name].count()]
+    fields = tuple(Field(KEPT[name].value, KEPT[name], (name,), "as kept") for name in given)
     if not fields:
         raise RecordsError("No record has anything to compare.", "Say what the columns are.")
     mine = screened(rows.select(pl.col("row_ref").alias("id"), *given), Layout("id", fields, ()))

@@ -44,6 +44,9 @@ class Kind(StrEnum):
     NUMBER = "number"
     HOUSEHOLD = "household"
     IDENTIFIER = "identifier"
+    INITIALS = "initials"
+    PARTIAL_POSTCODE = "partial_postcode"
+    LOCAL_AUTHORITY = "local_authority"
 
 
 NAMING = frozenset(

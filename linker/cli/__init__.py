@@ -43,6 +43,7 @@ COMMANDS = {
         "pairs",
         "List every pair of at least a weight; the right file may be larger than memory.",
     ),
+    "profile": ("profiles", "profile_app", "List the linkage profiles, or show one in plain words."),
     "matchkeys": ("matchkeys", "matchkeys", "List a set of matchkeys, or write it to a file."),
     "blocking": ("blocking", "blocking", "Say what blocking costs and what it can lose, before a run."),
     "model": (
@@ -61,6 +62,11 @@ COMMANDS = {
         "List, look at and delete the submissions that a service holds.",
     ),
     "job": ("jobs", "job_app", "Start, watch, read, cancel and delete jobs at a service."),
+    "register": (
+        "registers",
+        "register_app",
+        "Link a register with the persons in the vault; send what a register has.",
+    ),
     "reference": (
         "matching",
         "reference_app",

@@ -63,7 +63,7 @@ def start_link(
     if keys_only:
         one_to_one = cardinality is options.Cardinality.ONE_TO_ONE
         check_keys_only(keys, bool(model) or threshold is not None or not one_to_one)
-    _show_job(
+    say_job(
         at,
         at.client.start_linkage(
             left,
@@ -92,7 +92,7 @@ def start_dedupe(
     """Start to find the records of one submission that are the same person."""
     if keys_only:
         check_keys_only(keys, bool(model) or threshold is not None)
-    _show_job(
+    say_job(
         at,
         at.client.start_deduplication(
             submission, keys=keys, keys_only=keys_only, model=model, threshold=threshold, seed=seed
@@ -117,7 +117,7 @@ def start_join(
     seed: options.Seed = 0,
 ) -> None:
     """Start to join a submission with the persons in the vault."""
-    _show_job(
+    say_job(
         at,
         at.client.start_join(
             submission,
@@ -142,7 +142,7 @@ def start_training(
     seed: options.Seed = 0,
 ) -> None:
     """Start to estimate a model, which the project then has by this name."""
-    _show_job(at, at.client.train_model(name, left, right, seed=seed))
+    say_job(at, at.client.train_model(name, left, right, seed=seed))
 
 
 @job_app.command("report")
@@ -199,7 +199,7 @@ def show_job(
     job: JobId,
 ) -> None:
     """Show how far a job has come."""
-    _show_job(at, at.client.job(job))
+    say_job(at, at.client.job(job))
 
 
 @job_app.command("wait")
@@ -211,7 +211,7 @@ def wait_for_job(
     """Wait until a job has finished, with its progress; exit code 1 if it failed or was cancelled."""
     with at.screen.progress() as step:
         finished = at.client.wait(job, progress=step)
-    _show_job(at, finished, failing=True)
+    say_job(at, finished, failing=True)
 
 
 @job_app.command("cancel")
@@ -221,7 +221,7 @@ def cancel_job(
     job: JobId,
 ) -> None:
     """Ask a job to stop."""
-    _show_job(at, at.client.cancel(job))
+    say_job(at, at.client.cancel(job))
 
 
 @job_app.command("delete")
@@ -231,7 +231,7 @@ def delete_job(
     job: JobId,
 ) -> None:
     """Destroy the result of a finished job: its key first, then its files."""
-    _show_job(at, at.client.delete_job(job))
+    say_job(at, at.client.delete_job(job))
 
 
 @job_app.command("read")
@@ -250,7 +250,8 @@ def read_job(
     outputs.show(at.screen, {str(what): rows_of(frame, "row")})
 
 
-def _show_job(at: At, job: Job, failing: bool = False) -> None:
+def say_job(at: At, job: Job, failing: bool = False) -> None:
+    """Say how far a job has come; with `failing` one that did not succeed is an error."""
     found = at.screen.document["job"] = plain(job)
     if failing and job.problem is not None:
         error = LinkerError(job.problem.message, job.problem.help)

@@ -13,7 +13,7 @@ import hashlib
 import io
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import Any, Self
 
 import polars as pl
 
@@ -28,6 +28,7 @@ from pseudonym.urn import Kind
 from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2
 
 STREAM_SECONDS = 3600.0
+URN = "urn"
 _PATIENCE = 120.0
 _BROKER, _ATTRIBUTES = "/pseudonym.v1.BrokerService/", "/pseudonym.v1.AttributeService/"
 
@@ -119,7 +120,7 @@ class AttributesClient(RoleClient):
     def submit(
         self, rows: pl.DataFrame, *, batch_id: str, dataset: str, chunk_rows: int = ROWS
     ) -> attribute_pb2.Submission:
-        """Send attributes by row reference, going on after the last chunk that the role holds (council).
+        """Send attributes by row reference, going on after the last chunk that is held (council, holder).
 
         Args:
             rows: `row_ref` first, then the dataset's columns, all text.
@@ -134,33 +135,65 @@ class AttributesClient(RoleClient):
             PeerRefusedError: the role refuses; `reason` says why. Nothing of that chunk is stored.
             PeerUnavailableError: it cannot be reached.
         """
-        columns = [name for name in rows.columns if name != ROW_REF]
+        return self._send(rows, ROW_REF, "SubmitAttributes", batch_id, dataset, chunk_rows)
+
+    def attach(
+        self, rows: pl.DataFrame, *, batch_id: str, dataset: str, recipient: str, chunk_rows: int = ROWS
+    ) -> attribute_pb2.Submission:
+        """Send attributes by the reference numbers that their holder was given (holder).
+
+        Args:
+            rows: `urn` first, then the dataset's columns, all text.
+            recipient: the recipient whose numbers they are.
+            batch_id, dataset, chunk_rows: as in `submit`.
+
+        Returns:
+            The complete submission.
+
+        Raises:
+            As `submit`.
+        """
+        return self._send(rows, URN, "AttachDataset", batch_id, dataset, chunk_rows, recipient)
+
+    def _send(
+        self,
+        rows: pl.DataFrame,
+        id_column: str,
+        method: str,
+        batch_id: str,
+        dataset: str,
+        chunk_rows: int,
+        recipient: str = "",
+    ) -> attribute_pb2.Submission:
+        columns = [name for name in rows.columns if name != id_column]
         header = attribute_pb2.SubmissionHeader(
             # The same batch is the same request, from whatever process it is resumed.
             mandate=self._mandate(str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self._project}/{batch_id}"))),
             batch_id=batch_id,
             dataset=dataset,
+            recipient=recipient,
             columns=columns,
         )
-        part = attribute_pb2.SubmitAttributesRequest
+        part: Any = getattr(attribute_pb2, f"{method}Request")
+        answer_of: Any = getattr(attribute_pb2, f"{method}Response")
 
-        def messages() -> Iterator[attribute_pb2.SubmitAttributesRequest]:
+        def messages() -> Iterator[Any]:
             return stream(self._durable(batch_id))
 
-        def stream(durable: int) -> Iterator[attribute_pb2.SubmitAttributesRequest]:
+        def stream(durable: int) -> Iterator[Any]:
             yield part(header=header)
             number = 0
-            for number, chunk in enumerate(rows.select(ROW_REF, *columns).iter_slices(chunk_rows), start=1):
+            for number, chunk in enumerate(rows.select(id_column, *columns).iter_slices(chunk_rows), start=1):
                 if number > durable:
                     content = written(chunk.rechunk())
                     digest = hashlib.sha256(content).digest()
                     yield part(chunk=attribute_pb2.Chunk(number=number, sha256=digest, arrow=content))
             yield part(end=attribute_pb2.SubmissionEnd(chunks=number, rows=rows.height))
 
-        answer = self._peer.send(
-            f"{_ATTRIBUTES}SubmitAttributes", messages, attribute_pb2.SubmitAttributesResponse, STREAM_SECONDS
-        )
-        return answer.submission
+        submission: attribute_pb2.Submission = self._peer.send(
+            f"{_ATTRIBUTES}{method}", messages, answer_of, STREAM_SECONDS
+        ).submission
+        return submission
 
     def submission(self, batch_id: str) -> attribute_pb2.Submission:
         """A submission by the sender's id of its batch."""

@@ -99,6 +99,36 @@ class Reports:
             asked = broker_pb2.MapSubjectsRequest(mandate=mandate, arrow=written(some))
             self._broker().call(f"{SERVICE}MapSubjects", asked, broker_pb2.MapSubjectsResponse, patience)
 
+    def register(
+        self, project: str, purpose: str, register: str, rows: pl.DataFrame, persons: pl.DataFrame
+    ) -> None:
+        """Tell what a register was linked to, as a run of its own.
+
+        Args:
+            project: its name.
+            purpose: the purpose.
+            register: its code.
+            rows: row_ref, unit, pid (null: nobody's) and fid.
+            persons: row_ref, unit, pid, fid and outcome, one row a person.
+
+        Raises:
+            PeerUnavailableError, PeerRefusedError: the broker cannot be told, or has no such project.
+        """
+        run = os.urandom(16)
+        parts = [(some, persons.clear()) for some in rows.iter_slices(ROWS) if some.height]
+        parts += [(rows.clear(), some) for some in persons.iter_slices(ROWS) if some.height]
+        parts = parts or [(rows, persons)]
+        for place, (some, said) in enumerate(parts, start=1):
+            asked = broker_pb2.LinkRegisterRequest(
+                mandate=common_pb2.Mandate(request_id=os.urandom(16).hex(), project=project, purpose=purpose),
+                register=register,
+                run=run,
+                rows=written(some),
+                persons=written(said),
+                last=place == len(parts),
+            )
+            self._broker().call(f"{SERVICE}LinkRegister", asked, broker_pb2.LinkRegisterResponse)
+
     def _tell(self, message: Untold) -> None:
         if message.changes.is_empty():
             return

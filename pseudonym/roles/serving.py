@@ -34,6 +34,7 @@ from pseudonym.roles.peer import Peer, PeerTls
 from pseudonym.roles.people_desk import PeopleDesk
 from pseudonym.roles.policy import METHODS
 from pseudonym.roles.refusals import PeerUnavailableError
+from pseudonym.roles.registers import Registers
 from pseudonym.roles.renewing import Renewing
 from pseudonym.roles.reports import Reports
 from pseudonym.roles.rounds import Rounds
@@ -137,7 +138,7 @@ def add_services(
     read: ReadArrow,
     failed: Callable[[str], object],
     told: Callable[[str, int], object],
-    joins: Callable[[Joining], object] | None = None,
+    joins: Callable[[Joining, Registers], object] | None = None,
 ) -> Callable[[], None]:
     """Put the services of `pseudonym.v1` that these roles serve on a server.
 
@@ -148,7 +149,8 @@ def add_services(
         read: see `ReadArrow`.
         failed: is told the reason when work in the background does not succeed.
         told: is told the name of a daily duty that was done, and how much it was.
-        joins: is given what joins submissions with the persons in the vault, if the server has that role.
+        joins: is given what joins submissions with the persons in the vault and what links registers with
+            them, if the server has that role.
 
     Returns:
         What to call when the server has stopped.
@@ -206,7 +208,9 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     parts.daily(house, {**dropped, "tables_put_in_order": attributes.intake.scatter})
 
 
-def _add_identity(parts: Parts, house: House, way: Way, joins: Callable[[Joining], object] | None) -> None:
+def _add_identity(
+    parts: Parts, house: House, way: Way, joins: Callable[[Joining, Registers], object] | None
+) -> None:
     gate, quotas = _gate(house, parts.stack), governance.read(house.settings.governance).quotas
     vault, erasure = domains.open_vault(house, quotas)
     certify = certifier(house, erasure.ledger)
@@ -226,7 +230,7 @@ def _add_identity(parts: Parts, house: House, way: Way, joins: Callable[[Joining
     parts.begin(renewing.rounds)
     parts.begin(erasing.rounds)
     if joins is not None:
-        joins(Joining(people, key, reports))
+        joins(Joining(people, key, reports), Registers(people, key, reports))
     reports.start()
     extracts = domains.open_extracts(house, quotas)
     parts.daily(house, {"extracts_destroyed": lambda: destroy_due(extracts, house.keyset)})

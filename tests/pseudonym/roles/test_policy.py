@@ -18,14 +18,14 @@ MAY = {
     "attribute/submit-attributes attribute/get-submission attribute/list-refusals",
     Role.DATASET_HOLDER: "intake/submit-extract intake/get-submission intake/list-submissions "
     "intake/list-refusals intake/delete-submission "
-    "attribute/attach-dataset attribute/get-submission attribute/list-refusals",
+    "attribute/submit-attributes attribute/attach-dataset attribute/get-submission attribute/list-refusals",
     Role.LINKAGE_OPERATOR: "intake/get-submission intake/list-submissions intake/list-refusals "
     "intake/delete-submission job/delete-job model/delete-model "
     "linkage/start-linkage linkage/start-deduplication linkage/train-model linkage/read-links "
     "linkage/explain linkage/get-report job/get-job job/list-jobs job/watch-job job/cancel-job "
     "model/put-model model/get-model model/list-models match/load-reference match/drop-reference "
     "match/get-reference match/list-references match/put-records match/remove-records match/match "
-    "match/match-stream match/match-upload linkage/start-join",
+    "match/match-stream match/match-upload linkage/start-join linkage/start-register",
     Role.REVIEWER: "linkage/explain vault/merge-subjects vault/split-subject vault/withdraw-link",
     Role.RESEARCHER: "",
     Role.APPROVER: "broker/approve-reidentification broker/get-reidentification",
@@ -41,10 +41,11 @@ MAY = {
     "audit/prove-consistency audit/list-entries",
     Role.OPERATOR: "",
     Role.IDENTITY: "broker/map-subjects broker/move-subjects broker/resolve-reidentification "
-    "broker/erase-subjects broker/list-members",
+    "broker/erase-subjects broker/list-members broker/link-register",
     Role.BROKER: "",
     Role.ATTRIBUTES: "broker/list-rows broker/resolve-aids broker/acknowledge-rows broker/issue-urns "
-    "broker/list-supersessions broker/follow-moves broker/list-erasures broker/acknowledge-erasure",
+    "broker/list-supersessions broker/follow-moves broker/list-erasures broker/acknowledge-erasure "
+    "broker/list-links",
 }
 SERVICES = (
     *service.SERVICES,
@@ -95,6 +96,8 @@ def test_r38_nobody_asks_and_approves_nor_walks_the_chain_of_numbers():
         "MoveSubjects",
         "FollowMoves",
         "ListRows",
+        "LinkRegister",
+        "ListLinks",
         "ResolveAids",
         "IssueUrns",
         "AcknowledgeRows",

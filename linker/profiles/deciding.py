@@ -1,0 +1,135 @@
+"""Decisions of a profile: persons of the left against persons of the register, all stages in one assignment.
+
+    pairs of records ──guards, keys──▶ pairs of persons ──one to one, lead──▶ outcomes ──▶ links of records
+
+A file may hold a person more than once; the profile says which records are of one (`same`). Persons are matched
+one to one (R76), so twins cannot both have one record, and a link must lead over the runner-up. A pair that meets
+an identifier with what bears it out, or a key, counts as at least `link + margin`, unless a guard stops it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from linker import decide
+from linker.decide import Cardinality
+from linker.profiles.profile import IDENTIFIER, Profile
+from linker.profiles.scoring import Weighed
+from linker.profiles.sides import Side
+
+BARELY = 0.01  # bits under the threshold: where a guard holds a pair
+Rows = npt.NDArray[np.int64]
+
+
+def judged(
+    weighed: Weighed, stages: list[str], left: Side, right: Side, profile: Profile
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Pairs of records with `stage`, `decisive` (the weight that a decision looks at) and `stopped` by a guard.
+
+    Returns:
+        The pairs, and how many each guard stopped that would have been links.
+    """
+    limits, pairs = profile.thresholds, weighed.pairs
+    known = pl.Series("stages", [*stages, None], dtype=pl.String)
+    stage = known.gather(pairs["key"].fill_null(len(stages))).alias("stage")
+    pairs = pairs.with_columns(stage)
+    twin = _twins(pairs, weighed, left, right) if profile.guards.twin else pl.lit(False)
+    unborn = pl.lit(False)
+    if profile.guards.birth and "level date_of_birth" in pairs.columns:
+        level = pl.col("level date_of_birth")
+        apart = (level == 0) | (level == weighed.levels["date_of_birth"])
+        unborn = apart & (pl.col("stage").ne_missing(IDENTIFIER))
+    pairs = pairs.with_columns(twin=twin, unborn=unborn)
+    met = pl.col("stage").is_not_null()
+    lifted = (
+        pl.when(met & (pl.col("weight") >= limits.veto))
+        .then(pl.max_horizontal("weight", pl.lit(limits.link + limits.margin)))
+        .when(met)
+        .then(pl.lit(limits.link - BARELY))
+        .otherwise("weight")
+    )
+    stopped = pl.col("twin") | pl.col("unborn")
+    pairs = pairs.with_columns(
+        decisive=pl.when(stopped)
+        .then(pl.min_horizontal(lifted, pl.lit(limits.link - BARELY)))
+        .otherwise(lifted)
+    )
+    would = pairs.filter(stopped & ((pl.col("weight") >= limits.link) | met))
+    counts = {
+        "twin": int(would["twin"].sum()),
+        "date of birth": int((would["unborn"] & ~would["twin"]).sum()),
+    }
+    return pairs.with_columns(stopped=stopped).drop("twin", "unborn"), counts
+
+
+def _twins(pairs: pl.DataFrame, weighed: Weighed, left: Side, right: Side) -> pl.Expr:
+    """Forenames plainly differ, dates of birth agree, and surname or postcode do: a twin, most likely.
+
+    An identifier and the sex that agree say otherwise, if no other member of the family was born that day.
+    """
+    if not {"level forename", "level date_of_birth"} <= set(pairs.columns):
+        return pl.lit(False)
+    near = [pl.col(f"level {one}") == 1 for one in ("surname", "postcode") if f"level {one}" in pairs.columns]
+    twin = (pl.col("level forename") == weighed.levels["forename"]) & (pl.col("level date_of_birth") == 1)
+    twin &= pl.any_horizontal(near) if near else pl.lit(True)
+    if left.family is None:
+        return twin
+    born = pl.DataFrame({"family": left.family, "born": left.columns["date_of_birth"]})
+    name = left.columns["forename"] if "forename" in left.columns.columns else pl.Series([None] * len(born))
+    several = (
+        born.with_columns(name=name)
+        .select((pl.col("name").n_unique().over("family", "born") > 1) & pl.col("family").is_not_null())
+        .to_series()
+    )
+    alone = ~several.gather(pairs["left"])
+    same_sex = pl.col("level sex") == 1 if "level sex" in pairs.columns else pl.lit(False)
+    return twin & ~(pl.lit(alone) & same_sex & (pl.col("stage").eq_missing(IDENTIFIER)))
+
+
+def between_persons(pairs: pl.DataFrame, left: Rows, right: Rows) -> pl.DataFrame:
+    """The best pair of records of every pair of persons.
+
+    Args:
+        pairs: of `judged`.
+        left, right: the person of each row, numbered by the person's first row in the order of the ids.
+    """
+    made = pairs.with_columns(
+        left_person=pl.Series(left).gather(pairs["left"]),
+        right_person=pl.Series(right).gather(pairs["right"]),
+    )
+    ranked = made.sort("decisive", "weight", "left", "right", descending=[True, True, False, False])
+    return ranked.unique(["left_person", "right_person"], keep="first", maintain_order=True)
+
+
+def settle(persons: pl.DataFrame, profile: Profile) -> pl.DataFrame:
+    """Outcome and lead of every pair of persons: one to one, by `decisive`."""
+    limits = profile.thresholds
+    frame = persons.with_columns(
+        left_id=pl.col("left_person").cast(pl.String).str.zfill(12),
+        right_id=pl.col("right_person").cast(pl.String).str.zfill(12),
+        match_weight=pl.col("decisive"),
+    )
+    decided = decide.link(
+        frame,
+        cardinality=Cardinality.ONE_TO_ONE,
+        threshold=limits.link,
+        review=limits.review,
+        lead=limits.lead,
+    )
+    return decided.with_columns(_lead(decided, frame)).drop("match_weight")
+
+
+def _lead(decided: pl.DataFrame, every: pl.DataFrame) -> pl.Series:
+    """Bits over the next best pair of either person; null where there is none."""
+    parts = []
+    for side in ("left_id", "right_id"):
+        best = every.group_by(side).agg(
+            first=pl.col("decisive").max(), second=pl.col("decisive").top_k(2).min(), many=pl.len()
+        )
+        found = decided.select(side, "decisive").join(best, on=side, how="left", maintain_order="left")
+        rival = pl.when(pl.col("decisive") == pl.col("first")).then("second").otherwise("first")
+        parts.append(found.select(pl.when(pl.col("many") > 1).then(rival)).to_series())
+    rivals = pl.DataFrame({"one": parts[0], "other": parts[1]}).max_horizontal()
+    return (decided["decisive"] - rivals).alias("lead")
