@@ -119,7 +119,10 @@ def link_profile(
         )
     drafted = draft(chosen, mine, theirs)
     weighed = weigh(drafted, model, seed=seed, threads=threads, progress=progress or no_progress)
-    rows = (_numbered(persons(mine, chosen), mine.ids), _numbered(persons(theirs, chosen), theirs.ids))
+    rows = (
+        _numbered(persons(mine, chosen, register=False), mine.ids),
+        _numbered(persons(theirs, chosen, register=True), theirs.ids),
+    )
     stages = {key.name: key.stage for key in chosen.keys}
     names = [key.name for key in drafted.keys]
     pairs, guarded = judged(weighed, [stages[name] for name in names], mine, theirs, chosen)
@@ -156,7 +159,7 @@ def _settled(pairs: pl.DataFrame, left: Side, right: Side, profile: Profile) -> 
     linked_only = pl.col("outcome") == Outcome.LINKED.value
     first = settle(pairs, profile).with_columns(gain=pl.lit(0.0))
     linked = first.filter(linked_only)
-    again, support = supported(pairs, linked, left, right, profile.household, profile.thresholds.review)
+    again, support = supported(pairs, linked, left, right, profile.household)
     plain = pl.col("stage").fill_null(PROBABILISTIC)
     if not support.gained:
         return first.with_columns(stage=plain), support
