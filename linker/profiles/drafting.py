@@ -168,8 +168,15 @@ def persons(side: Side, profile: Profile, *, register: bool) -> npt.NDArray[np.i
         for one in (*profile.same, *(profile.same_in_register if register else ()))
     ]
     usable, _ = answerable(keys, side.columns.columns, side.columns.columns)
-    rows = len(side.ids)
-    if not usable or rows < 2:
+    rows, edges = len(side.ids), []
+    if usable and rows > 1:
+        _, met, _, _ = first_keys(usable, [side.columns], None, no_progress)
+        edges.append((met.left.astype(np.int64), met.right.astype(np.int64)))
+    if side.person is not None:
+        said = pl.DataFrame({"row": np.arange(rows), "person": side.person}).drop_nulls()
+        said = said.with_columns(first=pl.col("row").min().over("person"))
+        edges.append((said["row"].to_numpy(), said["first"].to_numpy()))
+    if not edges:
         return np.arange(rows)
-    _, met, _, _ = first_keys(usable, [side.columns], None, no_progress)
-    return components(met.left.astype(np.int64), met.right.astype(np.int64), rows)
+    left, right = (np.concatenate([edge[place] for edge in edges]) for place in (0, 1))
+    return components(left, right, rows)

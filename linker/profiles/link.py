@@ -75,6 +75,7 @@ def link_profile(
     family: str | None = None,
     protected: str | None = None,
     arm: str | None = None,
+    person: str | None = None,
     supplied: Mapping[str, str] | None = None,
     switches: Mapping[str, str] | None = None,
     model: Model | None = None,
@@ -94,6 +95,8 @@ def link_profile(
         protected: column, of either side, that says "Y" of people whose change of identity is protected:
             their former names, numbers and addresses are not looked at.
         arm: left column that the report tells apart; it has no part in the links.
+        person: left column that says which records are of one person, as `dedupe_profile` finds; without it
+            a record that stands twice and a twin look alike to a register without names.
         supplied: fields that hold for all left records, such as {"local_authority": "Kinshire"}.
         switches: switch of the profile → the reason why it is on.
         model: as of an earlier result; None to learn it from the records.
@@ -109,7 +112,7 @@ def link_profile(
     reasons = _reasons(chosen, switches)
     period = Period(on, on if since is None else since)
     mine = left_side(
-        left, chosen, frozenset(reasons), Besides(family, protected, arm), supplied or {}, period
+        left, chosen, frozenset(reasons), Besides(family, protected, arm, person), supplied or {}, period
     )
     theirs = right_side(right, chosen, frozenset(reasons), protected)
     if not len(mine.ids):
