@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -41,6 +43,15 @@ def test_the_place_of_a_row_tells_nothing():
 def test_no_two_divisions_share_a_reference():
     one, other = (divide(ROWS, ["surname", "born"], ["score"]).identifiers[ROW_REF] for _ in range(2))
     assert not one.is_in(other.implode()).any()
+
+
+def test_who_can_foretell_the_bytes_makes_the_same_halves_again():
+    drawn = [random.Random(5).randbytes for _ in range(2)]
+    one, other = (divide(ROWS, ["surname", "born"], ["score"], draw) for draw in drawn)
+    assert one.identifiers.equals(other.identifiers)
+    assert one.attributes.equals(other.attributes)
+    assert (one.identifiers[ROW_REF] == one.attributes[ROW_REF]).sum() < 12
+    assert one.identifiers[ROW_REF].n_unique() == 500
 
 
 @settings(max_examples=30, deadline=None)
