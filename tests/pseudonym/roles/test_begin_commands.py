@@ -146,15 +146,12 @@ def test_attributes_are_declared_sent_and_their_refusals_listed(run, tmp_path):
     refs = [os.urandom(16).hex() for _ in range(3)]
     for name, scores in (("good", ["1", None, "100"]), ("bad", ["1", "101", "9434765919"])):
         pl.DataFrame({"row_ref": refs, "score": scores}).write_parquet(tmp_path / f"{name}.parquet")
-    sent = run(
-        Role.ATTRIBUTES, "council", "attributes", "send", tmp_path / "good.parquet", *batch, "s-1"
-    ).stdout
+    send = ("attributes", "send", "--dataset", "scores", "--batch")
+    sent = run(Role.ATTRIBUTES, "council", *send, "s-1", tmp_path / "good.parquet").stdout
     assert sent == "Batch s-1: the attributes role has 3 rows.\n"
     nothing = run(Role.ATTRIBUTES, "council", "attributes", "refusals", "--batch", "s-1")
     assert (nothing.stdout, nothing.stderr) == ("", "Nothing was refused.\n")
-    bad = run(
-        Role.ATTRIBUTES, "council", "attributes", "send", tmp_path / "bad.parquet", *batch, "s-2", code=1
-    )
+    bad = run(Role.ATTRIBUTES, "council", *send, "s-2", tmp_path / "bad.parquet", code=1)
     assert "VALUES_REFUSED" in bad.stderr
     listed = run(Role.ATTRIBUTES, "council", "attributes", "refusals", "--batch", "s-2").stdout.splitlines()
     assert [line.split()[:2] for line in listed] == [["2", "score"], ["3", "score"]]
