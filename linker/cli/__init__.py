@@ -104,7 +104,7 @@ COMMANDS = {
     "attributes": (
         "pseudonym.roles.commands_halves",
         "attributes_app",
-        "Send attributes by row reference.",
+        "Send attributes by row reference; see refusals.",
     ),
     "erase": (
         "pseudonym.roles.commands_erase",

@@ -202,6 +202,27 @@ class AttributesClient(RoleClient):
         answer = self._peer.call(f"{_ATTRIBUTES}GetSubmission", request, attribute_pb2.GetSubmissionResponse)
         return answer.submission
 
+    def refusals(self, batch_id: str, *, chunk_rows: int = ROWS) -> pl.DataFrame:
+        """What was refused in a batch: `row` (from 1, in the order in which it was sent), `column`, `reason`.
+
+        Args:
+            batch_id: the sender's id of the batch.
+            chunk_rows: as it was sent.
+        """
+        request = attribute_pb2.ListRefusalsRequest(
+            project=self._project, submission_id=self.submission(batch_id).submission_id, page_size=1_000
+        )
+        found: list[tuple[int, str, str]] = []
+        while True:
+            page = self._peer.call(f"{_ATTRIBUTES}ListRefusals", request, attribute_pb2.ListRefusalsResponse)
+            found += [
+                ((one.chunk - 1) * chunk_rows + one.row + 1, one.column, one.reason) for one in page.refusals
+            ]
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                schema = {"row": pl.UInt64, "column": pl.String, "reason": pl.String}
+                return pl.DataFrame(found, schema=schema, orient="row")
+
     def _durable(self, batch_id: str) -> int:
         try:
             return self.submission(batch_id).last_durable_chunk
