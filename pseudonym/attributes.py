@@ -31,6 +31,7 @@ from pseudonym.datasets import Dataset, Tag
 from pseudonym.erasure import Ledger, check_not_ended, replay
 from pseudonym.errors import InputError
 from pseudonym.keks import Keks
+from pseudonym.release.keeping import Releases
 from pseudonym.storage import Store
 from pseudonym.storage.rows import AT_ONCE, Project, ProjectState
 from pseudonym.storage.rows_attributes import AttributeRows
@@ -56,6 +57,7 @@ class Attributes:
         self.intake = AttributeIntake(context)
         self.erasure = AttributeErasure(context)
         self.moves = AttributeMoves(context)
+        self.releases = Releases(context)
 
     @classmethod
     def open(cls, store: Store, ledger: Ledger, keks: Keks, scan: Scan, audit: Audit) -> Self:
