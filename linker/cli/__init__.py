@@ -81,6 +81,16 @@ COMMANDS = {
         "destroy_app",
         "End a recipient, or a project, for good.",
     ),
+    "register": (
+        "pseudonym.cli.register",
+        "register_app",
+        "List and show the national registers that are declared, and band an extract for one.",
+    ),
+    "release": (
+        "pseudonym.roles.commands_release",
+        "release_app",
+        "Make, check, approve, fetch and open analysis files.",
+    ),
     "urn": (
         "pseudonym.cli.urn",
         "urn_app",

@@ -4,6 +4,7 @@
      "requesters": {"alice": "alice"},
      "approvers": [{"name": "bob", "person": "bob", "public_key": "…64 hexadecimal digits…"}],
      "quotas": {"reidentification": 500},
+     "canaries": ["Zebulon Quillfeather"],
      "holders": [{"project": "tf-2026", "recipient": "dwp-extract", "person": "carol"}]}
 
 Each role has a copy of its own, so that nobody opens the way back by changing one file. Nobody but the user
@@ -24,7 +25,7 @@ from pseudonym.approvers import Approver, Register
 from pseudonym.errors import InputError
 from pseudonym.urn import check_label
 
-_MEMBERS = {"projects", "requesters", "approvers", "quotas", "holders"}
+_MEMBERS = {"projects", "requesters", "approvers", "quotas", "holders", "canaries"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,14 @@ class Governance:
         quotas: how many identities may be opened in a day for each purpose that was agreed.
         holders: project, recipient and person of those who may send data under a recipient's numbers, or None
             where the file says nothing of it.
+        canaries: values that were planted to be found; a release that holds one is blocked.
     """
 
     ends: Mapping[str, datetime]
     register: Register
     quotas: Mapping[str, int]
     holders: frozenset[tuple[str, str, str]] | None = None
+    canaries: tuple[str, ...] = ()
 
 
 NOTHING = Governance({}, Register((), {}), {})
@@ -72,7 +75,8 @@ def read(path: Path | None) -> Governance:
         )
         quotas = {str(name): int(most) for name, most in content.get("quotas", {}).items()}
         register = Register(approvers, dict(content.get("requesters", {})))
-        return Governance(ends, register, quotas, _holders(content.get("holders")))
+        canaries = tuple(str(one) for one in content.get("canaries", []))
+        return Governance(ends, register, quotas, _holders(content.get("holders")), canaries)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise InputError(
             "The file of --governance cannot be read as one.", "docs/running.md shows its form."

@@ -22,8 +22,8 @@ from pseudonym.hpke import OpeningKey
 from pseudonym.release.flow import Decided, ReleaseDesk
 from pseudonym.release.keeping import Record
 from pseudonym.release.papers import Approval, Statement
-from pseudonym.urn import UrnKey
 from pseudonym.urn import Kind as Subject
+from pseudonym.urn import UrnKey
 from tests.pseudonym.separation.parts import NOON, PROJECT, RECIPIENT, Clock, Said, attributes, column
 
 MANDATE = Mandate("officer/olive", "evaluation-2026")
@@ -128,7 +128,9 @@ def people(count: int = 400, seed: int = 1) -> People:
     )
     offenders = [place for place in range(count) for _ in range(chance.choice((0, 0, 0, 1, 4)))]
     pnc = who[offenders].with_columns(
-        offence_month=pl.Series([f"20{chance.randint(20, 25)}-{chance.randint(1, 12):02d}" for _ in offenders]),
+        offence_month=pl.Series(
+            [f"20{chance.randint(20, 25)}-{chance.randint(1, 12):02d}" for _ in offenders]
+        ),
         offence_group=pl.Series([chance.choice(("theft", "violence")) for _ in offenders]),
         disposal=pl.Series([chance.choice(("fine", "custody")) for _ in offenders]),
     )
@@ -147,7 +149,9 @@ class Numbers:
     def __init__(self) -> None:
         self._key = UrnKey(hashlib.sha256(b"numbers").digest(), PROJECT, RECIPIENT, 1)
 
-    def __call__(self, project: str, recipient: str, kind: Subject, aids: Sequence[bytes], purpose: str) -> list[str]:
+    def __call__(
+        self, project: str, recipient: str, kind: Subject, aids: Sequence[bytes], purpose: str
+    ) -> list[str]:
         return self._key.issue_all(kind, list(aids), 0)
 
 
@@ -216,13 +220,18 @@ PERSONS_OF = {"bob": "bob", "bobby": "bob", "dora": "dora", "olive": "olive", "e
 
 
 @contextmanager
-def scene(url: str, folder: Path, known: People | None = None, canaries: tuple[str, ...] = ()) -> Iterator[Scene]:
+def scene(
+    url: str, folder: Path, known: People | None = None, canaries: tuple[str, ...] = ()
+) -> Iterator[Scene]:
     """A store in which the people's rows are, and a desk over it."""
     known, clock, said = known or people(), Clock(NOON), Said()
     keys = {name: Ed25519PrivateKey.generate() for name in PERSONS_OF}
     keys["bobby"] = keys["bob"]
     register = Register(
-        [Approver(name, person, keys[name].public_key().public_bytes_raw()) for name, person in PERSONS_OF.items()],
+        [
+            Approver(name, person, keys[name].public_key().public_bytes_raw())
+            for name, person in PERSONS_OF.items()
+        ],
         {"olive": "olive"},
     )
     opening, _ = OpeningKey.generate()
