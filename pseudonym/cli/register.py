@@ -1,5 +1,4 @@
-"""`kinlink register`: the declared national registers in plain words, and a holder's extract in their
-columns.
+"""`kinlink register`: the declared national registers in plain words, and an extract in their columns.
 
 Data on stdout, complaints on stderr; exit code 0 done, 1 failed, 2 wrong usage.
 """

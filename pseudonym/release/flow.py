@@ -25,7 +25,7 @@ from pseudonym.access import Mandate
 from pseudonym.approvers import Register
 from pseudonym.attributes import Attributes
 from pseudonym.datasets import Dataset
-from pseudonym.errors import ConflictError, InputError, NotFoundError
+from pseudonym.errors import ConflictError, InputError, NotFoundError, ReleaseError
 from pseudonym.release import bundle
 from pseudonym.release.build import FAMILY, PERSON, Built, build, numbered
 from pseudonym.release.checks import Checked, check, suppress, unknown_columns
@@ -99,13 +99,13 @@ class ReleaseDesk:
         """Build a release from what the store has now, and check it; approvals of an earlier build are void.
 
         Raises:
-            ConflictError: it was given out already, or has expired.
+            ReleaseError: it was given out already, or has expired.
             InputError: the rows are not of the form that it asks for.
         """
         with self._lock:
             record = self._kept.get(project, name)
             if record.state in _GIVEN_OUT:
-                raise ConflictError("The release was given out already.", "Make another under a new name.")
+                raise ReleaseError("The release was given out already.", "Make another under a new name.")
             now = self._now()
             _check_time(record, now)
             spec = Spec.from_toml(record.spec)
@@ -138,13 +138,13 @@ class ReleaseDesk:
 
         Raises:
             RequestRefusedError: it does not count.
-            ConflictError: there is nothing to approve, or it is not whole any more.
+            ReleaseError: there is nothing to approve, or it is not whole any more.
         """
         with self._lock:
             record, now = self._kept.get(project, name), self._now()
             _check_time(record, now)
             if record.state not in (State.CHECKED, State.APPROVED):
-                raise ConflictError(f"The release is {record.state}: there is nothing to approve.")
+                raise ReleaseError(f"The release is {record.state}: there is nothing to approve.")
             self._check_whole(record)
             given = tuple(Approval.from_file(one.encode()) for one in record.approvals)
             if approval in given:
@@ -164,7 +164,7 @@ class ReleaseDesk:
 
         Raises:
             NotFoundError: there is none that names this person.
-            ConflictError: it is not approved, has expired, or is not whole any more.
+            ReleaseError: it is not approved, has expired, or is not whole any more.
             RequestRefusedError: an approver may approve no longer.
         """
         with self._lock:
@@ -174,7 +174,7 @@ class ReleaseDesk:
                 raise NotFoundError("The project has no release of this name for you.", "Ask who made it.")
             _check_time(record, now)
             if record.state not in (State.APPROVED, State.DELIVERED):
-                raise ConflictError(f"The release is {record.state}, and not approved.", "Ask its approvers.")
+                raise ReleaseError(f"The release is {record.state}, and not approved.", "Ask its approvers.")
             self._check_whole(record)
             given = [Approval.from_file(one.encode()) for one in record.approvals]
             complete(*self._approvable(record, spec), given, now)
@@ -189,16 +189,16 @@ class ReleaseDesk:
 
         Raises:
             RequestRefusedError: the statement is not the recipient's about this release.
-            ConflictError: it was never given out.
+            ReleaseError: it was never given out.
         """
         with self._lock:
             record = self._kept.get(project, name)
             if record.state is State.DESTROYED:
                 if record.statement == statement.to_file().decode():
                     return record
-                raise ConflictError("Its destruction was stated already.", "GetRelease shows the statement.")
+                raise ReleaseError("Its destruction was stated already.", "GetRelease shows the statement.")
             if record.state is not State.DELIVERED:
-                raise ConflictError("The release was never given out.", "There is nothing to destroy.")
+                raise ReleaseError("The release was never given out.", "There is nothing to destroy.")
             spec = Spec.from_toml(record.spec)
             if statement.who not in spec.researchers:
                 raise NotFoundError("The project has no release of this name for you.", "Ask who made it.")
@@ -308,7 +308,7 @@ class ReleaseDesk:
 
     def _check_whole(self, record: Record) -> None:
         if not self._kept.whole(record):
-            raise ConflictError(
+            raise ReleaseError(
                 "People who are in the release were erased, moved or restricted since it was built.",
                 "Check it again; if it was given out already, make another one.",
             )
@@ -320,7 +320,7 @@ def _digest(record: Record) -> bytes:
 
 def _check_time(record: Record, now: datetime) -> None:
     if now.timestamp() >= record.expires:
-        raise ConflictError("The release has expired.", "Make another one.")
+        raise ReleaseError("The release has expired.", "Make another one.")
 
 
 def _out(column: Mapping[str, object]) -> Out:

@@ -27,7 +27,8 @@ MAY = {
     "match/get-reference match/list-references match/put-records match/remove-records match/match "
     "match/match-stream match/match-upload linkage/start-join",
     Role.REVIEWER: "linkage/explain vault/merge-subjects vault/split-subject vault/withdraw-link",
-    Role.RESEARCHER: "release/read-release release/certify-destroyed release/get-release release/list-releases",
+    Role.RESEARCHER: "release/read-release release/certify-destroyed release/get-release "
+    "release/list-releases",
     Role.APPROVER: "broker/approve-reidentification broker/get-reidentification "
     "release/approve-release release/get-release release/list-releases",
     Role.DATA_PROTECTION_OFFICER: "vault/look-up attribute/declare-dataset vault/merge-subjects "
