@@ -81,9 +81,9 @@ COMMANDS = {
         "destroy_app",
         "End a recipient, or a project, for good.",
     ),
-    "register": (
-        "pseudonym.cli.register",
-        "register_app",
+    "registers": (
+        "pseudonym.cli.registers",
+        "registers_app",
         "List and show the national registers that are declared, and band an extract for one.",
     ),
     "release": (

@@ -32,7 +32,7 @@ def banded(extract: pl.DataFrame, register: Register, *keep: str) -> pl.DataFram
     if missing:
         raise InputError(
             f"The extract of {register.name} lacks {len(missing)} columns: {', '.join(missing)}.",
-            f"kinlink register show {register.name} lists what each column is made from.",
+            f"kinlink registers show {register.name} lists what each column is made from.",
         )
     made = extract.select(*keep, *(_banded(one, extract[one.made_from].dtype) for one in register.fields))
     for one in register.fields:

@@ -178,6 +178,8 @@ def _links(
 ) -> tuple[pl.DataFrame, list[Out]]:
     """For each register, what linking came to, in columns such as `link_pnc_outcome`."""
     for register in dataset.column(REGISTER).codes:
+        if not any(map(str.isalnum, register)):  # stands for none
+            continue
         of_it = found.filter(pl.col(REGISTER) == register)
         _check_once(of_it[PERSON], use)
         made = []

@@ -26,6 +26,7 @@ from pseudonym.urn import Kind as Subject
 from pseudonym.urn import UrnKey
 from tests.pseudonym.separation.parts import NOON, PROJECT, RECIPIENT, Clock, Said, attributes, column
 
+EVERY_TAG = frozenset(Tag)
 MANDATE = Mandate("officer/olive", "evaluation-2026")
 FAMILY_FILE = Dataset(
     "family-file",
@@ -39,10 +40,10 @@ FAMILY_FILE = Dataset(
 LINKS = Dataset(
     "links",
     (
-        Column("register", Kind.CODE, codes=("pnc", "npd")),
-        Column("outcome", Kind.CODE, codes=("matched", "no-match", "not-applicable")),
-        Column("stage", Kind.INTEGER, 0, 9),
-        Column("band", Kind.CODE, codes=("high", "medium", "low")),
+        Column("register", Kind.CODE, codes=("-", "npd", "pnc"), tags=EVERY_TAG),
+        Column("outcome", Kind.CODE, codes=("LINKED", "NOT_APPLICABLE", "NOT_LINKED"), tags=EVERY_TAG),
+        Column("stage", Kind.CODE, codes=("matchkeys", "probabilistic"), tags=EVERY_TAG),
+        Column("band", Kind.CODE, codes=("high", "low"), tags=EVERY_TAG),
     ),
 )
 PNC, NPD = registers.load("pnc").dataset, registers.load("npd").dataset
@@ -60,7 +61,7 @@ signing_key = "{signing}"
 researchers = ["rita"]
 approvers = ["bob", "dora"]
 population = "family-file"
-tags = ["criminal-offence"]
+tags = ["criminal-offence", "special-category"]
 
 [[datasets]]
 name = "family-file"
@@ -136,9 +137,11 @@ def people(count: int = 400, seed: int = 1) -> People:
     )
     linked = pl.concat([who.with_columns(register=pl.lit("pnc")), who.with_columns(register=pl.lit("npd"))])
     links = linked.with_columns(
-        outcome=pl.Series([chance.choice(("matched", "no-match")) for _ in range(2 * count)]),
-        stage=pl.Series([chance.randint(0, 3) for _ in range(2 * count)]),
-        band=pl.Series([chance.choice(("high", "low")) for _ in range(2 * count)]),
+        outcome=pl.Series(
+            [chance.choice(("LINKED", "NOT_APPLICABLE", "NOT_LINKED")) for _ in range(2 * count)]
+        ),
+        stage=pl.Series([chance.choice(("matchkeys", "probabilistic", None)) for _ in range(2 * count)]),
+        band=pl.Series([chance.choice(("high", "low", None)) for _ in range(2 * count)]),
     )
     return People(aids, {"family-file": family_file, "pnc": pnc, "links": links})
 
@@ -257,6 +260,3 @@ def put(store: Attributes, dataset: str, rows: pl.DataFrame) -> None:
     named = rows.with_columns(column(row_ref=refs))
     store.intake.receive(PROJECT, dataset, f"{dataset}-1", named.drop("aid", "family"))
     store.intake.attach(PROJECT, named.select("row_ref", "aid", "family"))
-
-
-EVERY_TAG = frozenset(Tag)

@@ -1,4 +1,4 @@
-"""`kinlink register`: the declared national registers in plain words, and an extract in their columns.
+"""`kinlink registers`: the declared national registers in plain words, and an extract in their columns.
 
 Data on stdout, complaints on stderr; exit code 0 done, 1 failed, 2 wrong usage.
 """
@@ -21,7 +21,7 @@ from pseudonym.errors import InputError, PseudonymError
 from pseudonym.registers import Field, Register, Retention
 from pseudonym.registers.banding import banded
 
-register_app = typer.Typer(
+registers_app = typer.Typer(
     help="List and show the national registers that are declared, and band an extract for one.",
     no_args_is_help=True,
     add_completion=False,
@@ -40,7 +40,7 @@ def _complaining() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-@register_app.command("list")
+@registers_app.command("list")
 def list_() -> None:
     """List the registers: name, full name, who holds it now, and how many columns it may have."""
     today = datetime.now(UTC).date()
@@ -48,7 +48,7 @@ def list_() -> None:
         typer.echo(f"{one.name:<8} {one.title} ({one.holder(today)}), {len(one.fields)} columns")
 
 
-@register_app.command("show")
+@registers_app.command("show")
 def show(
     name: Name,
     declaration: Annotated[
@@ -61,7 +61,7 @@ def show(
         typer.echo(found.dataset.to_json() if declaration else _words(found), nl=declaration)
 
 
-@register_app.command("band")
+@registers_app.command("band")
 def band(
     name: Name,
     extract: Annotated[
