@@ -62,7 +62,7 @@ def check(what: Checked) -> Report:
     found = [finding for _, make in CHECKS for finding in make(what)]
     found += [*_of_sets(what, sets), *_uncovered(what)]
     new = {table.name: table.columns for table in what.built.tables}
-    found += differences(new, what.earlier, min(one.k for one in what.spec.sets))
+    found += differences(new, what.earlier, max(one.k for one in what.spec.sets))
     tables = what.built.tables
     return Report(
         release=what.spec.name,

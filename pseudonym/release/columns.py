@@ -71,7 +71,7 @@ def column(use: ColumnUse, dataset: Dataset, name: str, today: date) -> tuple[pl
 def counted(count: Count, dataset: Dataset, today: date) -> tuple[pl.Expr, Out]:
     """How many rows of a person count, as an aggregation over the dataset, and what is said of it."""
     tags: frozenset[Tag] = frozenset().union(*(one.tags for one in dataset.columns))
-    which = pl.lit(True)
+    rows = pl.len()
     how = f"number of rows, {count.top} for {count.top} or more"
     if count.column:
         declared = dataset.column(count.column)
@@ -81,7 +81,7 @@ def counted(count: Count, dataset: Dataset, today: date) -> tuple[pl.Expr, Out]:
                 f"Count {count.to} names codes that column {count.column} does not have.",
                 "Codes of a list, or true and false for a flag, can be counted.",
             )
-        which = pl.col(count.column).cast(pl.String).is_in(list(count.codes)).fill_null(False)
+        rows = pl.col(count.column).cast(pl.String).is_in(list(count.codes)).fill_null(False).sum()
         how += f", where {count.column} is {' or '.join(count.codes)}"
     register = registers.find(dataset.name)
     said = Out(
@@ -93,7 +93,7 @@ def counted(count: Count, dataset: Dataset, today: date) -> tuple[pl.Expr, Out]:
         tags=tuple(sorted(tags)),
         holder=register.holder(today) if register else "",
     )
-    return which.sum().cast(pl.Int64).clip(upper_bound=count.top).alias(count.to), said
+    return rows.cast(pl.Int64).clip(upper_bound=count.top).alias(count.to), said
 
 
 def read_columns(use: Use, dataset: Dataset) -> list[Column]:

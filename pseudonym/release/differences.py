@@ -50,23 +50,26 @@ def differences(new: Mapping[str, Sequence[Out]], earlier: Sequence[Earlier], k:
             if 0 < count < k:
                 message = f"Only {count} persons {words}: what a table of both releases differs by is theirs."
                 found.append(Finding(CHECK, Weight.WARNS, message, one.name, count))
-        before = {out.source: out for outs in one.columns.values() for out in outs if out.source}
+        before: dict[str, list[Out]] = {}
+        for out in (out for outs in one.columns.values() for out in outs if out.source):
+            before.setdefault(out.source, []).append(out)
         for table, outs in new.items():
             found += [
                 Finding(CHECK, Weight.WARNS, words, f"{table}.{out.name}", one.same)
                 for out in outs
-                if (words := _told(out, before.get(out.source), one))
+                if (words := _told(out, before.get(out.source, []), one))
             ]
     return found
 
 
-def _told(now: Out, then: Out | None, earlier: Earlier) -> str:
+def _told(now: Out, before: Sequence[Out], earlier: Earlier) -> str:
     """What is to be said of a column for people who are in both; empty where nothing is."""
     whom = f"for {earlier.same:,} persons who are in {earlier.name} too"
-    if not now.source or (then is not None and (now.how, now.codes) == (then.how, then.codes)):
+    if not now.source or any((now.how, now.codes) == (then.how, then.codes) for then in before):
         return ""
-    if then is None:
+    if not before:
         return f"This column is new {whom}."
+    then = before[0]
     if _finer(now, then):
         return f"This column is finer than it was {whom} (then: {then.how or 'as declared'})."
     return f"This column is told otherwise than it was {whom} (then: {then.how or 'as declared'})."

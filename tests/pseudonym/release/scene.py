@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -224,7 +225,7 @@ PERSONS_OF = {"bob": "bob", "bobby": "bob", "dora": "dora", "olive": "olive", "e
 
 @contextmanager
 def scene(
-    url: str, folder: Path, known: People | None = None, canaries: tuple[str, ...] = ()
+    url: str, folder: Path, known: People | None = None, canaries: tuple[str, ...] = (), keks: Any = None
 ) -> Iterator[Scene]:
     """A store in which the people's rows are, and a desk over it."""
     known, clock, said = known or people(), Clock(NOON), Said()
@@ -244,7 +245,7 @@ def scene(
         certified.append(statement)
         return b"certificate"
 
-    with attributes(url, folder, clock=clock, said=said) as store:
+    with attributes(url, folder, clock=clock, said=said, keks=keks) as store:
         store.begin_project(PROJECT)
         for dataset in (FAMILY_FILE, PNC, NPD, LINKS):
             store.declare(PROJECT, dataset)

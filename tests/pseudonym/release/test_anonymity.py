@@ -74,7 +74,11 @@ def test_r39_suppression_meets_the_set_or_changes_nothing(rows, share):
     if count:
         assert by_hand(after.rows(), 3, 3, 2)[0] == set()
         assert persons <= share * before["person"].n_unique()
-        changed = [place for place, (old, new) in enumerate(zip(before.rows(), after.rows(), strict=True)) if old != new]
+        changed = [
+            place
+            for place, (old, new) in enumerate(zip(before.rows(), after.rows(), strict=True))
+            if old != new
+        ]
         for place in changed:
             assert after.row(place)[2:4] == (None, None)
             assert after.row(place)[:2] == before.row(place)[:2]
@@ -84,7 +88,7 @@ def test_r39_suppression_meets_the_set_or_changes_nothing(rows, share):
 
 
 def test_r39_suppression_is_no_more_than_is_needed():
-    """Twelve of a kind in twelve families, one other: blanked alone it would be alone, so the kind joins it."""
+    """Twelve of a kind in twelve families, one other: blanked it would be alone, so the kind joins it."""
     rows = [(f"p{n}", f"f{n}", "young", "f", "yes") for n in range(12)] + [("p12", "f12", "old", "m", "yes")]
     rows += [(f"q{n}", f"g{n}", "old", "f", "yes") for n in range(200)]
     of = QuasiSet("who", ("age", "sex"), k=3, families=3, suppress=0.1)
@@ -96,7 +100,12 @@ def test_r39_suppression_is_no_more_than_is_needed():
 def test_r39_one_large_family_meets_a_threshold_on_persons_and_fails_on_families():
     rows = [(f"p{n}", "the-same", "young", "f", None) for n in range(30)]
     found = anonymity.measured(table(rows), QuasiSet("who", ("age",)))
-    assert (found.smallest, found.failing_groups, found.failing_persons, found.failing_families) == (30, 1, 30, 1)
+    assert (found.smallest, found.failing_groups, found.failing_persons, found.failing_families) == (
+        30,
+        1,
+        30,
+        1,
+    )
 
 
 def test_r39_a_person_of_no_family_is_one():
