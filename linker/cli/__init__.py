@@ -126,6 +126,16 @@ COMMANDS = {
         "partner_app",
         "Ask partners about families before inclusion.",
     ),
+    "registers": (
+        "pseudonym.cli.registers",
+        "registers_app",
+        "List and show the national registers that are declared, and band an extract for one.",
+    ),
+    "release": (
+        "pseudonym.roles.commands_release",
+        "release_app",
+        "Make, check, approve, fetch and open analysis files.",
+    ),
     "urn": (
         "pseudonym.cli.urn",
         "urn_app",

@@ -4,6 +4,7 @@
      "requesters": {"alice": "alice"},
      "approvers": [{"name": "bob", "person": "bob", "public_key": "…64 hexadecimal digits…"}],
      "quotas": {"reidentification": 500},
+     "canaries": ["Zebulon Quillfeather"],
      "holders": [{"project": "tf-2026", "recipient": "dwp-extract", "person": "carol"}],
      "partner_checks": {…}}
 
@@ -27,7 +28,7 @@ from pseudonym.errors import InputError
 from pseudonym.partners.register import PartnerRegister
 from pseudonym.urn import check_label
 
-_MEMBERS = {"projects", "requesters", "approvers", "quotas", "holders", "partner_checks"}
+_MEMBERS = {"projects", "requesters", "approvers", "quotas", "holders", "partner_checks", "canaries"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Governance:
         holders: project, recipient and person of those who may send data under a recipient's numbers, or None
             where the file says nothing of it.
         partner_checks: who asks partners what, or None where the file says nothing of it.
+        canaries: values that were planted to be found; a release that holds one is blocked.
     """
 
     ends: Mapping[str, datetime]
@@ -48,6 +50,7 @@ class Governance:
     quotas: Mapping[str, int]
     holders: frozenset[tuple[str, str, str]] | None = None
     partner_checks: PartnerRegister | None = None
+    canaries: tuple[str, ...] = ()
 
 
 NOTHING = Governance({}, Register((), {}), {})
@@ -79,7 +82,8 @@ def read(path: Path | None) -> Governance:
         register = Register(approvers, dict(content.get("requesters", {})))
         checks = content.get("partner_checks")
         partners = None if checks is None else PartnerRegister.read(checks)
-        return Governance(ends, register, quotas, _holders(content.get("holders")), partners)
+        canaries = tuple(str(one) for one in content.get("canaries", []))
+        return Governance(ends, register, quotas, _holders(content.get("holders")), partners, canaries)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise InputError(
             "The file of --governance cannot be read as one.", "docs/running.md shows its form."
