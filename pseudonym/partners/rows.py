@@ -123,4 +123,4 @@ def _refuse(rows: pl.DataFrame, why: str, where: pl.Expr) -> None:
         help = {
             "child": "Only adults are asked about here: take children out, or say --adults-only.",
         }.get(why, "Put them right, or take them out.")
-        raise PartnerRowsError(f"{len(found):,} rows cannot be asked about ({_WHY[why]}): {shown}.", help)
+        raise PartnerRowsError(f"Rows that cannot be asked about ({_WHY[why]}): {shown}.", help)

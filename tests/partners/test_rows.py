@@ -25,7 +25,7 @@ def changed(**values):
 def test_r15_a_child_is_refused_by_its_row_and_nothing_of_it_is_told():
     with pytest.raises(PartnerRowsError) as refused:
         pick(BENEFITS, FAMILIES, DAY)
-    assert "1 rows cannot be asked about (a child): 2." in str(refused.value)
+    assert "Rows that cannot be asked about (a child): 2." in str(refused.value)
     assert "Mia" not in str(refused.value)
     assert pick(BENEFITS, adults(), DAY).frame.height == 3
 
