@@ -75,6 +75,13 @@ def test_r15_a_record_that_could_be_two_who_were_asked_for_answers_for_neither(o
     ]
 
 
+def test_r15_who_is_asked_for_to_the_letter_is_not_hidden_by_one_who_is_only_like(own):
+    # Both could be the record; the second by exchanged names alone, and far behind.
+    assert answers(own, ("Long", "Peter", "1980-02-20")) == ["yes"]
+    both = answers(own, ("Peter", "Long", "1980-02-20"), ("Long", "Peter", "1980-02-20"))
+    assert both == ["yes", "not_found"]
+
+
 def test_r15_the_same_person_asked_for_twice_is_answered_twice(own):
     assert answers(own, *[("Anne", "Twin", "2000-01-02")] * 2) == ["yes"] * 2
 
