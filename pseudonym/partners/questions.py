@@ -174,8 +174,8 @@ class Questions:
 
 def make(
     check: Check, subjects: pl.DataFrame, council: str, partner: str, now: datetime, days: int
-) -> tuple[Questions, bytes, dict[str, str]]:
-    """Make questions of what `rows.pick` took.
+) -> tuple[Questions, bytes, dict[str, list[str]]]:
+    """Make questions of what `rows.pick` took; what would be asked twice in the same words is asked once.
 
     Args:
         check: what is asked.
@@ -186,13 +186,14 @@ def make(
         days: after how many they expire.
 
     Returns:
-        The questions, the secret that opens their answers, and by reference the family that each is about.
+        The questions, the secret that opens their answers, and by reference the families that each is about.
     """
     fields = [name for name in subjects.columns if name != FAMILY]
     if check.about is About.FAMILY:
-        grouped = subjects.group_by(FAMILY).agg(pl.struct(fields).sort().alias("all"))
+        each = subjects.group_by(FAMILY).agg(pl.struct(fields).sort().alias("all"))
     else:
-        grouped = subjects.select(FAMILY, pl.concat_list(pl.struct(fields)).alias("all"))
+        each = subjects.select(FAMILY, pl.concat_list(pl.struct(fields)).alias("all"))
+    grouped = each.group_by("all").agg(pl.col(FAMILY).unique().sort())
     # By reference, which is random: the order says nothing of who belongs together.
     drawn = sorted(os.urandom(REFERENCE_BYTES).hex() for _ in range(grouped.height))
     order = grouped.sample(fraction=1.0, shuffle=True, seed=int.from_bytes(os.urandom(8), "big"))

@@ -122,14 +122,26 @@ def test_r17_the_order_of_questions_says_nothing_of_families():
 
 def test_r17_a_family_is_one_question_about_its_adults():
     questions, _, families = made("stable-housing", FAMILIES)
-    assert sorted(families.values()) == ["F1", "F2"]
+    assert sorted(families.values()) == [["F1"], ["F2"]]
     assert sorted(len(all) for all in questions.asked.values()) == [1, 2]
     assert "Mia" not in opened_bytes(questions).decode()
 
 
+def test_r17_what_is_the_same_is_asked_once_whatever_families_it_is_about():
+    """A partner does not learn that somebody, or a home, belongs to two families."""
+    twice = pl.concat([FAMILIES, FAMILIES.with_columns(pl.lit("F9").alias("family"))])
+    for check in CHECKS:
+        questions, _, families = made(check, twice)
+        all = [sorted(map(sorted, (one.items() for one in asked))) for asked in questions.asked.values()]
+        assert len({str(one) for one in all}) == len(all)
+        assert {family for some in families.values() for family in some} == {"F1", "F2", "F9"}
+    questions, _, families = made("out-of-work-benefits", twice)
+    assert sorted(families.values()) == [["F1", "F9"], ["F2", "F9"], ["F2", "F9"]]
+
+
 def test_r18_a_home_is_asked_about_once_and_without_a_name():
     questions, _, families = made("call-out", FAMILIES)
-    assert sorted(families.values()) == ["F1", "F2"]
+    assert sorted(families.values()) == [["F1"], ["F2"]]
     assert sorted(map(sorted, (one for (one,) in questions.asked.values()))) == [
         ["address", "postcode"],
         ["uprn"],
