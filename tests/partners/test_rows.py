@@ -106,6 +106,11 @@ def test_rows_that_say_too_little_are_told_by_number(check, values, why):
     assert ": 1." in str(refused.value)
 
 
+def test_r18_the_lines_of_an_address_stay_apart():
+    found = pick(CHECKS["call-out"], changed(address=" Flat 2\r\n14  High Street\n\nEly "), DAY)
+    assert found.frame["address"][0] == "Flat 2, 14 High Street, Ely"
+
+
 def test_a_file_without_the_fields_of_a_check_is_refused():
     with pytest.raises(PartnerRowsError, match="date_of_birth"):
         pick(BENEFITS, adults().drop("date_of_birth"), DAY)
