@@ -98,6 +98,7 @@ def test_r15_of_heavily_distorted_people_most_are_found_and_nobody_who_is_not_th
     copies = dict(data.truth.rows())
     listed = set(sorted(copies.values())[::2])
     wanted = ["rec_id", "given_name", "surname", "date_of_birth"]
+    assert data.right is not None
     data.right.filter(pl.col("rec_id").is_in(list(listed))).select(wanted).write_csv(tmp_path / "list.csv")
     asked = data.left.select(wanted).drop_nulls()
     asked.columns = ["question", "forename", "surname", "date_of_birth"]
