@@ -34,6 +34,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from linker import arrow, durable, registers, service, status
+from linker.carried import carried
 from linker.destruction import destroy_doomed
 from linker.errors import LinkerError
 from linker.events import event, open_log
@@ -337,6 +338,7 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
         _round_failed,
         _duty_done,
         linking.persons.opened if linking else None,
+        carried if linking else None,
     )
     names = sorted({name for role in settings.roles for name in served_by(role)})
     healthy = health.aio.HealthServicer()

@@ -4,7 +4,9 @@
      "requesters": {"alice": "alice"},
      "approvers": [{"name": "bob", "person": "bob", "public_key": "…64 hexadecimal digits…"}],
      "quotas": {"reidentification": 500},
-     "holders": [{"project": "tf-2026", "recipient": "dwp-extract", "person": "carol"}]}
+     "holders": [{"project": "tf-2026", "recipient": "dwp-extract", "person": "carol"}],
+     "exchanges": [{"project": "tf-2026", "recipient": "npd-exchange", "register": "npd",
+                    "public_key": "…64 hexadecimal digits…"}]}
 
 Each role has a copy of its own, so that nobody opens the way back by changing one file. Nobody but the user
 who runs the role, or root, can change it. It is read at the start.
@@ -15,7 +17,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,15 @@ from pseudonym.approvers import Approver, Register
 from pseudonym.errors import InputError
 from pseudonym.urn import check_label
 
-_MEMBERS = {"projects", "requesters", "approvers", "quotas", "holders"}
+_MEMBERS = {"projects", "requesters", "approvers", "quotas", "holders", "exchanges"}
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """With whom people are exchanged: the register's code, and its holder's X25519 public key."""
+
+    register: str
+    public_key: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +47,14 @@ class Governance:
         quotas: how many identities may be opened in a day for each purpose that was agreed.
         holders: project, recipient and person of those who may send data under a recipient's numbers, or None
             where the file says nothing of it.
+        exchanges: by project and recipient, the register that its holder matches, and the holder's key.
     """
 
     ends: Mapping[str, datetime]
     register: Register
     quotas: Mapping[str, int]
     holders: frozenset[tuple[str, str, str]] | None = None
+    exchanges: Mapping[tuple[str, str], Exchange] = field(default_factory=dict)
 
 
 NOTHING = Governance({}, Register((), {}), {})
@@ -72,7 +84,13 @@ def read(path: Path | None) -> Governance:
         )
         quotas = {str(name): int(most) for name, most in content.get("quotas", {}).items()}
         register = Register(approvers, dict(content.get("requesters", {})))
-        return Governance(ends, register, quotas, _holders(content.get("holders")))
+        exchanges = {
+            (check_label(one["project"], "project"), check_label(one["recipient"], "recipient")): Exchange(
+                check_label(one["register"], "register"), bytes.fromhex(one["public_key"])
+            )
+            for one in content.get("exchanges", [])
+        }
+        return Governance(ends, register, quotas, _holders(content.get("holders")), exchanges)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise InputError(
             "The file of --governance cannot be read as one.", "docs/running.md shows its form."

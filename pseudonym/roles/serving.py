@@ -22,7 +22,7 @@ from pseudonym.roles.broker_service import BrokerServicer
 from pseudonym.roles.callers import Role
 from pseudonym.roles.destroying import Destroy, certifier, destroyer
 from pseudonym.roles.duties import Duties, destroy_due
-from pseudonym.roles.ending import End, end_in_attributes, end_in_broker, end_in_identity
+from pseudonym.roles.ending import End, end_exchanges, end_in_attributes, end_in_broker, end_in_identity
 from pseudonym.roles.erasing import Erasing
 from pseudonym.roles.erasure_desk import ErasureDesk
 from pseudonym.roles.exchange import Exchange
@@ -40,7 +40,7 @@ from pseudonym.roles.reports import Reports
 from pseudonym.roles.rounds import Rounds
 from pseudonym.roles.spent import Spent
 from pseudonym.roles.submissions import Submissions
-from pseudonym.roles.vault_service import VaultServicer
+from pseudonym.roles.vault_service import Carried, VaultServicer
 from pseudonym.roles.wayback_desk import WaybackDesk
 from pseudonym.v1 import (
     attribute_pb2_grpc,
@@ -107,6 +107,7 @@ class Parts:
         read: see `ReadArrow`.
         failed: is told the reason when work in the background does not succeed.
         told: is told the name of a daily duty that was done, and how much it was.
+        carry: what a register carries of those who are known, if the server has the identity role.
         destroy: how each role's keys are destroyed.
         end: how a project ends in each role.
         renew: the renewals of the roles that have key-encrypting keys.
@@ -117,6 +118,7 @@ class Parts:
     read: ReadArrow
     failed: Callable[[str], object]
     told: Callable[[str, int], object]
+    carry: Carried | None = None
     destroy: dict[Role, Destroy] = field(default_factory=dict)
     end: dict[Role, End] = field(default_factory=dict)
     renew: dict[Role, Renewing] = field(default_factory=dict)
@@ -139,6 +141,7 @@ def add_services(
     failed: Callable[[str], object],
     told: Callable[[str, int], object],
     joins: Callable[[Joining, Registers], object] | None = None,
+    carry: Carried | None = None,
 ) -> Callable[[], None]:
     """Put the services of `pseudonym.v1` that these roles serve on a server.
 
@@ -151,6 +154,7 @@ def add_services(
         told: is told the name of a daily duty that was done, and how much it was.
         joins: is given what joins submissions with the persons in the vault and what links registers with
             them, if the server has that role.
+        carry: what a register carries of those who are known; as `joins`.
 
     Returns:
         What to call when the server has stopped.
@@ -160,7 +164,7 @@ def add_services(
     """
     audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(houses), server)
     with ExitStack() as stack:
-        parts = Parts(server, stack, read, failed, told)
+        parts = Parts(server, stack, read, failed, told, carry)
         for role, house in houses.items():
             stack.callback(ways[role].close)
             if role is Role.BROKER:
@@ -186,8 +190,12 @@ def _add_broker(parts: Parts, house: House) -> None:
     erasures.resume()
     servicer = BrokerServicer(house, broker, desk, erasures, certify, parts.read)
     broker_pb2_grpc.add_BrokerServiceServicer_to_server(servicer, parts.server)
-    dropped = {"halves_dropped": lambda: sum(broker.drop_overdue().values())}
-    parts.daily(house, {**dropped, "tables_put_in_order": broker.scatter})
+    daily = {
+        "halves_dropped": lambda: sum(broker.drop_overdue().values()),
+        "tables_put_in_order": broker.scatter,
+        "exchanges_ended": lambda: end_exchanges(house, broker, certify),
+    }
+    parts.daily(house, daily)
 
 
 def _add_attributes(parts: Parts, house: House, way: Way) -> None:
@@ -224,13 +232,13 @@ def _add_identity(
     erasing = Erasing(papers, erasure, certify, way.broker, parts.failed)
     people, key = People(vault), domains.unit_key(house)
     reports = parts.stack.enter_context(Reports(people, way.broker, parts.failed))
-    desk = PeopleDesk(people, key, reports.soon)
-    servicer = VaultServicer(house, vault, gate, erasing, way.broker, desk)
+    desk, registers = PeopleDesk(people, key, reports.soon), Registers(people, key, reports)
+    servicer = VaultServicer(house, vault, gate, erasing, way.broker, desk, registers, parts.carry)
     vault_pb2_grpc.add_VaultServiceServicer_to_server(servicer, parts.server)
     parts.begin(renewing.rounds)
     parts.begin(erasing.rounds)
     if joins is not None:
-        joins(Joining(people, key, reports), Registers(people, key, reports))
+        joins(Joining(people, key, reports), registers)
     reports.start()
     extracts = domains.open_extracts(house, quotas)
     parts.daily(house, {"extracts_destroyed": lambda: destroy_due(extracts, house.keyset)})

@@ -294,7 +294,9 @@ def test_an_extract_is_not_joined_and_a_councils_file_is_no_extract(world, certi
 
 
 def test_nobody_is_opened_for_a_purpose_that_was_not_agreed(world, certificates):
-    extract = extract_of(joins.made_up(3, seed=131), seed=132)
+    people = joins.made_up(3, seed=131)
+    join(world[Role.IDENTITY], certificates, people, "p-0")
+    extract = extract_of(people, seed=132)
     submission = send_halves(world, certificates, extract, "p-1")
     files = (
         certificates / file for file in ("authority.pem", "linkage-operator.pem", "linkage-operator.key")
