@@ -21,6 +21,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -44,6 +45,7 @@ from linker.jobs import Runner
 from linker.joining import Link, Progress
 from linker.match_service import MatchServicer
 from linker.references import References
+from linker.refusals import NotReady
 from linker.resources import Job, Limits
 from linker.sending import is_loopback
 from linker.store import Store
@@ -66,6 +68,7 @@ from pseudonym.roles.joining import Errand, Joining
 from pseudonym.roles.opening import House, open_house
 from pseudonym.roles.passage import Desk
 from pseudonym.roles.policy import served_by
+from pseudonym.roles.refusals import PeerUnavailableError
 from pseudonym.roles.registers import Found, Registers
 from pseudonym.roles.statuses import INTERNAL, code_of
 from pseudonym.roles.together import listen_within
@@ -74,6 +77,7 @@ THREADS = 16
 CONNECTION_AGE = 3_600.0
 """Seconds after which a caller connects anew: a certificate that has expired meanwhile is then refused."""
 FAILURES = (LinkerError, PseudonymError)
+LOOK_EVERY = 1.0  # seconds between two looks at whether the vault is idle
 
 
 @dataclass(frozen=True)
@@ -219,15 +223,26 @@ class Persons:
         with told():
             return self.registers.link(errand, refs, lambda known: Found(*link(known)), progress)
 
+    def check(self, project: str, purpose: str, actor: str) -> None:
+        try:
+            self._opened().check(project, purpose, actor)
+        except PeerUnavailableError:
+            return  # the job itself waits for the broker
+        except PseudonymError as error:
+            raise NotReady(error.reason, error.message, error.help) from None
+
     def join(
         self, job: Job, source: str, rows: pl.DataFrame, link: Link, progress: Progress
     ) -> dict[str, int]:
-        if self.joining is None:
-            raise not_open()
         work = job.work
         errand = Errand(job.project, work.purpose, work.actor, source, job.job_id)
         with told():
-            return self.joining.join(errand, rows, link, progress)
+            return self._opened().join(errand, rows, link, progress)
+
+    def _opened(self) -> Joining:
+        if self.joining is None:
+            raise not_open()
+        return self.joining
 
 
 class Linking:
@@ -263,14 +278,15 @@ class Linking:
 
 def build(
     settings: Settings, houses: dict[Role, House], linking: Linking | None, domain: str
-) -> grpc.aio.Server:
-    """The server with its services; it does not listen yet."""
+) -> tuple[Gate, grpc.aio.Server, Desk]:
+    """What every call passes, the server with its services, and where calls are let in."""
     logs = {role: house.log for role, house in houses.items()}
     ends = {role: governance.read(house.settings.governance).ends for role, house in houses.items()}
     desk = Desk(logs, ends, development=settings.authority is None, domain=domain)
     methods = serving.methods_of(houses) | (service.METHODS if linking else {})
+    gate = Gate(methods, settings.limits.calls, desk.enter, describe, settings.role or "")
     server = grpc.aio.server(
-        interceptors=[Gate(methods, settings.limits.calls, desk.enter, describe)],
+        interceptors=[gate],
         maximum_concurrent_rpcs=4 * settings.limits.calls,
         options=[
             ("grpc.max_receive_message_length", settings.limits.message_bytes),
@@ -285,7 +301,7 @@ def build(
     )
     if linking is not None:
         linking.add_services(server)
-    return server
+    return gate, server, desk
 
 
 def listen(server: grpc.aio.Server, address: str, secured: grpc.ServerCredentials | None) -> int:
@@ -316,6 +332,20 @@ def _not_renewed() -> None:
     event("certificates_not_renewed", logging.ERROR)
 
 
+async def lock_when_idle(minutes: float, gate: Gate, runner: Runner, stop: asyncio.Event) -> None:
+    """Have the server stop once nobody has called and no job has run for so long: the keys go with it."""
+    worked = time.monotonic()
+    while True:
+        if runner.busy:
+            worked = time.monotonic()
+        idle = min(gate.rested, time.monotonic() - worked)
+        if idle >= minutes * 60:
+            break
+        await asyncio.sleep(min(minutes * 60 - idle, LOOK_EVERY))
+    event("locked", idle_minutes=round(idle / 60, 2))
+    stop.set()
+
+
 async def serve(settings: Settings, houses: dict[Role, House], linking: Linking | None) -> None:
     """Serve until SIGTERM or SIGINT, then drain and stop."""
     found = credentials(settings)
@@ -325,7 +355,8 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
     loop.set_default_executor(Threads(THREADS))
     renewal = Renewal(found, partial(check_certificates, settings), _not_renewed) if found else None
     secured = renewal.for_server() if renewal else None
-    server = build(settings, houses, linking, domain=found.domain if found and settings.role else "")
+    domain = found.domain if found and settings.role else ""
+    gate, server, desk = build(settings, houses, linking, domain)
     tls = renewal.for_peers if renewal else lambda: None
     ways = {role: serving.Way(settings.options.broker, tls) for role in houses}
     if settings.role is None:
@@ -356,6 +387,12 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
     roles = " ".join(settings.roles)
     event("listening", host=settings.host, port=port, tls=found is not None, roles=roles)
 
+    minutes = settings.options.lock_after
+    if minutes is not None and linking is not None:
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(lock_when_idle(minutes, gate, linking.runner, stop))
+            await stop.wait()
+            watching.cancel()
     await stop.wait()
     event("draining")
     await healthy.enter_graceful_shutdown()
@@ -369,6 +406,7 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
         await server.stop(settings.grace)
         event("stopped")
     end()
+    await desk.close()
 
 
 def settings_from(arguments: Sequence[str]) -> Settings:

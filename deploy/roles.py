@@ -6,7 +6,7 @@
 
 Everything is in one folder, `var/`: certificates in `certificates/`, each role's data in a folder of its own.
 A certificate of each role to call with is there too: `certificates/council.pem` and so on. Persons may be
-joined for the purpose "demonstration".
+joined for the purpose "demonstration". docs/audit.md shows how to check the audit logs.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pseudonym.audit.folder import PUBLIC_KEY
 from pseudonym.roles.authority import make_all
 from pseudonym.roles.callers import Role
 
@@ -66,6 +67,10 @@ class Processes:
         for role in others:
             self._begin(role, at[Role.BROKER])
         return at | {role: self._address(role) for role in others}
+
+    def audit_log(self, role: Role) -> Path:
+        """A role's audit log; its public key lies beside it in the file `public-key`."""
+        return self._folder / f"{role}-role" / role / "audit"
 
     def alive(self) -> bool:
         """Whether none has ended."""
@@ -160,7 +165,12 @@ def run(folder: Path, ports: dict[Role, int]) -> int:
     roles = Processes(folder, ports)
     try:
         told = ", ".join(f"{role} on {address}" for role, address in roles.start().items())
-        print(f"{told}. Certificates are in {roles.certificates}. Ctrl-C stops all.", flush=True)
+        print(f"{told}. Certificates are in {roles.certificates}. Ctrl-C stops all.")
+        for role in PORTS:
+            print(
+                f"The public key of the {role} role's audit log is in {roles.audit_log(role) / PUBLIC_KEY}."
+            )
+        sys.stdout.flush()
         while roles.alive():
             time.sleep(0.5)
         return 1

@@ -18,7 +18,7 @@ Levels = list[tuple[str, Condition, float]]
 # Values of these kinds are unlike each other by design: a near miss is no sign of the same person.
 _STRONG = {
     Kind.NHS_NUMBER, Kind.CHI, Kind.HC_NUMBER, Kind.UPN, Kind.ULN, Kind.PNCID, Kind.CRO, Kind.UPRN,
-    Kind.PHONE, Kind.HOUSEHOLD,
+    Kind.PHONE,
 }  # fmt: skip
 
 
@@ -34,10 +34,14 @@ def default_comparisons(fields: Collection[Field], columns: Collection[str]) -> 
 
 
 def _kinds(fields: Collection[Field], columns: Collection[str]) -> dict[str, Kind]:
-    """The fields' names and kinds, in the order of the kinds; a piece of a whole name has its own kind."""
+    """The names and kinds of what is compared, by the order of kinds; a piece of a whole name has its own.
+
+    References of families are left out: the members of one share it and would pass for one person.
+    """
     known = {field.name: field.kind for field in fields}
     kinds = {name: known.get(name, _kind(name)) for name in {column.split(".")[0] for column in columns}}
-    return dict(sorted(kinds.items(), key=lambda item: (_ORDER[item[1]], item[0])))
+    compared = [(name, kind) for name, kind in kinds.items() if kind is not Kind.HOUSEHOLD]
+    return dict(sorted(compared, key=lambda item: (_ORDER[item[1]], item[0])))
 
 
 def _comparison(name: str, kind: Kind, columns: frozenset[str]) -> Comparison:

@@ -137,13 +137,17 @@ class Intake:
             with folder.table("records") as table:
                 frame = table.where(ID, only)
         refusals = folder.frame("refusals")
-        layout = json.loads(folder.read("layout"))
+        return Records(frame[ID], frame.drop(ID), self.layout(submission), refusals)
+
+    def layout(self, submission: Submission) -> Layout:
+        """How the columns of a submission were understood. Raises as `records`."""
+        layout = json.loads(self.check_ready(submission).read("layout"))
         fields = tuple(
             Field(one["name"], Kind(one["kind"]), tuple(one["columns"]), one["why"])
             for one in layout["fields"]
         )
         ignored = tuple((column, reason) for column, reason in layout["ignored"])
-        return Records(frame[ID], frame.drop(ID), Layout(layout["id_column"], fields, ignored), refusals)
+        return Layout(layout["id_column"], fields, ignored)
 
     def refusals(self, submission: Submission, first: int, count: int) -> pl.DataFrame:
         """At most `count` refusals from the position `first`: row, field, reason, refused.

@@ -88,6 +88,7 @@ class Runner:
         self._watching = threading.Lock()
         self._watchers: dict[str, set[Callable[[], None]]] = {}
         self._stopping = False
+        self._at_work = 0
         durable.make_folder(folder)
         check_sealed(folder)
         store.jobs.recover(ATTEMPTS)
@@ -123,6 +124,11 @@ class Runner:
             thread.join(max(0.0, until - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs."""
+        return self._at_work > 0
+
     def submit(self, asked: Work, mandate: Mandate, method: str, digest: bytes) -> Job:
         """Queue a job, or find the one that the same request made.
 
@@ -130,6 +136,7 @@ class Runner:
             NotFound: a submission or the model is not there.
             NotReady: a submission is not complete, or it was refused.
             Exhausted: too many jobs wait.
+            LinkerError: a join can come to nothing: see `joining.check`.
         """
         for submission_id in asked.submission_ids:
             submission = self._store.submissions.get(mandate.project, submission_id=submission_id)
@@ -148,6 +155,11 @@ class Runner:
                     "Join it instead: kinlink job join.",
                     field="submission_id",
                 )
+            if asked.kind is JobKind.JOIN:
+                layout = self._intake.layout(submission)
+                joining.check(asked, mandate.project, layout, self._keeper())
+            if asked.kind is JobKind.REGISTER:
+                self._keeper().check(mandate.project, asked.purpose, asked.actor)
         if asked.model and asked.kind is not JobKind.TRAINING:
             model, _ = self._store.models.get(mandate.project, asked.model)
             asked = replace(asked, model_digest=model.digest)
@@ -213,8 +225,12 @@ class Runner:
                     if job is None:
                         self._changed.wait()
                         continue
-                self._notify(job.job_id)
-                self._run(job)
+                    self._at_work += 1
+                try:
+                    self._notify(job.job_id)
+                    self._run(job)
+                finally:
+                    self._at_work -= 1
             except Exception as error:  # the store failed
                 self._pause(error)
 
@@ -290,13 +306,11 @@ class Runner:
         try:
             right = sides[1] if len(sides) > 1 else None
             sealed = Folder(self._store.safe, draft, job.job_id)
-            if job.work.opens_persons and self._persons is None:
-                raise LinkerError("This server keeps no persons.", "Ask the identity role's.")
-            if job.work.kind is JobKind.JOIN and self._persons is not None:
+            if job.work.kind is JobKind.JOIN:
                 source = submissions[0].source
-                joining.perform(job, source, sides[0], model, self._persons, sealed, progress)
-            elif job.work.kind is JobKind.REGISTER and self._persons is not None:
-                registers.perform(job, sides[0], self._persons, sealed, progress)
+                joining.perform(job, source, sides[0], model, self._keeper(), sealed, progress)
+            elif job.work.kind is JobKind.REGISTER:
+                registers.perform(job, sides[0], self._keeper(), sealed, progress)
             else:
                 model = work.perform(job.work, sides[0], right, model, sealed, progress)
             progress("write", 1, 1)
@@ -304,6 +318,11 @@ class Runner:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return model
+
+    def _keeper(self) -> Vault:
+        if self._persons is None:
+            raise LinkerError("This server keeps no persons.", "Ask the identity role's.")
+        return self._persons
 
     # --- results ---------------------------------------------------------------------------------
 

@@ -49,6 +49,15 @@ class Kind(StrEnum):
     LOCAL_AUTHORITY = "local_authority"
 
 
+NAMING = frozenset(
+    {
+        *(Kind.FORENAME, Kind.SURNAME, Kind.FULL_NAME, Kind.DATE_OF_BIRTH),
+        *(Kind.NHS_NUMBER, Kind.CHI, Kind.HC_NUMBER, Kind.NINO, Kind.UPN, Kind.ULN, Kind.PNCID, Kind.CRO),
+    }
+)
+"""Names, the day of birth, and numbers that people have: identities without any of these are nobody's."""
+
+
 @dataclass(frozen=True)
 class Field:
     """One field of a record.

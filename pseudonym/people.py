@@ -172,6 +172,10 @@ class People:
             self._tools.store.purge_if_due()
         return outcome
 
+    def check(self, mandate: Mandate) -> None:
+        """Raise PurposeError if nobody may be opened for this, whether anybody is known yet or not."""
+        self._tools.openings.check(mandate)
+
     def known(self, mandate: Mandate, batch: int = 20_000) -> Iterator[pl.DataFrame]:
         """Open what is known of all active persons, for linkage: the newest version of each row.
 

@@ -374,8 +374,8 @@ def _keep_run(
 
 def _warn(screen: Screen, found: Diagnostics) -> None:
     """What the user should know of the training; 'kinlink train' tells all."""
-    if found.converged is False:
-        screen.warn(f"Training stopped at its limit of {found.iterations} rounds before it settled.")
+    for sentence in found.of_all:
+        screen.warn(sentence)
 
 
 def _show_figures(

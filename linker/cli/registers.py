@@ -12,16 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from linker.cli import options
-from linker.cli.remote import (
-    Authority,
-    Certificate,
-    Key,
-    Project,
-    Purpose,
-    Service,
-    at_service,
-    say_job,
-)
+from linker.cli.connection import At, at_service
+from linker.cli.jobs import say_job
 
 register_app = typer.Typer(
     no_args_is_help=True, help="Link a register with the persons in the vault; send what a register has."
@@ -29,11 +21,10 @@ register_app = typer.Typer(
 
 
 @register_app.command("link")
+@at_service
 def link_register(
+    at: At,
     submission: Annotated[str, typer.Argument(metavar="SUBMISSION", show_default=False, help="Its id.")],
-    service: Service,
-    project: Project,
-    purpose: Purpose,
     register: Annotated[str, typer.Option("--register", help="The code of its profile, such as npd.")],
     day: Annotated[
         datetime,
@@ -46,17 +37,12 @@ def link_register(
         ),
     ] = "",
     seed: options.Seed = 0,
-    authority: Authority = None,
-    certificate: Certificate = None,
-    key: Key = None,
-    as_json: options.AsJson = False,
 ) -> None:
     """Start to link an extract of a register with the persons in the vault."""
-    with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
-        job = client.start_register(
-            submission, register, day=day.date(), nhs_number_reason=nhs_number_reason, seed=seed
-        )
-        say_job(screen, job)
+    job = at.client.start_register(
+        submission, register, day=day.date(), nhs_number_reason=nhs_number_reason, seed=seed
+    )
+    say_job(at, job)
 
 
 _others: Any = import_module("pseudonym.roles.commands_registers").register_app

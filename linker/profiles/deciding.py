@@ -39,8 +39,11 @@ def judged(
     unborn = pl.lit(False)
     if profile.guards.birth and "level date_of_birth" in pairs.columns:
         level = pl.col("level date_of_birth")
-        apart = (level == 0) | (level == weighed.levels["date_of_birth"])
-        unborn = apart & (pl.col("stage").ne_missing(IDENTIFIER))
+        apart = level == weighed.levels["date_of_birth"]
+        if "level surname" in pairs.columns:
+            apart |= (level > 1) & (pl.col("level surname") == weighed.levels["surname"])
+        apart |= (level == 0) & (pl.col("weight") < limits.link + profile.guards.unborn)
+        unborn = apart & pl.col("stage").ne_missing(IDENTIFIER)
     pairs = pairs.with_columns(twin=twin, unborn=unborn)
     met = pl.col("stage").is_not_null()
     lifted = (

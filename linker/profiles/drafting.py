@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from linker.conditions import Any
+from linker.conditions import All, Any, Not, Op, missing, test
 from linker.defaults import default_comparisons
 from linker.errors import RecordsError
 from linker.matchkeys import Matchkey
-from linker.matchkeys_pass import answerable
+from linker.matchkeys_pass import answerable, first_keys
 from linker.model import BlockingRule, Comparison, Level, Model
+from linker.predict import no_progress
 from linker.profiles.profile import Profile
 from linker.profiles.sides import Side
 from linker.profiles.words import OPEN, any_value, between, condition_of, opened, pairs_of
@@ -57,7 +58,7 @@ def draft(profile: Profile, left: Side, right: Side) -> Draft:
     there = {column.split(".")[0] for side in (left, right) for column in side.columns.columns}
     further = {base: tuple(one for one in others if one in there) for base, others in profile.compare.items()}
     comparisons = tuple(
-        _over_values(one, further.get(one.name, ()))
+        _over_values(_once(one, main), further.get(one.name, ()))
         for one in default_comparisons(_known(fields.values(), profile), main)
     )
     keys = [
@@ -102,6 +103,14 @@ def _known(fields: Collection[Field], profile: Profile) -> tuple[Field, ...]:
     return (*fields, *made)
 
 
+def _once(comparison: Comparison, names: Collection[str]) -> Comparison:
+    """A comparison of a place that only speaks where the postcodes do not say already that it is another."""
+    if comparison.name not in ("house", "address_line", "town") or "postcode" not in names:
+        return comparison
+    elsewhere = All((Not(missing("postcode")), Not(test(Op.DAMERAU, "postcode", 1))))
+    return replace(comparison, null=Any((comparison.null, elsewhere)))
+
+
 def _over_values(comparison: Comparison, others: tuple[str, ...]) -> Comparison:
     if not others:
         return comparison
@@ -139,22 +148,35 @@ def _masked(side: Side, profile: Profile) -> pl.DataFrame:
     )
 
 
-def persons(side: Side, profile: Profile) -> npt.NDArray[np.int64]:
-    """Which rows are one person's, as the file says or by the profile's `same`: a number a row."""
-    if side.person is not None:
-        return (side.person.rank("dense").cast(pl.Int64) - 1).to_numpy()
+def persons(side: Side, profile: Profile, *, register: bool) -> npt.NDArray[np.int64]:
+    """Which rows are one person's by the profile's `same`: a number a row, the same for one person.
+
+    Args:
+        side: one file.
+        profile: says by what.
+        register: the file is the register's; some rules hold there only.
+    """
     from linker.decide import components
 
+    keys = [
+        Matchkey(
+            one.name,
+            one.label,
+            tuple(BlockingRule(columns) for columns in one.equal),
+            condition_of(one.where, {}) if one.where else None,
+        )
+        for one in (*profile.same, *(profile.same_in_register if register else ()))
+    ]
+    usable, _ = answerable(keys, side.columns.columns, side.columns.columns)
     rows, edges = len(side.ids), []
-    for names in profile.same:
-        if not all(name in side.columns.columns for name in names):
-            continue
-        known = side.columns.select(names).with_row_index("row").drop_nulls()
-        groups = known.with_columns(first=pl.col("row").min().over(names))
-        edges.append(groups.filter(pl.col("first") != pl.col("row")).select("row", "first"))
+    if usable and rows > 1:
+        _, met, _, _ = first_keys(usable, [side.columns], None, no_progress)
+        edges.append((met.left.astype(np.int64), met.right.astype(np.int64)))
+    if side.person is not None:
+        said = pl.DataFrame({"row": np.arange(rows), "person": side.person}).drop_nulls()
+        said = said.with_columns(first=pl.col("row").min().over("person"))
+        edges.append((said["row"].to_numpy(), said["first"].to_numpy()))
     if not edges:
         return np.arange(rows)
-    both = pl.concat(edges)
-    return components(
-        both["row"].to_numpy().astype(np.int64), both["first"].to_numpy().astype(np.int64), rows
-    )
+    left, right = (np.concatenate([edge[place] for edge in edges]) for place in (0, 1))
+    return components(left, right, rows)

@@ -16,6 +16,7 @@ import polars as pl
 from linker.decide import Outcome
 from linker.evaluate import wilson
 from linker.manifest import Input, code, environment
+from linker.model import Model
 from linker.profiles.household import Support
 from linker.profiles.outcomes import NOT_APPLICABLE, Found, bands
 from linker.profiles.profile import Profile
@@ -218,6 +219,33 @@ def manifest_of(told: Told, *, seed: int, model_given: bool, supplied: Sequence[
         "model": told.weighed.model.digest,
         "counts": _by_outcome(told.found.outcomes),
         "results": {"outcomes": digest(told.found.outcomes), "review": digest(told.found.review)},
+        "code": code(),
+        "environment": environment(),
+    }
+
+
+def manifest_within(
+    profile: Profile,
+    sides: Sequence[Side],
+    model: Model,
+    persons: pl.DataFrame,
+    *,
+    seed: int,
+    model_given: bool,
+) -> dict[str, Json]:
+    """The manifest of a deduplication by profile."""
+    from linker.digest import digest
+
+    return {
+        "format": MANIFEST,
+        "kind": "profile deduplication",
+        "profile": {"name": profile.name, "version": profile.version, "digest": profile.digest},
+        "asked": {"family": sides[0].family is not None, "seed": seed, "model_given": model_given},
+        "thresholds": dataclasses.asdict(profile.thresholds),
+        "inputs": [dataclasses.asdict(Input.of(side.records)) for side in sides],
+        "model": model.digest,
+        "counts": {"records": persons.height, "persons": persons["person_id"].n_unique()},
+        "results": {"persons": digest(persons)},
         "code": code(),
         "environment": environment(),
     }

@@ -1,9 +1,9 @@
 """The second look at a family (R77): who is linked tells where the others may be.
 
-A family that moved stands in the register at an address that the council does not know. Where a member is linked
-to a record there, a candidate for another member at the same address gains what that is worth: log2 of how often
-it is so of links at another postcode, over how often of pairs that are none, relatives among them. What a guard
-stopped stays stopped.
+A family that moved stands in the register at an address that the council does not know. Where a member is
+linked to a record there, a candidate for another member at that address gains what that is worth: log2 of how
+often it is so of links, over how often strangers share an address. Relatives share it too: only pairs that agree
+on date of birth, and on forename or else sex, gain. What a guard stopped stays stopped.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from linker.profiles.sides import Side
 
 LEAST = 20  # links at another postcode, below which nothing is learnt
 MOST_BITS = 10.0  # what an address in common can be worth, at most
+CAUTION = 10.0  # strangers share an address so many times more often than by chance: a hostel, a new tenant
 Rows = npt.NDArray[np.int64]
 
 
@@ -28,7 +29,7 @@ class Support:
 
     Attributes:
         bits: of match weight.
-        m, u: share of links and of other pairs that have it; None if too few were seen.
+        m, u: share of links and of strangers that have it; None if too few were seen.
         gained: pairs that gained.
     """
 
@@ -47,7 +48,6 @@ def supported(
     left: Side,
     right: Side,
     address: tuple[str, ...],
-    floor: float,
 ) -> tuple[pl.DataFrame, Support]:
     """The pairs of persons that are still open, with what the family's links are worth to them.
 
@@ -56,7 +56,6 @@ def supported(
         linked: those of them that are linked.
         left, right: the sides; the left knows its families.
         address: right columns that make an address.
-        floor: pairs below this weight are taken for none when it is learnt what an address is worth.
     """
     taken = [linked[one].implode() for one in ("left_person", "right_person")]
     open_pairs = persons.filter(
@@ -65,19 +64,16 @@ def supported(
     usable = "level postcode" in persons.columns and all(one in right.columns.columns for one in address)
     if left.family is None or not address or not usable or linked.is_empty():
         return open_pairs, NONE
-    backed = _backed(persons, linked, left, right, address)
-    elsewhere = backed.filter((pl.col("level postcode") > 1) & pl.col("backed").is_not_null())
-    of_links = elsewhere.join(linked, on=["left_person", "right_person"], how="semi")["backed"]
-    of_others = elsewhere.filter(pl.col("weight") < floor).join(
-        linked, on=["left_person", "right_person"], how="anti"
-    )["backed"]
+    backed = _backed(persons, linked, left, right, address).filter(_own_birth(persons))
+    of_links = backed.join(linked, on=["left_person", "right_person"], how="semi")["backed"].drop_nulls()
     if len(of_links) < LEAST:
         return open_pairs, NONE
-    m, u = ((int(one.sum()) + 1.0) / (len(one) + 2.0) for one in (of_links, of_others))
+    m = (int(of_links.sum()) + 1.0) / (len(of_links) + 2.0)
+    u = min(1.0, CAUTION * _agreement(_places(right, address)))
     bits = min(MOST_BITS, max(0.0, math.log2(m / u)))
-    gains = backed.filter(
-        (pl.col("level postcode") > 1) & pl.col("backed").fill_null(False) & ~pl.col("stopped")
-    ).select("left_person", "right_person", pl.lit(bits).alias("gain"))
+    gains = backed.filter(pl.col("backed").fill_null(False) & ~pl.col("stopped")).select(
+        "left_person", "right_person", pl.lit(bits).alias("gain")
+    )
     made = open_pairs.join(gains, on=["left_person", "right_person"], how="left").with_columns(
         pl.col("gain").fill_null(0.0)
     )
@@ -85,6 +81,26 @@ def supported(
         weight=pl.col("weight") + pl.col("gain"), decisive=pl.col("decisive") + pl.col("gain")
     )
     return made, Support(bits, m, u, int((made["gain"] > 0).sum()))
+
+
+def _own_birth(persons: pl.DataFrame) -> pl.Expr:
+    """Pairs at another postcode that agree on what tells relatives apart: date of birth, forename or sex."""
+    made = (pl.col("level postcode") > 1) & (pl.col("level date_of_birth") == 1)
+    if "level forename" in persons.columns:
+        last = int(persons["level forename"].max() or 0)  # type: ignore[arg-type]
+        return made & pl.col("level forename").is_between(1, max(1, last - 1))
+    return made & (pl.col("level sex") == 1) if "level sex" in persons.columns else made
+
+
+def _places(side: Side, address: tuple[str, ...]) -> pl.Series:
+    return side.columns.select(place=pl.concat_str(address, separator="|", ignore_nulls=False))["place"]
+
+
+def _agreement(places: pl.Series) -> float:
+    """The chance that two records of the register share an address."""
+    counts = places.drop_nulls().value_counts()["count"].to_numpy().astype(np.float64)
+    total = float(counts.sum())
+    return (float((counts * (counts - 1.0)).sum()) + 1.0) / max(1.0, total * (total - 1.0))
 
 
 def _backed(
@@ -95,7 +111,7 @@ def _backed(
     Null where no other member is linked to a record with an address, or this one has none.
     """
     assert left.family is not None
-    places = right.columns.select(place=pl.concat_str(address, separator="|", ignore_nulls=False))["place"]
+    places = _places(right, address)
     known = persons.with_columns(
         family=left.family.gather(persons["left"]), place=places.gather(persons["right"])
     )

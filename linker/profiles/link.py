@@ -72,10 +72,10 @@ def link_profile(
     *,
     on: datetime.date,
     since: datetime.date | None = None,
-    person: str | None = None,
     family: str | None = None,
     protected: str | None = None,
     arm: str | None = None,
+    person: str | None = None,
     supplied: Mapping[str, str] | None = None,
     switches: Mapping[str, str] | None = None,
     model: Model | None = None,
@@ -91,12 +91,12 @@ def link_profile(
         profile: a profile, its name, or a file.
         on: the day of the extract; who can be in the register is judged by age on it …
         since: … or on any day since this one, where the extract reaches back.
-        person: left column that says whose a record is, of every record, where that is known already; without
-            it the profile's `same` says which records are one person's.
         family: left column that says which family a record is of.
         protected: column, of either side, that says "Y" of people whose change of identity is protected:
             their former names, numbers and addresses are not looked at.
         arm: left column that the report tells apart; it has no part in the links.
+        person: left column that says which records are of one person, as `dedupe_profile` finds; without it
+            a record that stands twice and a twin look alike to a register without names.
         supplied: fields that hold for all left records, such as {"local_authority": "Kinshire"}.
         switches: switch of the profile → the reason why it is on.
         model: as of an earlier result; None to learn it from the records.
@@ -112,7 +112,7 @@ def link_profile(
     reasons = _reasons(chosen, switches)
     period = Period(on, on if since is None else since)
     mine = left_side(
-        left, chosen, frozenset(reasons), Besides(person, family, protected, arm), supplied or {}, period
+        left, chosen, frozenset(reasons), Besides(family, protected, arm, person), supplied or {}, period
     )
     theirs = right_side(right, chosen, frozenset(reasons), protected)
     if not len(mine.ids):
@@ -122,7 +122,10 @@ def link_profile(
         )
     drafted = draft(chosen, mine, theirs)
     weighed = weigh(drafted, model, seed=seed, threads=threads, progress=progress or no_progress)
-    rows = (_numbered(persons(mine, chosen), mine.ids), _numbered(persons(theirs, chosen), theirs.ids))
+    rows = (
+        _numbered(persons(mine, chosen, register=False), mine.ids),
+        _numbered(persons(theirs, chosen, register=True), theirs.ids),
+    )
     stages = {key.name: key.stage for key in chosen.keys}
     names = [key.name for key in drafted.keys]
     pairs, guarded = judged(weighed, [stages[name] for name in names], mine, theirs, chosen)
@@ -159,7 +162,7 @@ def _settled(pairs: pl.DataFrame, left: Side, right: Side, profile: Profile) -> 
     linked_only = pl.col("outcome") == Outcome.LINKED.value
     first = settle(pairs, profile).with_columns(gain=pl.lit(0.0))
     linked = first.filter(linked_only)
-    again, support = supported(pairs, linked, left, right, profile.household, profile.thresholds.review)
+    again, support = supported(pairs, linked, left, right, profile.household)
     plain = pl.col("stage").fill_null(PROBABILISTIC)
     if not support.gained:
         return first.with_columns(stage=plain), support

@@ -69,7 +69,9 @@ def outcomes_of(
         key=pl.Series("keys", [*keys, None], dtype=pl.String).gather(settled["key"].fill_null(len(keys)))
     )
     linked = named.filter(pl.col("outcome") == Outcome.LINKED.value)
-    links = _records(linked, weighed, people)
+    links = _records(linked, weighed, people).filter(
+        pl.col("best") | (pl.col("weight") >= profile.thresholds.review)
+    )
     ids = [
         side.ids.to_frame("id").with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
         for side in sides
@@ -103,15 +105,21 @@ def outcomes_of(
 
 
 def _records(linked: pl.DataFrame, weighed: Weighed, people: tuple[Rows, Rows]) -> pl.DataFrame:
-    """Every record of a linked person of the left with every one of that person of the right."""
+    """Every record of a linked person of the left with every one of that person of the right.
+
+    `best` marks the pair of records that decided.
+    """
     members = [
         pl.DataFrame({person: rows, side: np.arange(len(rows))})
         for person, side, rows in zip(("left_person", "right_person"), ("left", "right"), people, strict=True)
     ]
-    pairs = linked.select("left_person", "right_person", "stage", "key", "lead", "gain")
+    pairs = linked.select(
+        "left_person", "right_person", "stage", "key", "lead", "gain", first="left", second="right"
+    )
     pairs = pairs.join(members[0], on="left_person").join(members[1], on="right_person")
     made = weighed.of(pairs["left"].to_numpy(), pairs["right"].to_numpy())
-    return pairs.with_columns(weight=made["weight"] + pairs["gain"])
+    best = (pl.col("left") == pl.col("first")) & (pl.col("right") == pl.col("second"))
+    return pairs.with_columns(weight=made["weight"] + pairs["gain"], best=best)
 
 
 def _best(others: pl.DataFrame, people: Rows, links: pl.DataFrame) -> pl.DataFrame:

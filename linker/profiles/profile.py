@@ -12,7 +12,7 @@ import datetime
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any as Json
 
@@ -106,11 +106,14 @@ class Guards:
 
     Attributes:
         twin: forenames plainly differ where date of birth and surname or postcode agree.
-        birth: dates of birth plainly differ, or one is missing, and no identifier decided.
+        birth: dates of birth plainly differ, or differ at all beside a surname that does, and no identifier
+            decided.
+        unborn: bits over `link` that it takes where a date of birth is missing and no identifier decided.
     """
 
     twin: bool
     birth: bool
+    unborn: float
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,8 @@ class Profile:
         compare: fields that the model compares, with the further values of each that either side may have.
         keys: identifiers and matchkeys, the surest first.
         block: sets of (left, right) columns that make candidates.
-        same: sets of columns; records of one file that agree on one of them are of one person.
+        same: rules by which two records of one file are of one person, as keys are written.
+        same_in_register: further ones, for the register alone.
         applicable: who can be in the register.
         most: records of the register that one person may have.
         household: columns that make an address for the second look at a family; empty for none.
@@ -160,7 +164,8 @@ class Profile:
     compare: Mapping[str, tuple[str, ...]]
     keys: tuple[Key, ...]
     block: tuple[tuple[tuple[str, str], ...], ...]
-    same: tuple[tuple[str, ...], ...]
+    same: tuple[Key, ...]
+    same_in_register: tuple[Key, ...]
     applicable: Applicable
     most: int
     household: tuple[str, ...]
@@ -231,7 +236,8 @@ def _profile(data: Mapping[str, Json], digest: str) -> Profile:
         compare={field: tuple(others) for field, others in data["compare"].items()},
         keys=tuple(map(_key, data.get("key", ()))),
         block=tuple(map(_columns, data["block"])),
-        same=tuple(tuple(one) for one in data.get("same", ())),
+        same=_same(data.get("same", ())),
+        same_in_register=_same(data.get("same_in_register", ())),
         applicable=Applicable(ages.get("youngest"), ages.get("oldest")),
         most=int(data["most"]),
         household=tuple(data.get("household", ())),
@@ -255,6 +261,13 @@ def _kind(field: str, kind_of: Mapping[str, str]) -> Kind:
 
 def _columns(data: Json) -> tuple[tuple[str, str], ...]:
     return tuple((one, one) if isinstance(one, str) else (str(one[0]), str(one[1])) for one in data)
+
+
+def _same(data: Sequence[Mapping[str, Json]]) -> tuple[Key, ...]:
+    return tuple(
+        Key(f"same {place}", "", "", tuple(map(_columns, one["equal"])), str(one.get("where", "")))
+        for place, one in enumerate(data)
+    )
 
 
 def _key(data: Mapping[str, Json]) -> Key:

@@ -55,13 +55,28 @@ class Weighed:
 
 
 def weigh(
-    drafted: Draft, model: Model | None, *, seed: int, threads: int | None, progress: Progress
+    drafted: Draft,
+    model: Model | None,
+    *,
+    within: bool = False,
+    seed: int,
+    threads: int | None,
+    progress: Progress,
 ) -> Weighed:
-    """Train the draft, unless a model is given, and weigh all pairs."""
-    left, right = drafted.columns
+    """Train the draft, unless a model is given, and weigh all pairs.
+
+    Args:
+        drafted: what is compared.
+        model: as of an earlier run.
+        within: the left with itself.
+        seed, threads, progress: as of `link_profile`.
+    """
+    left = drafted.columns[0]
+    right = None if within else drafted.columns[1]
+    sides = [left] if right is None else [left, right]
     chosen = drafted.model if model is None else model
     if model is None:
-        chosen = replace(chosen, frequencies=term_frequencies(chosen, [left, right]))
+        chosen = replace(chosen, frequencies=term_frequencies(chosen, sides))
     encoded = encode(left, right, chosen)
     blocks, left_out = affordable(index_rules(chosen.rules, encoded), encoded)
     training = None
@@ -75,7 +90,7 @@ def weigh(
         chosen, scored.left.astype(np.int64), scored.right.astype(np.int64), scored.weight, scored.pattern
     ).with_columns(key=pl.lit(None, pl.Int64))
     if drafted.keys:
-        frame = _with_keys(frame, drafted, chosen, encoded, threads, progress)
+        frame = _with_keys(frame, drafted, sides, chosen, encoded, threads, progress)
     counts = {index.rule.name: many for index, many in zip(blocks, scored.compared, strict=True)}
     levels = {one.name: len(one.levels) for one in chosen.comparisons}
     return Weighed(frame.sort("left", "right"), chosen, training, counts, left_out, levels, encoded)
@@ -84,12 +99,13 @@ def weigh(
 def _with_keys(
     frame: pl.DataFrame,
     drafted: Draft,
+    sides: list[pl.DataFrame],
     model: Model,
     encoded: Encoded,
     threads: int | None,
     progress: Progress,
 ) -> pl.DataFrame:
-    _, met, first, _ = first_keys(drafted.keys, drafted.columns, threads, progress)
+    _, met, first, _ = first_keys(drafted.keys, sides, threads, progress)
     keyed = pl.DataFrame(
         {
             "left": met.left.astype(np.int64),

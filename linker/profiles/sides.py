@@ -35,12 +35,18 @@ _COMPOSED = (
 
 @dataclass(frozen=True)
 class Besides:
-    """Columns of the left file that are read besides its fields: person to arm; None for none."""
+    """Columns of the left file that are read besides its fields: family, protected, arm, person; None for none."""
 
-    person: str | None = None
     family: str | None = None
     protected: str | None = None
     arm: str | None = None
+    person: str | None = None
+
+    @property
+    def named(self) -> list[str]:
+        """Those that there are."""
+        every = (self.family, self.protected, self.arm, self.person)
+        return list(dict.fromkeys(name for name in every if name is not None))
 
 
 @dataclass(frozen=True)
@@ -59,8 +65,8 @@ class Side:
         records: as they were understood, nothing but the fields that may be used.
         ids: of the rows that take part, in canonical order.
         columns: standard columns, same length and order.
-        person: whose each row is; None if the file does not say.
         family: the family of each row, null for none; None if the file does not say.
+        person: what says of each row which person it is of; None if the file does not say.
         protected: whether each row is of a person whose change of identity is protected.
         outside: ids of those who cannot be in the register.
         people: of every record, for the report: id, born (days since 1970-01-01), sex, area, arm; null where
@@ -70,8 +76,8 @@ class Side:
     records: Records
     ids: pl.Series
     columns: pl.DataFrame
-    person: pl.Series | None
     family: pl.Series | None
+    person: pl.Series | None
     protected: npt.NDArray[np.bool_]
     outside: pl.Series
     people: pl.DataFrame
@@ -99,8 +105,7 @@ def left_side(
         ProfileError: a column is not there, or a field that the profile requires.
         LinkerError: the records cannot be read.
     """
-    named = (besides.person, besides.family, besides.protected, besides.arm)
-    raw = _understood(source, [name for name in named if name is not None])
+    raw = _understood(source, besides.named)
     kept = _restricted(raw, profile.fields(on), supplied)
     have = {field.name for field in kept.layout.fields}
     for name in profile.require:
@@ -307,8 +312,8 @@ def _side(
         records,
         ordered.ids.filter(~out),
         made.filter(~out),
-        None if besides.person is None else beside(besides.person).filter(~out),
         None if besides.family is None else beside(besides.family).filter(~out),
+        None if besides.person is None else beside(besides.person).filter(~out),
         protected.filter(~out).to_numpy(),
         ordered.ids.filter(out),
         people,

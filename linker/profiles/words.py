@@ -70,6 +70,16 @@ _FORENAME = Any(
         Test(Op.EXACT, "forename.initial", "forename"),
     )
 )
+_FORENAME_SURE = Any(
+    (
+        exact("forename.joined"),
+        exact("forename.first"),
+        test(Op.COMMON, "forename.nickname", 1),
+        All((test(Op.JARO_WINKLER, "forename", 0.9), exact("forename.soundex"))),
+    )
+)
+_NUMBERS = ("nhs_number", "nino.first8", "upn", "uln", "pncid", "cro", "prison_number")
+_NO_OTHER_NUMBER = All(tuple(Any((missing(name), exact(name))) for name in _NUMBERS))
 _SURNAME = Any(
     (
         exact("surname"),
@@ -90,6 +100,8 @@ _WORDS: dict[str, tuple[str, Condition]] = {
     "sex": ("sex", exact("sex")),
     "forename_same": ("forename", Any((exact("forename"), exact("forename.first")))),
     "forename": ("forename", _FORENAME),
+    "forename_sure": ("forename", _FORENAME_SURE),
+    "no_other_number": ("", _NO_OTHER_NUMBER),
     "surname_same": ("surname", Any((exact("surname"), exact("surname.joined")))),
     "surname": ("surname", _SURNAME),
     "names_turned": ("", _NAMES_TURNED),

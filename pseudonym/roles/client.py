@@ -33,7 +33,7 @@ _PATIENCE = 120.0
 _BROKER, _ATTRIBUTES = "/pseudonym.v1.BrokerService/", "/pseudonym.v1.AttributeService/"
 
 
-class _RoleClient:
+class RoleClient:
     """A connection to one role, for one project and one purpose; close it or use it as a context."""
 
     _role: Role
@@ -69,7 +69,7 @@ class _RoleClient:
         )
 
 
-class BrokerClient(_RoleClient):
+class BrokerClient(RoleClient):
     """What people and roles ask of the broker."""
 
     _role = Role.BROKER
@@ -79,9 +79,14 @@ class BrokerClient(_RoleClient):
         request = broker_pb2.BeginProjectRequest(mandate=self._mandate())
         self._peer.call(f"{_BROKER}BeginProject", request, broker_pb2.BeginProjectResponse)
 
-    def open_domain(self, recipient: str) -> int:
-        """Make the recipient's first key for its numbers, if there is none; the epoch (key custodian)."""
-        request = broker_pb2.OpenDomainRequest(mandate=self._mandate(), recipient=recipient)
+    def open_domain(self, recipient: str, *, next_epoch: bool = False) -> int:
+        """Make the recipient's first key for its numbers, if there is none; the epoch (key custodian).
+
+        With `next_epoch` the key after the present one is made, under which its numbers are others.
+        """
+        request = broker_pb2.OpenDomainRequest(
+            mandate=self._mandate(), recipient=recipient, next_epoch=next_epoch
+        )
         return self._peer.call(f"{_BROKER}OpenDomain", request, broker_pb2.OpenDomainResponse).epoch
 
     def issue_urns(self, recipient: str, aids: Sequence[bytes], kind: Kind = Kind.PERSON) -> list[str]:
@@ -97,7 +102,7 @@ class BrokerClient(_RoleClient):
         return urns
 
 
-class AttributesClient(_RoleClient):
+class AttributesClient(RoleClient):
     """What councils, holders and those who look after a project ask of the attributes role."""
 
     _role = Role.ATTRIBUTES

@@ -6,10 +6,12 @@
      "quotas": {"reidentification": 500},
      "holders": [{"project": "tf-2026", "recipient": "dwp-extract", "person": "carol"}],
      "exchanges": [{"project": "tf-2026", "recipient": "npd-exchange", "register": "npd",
-                    "public_key": "…64 hexadecimal digits…"}]}
+                    "public_key": "…64 hexadecimal digits…"}],
+     "partner_checks": {…}}
 
-Each role has a copy of its own, so that nobody opens the way back by changing one file. Nobody but the user
-who runs the role, or root, can change it. It is read at the start.
+`partner_checks` is a council's, and `pseudonym.partners.register` has its form. Each role has a copy of its
+own, so that nobody opens the way back by changing one file. Nobody but the user who runs the role, or root,
+can change it. It is read at the start.
 """
 
 from __future__ import annotations
@@ -24,9 +26,10 @@ from typing import Any
 
 from pseudonym.approvers import Approver, Register
 from pseudonym.errors import InputError
+from pseudonym.partners.register import PartnerRegister
 from pseudonym.urn import check_label
 
-_MEMBERS = {"projects", "requesters", "approvers", "quotas", "holders", "exchanges"}
+_MEMBERS = {"projects", "requesters", "approvers", "quotas", "holders", "exchanges", "partner_checks"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Governance:
         holders: project, recipient and person of those who may send data under a recipient's numbers, or None
             where the file says nothing of it.
         exchanges: by project and recipient, the register that its holder matches, and the holder's key.
+        partner_checks: who asks partners what, or None where the file says nothing of it.
     """
 
     ends: Mapping[str, datetime]
@@ -55,6 +59,7 @@ class Governance:
     quotas: Mapping[str, int]
     holders: frozenset[tuple[str, str, str]] | None = None
     exchanges: Mapping[tuple[str, str], Exchange] = field(default_factory=dict)
+    partner_checks: PartnerRegister | None = None
 
 
 NOTHING = Governance({}, Register((), {}), {})
@@ -90,7 +95,9 @@ def read(path: Path | None) -> Governance:
             )
             for one in content.get("exchanges", [])
         }
-        return Governance(ends, register, quotas, _holders(content.get("holders")), exchanges)
+        checks = content.get("partner_checks")
+        partners = None if checks is None else PartnerRegister.read(checks)
+        return Governance(ends, register, quotas, _holders(content.get("holders")), exchanges, partners)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise InputError(
             "The file of --governance cannot be read as one.", "docs/running.md shows its form."

@@ -31,7 +31,7 @@ from pseudonym.families import alike
 from pseudonym.openings import Mandate
 from pseudonym.people import People
 from pseudonym.records import NUMBERS
-from pseudonym.roles.refusals import PeerUnavailableError
+from pseudonym.roles.refusals import PeerRefusedError, PeerUnavailableError, ProjectUnknownError
 from pseudonym.roles.reports import Reports
 from pseudonym.standing import Stamp
 from pseudonym.units import UnitKey
@@ -77,6 +77,31 @@ class Joining:
         self._people, self._key, self._reports = people, key, reports
         self._turn = threading.Lock()
 
+    def check(self, project: str, purpose: str, actor: str, patience: float | None = 0.0) -> None:
+        """Say what nothing could be joined for, whatever the rows.
+
+        Args:
+            project: its name.
+            purpose: what identities would be opened for.
+            actor: who asks.
+            patience: seconds for which a broker that cannot be reached is tried again; None: as always.
+
+        Raises:
+            PurposeError: identities are not opened for this purpose.
+            ProjectUnknownError: the broker does not know the project.
+            PeerUnavailableError, PeerRefusedError: the broker cannot be asked.
+        """
+        check_label(project, "project")
+        self._people.check(Mandate(actor, purpose, project))
+        try:
+            self._reports.rows(project, purpose, NO_ROWS, patience)
+        except PeerRefusedError as refused:
+            if refused.code != "NOT_FOUND":
+                raise
+            raise ProjectUnknownError(
+                "The broker does not know the project.", "A key custodian begins it: kinlink project begin."
+            ) from None
+
     def join(self, errand: Errand, rows: pl.DataFrame, link: Link, progress: Progress) -> dict[str, int]:
         """Join rows with everybody who is known.
 
@@ -93,13 +118,12 @@ class Joining:
         Raises:
             PseudonymError: a row or the project cannot be used, or identities may not be opened for this.
         """
-        check_label(errand.project, "project")
         if not rows["row_ref"].str.contains("^[0-9a-f]{32}$").all():
             raise InputError(
                 "The id of a record is no row reference.",
                 "Give every row a random one of 32 hexadecimal digits, the same in both halves.",
             )
-        patiently(progress, lambda: self._reports.rows(errand.project, errand.purpose, NO_ROWS))
+        patiently(progress, lambda: self.check(errand.project, errand.purpose, errand.actor, None))
         refs = rows["row_ref"].str.decode("hex")
         mine = rows.with_columns(
             unit=pl.Series(self._key.records(errand.project, refs.to_list()), dtype=pl.Binary)

@@ -83,8 +83,14 @@ class Reports:
                 count += len(waiting)
         return count
 
-    def rows(self, project: str, purpose: str, rows: pl.DataFrame) -> None:
+    def rows(self, project: str, purpose: str, rows: pl.DataFrame, patience: float | None = None) -> None:
         """Tell whose rows are: row_ref, pid, unit, fid; nothing is sent twice that does harm twice.
+
+        Args:
+            project: its name.
+            purpose: what for.
+            rows: none, to ask whether the broker knows the project.
+            patience: see `Peer.call`.
 
         Raises:
             PeerUnavailableError, PeerRefusedError: the broker cannot be told, or has no such project.
@@ -92,7 +98,7 @@ class Reports:
         for some in rows.iter_slices(ROWS) if rows.height else [rows]:
             mandate = common_pb2.Mandate(request_id=os.urandom(16).hex(), project=project, purpose=purpose)
             asked = broker_pb2.MapSubjectsRequest(mandate=mandate, arrow=written(some))
-            self._broker().call(f"{SERVICE}MapSubjects", asked, broker_pb2.MapSubjectsResponse)
+            self._broker().call(f"{SERVICE}MapSubjects", asked, broker_pb2.MapSubjectsResponse, patience)
 
     def register(
         self, project: str, purpose: str, register: str, rows: pl.DataFrame, persons: pl.DataFrame

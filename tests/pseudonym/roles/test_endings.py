@@ -93,7 +93,9 @@ def destroy_project(trio, role, **changes):
 
 
 @pytest.mark.slow
-def test_epochs_recipients_and_the_project_end_with_certificates(tmp_path, certificates, governance):
+def test_r37_r47_r48_epochs_recipients_and_the_project_end_with_certificates(
+    tmp_path, certificates, governance
+):
     with Trio(tmp_path, certificates, governance) as trio:
         trio.start()
         study = Study(trio, people=4)

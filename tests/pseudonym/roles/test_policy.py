@@ -67,7 +67,7 @@ def test_every_method_of_the_definitions_is_in_the_table_and_no_other():
 
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("method", METHODS)
-def test_every_pair(method, role):
+def test_r9_r22_every_pair(method, role):
     caller = Caller("ons.example", role, "alice")
     if action(method) in MAY[role].split():
         policy.METHODS[method].check(caller)
@@ -86,7 +86,7 @@ def test_the_development_identity_may_call_everything():
         rule.check(callers.DEVELOPMENT)
 
 
-def test_nobody_asks_and_approves_nor_walks_the_chain_of_numbers():
+def test_r38_nobody_asks_and_approves_nor_walks_the_chain_of_numbers():
     rules = {name.rpartition("/")[2]: rule for name, rule in policy.METHODS.items() if "Broker" in name}
     asks, approves = rules["RequestReidentification"].callers, rules["ApproveReidentification"].callers
     assert asks.isdisjoint(approves)
@@ -120,7 +120,7 @@ def test_each_role_serves_its_own():
         assert served == {name for name in policy.served_by(role) if name.startswith("pseudonym.")}
 
 
-def test_every_mutating_request_says_who_asks_and_why():
+def test_r21_r22_every_mutating_request_says_who_asks_and_why():
     for one in SERVICES[len(service.SERVICES) :]:
         for method in one.methods:
             fields = method.input_type.fields_by_name

@@ -309,7 +309,7 @@ def test_a_thousand_refusals_are_listed_and_all_are_counted(tmp_path, sqlite_url
         "x" * 64,
     ],
 )
-def test_no_column_is_called_like_an_identifier(name):
+def test_r35_no_column_is_called_like_an_identifier(name):
     with pytest.raises(InputError):
         Column(name, Kind.FLAG)
 
@@ -339,7 +339,7 @@ def test_a_declaration_says_what_it_must(wrong):
         Dataset("d", ())
 
 
-def test_declarations_grow_keep_their_tags_and_list_no_identifier(url, tmp_path):
+def test_r24_declarations_grow_keep_their_tags_and_list_no_identifier(url, tmp_path):
     with attributes(url, tmp_path) as store:
         declared(store)
         assert store.datasets(PROJECT) == [SCHOOL]
