@@ -252,7 +252,7 @@ class Linking:
         """Open the store, and finish what a crash kept from being destroyed; nothing runs yet."""
         self.store = Store(settings.data / "kinlink.sqlite", safe)
         destroy_doomed(self.store, MODEL, None)
-        intake = Intake(self.store, settings.data / "submissions", settings.limits)
+        self.intake = intake = Intake(self.store, settings.data / "submissions", settings.limits)
         self.persons = Persons()
         folder, limits = settings.data / "jobs", settings.limits
         self.runner = Runner(self.store, intake, folder, limits, settings.workers, self.persons)
@@ -368,8 +368,7 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
         _reader(settings.limits),
         _round_failed,
         _duty_done,
-        linking.persons.opened if linking else None,
-        carried if linking else None,
+        serving.Engine(linking.persons.opened, carried, linking.intake.delete_overdue) if linking else None,
     )
     names = sorted({name for role in settings.roles for name in served_by(role)})
     healthy = health.aio.HealthServicer()

@@ -1,24 +1,21 @@
-"""`kinlink register export`, `key`, `open`, `send`, `attach`: what goes to a register's holder and back.
+"""`kinlink register export`, `key`, `open`, `attach`: what goes to a register's holder and back.
 
 What goes there is sealed to the holder's key. What comes back has attributes only: a row is known by its
-reference or number, and each column was declared.
+number, and each column was declared.
 """
 
 from __future__ import annotations
 
 import hashlib
-import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
 
-import polars as pl
 import typer
 
 from pseudonym.errors import InputError
 from pseudonym.exchange_file import LONGEST_DAYS, ExchangeFile
 from pseudonym.files import read_secret_file
-from pseudonym.halves import ROW_REF
 from pseudonym.hpke import OpeningKey
 from pseudonym.roles.callers import Role
 from pseudonym.roles.client import URN, AttributesClient
@@ -33,40 +30,22 @@ from pseudonym.roles.commands import (
     Service,
     V,
     called,
+    calling,
     complaining,
     free,
     plain,
     stated,
     write,
 )
-from pseudonym.roles.peer import PeerTls
-from pseudonym.v1 import attribute_pb2, vault_pb2
+from pseudonym.tables import read_table
+from pseudonym.v1 import vault_pb2
 
 register_app = typer.Typer()
-File = Annotated[Path, typer.Argument(metavar="FILE", show_default=False, help="CSV file.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", show_default=False, help="CSV or Parquet file.")]
 Batch = Annotated[
     str, typer.Option("--batch", help="Your own id of this batch; the same batch is never taken twice.")
 ]
 Named = Annotated[str, typer.Option("--dataset", help="The declared dataset.")]
-
-
-@register_app.command("send")
-def send_attributes(
-    file: File,
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
-    batch: Batch,
-    dataset: Named,
-) -> None:
-    """Send the attributes of an extract, by the row references that its identifiers have."""
-    with complaining():
-        rows = _rows(file, ROW_REF)
-        with _client(service, project, purpose, authority, certificate, key) as client:
-            _show(client.submit(rows, batch_id=batch, dataset=dataset))
 
 
 @register_app.command("attach")
@@ -84,9 +63,12 @@ def attach_attributes(
 ) -> None:
     """Send attributes by the reference numbers that you were given."""
     with complaining():
-        rows = _rows(file, URN)
-        with _client(service, project, purpose, authority, certificate, key) as client:
-            _show(client.attach(rows, batch_id=batch, dataset=dataset, recipient=recipient))
+        rows = read_table(file)
+        if URN not in rows.columns:
+            raise InputError(f"The file has no column {URN}.", "It says whose a row is.")
+    with calling(AttributesClient, service, project, purpose, authority, certificate, key) as client:
+        sent = client.attach(rows, batch_id=batch, dataset=dataset, recipient=recipient)
+        print(f"Batch {plain(sent.batch_id)}: the attributes role has {sent.rows:,} rows.")
 
 
 @register_app.command("key")
@@ -164,29 +146,3 @@ def open_export(
             raise InputError("A file cannot be read, or is no key.", "Check the names.") from None
         write(out, found.open(opening, datetime.now(UTC).date()).write_csv().encode())
         print(f"{found.persons} persons; destroy this by {found.ends.isoformat()}.")
-
-
-def _rows(file: Path, id_column: str) -> pl.DataFrame:
-    """The rows of a file, all text, the id first."""
-    try:
-        found = pl.read_csv(file, infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError):
-        raise InputError("The file cannot be read as CSV.", "Check the name, and that it is UTF-8.") from None
-    if id_column not in found.columns:
-        raise InputError(f"The file has no column {id_column}.", "It says which row is meant.")
-    return found.select(id_column, pl.exclude(id_column))
-
-
-def _client(
-    service: str, project: str, purpose: str, authority: Path, certificate: Path, key: Path
-) -> AttributesClient:
-    try:
-        tls = PeerTls(authority.read_bytes(), certificate.read_bytes(), key.read_bytes())
-    except OSError as error:
-        raise InputError(f"A file of the connection cannot be read: {error.strerror}.") from None
-    return AttributesClient(service, project=project, purpose=purpose, tls=tls)
-
-
-def _show(submission: attribute_pb2.Submission) -> None:
-    state = attribute_pb2.SubmissionState.Name(submission.state).rpartition("_")[2].lower()
-    print(f"{plain(submission.submission_id)} {state} {submission.rows} rows", file=sys.stdout)

@@ -97,6 +97,21 @@ class Way:
                 peer.close()
 
 
+@dataclass(frozen=True)
+class Engine:
+    """What the linkage service, which knows nothing of keys and roles, does for the identity role.
+
+    Attributes:
+        opened: is given what joins submissions with the persons in the vault, and links registers with them.
+        carry: see `pseudonym.roles.vault_service.Carried`.
+        delete_overdue: destroys the extracts that were sent in and are due; how many. It is called every day.
+    """
+
+    opened: Callable[[Joining, Registers], object]
+    carry: Carried
+    delete_overdue: Callable[[], int]
+
+
 @dataclass
 class Parts:
     """What the roles of one server have in common while they are put on it.
@@ -107,7 +122,7 @@ class Parts:
         read: see `ReadArrow`.
         failed: is told the reason when work in the background does not succeed.
         told: is told the name of a daily duty that was done, and how much it was.
-        carry: what a register carries of those who are known, if the server has the identity role.
+        engine: what the linkage service does for the identity role, if the server has it.
         destroy: how each role's keys are destroyed.
         end: how a project ends in each role.
         renew: the renewals of the roles that have key-encrypting keys.
@@ -118,7 +133,7 @@ class Parts:
     read: ReadArrow
     failed: Callable[[str], object]
     told: Callable[[str, int], object]
-    carry: Carried | None = None
+    engine: Engine | None = None
     destroy: dict[Role, Destroy] = field(default_factory=dict)
     end: dict[Role, End] = field(default_factory=dict)
     renew: dict[Role, Renewing] = field(default_factory=dict)
@@ -140,8 +155,7 @@ def add_services(
     read: ReadArrow,
     failed: Callable[[str], object],
     told: Callable[[str, int], object],
-    joins: Callable[[Joining, Registers], object] | None = None,
-    carry: Carried | None = None,
+    engine: Engine | None = None,
 ) -> Callable[[], None]:
     """Put the services of `pseudonym.v1` that these roles serve on a server.
 
@@ -152,9 +166,7 @@ def add_services(
         read: see `ReadArrow`.
         failed: is told the reason when work in the background does not succeed.
         told: is told the name of a daily duty that was done, and how much it was.
-        joins: is given what joins submissions with the persons in the vault and what links registers with
-            them, if the server has that role.
-        carry: what a register carries of those who are known; as `joins`.
+        engine: what the linkage service does for the identity role, if the server has that.
 
     Returns:
         What to call when the server has stopped.
@@ -164,7 +176,7 @@ def add_services(
     """
     audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(houses), server)
     with ExitStack() as stack:
-        parts = Parts(server, stack, read, failed, told, carry)
+        parts = Parts(server, stack, read, failed, told, engine)
         for role, house in houses.items():
             stack.callback(ways[role].close)
             if role is Role.BROKER:
@@ -172,7 +184,7 @@ def add_services(
             elif role is Role.ATTRIBUTES:
                 _add_attributes(parts, house, ways[role])
             else:
-                _add_identity(parts, house, ways[role], joins)
+                _add_identity(parts, house, ways[role])
         servicer = KeyServicer(houses, parts.destroy, parts.end, parts.renew)
         key_pb2_grpc.add_KeyServiceServicer_to_server(servicer, server)
         return stack.pop_all().close
@@ -216,9 +228,9 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     parts.daily(house, {**dropped, "tables_put_in_order": attributes.intake.scatter})
 
 
-def _add_identity(
-    parts: Parts, house: House, way: Way, joins: Callable[[Joining, Registers], object] | None
-) -> None:
+def _add_identity(parts: Parts, house: House, way: Way) -> None:
+    engine = parts.engine
+    carry = None if engine is None else engine.carry
     gate, quotas = _gate(house, parts.stack), governance.read(house.settings.governance).quotas
     vault, erasure = domains.open_vault(house, quotas)
     certify = certifier(house, erasure.ledger)
@@ -233,15 +245,18 @@ def _add_identity(
     people, key = People(vault), domains.unit_key(house)
     reports = parts.stack.enter_context(Reports(people, way.broker, parts.failed))
     desk, registers = PeopleDesk(people, key, reports.soon), Registers(people, key, reports)
-    servicer = VaultServicer(house, vault, gate, erasing, way.broker, desk, registers, parts.carry)
+    servicer = VaultServicer(house, vault, gate, erasing, way.broker, desk, registers, carry)
     vault_pb2_grpc.add_VaultServiceServicer_to_server(servicer, parts.server)
     parts.begin(renewing.rounds)
     parts.begin(erasing.rounds)
-    if joins is not None:
-        joins(Joining(people, key, reports), registers)
+    if engine is not None:
+        engine.opened(Joining(people, key, reports), registers)
     reports.start()
     extracts = domains.open_extracts(house, quotas)
-    parts.daily(house, {"extracts_destroyed": lambda: destroy_due(extracts, house.keyset)})
+    daily: dict[str, Callable[[], int]] = {"extracts_destroyed": lambda: destroy_due(extracts, house.keyset)}
+    if engine is not None:
+        daily["submitted_extracts_destroyed"] = engine.delete_overdue
+    parts.daily(house, daily)
 
 
 def methods_of(roles: Mapping[Role, object]) -> dict[str, float]:
