@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from linker.joining import KEPT
-from linker.profile_links import AUTHORITY, check_register
+from linker.profile_links import AUTHORITY, applicable, check_register
 from linker.profiles import load
 
 _INITIAL: Final = r"^\s*(\p{L})"
@@ -39,10 +39,6 @@ def carried(known: pl.DataFrame, register: str, on: date, nhs_number_reason: str
     first = (pl.col(name).str.extract(_INITIAL).str.to_uppercase() for name in ("given", "surname"))
     kept["initials"] = pl.concat_str(first)
     kept["partial_postcode"] = pl.col("postcode").str.extract(_SECTOR)
-    first_day, last_day = profile.age_range(on, on)
-    born = pl.col("born").str.to_date("%Y-%m-%d", strict=False).cast(pl.Int32)
-    can = pl.lit(True)
-    can = can if first_day is None else can & (born >= first_day).fill_null(True)
-    can = can if last_day is None else can & (born <= last_day).fill_null(True)
     wanted = {name: values for name, values in kept.items() if name in fields}
-    return known.filter(can).select("person", "record", **wanted).unique(maintain_order=True)
+    able = known.filter(applicable(profile, on))
+    return able.select("person", "record", **wanted).unique(maintain_order=True)
