@@ -35,7 +35,7 @@ PERSON = ("forename", "surname", "date_of_birth", "nino")
 HOME = ("address", "postcode", "uprn")
 Error = LinkerError
 _ROW = "kinlink_row"  # an id of our own: one person may be on a list many times
-_NO_ID = "kinlink_question"
+_ASKED = "kinlink_asked"
 _SAID = {
     **dict.fromkeys(("yes", "y", "true", "t", "1"), "yes"),
     **dict.fromkeys(("no", "n", "false", "f", "0"), "no"),
@@ -75,16 +75,7 @@ def own_list(path: Path, answer: str | None = None, mapping: Mapping[str, str] |
         LinkerError: the file or its columns cannot be understood, or an answer is neither yes nor no.
     """
     frame = read_frame(path)
-    if answer is not None and answer not in frame.columns:
-        raise LayoutError("The list has no such column for its answers.", "Name one that it has.")
-    said = pl.lit("yes") if answer is None else pl.col(answer).str.strip_chars().str.to_lowercase()
-    replies = frame.select(said.replace_strict(_SAID, default=None).alias("reply")).to_series()
-    if answer is not None and (odd := replies.null_count()):
-        raise RecordsError(
-            f"{odd:,} rows of the list have neither yes nor no in the column for its answers.",
-            "Write yes or no in each row, or take the row out.",
-        )
-    replies = replies if answer is not None else pl.Series("reply", ["yes"] * frame.height, dtype=pl.String)
+    replies = _said(frame, answer)
     numbered = frame.with_row_index(_ROW).with_columns(pl.col(_ROW).cast(pl.String))
     records = arrive(numbered, id_column=_ROW, mapping=mapping, ignore=[] if answer is None else [answer])
     return OwnList(records, replies.gather(records.ids.cast(pl.Int64)))
@@ -107,10 +98,10 @@ def answer_persons(questions: pl.DataFrame, own: OwnList) -> pl.DataFrame:
     """
     asked = [name for name in PERSON if name in questions.columns and questions[name].count()]
     _check_has(own.records, *NEEDED)
-    people = questions.select(asked).unique(maintain_order=True).with_row_index(_NO_ID)
-    found = _replies(_persons_on(people.with_columns(pl.col(_NO_ID).cast(pl.String)), own))
-    each = questions.join(people, on=asked, nulls_equal=True).with_columns(pl.col(_NO_ID).cast(pl.String))
-    said = each.join(found, left_on=_NO_ID, right_on="asked", how="left")
+    people = questions.select(asked).unique(maintain_order=True).with_row_index(_ASKED)
+    found = _replies(_persons_on(people.with_columns(pl.col(_ASKED).cast(pl.String)), own))
+    each = questions.join(people, on=asked, nulls_equal=True).with_columns(pl.col(_ASKED).cast(pl.String))
+    said = each.join(found, left_on=_ASKED, right_on="asked", how="left")
     rank = pl.col("reply").replace_strict({Reply.YES: 2, Reply.NO: 1}, default=0, return_dtype=pl.Int8)
     words = {2: Reply.YES.value, 1: Reply.NO.value, 0: Reply.NOT_FOUND.value}
     return (
@@ -173,6 +164,21 @@ def tidied(path: Path, mapping: Mapping[str, str] | None = None) -> pl.DataFrame
     return frame
 
 
+def _said(frame: pl.DataFrame, answer: str | None) -> pl.Series:
+    if answer is None:
+        return pl.select(pl.repeat(Reply.YES.value, frame.height).alias("reply")).to_series()
+    if answer not in frame.columns:
+        raise LayoutError("The list has no such column for its answers.", "Name one that it has.")
+    words = frame[answer].str.strip_chars().str.to_lowercase()
+    replies = words.replace_strict(_SAID, default=None, return_dtype=pl.String).alias("reply")
+    if odd := replies.null_count():
+        raise RecordsError(
+            f"{odd:,} rows of the list have neither yes nor no in the column for its answers.",
+            "Write yes or no in each row, or take the row out.",
+        )
+    return replies
+
+
 def _check_has(records: Records, *kinds: Kind) -> None:
     named = {field.kind for field in records.layout.fields}
     needed = set(kinds) - ({Kind.FORENAME, Kind.SURNAME} if Kind.FULL_NAME in named else set())
@@ -185,7 +191,7 @@ def _check_has(records: Records, *kinds: Kind) -> None:
 def _persons_on(people: pl.DataFrame, own: OwnList) -> pl.DataFrame:
     """The pairs that are one person: asked, reply (null where the record is as much another's), weight."""
     asked = [name for name in PERSON if name in people.columns]
-    there = arrive(people, id_column=_NO_ID, mapping={name: name for name in asked})
+    there = arrive(people, id_column=_ASKED, mapping={name: name for name in asked})
     sides = agreed((there, own.records))
     columns = [set(standard_columns(side).columns) for side in sides]
     model = enquiry_model(sides[0].layout.fields, columns[0] & columns[1], len(own.records.ids))

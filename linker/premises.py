@@ -17,7 +17,7 @@ import polars as pl
 
 from linker.records import Kind, Records
 from linker.standardise import table
-from linker.standardise.premises import premises
+from linker.standardise.premises import last_postcode, premises
 
 _LINES = (Kind.HOUSE, Kind.ADDRESS_LINE, Kind.ADDRESS, Kind.TOWN)
 
@@ -53,22 +53,42 @@ def same_homes(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
     Returns:
         Columns left and right (row numbers from 0), no pair twice, sorted.
     """
-    one, other = _keys(left, "left"), _keys(right, "right")
+    places = _places(left), _places(right)
+    one, other = (
+        _keys(addresses, own, others, row)
+        for addresses, own, others, row in (
+            (left, places[0], places[1], "left"),
+            (right, places[1], places[0], "right"),
+        )
+    )
     by_number = one.drop_nulls("uprn").join(other.drop_nulls("uprn"), on="uprn")
     by_lines = one.join(other, on=["postcode", "numbers"]).filter(_compatible())
     found = pl.concat([by_number.select("left", "right"), by_lines.select("left", "right")])
     return found.unique().sort("left", "right")
 
 
-def _keys(addresses: pl.DataFrame, row: str) -> pl.DataFrame:
-    whole = addresses.select(pl.col("address").alias("raw")).select(
-        premises(pl.col("raw")).whole.alias("made")
+def _places(addresses: pl.DataFrame) -> pl.DataFrame:
+    """Postcode and UPRN of each address; a postcode may stand at the end of the address itself."""
+    stated = table(Kind.POSTCODE, addresses["postcode"])[""]
+    without = addresses.select("address", stated.alias("postcode")).with_row_index("row")
+    last = without.filter(pl.col("postcode").is_null()).select(
+        "row", last_postcode(pl.col("address")).alias("last")
     )
-    parts = whole.unnest("made").select("postcode", "numbers", "unit", "streets", "buildings")
-    return parts.with_columns(
-        pl.coalesce(table(Kind.POSTCODE, addresses["postcode"])[""], "postcode").alias("postcode"),
-        table(Kind.UPRN, addresses["uprn"])[""].alias("uprn"),
-    ).with_row_index(row)
+    return (
+        without.join(last, on="row", how="left", maintain_order="left")
+        .select(pl.coalesce("postcode", "last").alias("postcode"))
+        .with_columns(table(Kind.UPRN, addresses["uprn"])[""].alias("uprn"))
+    )
+
+
+def _keys(addresses: pl.DataFrame, own: pl.DataFrame, others: pl.DataFrame, row: str) -> pl.DataFrame:
+    """What addresses are compared by; those that no postcode or UPRN of the others fits are left out."""
+    fits = pl.any_horizontal(
+        pl.col(name).is_in(others[name].drop_nulls().unique().implode()) for name in ("postcode", "uprn")
+    )
+    near = own.with_row_index(row).with_columns(addresses["address"].alias("raw")).filter(fits)
+    parts = near.select(row, "postcode", "uprn", premises(pl.col("raw")).whole.alias("made")).unnest("made")
+    return parts.select(row, "postcode", "uprn", "numbers", "unit", "streets", "buildings")
 
 
 def _compatible() -> pl.Expr:

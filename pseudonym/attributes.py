@@ -32,6 +32,7 @@ from pseudonym.datasets import Dataset, Tag
 from pseudonym.erasure import Ledger, check_not_ended, replay
 from pseudonym.errors import InputError
 from pseudonym.keks import Keks
+from pseudonym.release.keeping import Releases
 from pseudonym.storage import Store
 from pseudonym.storage.rows import AT_ONCE, Project, ProjectState
 from pseudonym.storage.rows_attributes import AttributeRows
@@ -53,6 +54,7 @@ class Attributes:
         self.erasure = AttributeErasure(context)
         self.moves = AttributeMoves(context)
         self.registers = AttributeRegisters(context, self.intake, self.moves)
+        self.releases = Releases(context)
 
     @classmethod
     def open(cls, store: Store, ledger: Ledger, keks: Keks, scan: Scan, audit: Audit) -> Self:

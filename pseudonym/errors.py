@@ -317,6 +317,12 @@ class QuotaError(PseudonymError):
     reason = "QUOTA_EXCEEDED"
 
 
+class ReleaseError(PseudonymError):
+    """A release is in no state that allows what was asked. Nothing was changed."""
+
+    reason = "RELEASE_STATE"
+
+
 class ExtractError(StoreError):
     """An extract is not in a state, or not of a size, that allows what was asked."""
 

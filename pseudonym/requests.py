@@ -168,7 +168,7 @@ class Request:
 
     def to_file(self) -> bytes:
         """The request as a file."""
-        fields = {slot: _written(getattr(self, slot)) for slot in self.__slots__}
+        fields = {slot: written(getattr(self, slot)) for slot in self.__slots__}
         return canonical({"format": REQUEST_FORMAT} | fields)
 
     @classmethod
@@ -179,11 +179,11 @@ class Request:
             TamperedError: it is spelt otherwise.
             InputError: it is no request, or a part has not its form.
         """
-        fields = _fields(data, REQUEST_FORMAT, cls.__slots__, "request")
+        fields = read_fields(data, REQUEST_FORMAT, cls.__slots__, "request")
         for slot in ("id", "digest", "public_key"):
-            fields[slot] = _bytes(fields[slot])
+            fields[slot] = read_bytes(fields[slot])
         for slot in ("made", "expires"):
-            fields[slot] = _time(fields[slot])
+            fields[slot] = read_time(fields[slot])
         for slot in ("epoch", "count"):
             if type(fields[slot]) is not int:
                 raise InputError("This is no request: a number is none.")
@@ -225,7 +225,7 @@ class Approval:
 
     def to_file(self) -> bytes:
         """The approval as a file."""
-        fields = {slot: _written(getattr(self, slot)) for slot in self.__slots__}
+        fields = {slot: written(getattr(self, slot)) for slot in self.__slots__}
         return canonical({"format": APPROVAL_FORMAT} | fields)
 
     @classmethod
@@ -236,11 +236,14 @@ class Approval:
             TamperedError: it is spelt otherwise.
             InputError: it is no approval, or a part has not its form.
         """
-        fields = _fields(data, APPROVAL_FORMAT, cls.__slots__, "approval")
+        fields = read_fields(data, APPROVAL_FORMAT, cls.__slots__, "approval")
         if type(fields["approver"]) is not str:
             raise InputError("This is no approval: a text is none.")
         return cls(
-            _bytes(fields["request"]), fields["approver"], _time(fields["time"]), _bytes(fields["signature"])
+            read_bytes(fields["request"]),
+            fields["approver"],
+            read_time(fields["time"]),
+            read_bytes(fields["signature"]),
         )
 
 
@@ -277,7 +280,8 @@ def open_answer(key: OpeningKey, request: Request, sealed: bytes) -> bytes:
     return unpadded(key.open(sealed, "way-back-answer/1", request.name()), "answer")
 
 
-def _written(value: object) -> object:
+def written(value: object) -> object:
+    """A part of a paper as its file has it: bytes as hexadecimal digits, times in UTC."""
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, datetime):
@@ -285,24 +289,32 @@ def _written(value: object) -> object:
     return value
 
 
-def _fields(data: bytes, form: str, slots: Sequence[str], what: str) -> dict[str, Any]:
+def read_fields(data: bytes, form: str, slots: Sequence[str], what: str) -> dict[str, Any]:
+    """The parts of a paper's file, which has exactly these.
+
+    Raises:
+        TamperedError: it is spelt otherwise.
+        InputError: it is none of this form.
+    """
     content: Mapping[str, Any] = parse(data, what)
     if content.get("format") != form or set(content) != {"format", *slots}:
         raise InputError(f"This is no {what} of a form that is known here.")
     return {slot: content[slot] for slot in slots}
 
 
-def _bytes(text: object) -> bytes:
+def read_bytes(text: object) -> bytes:
+    """Bytes of a paper's file. Raises InputError."""
     if isinstance(text, str) and re.fullmatch(r"(?:[0-9a-f]{2})*", text):
         return bytes.fromhex(text)
     raise InputError("Bytes are written as lower-case hexadecimal digits.")
 
 
-def _time(text: object) -> datetime:
+def read_time(text: object) -> datetime:
+    """A time of a paper's file. Raises InputError."""
     try:
         time = datetime.strptime(str(text), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError:
         time = None
-    if time is None or _written(time) != text:
+    if time is None or written(time) != text:
         raise InputError("A time is written as 2026-11-22T09:30:00Z.")
     return time

@@ -1,6 +1,7 @@
 import polars as pl
 import pytest
 
+from linker.classifiers import febrl
 from linker.enquiries import answer_homes, answer_persons, own_list, tidied
 from linker.errors import LayoutError, RecordsError
 
@@ -75,6 +76,13 @@ def test_r15_a_record_that_could_be_two_who_were_asked_for_answers_for_neither(o
     ]
 
 
+def test_r15_who_is_asked_for_to_the_letter_is_not_hidden_by_one_who_is_only_like(own):
+    # Both could be the record; the second by exchanged names alone, and far behind.
+    assert answers(own, ("Long", "Peter", "1980-02-20")) == ["yes"]
+    both = answers(own, ("Peter", "Long", "1980-02-20"), ("Long", "Peter", "1980-02-20"))
+    assert both == ["yes", "not_found"]
+
+
 def test_r15_the_same_person_asked_for_twice_is_answered_twice(own):
     assert answers(own, *[("Anne", "Twin", "2000-01-02")] * 2) == ["yes"] * 2
 
@@ -82,6 +90,24 @@ def test_r15_the_same_person_asked_for_twice_is_answered_twice(own):
 def test_r15_a_national_insurance_number_outweighs_another_forename(own):
     assert answers(own, ("Sarah", "Smith", "1990-04-03", "AB 12 34 56")) == ["yes"]
     assert answers(own, ("Sarah", "Smith", "1990-04-03")) == ["not_found"]
+
+
+def test_r15_of_heavily_distorted_people_most_are_found_and_nobody_who_is_not_there(tmp_path):
+    """FEBRL 4: every second person's distorted copy is on the list; names and birthdays are all there is."""
+    data = febrl(4)
+    copies = dict(data.truth.rows())
+    listed = set(sorted(copies.values())[::2])
+    wanted = ["rec_id", "given_name", "surname", "date_of_birth"]
+    assert data.right is not None
+    data.right.filter(pl.col("rec_id").is_in(list(listed))).select(wanted).write_csv(tmp_path / "list.csv")
+    asked = data.left.select(wanted).drop_nulls()
+    asked.columns = ["question", "forename", "surname", "date_of_birth"]
+    told = answer_persons(asked, own_list(tmp_path / "list.csv"))
+    yes = set(told.filter(pl.col("answer") == "yes")["question"])
+    there = {name for name in asked["question"] if copies[name] in listed}
+    assert 2_000 < len(there) < 2_500
+    assert not yes - there
+    assert len(yes) > 0.75 * len(there)
 
 
 def test_r17_a_family_is_answered_as_one(own):

@@ -104,7 +104,7 @@ COMMANDS = {
     "attributes": (
         "pseudonym.roles.commands_halves",
         "attributes_app",
-        "Send attributes by row reference.",
+        "Send attributes by row reference; see refusals.",
     ),
     "erase": (
         "pseudonym.roles.commands_erase",
@@ -125,6 +125,16 @@ COMMANDS = {
         "pseudonym.roles.commands_partner",
         "partner_app",
         "Ask partners about families before inclusion.",
+    ),
+    "registers": (
+        "pseudonym.cli.registers",
+        "registers_app",
+        "List and show the national registers that are declared, and band an extract for one.",
+    ),
+    "release": (
+        "pseudonym.roles.commands_release",
+        "release_app",
+        "Make, check, approve, fetch and open analysis files.",
     ),
     "urn": (
         "pseudonym.cli.urn",

@@ -39,7 +39,7 @@ def premises(raw: pl.Expr) -> Standard:
     """What a whole address says of a home, beside its postcode.
 
     Returns:
-        `postcode`: the one at its end, if there is one; `numbers`: every number and single letter, sorted,
+        `numbers`: every number and single letter, sorted,
         spaces between, "" where there is none, null where nothing is written; `unit`: flat, room or floor;
         `buildings` and `streets`: skeletons of their names, sorted lists, empty where none is recognised.
     """
@@ -57,7 +57,6 @@ def premises(raw: pl.Expr) -> Standard:
     return let(
         raw,
         {"_whole": folded(field("_raw"))},
-        {"postcode": postcode(field("_whole").str.extract(POSTCODE_LAST, 1)).part("")},
         {"_line": none_if_empty(_counted(_bare(field("_whole"))).str.strip_chars(" ,."))},
         {"_words": _full(line)},
         {"_numbered": spaced},
@@ -78,6 +77,11 @@ def premises(raw: pl.Expr) -> Standard:
             ),
         },
     )
+
+
+def last_postcode(raw: pl.Expr) -> pl.Expr:
+    """The postcode at the end of a whole address, in its canonical form; null where there is none."""
+    return postcode(folded(raw).str.extract(POSTCODE_LAST, 1)).part("")
 
 
 def _bare(whole: pl.Expr) -> pl.Expr:

@@ -27,6 +27,7 @@ from pseudonym.study.layouts import Layout
 from pseudonym.study.proposing import propose
 from pseudonym.study.schemes import Scheme
 from pseudonym.study.schemes import scheme as scheme_of
+from pseudonym.study.secret import council_key
 
 council_app = typer.Typer(
     name="council",
@@ -128,6 +129,12 @@ def divide(
     file: File,
     layout: LayoutFile,
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where to put the two halves.")],
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            "--key", metavar="FILE", help="The council's key, made if new; beside the layout if not said."
+        ),
+    ] = None,
     scheme: Asked = None,
     day: Day = None,
     left_out: LeftOut = None,
@@ -138,7 +145,11 @@ def divide(
     """Divide a file into identifiers and attributes of the families that are shared, ready to be sent."""
     with _complaining():
         delivery = _checked(file, layout, scheme, day, left_out, refusals, explanations)
-        division = divide_in_two(delivery)
+        place = key or layout.with_suffix(".key")
+        secret, fresh = council_key(place)
+        if fresh:
+            typer.echo(f"{place} is new: keep it with the layout, for the next files.", err=True)
+        division = divide_in_two(delivery, secret)
         new = outbox.put(division, out)
         if as_json:
             typer.echo((out / outbox.RECEIPT).read_text(), nl=False)
@@ -216,7 +227,7 @@ def _refusals_of(file: Path, given: Path | None) -> Path:
 
 def _show(delivery: Delivery) -> None:
     figures, scheme = delivery.figures(), delivery.layout.scheme
-    rows, families = figures["rows"], figures["families"]
+    rows, families, several = figures["rows"], figures["families"], figures["people_in_several"]
     staying = rows["in_file"] - rows["leaving"] - rows["refused"]
     arms = ", ".join(f"{number:,} {arm}" for arm, number in figures["leaving_by_arm"].items())
     lines = [
@@ -226,6 +237,7 @@ def _show(delivery: Delivery) -> None:
         "Families that leave",
         f"{families[Outcome.ELIGIBLE]:>7,} {Outcome.ELIGIBLE}: at least {scheme.minimum} of "
         f"{len(scheme.problems)} problems{arms and f' ({arms})'}",
+        *([f"{several:>7,} people in more than one of them"] if several else []),
         *_counted(
             "Families that stay",
             {outcome.value: families[outcome] for outcome in _STAY if families[outcome]},

@@ -167,7 +167,7 @@ def approve_(
             typer.echo(f"{name:<10} {value}", err=True)
         if not yes and not typer.confirm("Do you approve?", err=True):
             raise typer.Exit(1)
-        signer = _signing_key(key, _passphrase(passphrase_file))
+        signer = signing_key(key, passphrase_of(passphrase_file))
         approval = approve(asked, approver, signer, datetime.now(UTC).replace(microsecond=0))
         replace_file(out, approval.to_file())
 
@@ -181,7 +181,7 @@ def approver_key(
     with _complaining():
         _free(out)
         made = Ed25519PrivateKey.generate()
-        sealing = serialization.BestAvailableEncryption(_passphrase(passphrase_file, twice=True))
+        sealing = serialization.BestAvailableEncryption(passphrase_of(passphrase_file, twice=True))
         replace_file(
             out,
             made.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, sealing),
@@ -262,7 +262,8 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _passphrase(file: Path | None, twice: bool = False) -> bytes:
+def passphrase_of(file: Path | None, twice: bool = False) -> bytes:
+    """The passphrase of an approver's key, from a file or asked for. Raises InputError if it is empty."""
     if file is not None:
         words = read_secret_file(file, "passphrase").decode().strip("\r\n")
     else:
@@ -272,7 +273,8 @@ def _passphrase(file: Path | None, twice: bool = False) -> bytes:
     return words.encode()
 
 
-def _signing_key(path: Path, passphrase: bytes) -> Ed25519PrivateKey:
+def signing_key(path: Path, passphrase: bytes) -> Ed25519PrivateKey:
+    """An approver's key. Raises InputError if it is none, or has another passphrase."""
     data = read_secret_file(path, "approver's key")
     try:
         key = serialization.load_pem_private_key(data, passphrase)

@@ -9,7 +9,7 @@ closed to it once they are sealed to the partner.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Self
@@ -55,7 +55,12 @@ class Kept:
 
     @classmethod
     def of(
-        cls, questions: Questions, secret: bytes, families: Mapping[str, str], operator: str, key: OperatorKey
+        cls,
+        questions: Questions,
+        secret: bytes,
+        families: Mapping[str, Sequence[str]],
+        operator: str,
+        key: OperatorKey,
     ) -> Self:
         """Keep a set that was just made."""
         made = cls(
@@ -69,7 +74,14 @@ class Kept:
             0,
             b"",
         )
-        return made._with(key, {"secret": secret.hex(), "families": dict(families), "answers": {}})
+        return made._with(
+            key,
+            {
+                "secret": secret.hex(),
+                "families": {reference: list(all) for reference, all in families.items()},
+                "answers": {},
+            },
+        )
 
     def to_file(self) -> bytes:
         """The set as a file."""
@@ -117,8 +129,9 @@ class Kept:
         """
         inner = self._inner(key)
         told: dict[str, list[str | None]] = {}
-        for reference, family in inner["families"].items():
-            told.setdefault(family, []).append(inner["answers"].get(reference))
+        for reference, families in inner["families"].items():
+            for family in families:
+                told.setdefault(family, []).append(inner["answers"].get(reference))
         found: dict[str, Answer] = {}
         for family, words in sorted(told.items()):
             if Answer.YES in words:

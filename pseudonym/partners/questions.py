@@ -9,16 +9,18 @@ The rules this module keeps:
   belongs together, and nothing for a field that is not known.
 - Whoever opens it checks that an operator of the council signed it, that it is for this partner, and that it
   has not expired; a field that the check does not have is refused there too.
+- A question about adults or a family cannot be made, or opened, with a child in it.
 - It expires after `LONGEST_DAYS` at most.
 """
 
 from __future__ import annotations
 
+import calendar
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Self
 
 import polars as pl
@@ -30,7 +32,7 @@ from pseudonym.padding import padded, unpadded
 from pseudonym.partners.checks import About, Check, check_named
 from pseudonym.partners.operator_key import OperatorKey
 from pseudonym.partners.register import PartnerRegister
-from pseudonym.partners.rows import FAMILY
+from pseudonym.partners.rows import ADULT_AT, FAMILY
 from pseudonym.urn import check_label, enc
 
 LONGEST_DAYS: Final = 31
@@ -81,6 +83,7 @@ class Questions:
             raise InputError(f"Questions expire after 1 to {LONGEST_DAYS} days.")
         known, needed = set(self.check.fields), set(self.check.needed)
         several = self.check.about is About.FAMILY
+        adults = self.check.about in (About.ADULT, About.FAMILY)
         for reference, subjects in self.asked.items():
             if not _REFERENCE.fullmatch(reference) or not subjects or (len(subjects) > 1 and not several):
                 raise InputError("A question has not the form of one.")
@@ -89,6 +92,8 @@ class Questions:
                     isinstance(value, str) and value for value in fields.values()
                 ):
                     raise InputError("A question has other fields than its check asks.")
+                if adults and not _adult(fields["date_of_birth"], self.made.date()):
+                    raise InputError("A question of this check is about adults only.")
 
     def __repr__(self) -> str:
         return f"Questions({self.check.name}, {len(self.asked)} asked)"
@@ -169,8 +174,8 @@ class Questions:
 
 def make(
     check: Check, subjects: pl.DataFrame, council: str, partner: str, now: datetime, days: int
-) -> tuple[Questions, bytes, dict[str, str]]:
-    """Make questions of what `rows.pick` took.
+) -> tuple[Questions, bytes, dict[str, list[str]]]:
+    """Make questions of what `rows.pick` took; what would be asked twice in the same words is asked once.
 
     Args:
         check: what is asked.
@@ -181,13 +186,14 @@ def make(
         days: after how many they expire.
 
     Returns:
-        The questions, the secret that opens their answers, and by reference the family that each is about.
+        The questions, the secret that opens their answers, and by reference the families that each is about.
     """
     fields = [name for name in subjects.columns if name != FAMILY]
     if check.about is About.FAMILY:
-        grouped = subjects.group_by(FAMILY).agg(pl.struct(fields).sort().alias("all"))
+        each = subjects.group_by(FAMILY).agg(pl.struct(fields).sort().alias("all"))
     else:
-        grouped = subjects.select(FAMILY, pl.concat_list(pl.struct(fields)).alias("all"))
+        each = subjects.select(FAMILY, pl.concat_list(pl.struct(fields)).alias("all"))
+    grouped = each.group_by("all").agg(pl.col(FAMILY).unique().sort())
     # By reference, which is random: the order says nothing of who belongs together.
     drawn = sorted(os.urandom(REFERENCE_BYTES).hex() for _ in range(grouped.height))
     order = grouped.sample(fraction=1.0, shuffle=True, seed=int.from_bytes(os.urandom(8), "big"))
@@ -212,6 +218,16 @@ def _signed(public: bytes, signature: bytes, body: bytes) -> bool:
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+def _adult(born: str, day: date) -> bool:
+    """Whether somebody is adult on a day, as `rows.pick` reckons it: after 29 February from the 28th."""
+    try:
+        first = date.fromisoformat(born)
+    except ValueError:
+        return False
+    last = calendar.monthrange(first.year + ADULT_AT, first.month)[1]
+    return date(first.year + ADULT_AT, first.month, min(first.day, last)) <= day
 
 
 def _time(text: str) -> datetime:

@@ -74,7 +74,8 @@ def pick(check: Check, frame: pl.DataFrame, day: date, *, adults_only: bool = Fa
         )
     if frame.height > MOST_ROWS:
         raise PartnerRowsError(f"The file has more than {MOST_ROWS:,} rows.", "Ask about fewer at a time.")
-    text = pl.all().str.replace_all(r"\s+", " ").str.strip_chars().replace("", None)
+    lines = pl.all().str.strip_chars().str.replace_all(r"\s*[\r\n]+\s*", ", ")  # of an address
+    text = lines.str.replace_all(r"\s+", " ").replace("", None)
     rows = frame.select(FAMILY, *check.needed, *known).select(text).with_row_index("row", 1)
     _refuse(rows, "family", pl.col(FAMILY).is_null())
     passed, child_ninos = 0, tuple[int, ...]()
@@ -123,4 +124,4 @@ def _refuse(rows: pl.DataFrame, why: str, where: pl.Expr) -> None:
         help = {
             "child": "Only adults are asked about here: take children out, or say --adults-only.",
         }.get(why, "Put them right, or take them out.")
-        raise PartnerRowsError(f"{len(found):,} rows cannot be asked about ({_WHY[why]}): {shown}.", help)
+        raise PartnerRowsError(f"Rows that cannot be asked about ({_WHY[why]}): {shown}.", help)

@@ -18,6 +18,7 @@ from typing import Any, Self
 import polars as pl
 
 from pseudonym.datasets import Dataset
+from pseudonym.errors import InputError
 from pseudonym.halves import ROW_REF
 from pseudonym.roles.arrow import ROWS, written
 from pseudonym.roles.callers import Role
@@ -123,7 +124,7 @@ class AttributesClient(RoleClient):
         """Send attributes by row reference, going on after the last chunk that is held (council, holder).
 
         Args:
-            rows: `row_ref` first, then the dataset's columns, all text.
+            rows: `row_ref` first, then the dataset's columns, all text. A record may have several rows.
             batch_id: the sender's own id of the batch; the same one goes on with the same upload.
             dataset: the declared dataset.
             chunk_rows: rows of a chunk, at most 25,000.
@@ -183,7 +184,7 @@ class AttributesClient(RoleClient):
         def stream(durable: int) -> Iterator[Any]:
             yield part(header=header)
             number = 0
-            for number, chunk in enumerate(rows.select(id_column, *columns).iter_slices(chunk_rows), start=1):
+            for number, chunk in enumerate(_chunks(rows.select(id_column, *columns), chunk_rows), start=1):
                 if number > durable:
                     content = written(chunk.rechunk())
                     digest = hashlib.sha256(content).digest()
@@ -201,6 +202,27 @@ class AttributesClient(RoleClient):
         answer = self._peer.call(f"{_ATTRIBUTES}GetSubmission", request, attribute_pb2.GetSubmissionResponse)
         return answer.submission
 
+    def refusals(self, batch_id: str, *, chunk_rows: int = ROWS) -> pl.DataFrame:
+        """What was refused in a batch: `row` (from 1, in the order in which it was sent), `column`, `reason`.
+
+        Args:
+            batch_id: the sender's id of the batch.
+            chunk_rows: as it was sent.
+        """
+        request = attribute_pb2.ListRefusalsRequest(
+            project=self._project, submission_id=self.submission(batch_id).submission_id, page_size=1_000
+        )
+        found: list[tuple[int, str, str]] = []
+        while True:
+            page = self._peer.call(f"{_ATTRIBUTES}ListRefusals", request, attribute_pb2.ListRefusalsResponse)
+            found += [
+                ((one.chunk - 1) * chunk_rows + one.row + 1, one.column, one.reason) for one in page.refusals
+            ]
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                schema = {"row": pl.UInt64, "column": pl.String, "reason": pl.String}
+                return pl.DataFrame(found, schema=schema, orient="row")
+
     def _durable(self, batch_id: str) -> int:
         try:
             return self.submission(batch_id).last_durable_chunk
@@ -208,3 +230,26 @@ class AttributesClient(RoleClient):
             if refused.reason != "NOT_FOUND":
                 raise
             return 0
+
+
+def _chunks(rows: pl.DataFrame, most: int) -> Iterator[pl.DataFrame]:
+    """The rows in chunks of at most so many, all rows of one record in one chunk.
+
+    Raises:
+        InputError: a record has more rows than a chunk.
+    """
+    ids = rows.columns[0]
+    if not rows[ids].is_duplicated().any():
+        yield from rows.iter_slices(most)
+        return
+    ordered = rows.sort(ids, maintain_order=True)
+    first = ordered.select(pl.int_range(pl.len()).min().over(ids)).to_series()
+    start = 0
+    while start < ordered.height:
+        end = min(start + most, ordered.height)
+        if end < ordered.height:
+            end = first[end]
+        if end == start:
+            raise InputError(f"A record has more than {most:,} rows.", "Send what belongs to it in less.")
+        yield ordered[start:end]
+        start = end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -25,11 +26,16 @@ from pseudonym.roles.commands import (
     free,
     write,
 )
-from pseudonym.tables import parquet_of, read_table
+from pseudonym.tabular import parquet_of, read_table
 
-attributes_app = typer.Typer(name="attributes", help="Send attributes by row reference.", **HELP)
+attributes_app = typer.Typer(
+    name="attributes", help="Send attributes by row reference; see refusals.", **HELP
+)
 
 _COLUMNS = "COLUMN,…"
+Batch = Annotated[
+    str, typer.Option("--batch", help="Your own id of this batch; the same batch is never taken twice.")
+]
 
 
 def divide(
@@ -78,9 +84,7 @@ def send_attributes(
     authority: Authority,
     certificate: Certificate,
     key: Key,
-    batch: Annotated[
-        str, typer.Option("--batch", help="Your own id of this batch; the same batch is never taken twice.")
-    ],
+    batch: Batch,
     dataset: Annotated[str, typer.Option("--dataset", help="The declared dataset.")],
 ) -> None:
     """Send attributes to the attributes role; run again, it goes on where it stopped: its sender does it."""
@@ -95,6 +99,25 @@ def send_attributes(
     with calling(AttributesClient, service, project, purpose, authority, certificate, key) as attributes:
         sent = attributes.submit(rows, batch_id=batch, dataset=dataset)
         print(f"Batch {sent.batch_id}: the attributes role has {sent.rows:,} rows.")
+
+
+@attributes_app.command("refusals")
+def list_refusals(
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    batch: Batch,
+) -> None:
+    """List what was refused of a batch: row of the half, column, reason; no value of a person."""
+    with calling(AttributesClient, service, project, purpose, authority, certificate, key) as attributes:
+        found = attributes.refusals(batch)
+        for row, column, reason in found.rows():
+            print(f"{row}  {column}  {reason}")
+        if found.is_empty():
+            print("Nothing was refused.", file=sys.stderr)
 
 
 def _names(given: list[str]) -> list[str]:

@@ -130,10 +130,10 @@ def ask(
         print(f"{len(questions.asked):,} questions to {partner}: {asked.words}")
         print(f"They expire at {questions.expires:%Y-%m-%d %H:%M} UTC. Set {questions.id.hex()}")
         if found.passed_over:
-            print(f"Left out: {found.passed_over:,} rows of children, or of nobody known to be adult.")
+            print(f"Rows left out (children, or nobody known to be adult): {found.passed_over:,}")
         if found.child_ninos:
             rows = ", ".join(str(row) for row in found.child_ninos)
-            print(f"Children with a National Insurance number, to be taken out of the file: rows {rows}.")
+            print(f"Take out of the file the National Insurance numbers of children, in rows {rows}.")
 
 
 @partner_app.command("answer")

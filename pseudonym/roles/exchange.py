@@ -22,9 +22,11 @@ from pseudonym.attributes import Attributes
 from pseudonym.errors import PseudonymError
 from pseudonym.roles import links
 from pseudonym.roles.arrow import ROWS, ReadArrow, frame, written
+from pseudonym.roles.checks import KINDS
 from pseudonym.roles.destroying import Certify
 from pseudonym.roles.peer import Peer
 from pseudonym.roles.rounds import Rounds
+from pseudonym.urn import Kind
 from pseudonym.v1 import broker_pb2, common_pb2
 
 SERVICE = "/pseudonym.v1.BrokerService/"
@@ -146,6 +148,26 @@ class Exchange:
         )
         answer = self._broker().call(f"{SERVICE}ResolveAids", request, broker_pb2.ResolveAidsResponse)
         return frame(self._read, answer.arrow, ("aid",), ("reason",))
+
+    def issue(
+        self, project: str, recipient: str, kind: Kind, aids: Sequence[bytes], purpose: str
+    ) -> list[str]:
+        """A recipient's numbers of persons or families, in the order of their aids.
+
+        Raises:
+            PeerUnavailableError, PeerRefusedError: the broker cannot be asked.
+        """
+        numbers: list[str] = []
+        for some in pl.DataFrame({"aid": aids}, schema={"aid": pl.Binary}).iter_slices(ROWS):
+            request = broker_pb2.IssueUrnsRequest(
+                mandate=_mandate(project, purpose),
+                recipient=recipient,
+                kind=KINDS[kind],
+                arrow=written(some),
+            )
+            answer = self._broker().call(f"{SERVICE}IssueUrns", request, broker_pb2.IssueUrnsResponse)
+            numbers += frame(self._read, answer.arrow, (), ("urn",))["urn"].to_list()
+        return numbers
 
     def _acknowledge(self, project: str, done: pl.DataFrame) -> None:
         for some in done.iter_slices(ROWS):

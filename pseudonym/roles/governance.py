@@ -4,6 +4,7 @@
      "requesters": {"alice": "alice"},
      "approvers": [{"name": "bob", "person": "bob", "public_key": "…64 hexadecimal digits…"}],
      "quotas": {"reidentification": 500},
+     "canaries": ["Zebulon Quillfeather"],
      "holders": [{"project": "tf-2026", "recipient": "dwp-extract", "person": "carol"}],
      "exchanges": [{"project": "tf-2026", "recipient": "npd-exchange", "register": "npd",
                     "public_key": "…64 hexadecimal digits…"}],
@@ -29,7 +30,10 @@ from pseudonym.errors import InputError
 from pseudonym.partners.register import PartnerRegister
 from pseudonym.urn import check_label
 
-_MEMBERS = {"projects", "requesters", "approvers", "quotas", "holders", "exchanges", "partner_checks"}
+_MEMBERS = {
+    *("projects", "requesters", "approvers", "quotas"),
+    *("holders", "exchanges", "partner_checks", "canaries"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Governance:
             where the file says nothing of it.
         exchanges: by project and recipient, the register that its holder matches, and the holder's key.
         partner_checks: who asks partners what, or None where the file says nothing of it.
+        canaries: values that were planted to be found; a release that holds one is blocked.
     """
 
     ends: Mapping[str, datetime]
@@ -60,6 +65,7 @@ class Governance:
     holders: frozenset[tuple[str, str, str]] | None = None
     exchanges: Mapping[tuple[str, str], Exchange] = field(default_factory=dict)
     partner_checks: PartnerRegister | None = None
+    canaries: tuple[str, ...] = ()
 
 
 NOTHING = Governance({}, Register((), {}), {})
@@ -97,7 +103,9 @@ def read(path: Path | None) -> Governance:
         }
         checks = content.get("partner_checks")
         partners = None if checks is None else PartnerRegister.read(checks)
-        return Governance(ends, register, quotas, _holders(content.get("holders")), exchanges, partners)
+        canaries = tuple(str(one) for one in content.get("canaries", []))
+        holders = _holders(content.get("holders"))
+        return Governance(ends, register, quotas, holders, exchanges, partners, canaries)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise InputError(
             "The file of --governance cannot be read as one.", "docs/running.md shows its form."

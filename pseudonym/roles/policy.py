@@ -20,7 +20,8 @@ COUNCIL, HOLDER, LINKER, REVIEWER = (
     Role.LINKAGE_OPERATOR,
     Role.REVIEWER,
 )
-APPROVER, OFFICER, CUSTODIAN, AUDITOR = (
+RESEARCHER, APPROVER, OFFICER, CUSTODIAN, AUDITOR = (
+    Role.RESEARCHER,
     Role.APPROVER,
     Role.DATA_PROTECTION_OFFICER,
     Role.KEY_CUSTODIAN,
@@ -36,6 +37,7 @@ SERVED_BY: Mapping[str, tuple[Role, ...]] = {
     "pseudonym.v1.VaultService": (IDENTITY,),
     "pseudonym.v1.BrokerService": (BROKER,),
     "pseudonym.v1.AttributeService": (ATTRIBUTES,),
+    "pseudonym.v1.ReleaseService": (ATTRIBUTES,),
     "pseudonym.v1.KeyService": SERVER_ROLES,
     "pseudonym.v1.AuditService": SERVER_ROLES,
 }
@@ -119,6 +121,15 @@ CALLERS: Mapping[str, tuple[Role, ...]] = {
     "pseudonym.v1.AttributeService/AttachDataset": (HOLDER,),
     "pseudonym.v1.AttributeService/GetSubmission": (COUNCIL, HOLDER),
     "pseudonym.v1.AttributeService/ListRefusals": (COUNCIL, HOLDER),
+    # Researchers neither ask for a release nor have one checked: how many people a choice of columns would
+    # single out tells something of people by itself.
+    "pseudonym.v1.ReleaseService/CreateRelease": (OFFICER,),
+    "pseudonym.v1.ReleaseService/CheckRelease": (OFFICER,),
+    "pseudonym.v1.ReleaseService/ApproveRelease": (APPROVER,),
+    "pseudonym.v1.ReleaseService/ReadRelease": (RESEARCHER,),
+    "pseudonym.v1.ReleaseService/CertifyDestroyed": (RESEARCHER,),
+    "pseudonym.v1.ReleaseService/GetRelease": (OFFICER, APPROVER, RESEARCHER),
+    "pseudonym.v1.ReleaseService/ListReleases": (OFFICER, APPROVER, RESEARCHER),
     "pseudonym.v1.KeyService/ListKeys": (CUSTODIAN, AUDITOR, OFFICER),
     "pseudonym.v1.KeyService/AddKey": (CUSTODIAN,),
     "pseudonym.v1.KeyService/RotateKey": (CUSTODIAN,),
@@ -146,6 +157,8 @@ SECONDS: Mapping[str, float] = {
     "pseudonym.v1.AttributeService/SubmitAttributes": 3600.0,
     "pseudonym.v1.AttributeService/AttachDataset": 3600.0,
     "pseudonym.v1.VaultService/ExportRegister": 3600.0,
+    "pseudonym.v1.ReleaseService/CheckRelease": 3600.0,
+    "pseudonym.v1.ReleaseService/ReadRelease": 3600.0,
     "pseudonym.v1.BrokerService/RenewUrns": 3600.0,
     "pseudonym.v1.BrokerService/DestroyDomain": 3600.0,
     "pseudonym.v1.KeyService/DestroyProject": 3600.0,
@@ -178,6 +191,10 @@ GROWING = frozenset(
         "pseudonym.v1.AttributeService/DeclareDataset",
         "pseudonym.v1.AttributeService/SubmitAttributes",
         "pseudonym.v1.AttributeService/AttachDataset",
+        "pseudonym.v1.ReleaseService/CreateRelease",
+        "pseudonym.v1.ReleaseService/CheckRelease",
+        "pseudonym.v1.ReleaseService/ApproveRelease",
+        "pseudonym.v1.ReleaseService/ReadRelease",
     }
 )
 """What adds to a project or gives numbers out, and is refused from the project's end on.

@@ -14,6 +14,7 @@ from pseudonym import wayback
 from pseudonym.audit import Event
 from pseudonym.errors import StoreError
 from pseudonym.people import People
+from pseudonym.release.flow import Decided, ReleaseDesk
 from pseudonym.roles import domains, governance
 from pseudonym.roles.arrow import ReadArrow
 from pseudonym.roles.attribute_service import AttributeServicer
@@ -35,6 +36,7 @@ from pseudonym.roles.people_desk import PeopleDesk
 from pseudonym.roles.policy import METHODS
 from pseudonym.roles.refusals import PeerUnavailableError
 from pseudonym.roles.registers import Registers
+from pseudonym.roles.release_service import ReleaseServicer, overdue_alarm, release_certifier
 from pseudonym.roles.renewing import Renewing
 from pseudonym.roles.reports import Reports
 from pseudonym.roles.rounds import Rounds
@@ -47,6 +49,7 @@ from pseudonym.v1 import (
     audit_pb2_grpc,
     broker_pb2_grpc,
     key_pb2_grpc,
+    release_pb2_grpc,
     vault_pb2_grpc,
 )
 
@@ -224,8 +227,17 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     attribute_pb2_grpc.add_AttributeServiceServicer_to_server(servicer, parts.server)
     parts.begin(renewing.rounds)
     parts.begin(exchange.rounds)
-    dropped = {"halves_dropped": lambda: sum(attributes.intake.drop_overdue().values())}
-    parts.daily(house, {**dropped, "tables_put_in_order": attributes.intake.scatter})
+    told = governance.read(house.settings.governance)
+    decided = Decided(told.register, told.canaries)
+    desk = ReleaseDesk(attributes, exchange.issue, decided, release_certifier(certify))
+    release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseServicer(house, desk), parts.server)
+    duties = {
+        "halves_dropped": lambda: sum(attributes.intake.drop_overdue().values()),
+        "releases_expired": desk.drop_expired,
+        "releases_overdue": overdue_alarm(house, desk),
+        "tables_put_in_order": attributes.intake.scatter,
+    }
+    parts.daily(house, duties)
 
 
 def _add_identity(parts: Parts, house: House, way: Way) -> None:

@@ -20,10 +20,14 @@ from pseudonym.storage.schema_attributes import (
     LINK,
     MOVED,
     PROJECT,
+    RELEASE,
+    RELEASE_PERSON,
     ROW,
     SUBJECT,
 )
 
+_WRAPPED = ((KEY, "aid"), (BATCH, "batch_key"), (RELEASE, "release_key"))
+"""Where keys lie that are wrapped under a key-encrypting key, and whose they are."""
 _WRITING = 0x6B696E6D  # for PostgreSQL: one server at a time changes subjects, as on SQLite
 
 
@@ -259,7 +263,8 @@ class AttributeRows(Rows):
     def keys_not_under(self, at: sa.Connection, kid: str, limit: int) -> list[tuple[str, bytes, str, bytes]]:
         """Table, subject, kid and wrapped key of some that are wrapped under another key."""
         found: list[tuple[str, bytes, str, bytes]] = []
-        for table, column in ((KEY, KEY.c.aid), (BATCH, BATCH.c.batch_key)):
+        for table, name in _WRAPPED:
+            column = table.c[name]
             query = sa.select(column, table.c.kid, table.c.wrapped).where(table.c.kid != kid)
             rows = at.execute(query.order_by(column).limit(limit - len(found)))
             found += [(table.name, row[0], row[1], row[2]) for row in rows]
@@ -267,7 +272,7 @@ class AttributeRows(Rows):
 
     def put_keys(self, at: sa.Connection, kid: str, keys: Sequence[tuple[str, bytes, bytes]]) -> None:
         """Table, subject and key, wrapped under `kid` from now on."""
-        for table, name in ((KEY, "aid"), (BATCH, "batch_key")):
+        for table, name in _WRAPPED:
             some = [one for one in keys if one[0] == table.name]
             columns: dict[str, Sequence[Any]] = {
                 name: [subject for _, subject, _ in some],
@@ -281,7 +286,7 @@ class AttributeRows(Rows):
     def kids(self, at: sa.Connection) -> dict[str, int]:
         """How many keys are wrapped under which."""
         counts: dict[str, int] = {}
-        for table in (KEY, BATCH):
+        for table, _ in _WRAPPED:
             for row in at.execute(sa.select(table.c.kid, sa.func.count()).group_by(table.c.kid)):
                 counts[row[0]] = counts.get(row[0], 0) + row[1]
         return counts
@@ -292,7 +297,10 @@ class AttributeRows(Rows):
         """Delete subjects with their keys and rows; counts by table."""
         self.store.purge_later(at)
         columns = (ROW.c.aid, KEY.c.aid, SUBJECT.c.aid)
-        return {column.table.name: self.store.delete_among(at, column, aids) for column in columns}
+        gone = {column.table.name: self.store.delete_among(at, column, aids) for column in columns}
+        # A release that they are in is not given out any more: see `pseudonym.release.keeping`.
+        released = self.store.delete_among(at, RELEASE_PERSON.c.aid, aids)
+        return gone | ({RELEASE_PERSON.name: released} if released else {})
 
     def delete_intake(self, project: int) -> dict[str, int]:
         """Delete a project's batches and halves; counts by table."""

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pseudonym.storage.common import ledger_table, project_table, store_table
 
-REVISION = "attributes_0003"
+REVISION = "attributes_0004"
 METADATA = sa.MetaData()
 
 STORE = store_table(METADATA)
@@ -93,5 +93,31 @@ LINK = sa.Table(
     sa.Column("register", sa.Text, nullable=False),
     sa.Column("run", sa.Integer, nullable=False),
     sa.Index("ix_a_link_run", "project", "register", "run"),
+    sqlite_with_rowid=False,
+)
+RELEASE = sa.Table(
+    "a_release",
+    METADATA,
+    sa.Column("release_key", sa.LargeBinary, primary_key=True),
+    sa.Column("project", sa.Integer, sa.ForeignKey("a_project.number"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("recipient", sa.Text, nullable=False),
+    sa.Column("kid", sa.Text, nullable=False),
+    sa.Column("wrapped", sa.LargeBinary, nullable=False),
+    sa.Column("ct", sa.LargeBinary, nullable=False),
+    sa.UniqueConstraint("project", "name"),
+)
+RELEASE_PART = sa.Table(
+    "a_release_part",
+    METADATA,
+    sa.Column("release_key", sa.LargeBinary, sa.ForeignKey("a_release.release_key"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("ct", sa.LargeBinary, nullable=False),
+)
+RELEASE_PERSON = sa.Table(
+    "a_release_person",
+    METADATA,
+    sa.Column("release_key", sa.LargeBinary, sa.ForeignKey("a_release.release_key"), primary_key=True),
+    sa.Column("aid", sa.LargeBinary, primary_key=True, index=True),
     sqlite_with_rowid=False,
 )

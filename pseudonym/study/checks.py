@@ -82,7 +82,9 @@ def check(read: Read, day: date) -> Read:
     again = now.filter(same_people(now, _PERSON))["row"]
     told("FAMILY_REPEATED", pl.col("row").is_in(again.implode()), "family")
     rows = _left(rows, faults)
-    told("ARM_CONFLICT", pl.col("arm").n_unique().over("family") - _nulls("arm") > 1, "arm")
+    arms = pl.col("arm").drop_nulls().n_unique().over("family")
+    torn = rows.filter(belongs(day)).filter(arms > 1)["row"]
+    told("ARM_CONFLICT", pl.col("row").is_in(torn.implode()), "arm")
     rows = _left(rows, faults)
     listed = pl.concat(faults).match_to_schema(FAULTS).unique().sort("row", "field", "code", nulls_last=True)
     aside = listed.filter(~pl.col("refused"))
@@ -102,10 +104,6 @@ def _child(day: date) -> pl.Expr:
     """Whether somebody is too young for a National Insurance number, or may be."""
     birthday = pl.col("date_of_birth").dt.offset_by(f"{NINO_AGE}y")
     return pl.when(birthday.is_not_null()).then(birthday > day).otherwise(pl.col("relation").is_in(CHILDREN))
-
-
-def _nulls(name: str) -> pl.Expr:
-    return pl.col(name).is_null().any().over("family").cast(pl.UInt32)
 
 
 def _left(rows: pl.DataFrame, faults: list[pl.DataFrame]) -> pl.DataFrame:

@@ -2,8 +2,8 @@
 
     file ──check──▶ Delivery ──divide──▶ Division: identifiers │ attributes │ receipt
 
-The same content is one submission: its batch id is a slow hash of what leaves, of the council, the scheme
-and the day. It is slow, and of nothing that stays, because a hash of one family could be tried out.
+The same content is one submission: its batch id and row references are made of what leaves, under the
+council's own key, since a hash of one family could be tried out. Nothing of what stays is in them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from hashlib import sha256
 from typing import Any
 
 import polars as pl
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from pseudonym import halves
 from pseudonym.datasets import Dataset
@@ -25,12 +24,14 @@ from pseudonym.study.eligibility import Outcome, decide, shared
 from pseudonym.study.explaining import explain
 from pseudonym.study.fields import PROBLEMS, Part, fields
 from pseudonym.study.layouts import Layout
-from pseudonym.study.reading import read
+from pseudonym.study.members import families_of
+from pseudonym.study.reading import Read, read
+from pseudonym.study.secret import stream
+from pseudonym.urn import prf
 from pseudonym.values import accept, looks_like_an_identifier
 
 RECEIPT = "kinlink-council-receipt/1"
-_DIGEST_BYTES = 16
-_PASSES, _LANES, _MEMORY_KIB = 3, 4, 64 * 1024  # as the keysets' passphrases: a fifth of a second a guess
+_BATCH_BYTES = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +77,11 @@ class Delivery:
         refused = self.faults.filter("refused")["row"].n_unique()
         outcomes = dict(self.families.group_by("outcome").len().iter_rows())
         arms = self.leaving.unique("family").group_by("arm").len().sort("arm", nulls_last=True)
+        several = families_of(self.leaving, self.day).filter(pl.col("families").list.len() > 1)
         return {
             "rows": {"in_file": self.in_file, "refused": refused, "leaving": self.leaving.height},
             "families": {outcome.value: outcomes.get(outcome.value, 0) for outcome in Outcome},
+            "people_in_several": several.height,
             "leaving_by_arm": {arm or "not said": count for arm, count in arms.iter_rows()},
             "rows_refused": checks.counts(self.faults, refused=True),
             "values_set_aside": checks.counts(self.faults, refused=False),
@@ -116,15 +119,21 @@ def check(
         CouncilFileError: the file has not the layout's structure, or no row of it can be used.
     """
     arrived = read(frame, layout)
-    found = checks.check(arrived, day)
-    if not found.rows.height:
+    marked = withdrawals.mark(arrived.rows, left_out)
+    # Who is left out is gone before anything is looked at: no fault is told of them, nor held against them.
+    out, rest = marked.drop_nulls("withdrawn"), marked.filter(pl.col("withdrawn").is_null())
+    untold = arrived.faults.join(out, on="row", how="anti")
+    found = checks.check(Read(rest.drop("withdrawn"), untold), day)
+    if rest.height and not found.rows.height:
         codes = ", ".join(checks.counts(found.faults, refused=True))
         raise CouncilFileError(
             f"All rows of the file are refused: {codes}.", "Correct the file or its layout."
         )
-    rows = withdrawals.mark(found.rows, left_out)
-    refused = arrived.rows.join(rows, on="row", how="anti").select("family")
-    families = decide(rows, refused, layout.scheme, day)
+    rows = pl.concat([found.rows.with_columns(withdrawn=pl.lit(None, pl.String)), out])
+    # A row that is there twice was told once already: without the second one nothing is missing.
+    repeated = found.faults.filter(code="ROW_REPEATED")
+    refused = rest.join(rows, on="row", how="anti").join(repeated, on="row", how="anti")
+    families = decide(rows, refused.select("family"), layout.scheme, day)
     leaving = shared(rows, families, day).join(
         families.select("family", family_problems="problems"), on="family", maintain_order="left"
     )
@@ -140,8 +149,14 @@ def check(
     return Delivery(layout, day, frame.height, leaving, faults, families, unknown)
 
 
-def divide(delivery: Delivery) -> Division:
-    """Divide what leaves into identifiers and attributes, with new random row references.
+def divide(delivery: Delivery, key: bytes) -> Division:
+    """Divide what leaves into identifiers and attributes.
+
+    The same content under the same key gives the same halves, row references and all, and the same batch id.
+
+    Args:
+        delivery: what was looked through.
+        key: the council's own, from `secret.council_key`.
 
     Raises:
         CouncilFileError: no family is eligible, so that there is nothing to divide.
@@ -161,11 +176,16 @@ def divide(delivery: Delivery) -> Division:
     what = attributes(delivery.leaving, layout, day)
     declared = dataset(layout.scheme, [layout.council])
     accept(what, declared, looks_like_an_identifier)
-    made = halves.divide(pl.concat([who, what], how="horizontal"), own, what.columns)
-    batch = f"{layout.scheme.name}-{layout.council.lower()}-{day}-{_digest(who, what, layout, day)}"
+    # In an order of their own, so that the file's makes no difference.
+    rows = pl.concat([who, what], how="horizontal").select(sorted([*who.columns, *what.columns]))
+    rows = rows.sort(rows.columns, nulls_last=True)
+    content = sha256(rows.write_csv(null_value="\x00", quote_style="always").encode()).digest()
+    about = (layout.scheme.name, layout.council, f"{day}", content)
+    made = halves.divide(rows, own, what.columns, stream(key, "council-halves/1", *about))
+    batch = prf(key, "council-batch/1", *about)[:_BATCH_BYTES].hex()
     receipt = {
         "format": RECEIPT,
-        "batch": batch,
+        "batch": f"{layout.scheme.name}-{layout.council.lower()}-{day}-{batch}",
         "council": layout.council,
         "scheme": layout.scheme.name,
         "minimum": layout.scheme.minimum,
@@ -176,15 +196,3 @@ def divide(delivery: Delivery) -> Division:
         **delivery.figures(),
     }
     return Division(made, declared, receipt)
-
-
-def _digest(who: pl.DataFrame, what: pl.DataFrame, layout: Layout, day: date) -> str:
-    """Of the content, in whatever order the rows and columns came."""
-    names = sorted([*who.columns, *what.columns])
-    rows = pl.concat([who, what], how="horizontal").select(names).sort(names, nulls_last=True)
-    text = rows.write_csv(null_value="\x00", quote_style="always")
-    salt = sha256(f"kinlink-council-batch/1 {layout.scheme.name} {layout.council} {day}".encode()).digest()
-    stretched = Argon2id(
-        salt=salt[:16], length=_DIGEST_BYTES, iterations=_PASSES, lanes=_LANES, memory_cost=_MEMORY_KIB
-    )
-    return stretched.derive(sha256(text.encode()).digest()).hex()

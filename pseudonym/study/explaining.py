@@ -46,8 +46,16 @@ def explain(families: pl.DataFrame, scheme: Scheme, day: date) -> pl.DataFrame:
     left_out = pl.when((pl.col("withdrawn") > 0) & (pl.col("members") > 0)).then(
         pl.format(" {} left out, who withdrew or objected, and counted for nothing.", _members("withdrawn"))
     )
+    refused = pl.when((pl.col("refused") > 0) & (pl.col("outcome") == Outcome.ELIGIBLE)).then(
+        pl.format(" Rows of it that were refused, and counted for nothing: {}.", "refused")
+    )
     said = (pl.col("members") > 0) | (pl.col("problems") > 0)
-    why = head + pl.when(said).then(counted + any_told).otherwise(pl.lit("")) + left_out.fill_null("")
+    why = (
+        head
+        + pl.when(said).then(counted + any_told).otherwise(pl.lit(""))
+        + left_out.fill_null("")
+        + refused.fill_null("")
+    )
     return families.select("family", "outcome", "problems", minimum=pl.lit(scheme.minimum), why=why)
 
 

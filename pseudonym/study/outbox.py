@@ -4,8 +4,7 @@
     FOLDER/attributes.parquet    for the attributes role
     FOLDER/receipt.json          stays; written last, so that a folder without one was not finished
 
-The row references are random, so the same file divided again would be another pair of halves. Therefore a
-folder that holds the batch is left as it is. Only the user who runs this can read what is written.
+A folder that holds the batch is left as it is. Only the user who runs this can read what is written.
 """
 
 from __future__ import annotations

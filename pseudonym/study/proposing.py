@@ -52,7 +52,7 @@ def propose(frame: pl.DataFrame, scheme: Scheme) -> str:
     strange = []
     for column in frame.columns:
         name = _meant(column, scheme)
-        if name is None or name in taken or (name == "intensity" and "hours" in taken):
+        if name is None or name in taken or {name, *taken} >= {"hours", "intensity"}:
             strange.append(column)
         else:
             taken[name] = column

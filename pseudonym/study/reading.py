@@ -152,9 +152,7 @@ def _lists(source: Source) -> tuple[list[str], list[str]]:
 
 def _listed(source: Source, own: pl.Expr) -> pl.Expr:
     """The codes in a value, in lower case; none where nothing is said."""
-    parts = own.str.to_lowercase().str.split(source.separator.strip() or "")
-    if source.separator and not source.separator.strip():
-        parts = own.str.to_lowercase().str.split(source.separator)
+    parts = own.str.to_lowercase().str.split(source.separator.strip() or source.separator)
     stripped = pl.element().str.strip_chars()
     return parts.list.eval(stripped.filter(stripped != ""))
 

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import polars as pl
 import pytest
 
 from pseudonym.errors import InputError, PartnerAnswerError, PartnerLateError, SealedError
@@ -72,6 +73,14 @@ def test_r15_one_yes_is_the_familys(council):
     questions = asked(council)
     who = {one["forename"]: reference for reference, (one,) in questions.asked.items()}
     assert read(council, seal_answers(questions, {who["Sam"]: YES}))[1] == {"F2": YES}
+
+
+def test_r15_an_answer_is_every_familys_that_it_is_about(council):
+    frame = pl.concat([adults(), adults().head(1).with_columns(pl.lit("F9").alias("family"))])
+    questions = asked(council, frame=frame)
+    assert len(questions.asked) == 3
+    who = {one["forename"]: reference for reference, (one,) in questions.asked.items()}
+    assert read(council, seal_answers(questions, {who["Jon"]: YES}))[1] == {"F1": YES, "F9": YES}
 
 
 def test_answers_are_read_again_and_contradictions_refused(council):

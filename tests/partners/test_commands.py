@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from linker.cli import app
 from pseudonym.partners.checks import CHECKS
+from pseudonym.roles.commands_partner import partner_app
 
 FAMILIES = """family,forename,surname,date_of_birth,nino,address,postcode,social_worker
 F1,Jonathan,Smith,03/04/1990,AB123456C,"Flat 2, 14 High Street, Ely",CB7 4AB,CANARY
@@ -182,6 +183,15 @@ def test_what_matches_complains_in_a_sentence(place):
     assert result.exit_code == 1
     assert "LAYOUT_INVALID" in result.stderr
     assert not place.path("a").exists()
+
+
+def test_without_what_matches_nothing_is_asked(place):
+    given = ["ask", "families.csv", "--check", "call-out", "--partner", "jcp-ely"]
+    for name in ("desk", "governance", "key", "out"):
+        given += [f"--{name}", str(place.path(name))]
+    result = CliRunner().invoke(partner_app, given)
+    assert result.exit_code == 1
+    assert "not loaded" in result.stderr
 
 
 def test_no_value_of_a_person_is_shown_whatever_is_done(place):

@@ -2,7 +2,8 @@
 
 import json
 import string
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -121,18 +122,56 @@ def test_r17_the_order_of_questions_says_nothing_of_families():
 
 def test_r17_a_family_is_one_question_about_its_adults():
     questions, _, families = made("stable-housing", FAMILIES)
-    assert sorted(families.values()) == ["F1", "F2"]
+    assert sorted(families.values()) == [["F1"], ["F2"]]
     assert sorted(len(all) for all in questions.asked.values()) == [1, 2]
     assert "Mia" not in opened_bytes(questions).decode()
 
 
+def test_r17_what_is_the_same_is_asked_once_whatever_families_it_is_about():
+    """A partner does not learn that somebody, or a home, belongs to two families."""
+    twice = pl.concat([FAMILIES, FAMILIES.with_columns(pl.lit("F9").alias("family"))])
+    for check in CHECKS:
+        questions, _, families = made(check, twice)
+        all = [sorted(map(sorted, (one.items() for one in asked))) for asked in questions.asked.values()]
+        assert len({str(one) for one in all}) == len(all)
+        assert {family for some in families.values() for family in some} == {"F1", "F2", "F9"}
+    questions, _, families = made("out-of-work-benefits", twice)
+    assert sorted(families.values()) == [["F1", "F9"], ["F2", "F9"], ["F2", "F9"]]
+
+
 def test_r18_a_home_is_asked_about_once_and_without_a_name():
     questions, _, families = made("call-out", FAMILIES)
-    assert sorted(families.values()) == ["F1", "F2"]
+    assert sorted(families.values()) == [["F1"], ["F2"]]
     assert sorted(map(sorted, (one for (one,) in questions.asked.values()))) == [
         ["address", "postcode"],
         ["uprn"],
     ]
+
+
+@pytest.mark.parametrize("check", ["out-of-work-benefits", "stable-housing"])
+def test_r15_no_question_about_adults_can_hold_a_child(check):
+    """Whoever leaves the rows' checks out does not get it past the question itself, nor the partner."""
+    child = {"forename": "Mia", "surname": "Smith", "date_of_birth": "2008-11-24"}
+    good, _, _ = made(check, adults())
+    reference = next(iter(good.asked))
+    for born in ("2008-11-24", "2015-01-02", "not a day", "2008-02-30"):
+        with pytest.raises(InputError, match="adults only"):
+            replace(good, asked={reference: (child | {"date_of_birth": born},)})
+    replace(good, asked={reference: (child | {"date_of_birth": "2008-11-23"},)})
+
+
+@pytest.mark.parametrize(("day", "adult"), [(27, False), (28, True)])
+def test_r15_who_was_born_on_a_leap_day_is_adult_where_the_rows_say_so(day, adult):
+    leap = adults().head(1).with_columns(pl.lit("2008-02-29").alias("date_of_birth"))
+    on = datetime(2026, 2, day, 12, tzinfo=UTC)
+    frame = leap.select("family", "forename", "surname", "date_of_birth")
+    check = CHECKS["out-of-work-benefits"]
+    if adult:
+        assert pick(check, frame, on.date()).frame.height == 1
+        make(check, frame, "e10000003", "jcp-ely", on, 1)
+    else:
+        with pytest.raises(InputError, match="adults only"):
+            make(check, frame, "e10000003", "jcp-ely", on, 1)
 
 
 def test_r15_only_the_partner_opens_questions_and_only_as_they_were_signed():

@@ -25,7 +25,7 @@ def changed(**values):
 def test_r15_a_child_is_refused_by_its_row_and_nothing_of_it_is_told():
     with pytest.raises(PartnerRowsError) as refused:
         pick(BENEFITS, FAMILIES, DAY)
-    assert "1 rows cannot be asked about (a child): 2." in str(refused.value)
+    assert "Rows that cannot be asked about (a child): 2." in str(refused.value)
     assert "Mia" not in str(refused.value)
     assert pick(BENEFITS, adults(), DAY).frame.height == 3
 
@@ -104,6 +104,11 @@ def test_rows_that_say_too_little_are_told_by_number(check, values, why):
     with pytest.raises(PartnerRowsError, match=why) as refused:
         pick(CHECKS[check], changed(**values), DAY)
     assert ": 1." in str(refused.value)
+
+
+def test_r18_the_lines_of_an_address_stay_apart():
+    found = pick(CHECKS["call-out"], changed(address=" Flat 2\r\n14  High Street\n\nEly "), DAY)
+    assert found.frame["address"][0] == "Flat 2, 14 High Street, Ely"
 
 
 def test_a_file_without_the_fields_of_a_check_is_refused():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import polars as pl
 import pytest
 from typer.testing import CliRunner
@@ -131,3 +133,26 @@ def test_a_half_without_references_is_not_sent(run, tmp_path):
     pl.DataFrame({"score": ["1"]}).write_parquet(path)
     sent = ("attributes", "send", path, "--batch", "b1", "--dataset", "families")
     assert "row_ref" in run(Role.ATTRIBUTES, "council", *sent, code=1).stderr
+
+
+def test_attributes_are_declared_sent_and_their_refusals_listed(run, tmp_path):
+    run(Role.BROKER, "key-custodian", "project", "begin")
+    run(Role.ATTRIBUTES, "key-custodian", "project", "open")
+    declaration = tmp_path / "scores.toml"
+    declaration.write_text('name = "scores"\n[columns.score]\nkind = "integer"\nleast = 0\nmost = 100\n')
+    assert "can be declared: 1 columns" in local("dataset", "check", declaration).stdout
+    officer = ("dataset", "declare", declaration)
+    assert "score  integer" in run(Role.ATTRIBUTES, "data-protection-officer", *officer).stdout
+    refs = [os.urandom(16).hex() for _ in range(3)]
+    for name, scores in (("good", ["1", None, "100"]), ("bad", ["1", "101", "9434765919"])):
+        pl.DataFrame({"row_ref": refs, "score": scores}).write_parquet(tmp_path / f"{name}.parquet")
+    send = ("attributes", "send", "--dataset", "scores", "--batch")
+    sent = run(Role.ATTRIBUTES, "council", *send, "s-1", tmp_path / "good.parquet").stdout
+    assert sent == "Batch s-1: the attributes role has 3 rows.\n"
+    nothing = run(Role.ATTRIBUTES, "council", "attributes", "refusals", "--batch", "s-1")
+    assert (nothing.stdout, nothing.stderr) == ("", "Nothing was refused.\n")
+    bad = run(Role.ATTRIBUTES, "council", *send, "s-2", tmp_path / "bad.parquet", code=1)
+    assert "VALUES_REFUSED" in bad.stderr
+    listed = run(Role.ATTRIBUTES, "council", "attributes", "refusals", "--batch", "s-2").stdout.splitlines()
+    assert [line.split()[:2] for line in listed] == [["2", "score"], ["3", "score"]]
+    assert "9434765919" not in bad.output + "".join(listed)

@@ -111,6 +111,9 @@ def test_r37_r47_r48_epochs_recipients_and_the_project_end_with_certificates(
             assert before > 4
             assert renew(trio, role).total == before
             check_renewed(trio, role, tables)
+            shown = trio.kinlink(renew_app, role, CUSTODIAN, "show", "--role", role).stdout
+            assert f"{before:,} were under others" in shown
+            assert "destroyed" in shown
         later = study.rows([os.urandom(16)]).with_columns(protected=pl.lit("yes"))
         identity = trio.servers[Role.IDENTITY]
         join(identity, certificates, later, "b-2", protected_column="protected")

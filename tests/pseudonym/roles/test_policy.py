@@ -9,7 +9,7 @@ from pseudonym.roles import callers, policy, serving
 from pseudonym.roles.callers import SERVER_ROLES, Caller, Role
 from pseudonym.roles.passage import action
 from pseudonym.roles.refusals import CallerRefusedError
-from pseudonym.v1 import attribute_pb2, audit_pb2, broker_pb2, key_pb2, vault_pb2
+from pseudonym.v1 import attribute_pb2, audit_pb2, broker_pb2, key_pb2, release_pb2, vault_pb2
 
 # What each role may do, in the words of the design; everything else is refused.
 MAY = {
@@ -27,13 +27,16 @@ MAY = {
     "match/get-reference match/list-references match/put-records match/remove-records match/match "
     "match/match-stream match/match-upload linkage/start-join linkage/start-register vault/export-register",
     Role.REVIEWER: "linkage/explain vault/merge-subjects vault/split-subject vault/withdraw-link",
-    Role.RESEARCHER: "",
-    Role.APPROVER: "broker/approve-reidentification broker/get-reidentification",
+    Role.RESEARCHER: "release/read-release release/certify-destroyed release/get-release "
+    "release/list-releases",
+    Role.APPROVER: "broker/approve-reidentification broker/get-reidentification "
+    "release/approve-release release/get-release release/list-releases",
     Role.DATA_PROTECTION_OFFICER: "vault/look-up attribute/declare-dataset vault/merge-subjects "
     "vault/split-subject vault/withdraw-link vault/protect-subject vault/admit-record vault/erase-subjects "
     "vault/get-erasure broker/list-erased-urns broker/renew-urns key/get-renewal "
     "broker/request-reidentification broker/get-reidentification broker/list-supersessions key/list-keys "
-    "audit/get-checkpoint audit/prove-inclusion audit/prove-consistency audit/list-entries",
+    "audit/get-checkpoint audit/prove-inclusion audit/prove-consistency audit/list-entries "
+    "release/create-release release/check-release release/get-release release/list-releases",
     Role.KEY_CUSTODIAN: "key/list-keys key/add-key key/rotate-key key/destroy-key "
     "key/renew-kek key/get-renewal key/destroy-project broker/destroy-domain "
     "broker/begin-project broker/open-domain attribute/open-project",
@@ -51,7 +54,7 @@ SERVICES = (
     *service.SERVICES,
     *(
         descriptor
-        for module in (attribute_pb2, audit_pb2, broker_pb2, key_pb2, vault_pb2)
+        for module in (attribute_pb2, audit_pb2, broker_pb2, key_pb2, release_pb2, vault_pb2)
         for descriptor in module.DESCRIPTOR.services_by_name.values()
     ),
 )
@@ -90,7 +93,13 @@ def test_r38_nobody_asks_and_approves_nor_walks_the_chain_of_numbers():
     rules = {name.rpartition("/")[2]: rule for name, rule in policy.METHODS.items() if "Broker" in name}
     asks, approves = rules["RequestReidentification"].callers, rules["ApproveReidentification"].callers
     assert asks.isdisjoint(approves)
-    assert all(Role.RESEARCHER not in rule.callers for rule in policy.METHODS.values())
+    others = [rule for name, rule in policy.METHODS.items() if "ReleaseService" not in name]
+    assert all(Role.RESEARCHER not in rule.callers for rule in others)
+    release = {name.rpartition("/")[2]: rule for name, rule in policy.METHODS.items() if "Release" in name}
+    asks = release["CreateRelease"].callers | release["CheckRelease"].callers
+    assert asks.isdisjoint(release["ApproveRelease"].callers)
+    assert (asks | release["ApproveRelease"].callers).isdisjoint(release["ReadRelease"].callers)
+    asks = rules["RequestReidentification"].callers
     for name in (
         "MapSubjects",
         "MoveSubjects",
@@ -112,7 +121,7 @@ def test_each_role_serves_its_own():
         return {f"pseudonym.v1.{name}Service" for name in names}
 
     assert policy.served_by(Role.BROKER) == services("Broker", "Key", "Audit")
-    assert policy.served_by(Role.ATTRIBUTES) == services("Attribute", "Key", "Audit")
+    assert policy.served_by(Role.ATTRIBUTES) == services("Attribute", "Release", "Key", "Audit")
     linking = {one.full_name for one in service.SERVICES}
     assert policy.served_by(Role.IDENTITY) == linking | services("Vault", "Key", "Audit")
     for role in SERVER_ROLES:

@@ -10,6 +10,7 @@ import polars as pl
 from pseudonym.study.layouts import Layout
 
 DAY = date(2024, 12, 31)
+KEY = bytes(range(32))
 LAYOUT = """
 format = "kinlink-council-layout/1"
 council = "testshire"

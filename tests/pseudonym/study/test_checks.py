@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import polars as pl
 import pytest
 
 from pseudonym.errors import CouncilFileError
 from pseudonym.study.delivery import check, divide
 from pseudonym.study.reading import read
-from tests.pseudonym.study.made_up import CHILD, DAY, LAYOUT, layout, rows
+from tests.pseudonym.study.made_up import CHILD, DAY, KEY, LAYOUT, layout, rows
 
 OK = {"Family": "F9", "First": "Zed", "Last": "Ampersand"}
 MINE = {"Ref": "P1"}
@@ -91,7 +93,7 @@ def test_r16_a_childs_national_insurance_number_is_set_aside_and_told(born, rela
     assert found.leaving.filter(row=1)["nino"].to_list() == ["QQ123456C" if kept else None]
     told = found.faults.filter(code="NINO_OF_CHILD")
     assert told.select("row", "refused").rows() == ([] if kept else [(1, False)])
-    assert kept or "QQ123456C" not in divide(found).halves.identifiers.write_csv()
+    assert kept or "QQ123456C" not in divide(found, KEY).halves.identifiers.write_csv()
 
 
 def test_r13_what_is_in_a_file_twice_is_refused_from_the_second_on():
@@ -119,6 +121,28 @@ def test_a_family_in_two_arms_is_refused_as_a_whole():
     assert found.families.select("family", "outcome").rows() == [("F1", "undecided"), ("F9", "eligible")]
 
 
+def test_the_arm_of_one_who_has_left_is_no_conflict():
+    found = check(rows({}, CHILD | {"Group": "C", "Out": "01/01/2023"}), layout(), DAY)
+    assert (found.faults.height, found.leaving["row"].to_list()) == (0, [1])
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("YYYY-MM-DD", "2015-10-09"), ("YYYY-MM-DD", "2015-10-09T00:00:00"),
+        ("YYYY-MM-DD", "2015-10-09 00:00"), ("YYYY/MM/DD", "2015/10/09"),
+        ("YYYYMMDD", "20151009"), ("DD/MM/YYYY", "9/10/2015"),
+        ("DD-MM-YYYY", "09-10-2015"), ("DD.MM.YYYY", "09.10.2015"), ("DD MMM YYYY", "9 OCT 2015"),
+        ("DD-MMM-YYYY", "09-Oct-2015"),
+    ],
+)  # fmt: skip
+def test_dates_are_read_as_the_layout_says_they_are_written_and_in_no_other_way(form, text):
+    own = LAYOUT.replace('date_of_birth = "Born"', f'date_of_birth = {{ column = "Born", dates = "{form}" }}')
+    found = check(rows({"Born": text}, {"Born": "10/09/15"}), layout(own), DAY)
+    assert found.leaving["date_of_birth"].to_list() == [date(2015, 10, 9), None]
+    assert found.faults.rows() == [(2, "date_of_birth", "DATE_UNREADABLE", False)]
+
+
 def test_a_file_of_which_nothing_can_be_used_is_refused_as_a_whole():
     with pytest.raises(CouncilFileError, match="NOT_BORN_YET"):
         check(rows({"Born": "01/01/2025"}), layout(), DAY)
@@ -127,7 +151,7 @@ def test_a_file_of_which_nothing_can_be_used_is_refused_as_a_whole():
 def test_r14_who_told_goes_with_what_was_told():
     changed = ({"BornSaid": "fam", "CritSaid": "police"}, CHILD | {"BornSaid": "PROF"})
     text = LAYOUT + '[columns.surname_source]\nalways = "professional"\n'
-    made = divide(check(rows(*changed), layout(text), DAY)).halves
+    made = divide(check(rows(*changed), layout(text), DAY), KEY).halves
     own = made.identifiers.sort("forename")
     assert own["date_of_birth_source"].to_list() == ["family-member", "professional"]
     assert own["surname_source"].to_list() == ["professional"] * 2

@@ -68,10 +68,16 @@ def test_r1_divide_makes_two_halves_and_a_receipt_once(desk):
     again = run(*words)
     assert "already" in again.stdout
     assert {path.name: path.read_bytes() for path in out.iterdir()} == kept
-    # In another folder the same file is the same batch, so that a service takes it once.
+    # In another folder the same file is the same batch and the same halves, so that a service takes it once.
     other = json.loads(run(*words[:5], desk / "other", *DAY, "--json").stdout)
-    assert other["batch"] == receipt["batch"]
-    assert other["files"] != receipt["files"]
+    assert other == receipt
+    # Only the council can make these: under another key all is different.
+    assert stat.S_IMODE((desk / "layout.key").stat().st_mode) == 0o600
+    third = run(*words[:5], desk / "third", *DAY, "--json", "--key", desk / "new.key")
+    assert "new.key is new" in third.stderr
+    assert json.loads(third.stdout)["batch"] != receipt["batch"]
+    (desk / "new.key").write_text('{"key": "Zyzzyva"}')
+    assert "key" in run(*words[:5], desk / "fourth", *DAY, "--key", desk / "new.key", code=1).stderr
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(desk):

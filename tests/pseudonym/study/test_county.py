@@ -16,6 +16,7 @@ from pseudonym.study.declaring import dataset
 from pseudonym.study.delivery import check, divide
 from pseudonym.values import accept, looks_like_an_identifier
 from tests.pseudonym.study.conftest import COUNCILS, DAYS, truth_of
+from tests.pseudonym.study.made_up import KEY
 
 EVERY_FILE = [(council, day) for council in COUNCILS for day in DAYS]
 WORDS = {"programme": "intervention", "comparison": "comparison", None: None}
@@ -53,7 +54,7 @@ def test_r35_names_dates_addresses_and_numbers_are_in_one_half_and_roles_take_th
     realistic, layouts, council, day
 ):
     found = delivered(realistic, layouts, council, day)
-    division = divide(found)
+    division = divide(found, KEY)
     who, what = division.halves.identifiers, division.halves.attributes
     assert set(who.columns) & set(what.columns) == {ROW_REF}
     known = own.fields(layouts[council].scheme)
@@ -71,6 +72,8 @@ def test_r35_names_dates_addresses_and_numbers_are_in_one_half_and_roles_take_th
     assert scan(what.drop(ROW_REF)) == []
     declared = dataset(layouts[council].scheme, COUNCILS)  # as one that all councils of a project share
     accept(table(what.drop(ROW_REF)), declared, looks_like_an_identifier)
+    # The place of a row tells nothing: of shuffled rows one stays where the other half has it, on average.
+    assert (who[ROW_REF] == what[ROW_REF]).sum() < 12
     # The reference joins what belongs together: the quarter of birth is that of the date.
     both = who.join(what, on=ROW_REF, validate="1:1").drop_nulls("date_of_birth")
     born = both["date_of_birth"].str.to_date()
@@ -84,13 +87,22 @@ def test_r1_the_same_content_is_one_submission_in_whatever_order_it_comes(realis
     frame = files.read(realistic / f"councils/{council}/{DAYS[1]}.parquet")
     day = date.fromisoformat(DAYS[1])
 
-    def batch(of, on=day):
-        return divide(check(of, layouts[council], on)).receipt["batch"]
+    def made(of, on=day, key=KEY):
+        return divide(check(of, layouts[council], on), key)
+
+    def batch(*args):
+        return made(*args).receipt["batch"]
 
     once = batch(frame)
-    assert batch(frame) == once
-    assert batch(frame.select(reversed(frame.columns)).reverse()) == once
-    assert batch(frame, date(2025, 1, 1)) != once
+    for one in (frame, frame.select(reversed(frame.columns)).reverse()):
+        again = made(one)
+        assert again.receipt["batch"] == once
+        assert again.halves.identifiers.equals(made(frame).halves.identifiers)
+        assert again.halves.attributes.equals(made(frame).halves.attributes)
+    refs = set(made(frame).halves.identifiers[ROW_REF])
+    for different in ((frame, date(2025, 1, 1)), (frame, day, bytes(32))):
+        assert batch(*different) != once
+        assert not refs & set(made(*different).halves.identifiers[ROW_REF])
     eligible = check(frame, layouts[council], day).leaving["row"][0] - 1
     column = next(one.column for one in layouts[council].sources if one.field.name == "postcode")
     other = frame.with_row_index("at").with_columns(
@@ -103,7 +115,7 @@ def test_r1_the_same_content_is_one_submission_in_whatever_order_it_comes(realis
 @pytest.mark.parametrize("council", COUNCILS)
 def test_r8_both_arms_have_the_same_columns_and_the_receipt_counts_them(realistic, layouts, council):
     found = delivered(realistic, layouts, council, DAYS[1])
-    division = divide(found)
+    division = divide(found, KEY)
     arms = division.halves.attributes["arm"].unique().drop_nulls().sort().to_list()
     assert arms == ["comparison", "programme"]
     receipt = division.receipt

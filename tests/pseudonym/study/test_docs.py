@@ -52,4 +52,6 @@ def test_the_page_shows_what_its_commands_print(tmp_path: Path, monkeypatch, cap
     shown = steps()
     assert len(shown) > 8
     for command, output in shown:
-        assert run(command, monkeypatch, capsys) == output, command
+        printed = run(command, monkeypatch, capsys)
+        # The end of a batch's name depends on the council's key, which is another one here.
+        assert re.sub("[0-9a-f]{32}", "…", printed) == re.sub("[0-9a-f]{32}", "…", output), command

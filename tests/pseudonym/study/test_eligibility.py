@@ -11,7 +11,7 @@ from pseudonym.errors import CouncilFileError
 from pseudonym.study import withdrawals
 from pseudonym.study.delivery import check, divide
 from pseudonym.study.eligibility import Outcome
-from tests.pseudonym.study.made_up import CHILD, DAY, LAYOUT, layout, rows
+from tests.pseudonym.study.made_up import CHILD, DAY, KEY, LAYOUT, layout, rows
 
 CODES = ("W", "N", "S", "C", "LAC", "A", "D", "H")
 HEADLINE = {"N": "W", "LAC": "C"}
@@ -79,13 +79,14 @@ def test_r6_the_parent_may_bring_one_problem_and_the_child_another():
 
 def test_r6_nothing_of_a_family_below_the_minimum_is_in_either_half_or_in_the_batch_id():
     below = {"Family": "ZYZZYVA", "First": "Zyzzyva", "Last": "Zyzzyva", "Postcode": "ZZ9 9ZY", "Crit": "W;N"}
-    with_it = divide(check(rows({}, CHILD, below | {"NHS": "9434765919"}), layout(), DAY))
-    without = divide(check(rows({}, CHILD), layout(), DAY))
+    with_it = divide(check(rows({}, CHILD, below | {"NHS": "9434765919"}), layout(), DAY), KEY)
+    without = divide(check(rows({}, CHILD), layout(), DAY), KEY)
     told = with_it.halves.identifiers.write_csv() + with_it.halves.attributes.write_csv()
     assert "zyzzyva" not in (told + str(with_it.receipt)).lower()
     assert "ZZ9 9ZY" not in told
     assert "9434765919" not in told
     assert with_it.receipt["batch"] == without.receipt["batch"]
+    assert with_it.halves.identifiers.equals(without.halves.identifiers)
     assert with_it.receipt["families"]["below"] == 1
 
 
@@ -112,6 +113,18 @@ def test_r7_a_family_that_falls_short_with_refused_rows_is_undecided_and_stays()
         ("F2", "eligible", 0),
     ]
     assert found.leaving["family"].to_list() == ["F2"]
+
+
+def test_a_row_that_is_there_twice_leaves_nothing_undecided():
+    one = {"Ref": "P1", "Crit": "W"}
+    found = check(rows(one, one, {"Family": "F2", "Last": "Other"}), layout(), DAY)
+    assert found.families["outcome"].to_list() == ["below", "eligible"]
+    assert found.figures()["rows_refused"] == {"ROW_REPEATED": 1}
+
+
+def test_r4_people_in_several_families_that_leave_are_counted():
+    twice = ({"Ref": "P1"}, {"Ref": "P1", "Family": "F2"}, {"Ref": "P2", "First": "Bo"})
+    assert check(rows(*twice), layout(), DAY).figures()["people_in_several"] == 1
 
 
 def left_out(*lines):
@@ -144,14 +157,26 @@ def test_r7_who_withdrew_or_objected_is_in_nothing_that_leaves_and_counts_for_no
     ]  # fmt: skip
     assert "1 member left out" in told["why"][0]
     assert found.unknown == 1
-    assert "Gone" not in divide(found).halves.identifiers.write_csv()
+    assert "Gone" not in divide(found, KEY).halves.identifiers.write_csv()
+
+
+def test_r7_nothing_is_held_against_who_withdrew_nor_against_their_family():
+    bad = CHILD | {"Ref": "B", "Screened": "01/01/2025", "Group": "C", "NI": "QQ123456C"}
+    found = check(rows({"Crit": "W"}, bad), layout(), DAY, left_out((None, "B", "withdrawal")))
+    assert found.families.select("outcome", "refused", "withdrawn").rows() == [("below", 0, 1)]
+    assert found.faults.height == 0
+    nobody = check(rows({}, bad), layout(), DAY, left_out(("F1", None, "objection")))
+    assert (nobody.families["outcome"].to_list(), nobody.leaving.height) == (["withdrawn"], 0)
+    with pytest.raises(CouncilFileError, match="No family"):
+        divide(nobody, KEY)
 
 
 def test_r7_every_family_has_one_outcome_and_an_explanation_in_plain_words():
     file = rows(
         {"Crit": "W;N"}, CHILD | {"Crit": "LAC"}, {"Family": "F2", "Crit": "D"},
         {"Family": "F3", "Out": "30/12/2024"}, {"Family": "F4", "Crit": "H", "Group": "X"},
-        {"Family": "F5", "Crit": None},
+        {"Family": "F5", "Crit": None}, {"Family": "F6", "Crit": "H;D"},
+        CHILD | {"Family": "F6", "Group": "X"},
     )  # fmt: skip
     told = check(file, layout(), DAY).explanations()
     assert dict(told.select("family", "why").iter_rows()) == {
@@ -162,6 +187,8 @@ def test_r7_every_family_has_one_outcome_and_an_explanation_in_plain_words():
         "F3": "Not shared: nobody belongs to the family on that day.",
         "F4": "Not shared, and not decided: rows of the family were refused. Correct them first.",
         "F5": "Not shared. 0 of 6 problems on 2024-12-31, and 2 are enough.",
+        "F6": "Shared. 2 of 6 problems on 2024-12-31, and 2 are enough: Domestic abuse (1 member); Mental or "
+        "physical health problems (1 member). Rows of it that were refused, and counted for nothing: 1.",
     }
     assert set(told["outcome"]) <= {outcome.value for outcome in Outcome}
 

@@ -134,6 +134,16 @@ def test_r3_a_proposal_holds_headings_and_codes_and_nothing_else_of_a_value():
     assert '# "Notes"' in text
 
 
+def test_r14_a_proposal_knows_who_told_and_takes_either_hours_or_their_intensity():
+    frame = rows({"BornSaid": "Professional"}).rename({"BornSaid": "DOB Source", "Hours": "Support Hours"})
+    frame = frame.with_columns(Intensity=pl.lit("high"))
+    columns = tomllib.loads(propose(frame, scheme("tf-2015")))["columns"]
+    assert columns["date_of_birth_source"]["codes"] == {"Professional": "professional"}
+    assert ("hours" in columns, "intensity" in columns) == (True, False)
+    turned = tomllib.loads(propose(frame.select(reversed(frame.columns)), scheme("tf-2015")))["columns"]
+    assert ("hours" in turned, "intensity" in turned) == (False, True)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

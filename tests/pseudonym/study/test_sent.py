@@ -20,6 +20,7 @@ from pseudonym.study.schemes import scheme
 from tests.pseudonym.roles.harness import PURPOSE, Organisation, governance, join, three
 from tests.pseudonym.roles.test_processes import eventually
 from tests.pseudonym.study.conftest import COUNCILS, DAYS
+from tests.pseudonym.study.made_up import KEY
 
 pytestmark = pytest.mark.slow
 PROJECT: dict[str, Any] = {"project": "tf-2026", "purpose": PURPOSE}
@@ -47,7 +48,7 @@ def test_r1_the_halves_of_three_councils_are_taken_joined_and_stored_once(
     made: dict[str, Division] = {}
     for council in COUNCILS:
         frame = files.read(realistic / f"councils/{council}/{DAYS[1]}.parquet")
-        made[council] = divide(check(frame, layouts[council], date.fromisoformat(DAYS[1])))
+        made[council] = divide(check(frame, layouts[council], date.fromisoformat(DAYS[1])), KEY)
     with three(folder, certificates, governance=governance(folder)) as roles:
         address = {role: server.address.replace("127.0.0.1", "localhost") for role, server in roles.items()}
         keeper, officer, council_tls = (
@@ -71,10 +72,11 @@ def test_r1_the_halves_of_three_councils_are_taken_joined_and_stored_once(
             assert 0 < joined["new"] <= who.height
             leaving += what.height
             eventually(lambda total=leaving: stored(folder / Role.ATTRIBUTES) == total)
-        # Divided again, the halves have other references, but the batch is known: nothing comes in twice.
+        # Divided again, it is the same batch: nothing comes in twice.
         frame = files.read(realistic / f"councils/fenham/{DAYS[1]}.parquet")
-        again = divide(check(frame, layouts["fenham"], date.fromisoformat(DAYS[1])))
+        again = divide(check(frame, layouts["fenham"], date.fromisoformat(DAYS[1])), KEY)
         assert again.receipt["batch"] == made["fenham"].receipt["batch"]
+        assert again.halves.attributes.equals(made["fenham"].halves.attributes)
         with AttributesClient(address[Role.ATTRIBUTES], tls=council_tls, **PROJECT) as attributes:
             batch, half = again.receipt["batch"], again.halves.attributes
             assert attributes.submit(half, batch_id=batch, dataset="families").rows == half.height

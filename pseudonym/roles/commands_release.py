@@ -1,0 +1,312 @@
+"""`kinlink release`: make an analysis file, have it checked and approved, fetch and open it, end it.
+
+The officer creates and checks, approvers look at the report and sign, researchers fetch; `keys` and `open`
+work at the recipient, without a service.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from pseudonym.cli.urn import PassphraseFile, passphrase_of, signing_key
+from pseudonym.errors import InputError, TamperedError
+from pseudonym.files import canonical, parse, read_secret_file
+from pseudonym.hpke import OpeningKey
+from pseudonym.release.bundle import DICTIONARY, MANIFEST, opened
+from pseudonym.release.papers import Approval, Statement
+from pseudonym.release.report import Report
+from pseudonym.roles.callers import Role
+from pseudonym.roles.commands import (
+    HELP,
+    Authority,
+    Certificate,
+    Key,
+    Project,
+    Purpose,
+    RequestId,
+    Service,
+    called,
+    complaining,
+    free,
+    moment,
+    plain,
+    stated,
+    write,
+)
+from pseudonym.roles.peer import Peer
+from pseudonym.v1 import release_pb2
+
+R = "/pseudonym.v1.ReleaseService/"
+KEYS_FORMAT = "kinlink-recipient-keys/1"
+
+release_app = typer.Typer(name="release", help="Make, check, approve, fetch and open analysis files.", **HELP)
+
+Name = Annotated[str, typer.Argument(metavar="RELEASE", help="The release's name.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Keys = Annotated[Path, typer.Option("--recipient-keys", metavar="FILE", help="From 'kinlink release keys'.")]
+Out = Annotated[Path, typer.Option("--out", metavar="PATH", help="Where to put it.")]
+
+
+@release_app.command("keys")
+def keys(out: Out) -> None:
+    """Make the recipient's keys: one that opens releases, one that signs that they were destroyed."""
+    with complaining():
+        free(out)
+        opening, secret = OpeningKey.generate()
+        signer = Ed25519PrivateKey.generate()
+        secrets = {"sealing": secret.hex(), "signing": signer.private_bytes_raw().hex()}
+        write(out, canonical({"format": KEYS_FORMAT, **secrets}))
+        print(f'sealing_key = "{opening.public.hex()}"')
+        print(f'signing_key = "{signer.public_key().public_bytes_raw().hex()}"')
+
+
+@release_app.command("create")
+def create(
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    specification: Annotated[Path, typer.Argument(metavar="FILE", help="The specification, TOML.")],
+    request_id: RequestId = None,
+) -> None:
+    """Have a specification kept; nothing is built yet."""
+    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
+        request = release_pb2.CreateReleaseRequest(
+            mandate=stated(project, purpose, request_id), specification=_read(specification)
+        )
+        answer = peer.call(f"{R}CreateRelease", request, release_pb2.CreateReleaseResponse)
+        print(_line(answer.release))
+
+
+@release_app.command("check")
+def check(
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    name: Name,
+    request_id: RequestId = None,
+) -> None:
+    """Build a release and check it; the report goes to stdout, and the exit code is 1 if something blocks."""
+    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
+        request = release_pb2.CheckReleaseRequest(mandate=stated(project, purpose, request_id), name=name)
+        answer = peer.call(f"{R}CheckRelease", request, release_pb2.CheckReleaseResponse)
+    report = Report.from_file(answer.release.report)
+    print(_shown(report.text()), end="")
+    if report.blocked:
+        raise typer.Exit(1)
+
+
+@release_app.command("list")
+def list_(
+    service: Service, project: Project, authority: Authority, certificate: Certificate, key: Key
+) -> None:
+    """List the releases of a project."""
+    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
+        token = ""
+        while True:
+            request = release_pb2.ListReleasesRequest(project=project, page_token=token)
+            page = peer.call(f"{R}ListReleases", request, release_pb2.ListReleasesResponse)
+            for one in page.releases:
+                print(_line(one))
+            token = page.next_page_token
+            if not token:
+                return
+
+
+@release_app.command("show")
+def show(
+    service: Service,
+    project: Project,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    name: Name,
+    as_json: AsJson = False,
+) -> None:
+    """Show a release: how far it is, and its report."""
+    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
+        found = _got(peer, project, name)
+    if as_json:
+        parts = {"manifest": found.manifest, "report": found.report}
+        files = {what: json.loads(data) if data else None for what, data in parts.items()}
+        shown = {"name": found.name, "state": _state(found), "overdue": found.overdue}
+        print(json.dumps(shown | files, indent=1))
+        return
+    print(_line(found))
+    for one in found.approvals:
+        approval = Approval.from_file(one)
+        print(f"approved by {plain(approval.approver)}, {approval.time:%Y-%m-%dT%H:%M:%SZ}")
+    if found.report:
+        print(_shown(Report.from_file(found.report).text()), end="")
+
+
+@release_app.command("approve")
+def approve(
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    name: Name,
+    approver: Annotated[str, typer.Option("--approver", help="Your name in the register.")],
+    approver_key: Annotated[Path, typer.Option("--approver-key", metavar="FILE", help="Your key.")],
+    passphrase_file: PassphraseFile = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is right.")] = False,
+    request_id: RequestId = None,
+) -> None:
+    """Show what was built and found, and sign that you approve of exactly this."""
+    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
+        found = _got(peer, project, name)
+        _check_manifest(found)
+        print(_shown(found.specification.decode()), file=sys.stderr)
+        print(_shown(Report.from_file(found.report).text()), file=sys.stderr)
+        digest = hashlib.sha256(found.manifest).digest()
+        print(f"Build {digest.hex()}", file=sys.stderr)
+        if not yes and not typer.confirm("Do you approve?", err=True):
+            raise typer.Exit(1)
+        signer = signing_key(approver_key, passphrase_of(passphrase_file))
+        approval = Approval.sign(digest, approver, signer, _now())
+        request = release_pb2.ApproveReleaseRequest(
+            mandate=stated(project, purpose, request_id), name=name, approval=approval.to_file()
+        )
+        answer = peer.call(f"{R}ApproveRelease", request, release_pb2.ApproveReleaseResponse)
+        print(_line(answer.release))
+
+
+@release_app.command("read")
+def read(
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    name: Name,
+    out: Out,
+    request_id: RequestId = None,
+) -> None:
+    """Fetch an approved release, sealed as it is."""
+    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
+        free(out)
+        request = release_pb2.ReadReleaseRequest(mandate=stated(project, purpose, request_id), name=name)
+        pieces = peer.read(f"{R}ReadRelease", request, release_pb2.ReadReleaseResponse)
+        write(out, b"".join(piece.content for piece in pieces))
+        print(f"{out}: {out.stat().st_size:,} bytes, sealed; open it with 'kinlink release open'.")
+
+
+@release_app.command("open")
+def open_(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="What 'kinlink release read' wrote.")],
+    recipient_keys: Annotated[
+        Path, typer.Option("--key", metavar="FILE", help="From 'kinlink release keys'.")
+    ],
+    out: Out,
+    csv: Annotated[bool, typer.Option("--csv", help="Write the tables as CSV files too.")] = False,
+) -> None:
+    """Open a release at the recipient: its tables, dictionary, quality figures and manifest."""
+    with complaining():
+        free(out)
+        content = opened(_read(bundle), OpeningKey(_keys(recipient_keys)[0]))
+        for name, data in {**content.files, MANIFEST: content.manifest}.items():
+            write(out / Path(name).name, data)
+            if csv and name.endswith(".parquet"):
+                table = pl.read_parquet(io.BytesIO(data))
+                write((out / Path(name).name).with_suffix(".csv"), table.write_csv().encode())
+        manifest = json.loads(content.manifest)
+        for name, rows in manifest["rows"].items():
+            print(f"{plain(name)}: {rows:,} rows")
+        print(f"{DICTIONARY} says what each column is. Destroy all copies by {plain(manifest['expires'])}.")
+
+
+@release_app.command("destroyed")
+def destroyed(
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    name: Name,
+    recipient_keys: Keys,
+    who: Annotated[str, typer.Option("--who", help="Your name, as the release names its researchers.")],
+    how: Annotated[str, typer.Option("--how", help="How it was destroyed, in one line.")],
+    out: Out,
+    request_id: RequestId = None,
+) -> None:
+    """State, signed, that all copies of a release were destroyed; the certificate is written to a file."""
+    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
+        free(out)
+        digest = hashlib.sha256(_got(peer, project, name).manifest).digest()
+        signer = Ed25519PrivateKey.from_private_bytes(_keys(recipient_keys)[1])
+        statement = Statement.sign(digest, who, signer, _now(), how)
+        request = release_pb2.CertifyDestroyedRequest(
+            mandate=stated(project, purpose, request_id), name=name, statement=statement.to_file()
+        )
+        answer = peer.call(f"{R}CertifyDestroyed", request, release_pb2.CertifyDestroyedResponse)
+        write(out, answer.release.certificate)
+        print(_line(answer.release))
+
+
+def _got(peer: Peer, project: str, name: str) -> release_pb2.Release:
+    request = release_pb2.GetReleaseRequest(project=project, name=name)
+    return peer.call(f"{R}GetRelease", request, release_pb2.GetReleaseResponse).release
+
+
+def _check_manifest(found: release_pb2.Release) -> None:
+    """Refuse to sign what is not what is shown."""
+    if not found.manifest or not found.report:
+        raise InputError("The release was not built yet.", "Have it checked first.")
+    manifest = parse(found.manifest, "manifest")
+    for what in ("report", "specification"):
+        if manifest[what] != hashlib.sha256(getattr(found, what)).hexdigest():
+            raise TamperedError(f"The {what} is not the one that the manifest names.", "Tell the officer.")
+
+
+def _keys(path: Path) -> tuple[bytes, bytes]:
+    """The recipient's secrets: to open with, and to sign with."""
+    content = parse(read_secret_file(path, "recipient's keys"), "recipient's keys")
+    if content.get("format") != KEYS_FORMAT:
+        raise InputError("These are no keys of a recipient.", "Make them with 'kinlink release keys'.")
+    return bytes.fromhex(content["sealing"]), bytes.fromhex(content["signing"])
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _state(found: release_pb2.Release) -> str:
+    return release_pb2.ReleaseState.Name(found.state).removeprefix("RELEASE_STATE_").lower()
+
+
+def _line(found: release_pb2.Release) -> str:
+    overdue = ", OVERDUE: nobody has stated that it was destroyed" if found.overdue else ""
+    until = f"expires {moment(found.expire_time)}"
+    return f"{plain(found.name)} for {plain(found.recipient)}: {_state(found)}, {until}{overdue}"
+
+
+def _shown(text: str) -> str:
+    """Text of several lines that cannot steer a terminal."""
+    return "\n".join(plain(line) for line in text.split("\n"))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
