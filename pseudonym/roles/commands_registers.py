@@ -37,7 +37,7 @@ from pseudonym.roles.commands import (
     stated,
     write,
 )
-from pseudonym.tables import read_table
+from pseudonym.tabular import read_table
 from pseudonym.v1 import vault_pb2
 
 register_app = typer.Typer()
