@@ -35,6 +35,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from linker import arrow, durable, registers, service, status
+from linker.carried import carried
 from linker.destruction import destroy_doomed
 from linker.errors import LinkerError
 from linker.events import event, open_log
@@ -251,7 +252,7 @@ class Linking:
         """Open the store, and finish what a crash kept from being destroyed; nothing runs yet."""
         self.store = Store(settings.data / "kinlink.sqlite", safe)
         destroy_doomed(self.store, MODEL, None)
-        intake = Intake(self.store, settings.data / "submissions", settings.limits)
+        self.intake = intake = Intake(self.store, settings.data / "submissions", settings.limits)
         self.persons = Persons()
         folder, limits = settings.data / "jobs", settings.limits
         self.runner = Runner(self.store, intake, folder, limits, settings.workers, self.persons)
@@ -367,7 +368,7 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
         _reader(settings.limits),
         _round_failed,
         _duty_done,
-        linking.persons.opened if linking else None,
+        serving.Engine(linking.persons.opened, carried, linking.intake.delete_overdue) if linking else None,
     )
     names = sorted({name for role in settings.roles for name in served_by(role)})
     healthy = health.aio.HealthServicer()

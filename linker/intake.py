@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -20,14 +23,15 @@ import polars as pl
 from linker import durable
 from linker.destruction import destroy_doomed, remove
 from linker.records import Field, Kind, Layout, Records
-from linker.refusals import Invalid, NotReady
-from linker.resources import Batch, Limits, Mandate, Submission, SubmissionState
+from linker.refusals import Exhausted, Invalid, NotReady
+from linker.resources import Batch, Limits, Mandate, Submission, SubmissionKind, SubmissionState
 from linker.store import Store
 from linker.upload import CHUNKS, ID, Upload, taken
 from linker.vaulted import Folder, check_sealed
 
 WORD = "sub"  # at the start of the id of a submission
 NAME_LENGTH = 200  # characters
+EXTRACT_DAYS = 31  # for which an extract of a register is kept at most
 MAPPING_LENGTH = 1_000  # characters of the columns of a kind, joined
 
 
@@ -107,6 +111,21 @@ class Intake:
             deleted = self.store.submissions.delete(mandate, submission_id, sender, digest)
             self.destroy_doomed()
         return deleted
+
+    def delete_overdue(self, clock: Callable[[], float] = time.time) -> int:
+        """Destroy the extracts of registers that came 31 days ago; how many. To be called every day.
+
+        One that a job still reads is destroyed on another day.
+        """
+        count = 0
+        for project, submission_id in self.store.submissions.announced_before(
+            SubmissionKind.EXTRACT, clock() - EXTRACT_DAYS * 86_400
+        ):
+            mandate = Mandate(f"overdue-{submission_id}", project, "retention")
+            with suppress(NotReady, Exhausted):
+                self.delete(mandate, submission_id, None, submission_id.encode())
+                count += 1
+        return count
 
     def destroy_doomed(self) -> None:
         """Destroy the submissions that the store says nobody will read any more."""

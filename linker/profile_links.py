@@ -12,9 +12,9 @@ import polars as pl
 from linker.arrival import screened
 from linker.errors import LinkerError, ProfileError
 from linker.joining import KEPT
-from linker.profiles import names
+from linker.profiles import Profile, load, names
 from linker.profiles.link import link_profile
-from linker.profiles.outcomes import SCHEMA
+from linker.profiles.outcomes import NOT_APPLICABLE, SCHEMA
 from linker.records import Field, Kind, Layout, Records
 
 AUTHORITY: Final = "authority"
@@ -22,6 +22,7 @@ AUTHORITY: Final = "authority"
 BESIDE: Final = ("person", "family")
 """The columns that say what belongs together, and are not compared."""
 _NHS: Final = "nhs_number"
+_SAID: Final = ("outcome", "stage", "key", "weight", "probability", "band")
 
 
 def check_register(register: str) -> None:
@@ -32,6 +33,15 @@ def check_register(register: str) -> None:
     """
     if register not in names():
         raise ProfileError("There is no profile of that register.", f"The profiles are {', '.join(names())}.")
+
+
+def applicable(profile: Profile, on: date) -> pl.Expr:
+    """Whether somebody can be in a register on a day, by `born` (text); where it is not known, they can."""
+    born = pl.col("born").str.to_date("%Y-%m-%d", strict=False).cast(pl.Int32)
+    first, last = profile.age_range(on, on)
+    limits = [] if first is None else [born >= first]
+    limits += [] if last is None else [born <= last]
+    return pl.all_horizontal(pl.lit(True), *(limit.fill_null(True) for limit in limits))
 
 
 def link_persons(
@@ -70,8 +80,14 @@ def link_persons(
     kinds = {**KEPT, AUTHORITY: Kind.LOCAL_AUTHORITY}
     given = [name for name in kinds if known[name].count() and (name != "nhs" or nhs_number_reason)]
     if not given:
-        return pl.DataFrame(schema={"person": pl.String, "row_ref": pl.String, **SCHEMA}).drop(
-            "left_id", "right_id", "lead"
+        return pl.DataFrame(
+            schema={"person": pl.String, "row_ref": pl.String, **{name: SCHEMA[name] for name in _SAID}}
+        )
+    if not known.select(applicable(load(register), on).any()).item():
+        nothing = {name: pl.lit(None, kind) for name, kind in SCHEMA.items() if name in _SAID}
+        everybody = known.select(pl.col("person").unique(maintain_order=True))
+        return everybody.with_columns(row_ref=pl.lit(None, pl.String), **nothing).with_columns(
+            outcome=pl.lit(NOT_APPLICABLE)
         )
     fields = tuple(Field(kinds[name].value, kinds[name], (name,), "as kept") for name in given)
     left = screened(numbered.select("id", *given), Layout("id", fields, ()))

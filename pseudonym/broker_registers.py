@@ -23,10 +23,12 @@ from typing import Final
 import polars as pl
 
 from pseudonym import frames
+from pseudonym.access import Access, Mandate
 from pseudonym.broker_context import BrokerContext
 from pseudonym.erasure import What
-from pseudonym.errors import InputError
-from pseudonym.storage.rows import AT_ONCE, At, Project
+from pseudonym.errors import ConflictError, InputError
+from pseudonym.issuing import issue
+from pseudonym.storage.rows import AT_ONCE, At, Project, ProjectState
 from pseudonym.storage.rows_registers import Linked, RegisterRows, RunState
 from pseudonym.urn import AidKey, Kind, check_label
 
@@ -140,6 +142,62 @@ class BrokerRegisters:
         with self._rows.read() as at:
             runs = self._registers.runs(at, self._rows.project(at, project).number)
         return [(run.number, run.register, run.state is RunState.WHOLE) for run in runs]
+
+    def numbers(
+        self, project: str, recipient: str, rows: frames.Table, end_day: int, mandate: Mandate
+    ) -> pl.DataFrame:
+        """The numbers of persons for an exchange, whose end is noted.
+
+        Args:
+            project: its name.
+            recipient: the recipient of the exchange.
+            rows: binary columns `handle` and `pid`.
+            end_day: the day (since 1970) on which it ends.
+            mandate: who asks, and what for.
+
+        Returns:
+            Columns `handle` (binary) and `urn` of those whom the project has, by number.
+
+        Raises:
+            ConflictError: the exchange was said to end on another day.
+            NotFoundError, KeyMissingError: there is no such recipient, or it has ended.
+        """
+        frame = frames.table(rows)
+        handles, pids = frames.ids(frame, "handle", distinct=True), frames.ids(frame, "pid")
+        found, domain, key = self._context.domain(project, recipient)
+        aids = dict(
+            zip(pids, self._context.keys.aid_key(project).aids(found.epoch, Kind.PERSON, pids), strict=True)
+        )
+        self._context.audit(Access("issue", project, mandate, len(aids), (recipient, str(domain.epoch))))
+        with self._context.ledger.lock, self._rows.write() as at:
+            if self._registers.end_exchange_on(at, found.number, recipient, end_day) != end_day:
+                raise ConflictError("The exchange ends on another day.", "Ask for the days that are left.")
+            here = self._here(at, found, list(aids.values()))
+            wanted = [aid for aid in dict.fromkeys(aids.values()) if aid in here]
+            words = dict(
+                zip(wanted, issue(self._rows, at, domain.number, key, Kind.PERSON, wanted), strict=True)
+            )
+        kept = [
+            (handle, words[aids[pid]])
+            for handle, pid in zip(handles, pids, strict=True)
+            if aids[pid] in words
+        ]
+        urns = pl.Series("urn", [word for _, word in kept], dtype=pl.String)
+        return frames.columns(handle=[handle for handle, _ in kept]).with_columns(urns).sort("urn")
+
+    def ended(self) -> list[tuple[str, str]]:
+        """Project and recipient of the exchanges whose last day is over: destroy them, then `forget` them."""
+        with self._rows.read() as at:
+            names = {
+                one.number: one.name for one in self._rows.projects(at) if one.state is ProjectState.OPEN
+            }
+            ended = self._registers.ended_exchanges(at)
+        return [(names[number], recipient) for number, recipient in ended if number in names]
+
+    def forget(self, project: str, recipient: str) -> None:
+        """Forget an exchange that was destroyed."""
+        with self._rows.write() as at:
+            self._registers.forget_exchange(at, self._rows.project(at, project).number, recipient)
 
     def _here(self, at: At, project: Project, aids: Sequence[bytes]) -> set[bytes]:
         """Those who are in the project and were not erased."""

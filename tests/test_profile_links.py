@@ -112,6 +112,19 @@ def test_r29_who_is_too_old_for_the_register_is_told_apart_from_who_is_not_found
         assert all(code is None or " " not in code for code in row)
 
 
+def test_r29_where_nobody_can_be_in_the_register_everybody_is_told_so():
+    known = known_of(20, seed=5).gather_every(2, offset=1)  # adults
+    extract = extract_of(known_of(20, seed=6))
+    found = registers._found(link_persons(known, extract, "npd", on=DAY), known, extract.ids)
+    assert found.counts == {
+        "persons_not_applicable": 10, "rows_linked": 0, "rows_of_nobody": 20, "rows_to_look_at": 0,
+    }  # fmt: skip
+    assert set(found.persons["person"]) == set(known["person"])
+    # Nobody is known at all: nothing is said of anybody, and every row is nobody's.
+    found = registers._found(link_persons(known.clear(), extract, "npd", on=DAY), known.clear(), extract.ids)
+    assert (found.persons.height, found.counts["rows_of_nobody"]) == (0, 20)
+
+
 def test_r73_the_nhs_number_is_not_used_unless_somebody_says_why():
     known = known_of(200, seed=3)
     moved = known[:40].with_columns(postcode=pl.lit("LS2 3CD"))

@@ -65,7 +65,7 @@ COMMANDS = {
     "register": (
         "registers",
         "register_app",
-        "Link a register with the persons in the vault; send what a register has.",
+        "Link a register with the persons in the vault, or have its holder match them.",
     ),
     "reference": (
         "matching",

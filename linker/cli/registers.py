@@ -16,7 +16,7 @@ from linker.cli.connection import At, at_service
 from linker.cli.jobs import say_job
 
 register_app = typer.Typer(
-    no_args_is_help=True, help="Link a register with the persons in the vault; send what a register has."
+    no_args_is_help=True, help="Link a register with the persons in the vault, or have its holder match them."
 )
 
 

@@ -24,7 +24,7 @@ Rows = npt.NDArray[np.int64]
 
 
 def judged(
-    weighed: Weighed, stages: list[str], left: Side, right: Side, profile: Profile
+    weighed: Weighed, stages: list[str], left: Side, profile: Profile
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """Pairs of records with `stage`, `decisive` (the weight that a decision looks at) and `stopped` by a guard.
 
@@ -35,7 +35,7 @@ def judged(
     known = pl.Series("stages", [*stages, None], dtype=pl.String)
     stage = known.gather(pairs["key"].fill_null(len(stages))).alias("stage")
     pairs = pairs.with_columns(stage)
-    twin = _twins(pairs, weighed, left, right) if profile.guards.twin else pl.lit(False)
+    twin = _twins(pairs, weighed, left) if profile.guards.twin else pl.lit(False)
     unborn = pl.lit(False)
     if profile.guards.birth and "level date_of_birth" in pairs.columns:
         level = pl.col("level date_of_birth")
@@ -67,28 +67,52 @@ def judged(
     return pairs.with_columns(stopped=stopped).drop("twin", "unborn"), counts
 
 
-def _twins(pairs: pl.DataFrame, weighed: Weighed, left: Side, right: Side) -> pl.Expr:
-    """Forenames plainly differ, dates of birth agree, and surname or postcode do: a twin, most likely.
+def _twins(pairs: pl.DataFrame, weighed: Weighed, left: Side) -> pl.Expr:
+    """Pairs that may be of a twin.
 
-    An identifier and the sex that agree say otherwise, if no other member of the family was born that day.
+    With names: forenames plainly differ, dates of birth agree, and surname or postcode do. An identifier and the
+    sex that agree say otherwise, if no other member of the family was born that day. Without names: the family
+    has another member born that day who may be of the same sex and initials, and no identifier decided.
     """
-    if not {"level forename", "level date_of_birth"} <= set(pairs.columns):
+    if "level date_of_birth" not in pairs.columns:
         return pl.lit(False)
+    alone = ~_born_together(left).gather(pairs["left"])
+    identified = pl.col("stage").eq_missing(IDENTIFIER)
+    if "level forename" not in pairs.columns:
+        return ~pl.lit(alone) & ~identified
     near = [pl.col(f"level {one}") == 1 for one in ("surname", "postcode") if f"level {one}" in pairs.columns]
     twin = (pl.col("level forename") == weighed.levels["forename"]) & (pl.col("level date_of_birth") == 1)
     twin &= pl.any_horizontal(near) if near else pl.lit(True)
-    if left.family is None:
-        return twin
-    born = pl.DataFrame({"family": left.family, "born": left.columns["date_of_birth"]})
-    name = left.columns["forename"] if "forename" in left.columns.columns else pl.Series([None] * len(born))
-    several = (
-        born.with_columns(name=name)
-        .select((pl.col("name").n_unique().over("family", "born") > 1) & pl.col("family").is_not_null())
-        .to_series()
-    )
-    alone = ~several.gather(pairs["left"])
     same_sex = pl.col("level sex") == 1 if "level sex" in pairs.columns else pl.lit(False)
-    return twin & ~(pl.lit(alone) & same_sex & (pl.col("stage").eq_missing(IDENTIFIER)))
+    return twin & ~(pl.lit(alone) & same_sex & identified & pl.lit(left.family is not None))
+
+
+def _born_together(side: Side) -> pl.Series:
+    """Whether a row's family has somebody else born that day; somebody of another sex or name is told apart."""
+    rows = pl.int_range(len(side.ids), eager=True)
+    if side.family is None:
+        return pl.repeat(False, len(rows), eager=True)
+    names = side.columns.columns
+    person = rows.cast(pl.String) if side.person is None else side.person.fill_null(rows.cast(pl.String))
+    born = pl.DataFrame({"row": rows, "family": side.family, "person": person})
+    born = born.with_columns(born=side.columns["date_of_birth"], sex=_known(side, "sex")).drop_nulls(
+        ["family", "born"]
+    )
+    if "forename.first" in names:
+        born = born.with_columns(person=side.columns["forename.first"].gather(born["row"]))
+    elif "initials" in names:
+        born = born.with_columns(initials=side.columns["initials"].gather(born["row"]))
+    both = born.join(born, on=["family", "born"]).filter(pl.col("person") != pl.col("person_right"))
+    for name in ("sex", "initials"):
+        if name in both.columns and "forename.first" not in names:
+            both = both.filter((pl.col(name) == pl.col(f"{name}_right")).fill_null(True))
+    return rows.is_in(both["row"].implode())
+
+
+def _known(side: Side, name: str) -> pl.Series:
+    if name in side.columns.columns:
+        return side.columns[name]
+    return pl.Series([None], dtype=pl.String).new_from_index(0, len(side.ids))
 
 
 def between_persons(pairs: pl.DataFrame, left: Rows, right: Rows) -> pl.DataFrame:

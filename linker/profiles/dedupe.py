@@ -79,7 +79,7 @@ def dedupe_profile(
     weighed = weigh(drafted, model, within=True, seed=seed, threads=threads, progress=progress or no_progress)
     stages = {key.name: key.stage for key in chosen.keys}
     names = [key.name for key in drafted.keys]
-    pairs, guarded = judged(weighed, [stages[name] for name in names], whole, whole, chosen)
+    pairs, guarded = judged(weighed, [stages[name] for name in names], whole, chosen)
     limit, floor = chosen.thresholds.link, chosen.thresholds.review
     named = _named(pairs.filter(pl.col("decisive") >= floor), whole, names)
     found = cluster(named.select("left_id", "right_id", match_weight="decisive"), whole.ids, limit).rename(

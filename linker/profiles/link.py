@@ -128,7 +128,7 @@ def link_profile(
     )
     stages = {key.name: key.stage for key in chosen.keys}
     names = [key.name for key in drafted.keys]
-    pairs, guarded = judged(weighed, [stages[name] for name in names], mine, theirs, chosen)
+    pairs, guarded = judged(weighed, [stages[name] for name in names], mine, chosen)
     settled, support = _settled(between_persons(pairs, *rows), mine, theirs, chosen)
     found = outcomes_of(settled, weighed, rows, (mine, theirs), names, chosen)
     told = Told(chosen, reasons, period, (mine, theirs), weighed, drafted.left_out, found, guarded, support)

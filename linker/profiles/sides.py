@@ -200,6 +200,8 @@ def records_with(
     _check_there(besides, frame.columns)
     kept = [name for name in ignore if name not in besides]
     found = arrive(frame, id_column=id_column, mapping=mapping, ignore=[*kept, *besides])
+    if not besides:
+        return found
     beside = frame.select(pl.col(besides).cast(pl.String)).filter(_row_mask(frame, found))
     return replace(found, frame=found.frame.with_columns(beside.get_columns()))
 

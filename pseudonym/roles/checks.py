@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -156,6 +156,18 @@ def page(request: Any) -> tuple[int, int]:
             "The page token is none.", "Give back the one of the page before.", field="page_token"
         )
     return int(token or 0), min(request.page_size or PAGE, LARGEST_PAGE)
+
+
+def day(text: str, field: str) -> date:
+    """A day as YYYY-MM-DD.
+
+    Raises:
+        FieldError: it is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise FieldError(f"{field} is a day as YYYY-MM-DD.", "Correct it.", field=field) from None
 
 
 def place(token: str) -> bytes:

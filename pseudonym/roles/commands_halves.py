@@ -87,7 +87,7 @@ def send_attributes(
     batch: Batch,
     dataset: Annotated[str, typer.Option("--dataset", help="The declared dataset.")],
 ) -> None:
-    """Send attributes to the attributes role; run again, it goes on where it stopped: a council does it."""
+    """Send attributes to the attributes role; run again, it goes on where it stopped: its sender does it."""
     with complaining():
         rows = read_table(file)
         if ROW_REF not in rows.columns:

@@ -3,23 +3,68 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import date
 
 import polars as pl
 
+from pseudonym import access, exchange_file, hpke
 from pseudonym.broker import Broker
-from pseudonym.roles import checks
+from pseudonym.roles import callers, checks, governance
 from pseudonym.roles.arrow import ROWS, ReadArrow, frame, written
+from pseudonym.roles.opening import House
 from pseudonym.roles.passage import account
 from pseudonym.roles.refusals import FieldError
 from pseudonym.urn import ID_BYTES
 from pseudonym.v1 import broker_pb2
 
 
+def exchange_of(house: House, project: str, recipient: str) -> governance.Exchange:
+    """With whom a recipient's exchange is, as the role was told.
+
+    Raises:
+        FieldError: nobody said so.
+    """
+    found = governance.read(house.settings.governance).exchanges.get((project, recipient))
+    if found is None:
+        raise FieldError(
+            "There is no exchange with this recipient.",
+            "The governance files of identity and broker name it, under exchanges.",
+            field="recipient",
+        )
+    return found
+
+
 class RegisterMethods:
     """The part of the broker's servicer that takes and lists what registers were linked to."""
 
     _broker: Broker
+    _house: House
     _read: ReadArrow
+
+    async def SealNumbers(
+        self, request: broker_pb2.SealNumbersRequest, context: object
+    ) -> broker_pb2.SealNumbersResponse:
+        mandate = checks.mandate(request.mandate)
+        recipient = checks.label(request.recipient, "recipient")
+        asked = access.Mandate(str(callers.current()), mandate.purpose)
+
+        def seal() -> broker_pb2.SealNumbersResponse:
+            exchange = exchange_of(self._house, mandate.project, recipient)
+            end_day = checks.day(request.ends, "ends").toordinal() - date(1970, 1, 1).toordinal()
+            if not 0 < end_day - self._house.store.now() // 86_400 <= exchange_file.LONGEST_DAYS:
+                raise FieldError("An exchange ends after 1 to 31 days.", "Name a day.", field="ends")
+            rows = frame(self._read, request.rows, ("handle", "pid"))
+            account().count = rows.height
+            found = self._broker.registers.numbers(mandate.project, recipient, rows, end_day, asked)
+            place = (request.ends, request.number, request.last)
+            sealed = hpke.seal(
+                exchange.public_key,
+                written(found),
+                *exchange_file.context(exchange_file.NUMBERS, mandate.project, recipient, *place),
+            )
+            return broker_pb2.SealNumbersResponse(sealed=sealed, handles=written(found.select("handle")))
+
+        return await asyncio.to_thread(seal)
 
     async def LinkRegister(
         self, request: broker_pb2.LinkRegisterRequest, context: object

@@ -17,17 +17,20 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import date
 from typing import Final, NamedTuple
 
 import polars as pl
 
-from pseudonym import columns
+from pseudonym import columns, hpke
 from pseudonym.errors import InputError
+from pseudonym.exchange_file import IDENTIFIERS, context
 from pseudonym.openings import Mandate
 from pseudonym.outcomes import NONE
 from pseudonym.people import People
 from pseudonym.records import NUMBERS
+from pseudonym.roles.arrow import ROWS, written
 from pseudonym.roles.joining import FLAT, NO_ROWS, Errand, Progress, alone, patiently
 from pseudonym.roles.reports import Reports
 from pseudonym.units import UnitKey
@@ -51,6 +54,27 @@ class Found(NamedTuple):
     counts: dict[str, int]
 
 
+class Asked(NamedTuple):
+    """For whom a register's holder is told of people: the recipient, the holder's key, and the last day."""
+
+    recipient: str
+    public_key: bytes
+    ends: date
+
+
+class Part(NamedTuple):
+    """A part of the file for a holder: identifiers and numbers, each sealed, of so many persons."""
+
+    number: int
+    last: bool
+    identifiers: bytes
+    numbers: bytes
+    persons: int
+
+
+Carry = Callable[[pl.DataFrame], pl.DataFrame]
+"""From those who are known, as for `Link`, to those who can be in a register: `person`, `record` and the
+fields that it carries."""
 Link = Callable[[pl.DataFrame], Found]
 """From those who are known (`person`, `family`, `authority`, `record` and the columns `FLAT`, all text; a
 record has a row for each of its names and addresses, a person one or more records) to what is theirs."""
@@ -95,6 +119,42 @@ class Registers:
             told = (errand.project, errand.purpose, errand.source, rows, persons)
             patiently(progress, lambda: self._reports.register(*told))
         return {"persons": persons.height, **found.counts}
+
+    def export(self, errand: Errand, asked: Asked, carry: Carry) -> Iterator[Part]:
+        """What a register carries of those who can be in it, sealed to its holder, part by part; see `Part`.
+
+        Args:
+            errand: what for; its source is the register's code.
+            asked: for whom, and until when.
+            carry: gives what the register carries; called once.
+
+        Raises:
+            PseudonymError: the project, the recipient or the purpose cannot be used, or the broker be asked.
+        """
+        opened = self._known(errand, lambda stage, done, total: None)[0]
+        told = carry(opened)
+        self._reports.settle()  # or numbers would be given of ids that gave way
+        records = told.unique("person", keep="first", maintain_order=True).select(
+            "person", unit=pl.col("record").str.decode("hex")
+        )
+        now = records.join(self._people.members(records["unit"]), on="unit", maintain_order="left")
+        people = now.unique("pid", keep="first", maintain_order=True).sort("pid").select("person", "pid")
+        drawn = pl.Series("handle", [os.urandom(ID_BYTES) for _ in range(people.height)], dtype=pl.Binary)
+        handed = people.with_columns(drawn)
+        parts = list(handed.iter_slices(ROWS)) or [handed]
+        for number, some in enumerate(parts, start=1):
+            last = number == len(parts)
+            place = (asked.ends.isoformat(), number, last)
+            rows = some.select("handle", "pid").sort("handle")
+            sealed, there = self._reports.numbers(
+                errand.project, errand.purpose, asked.recipient, rows, place
+            )
+            # Whom the broker does not know in this project is nobody's to be told of.
+            mine = some.join(there, on="handle", how="semi").select("handle", "person")
+            shown = mine.join(told.drop("record"), on="person").drop("person").unique().sort(pl.all())
+            where = context(IDENTIFIERS, errand.project, asked.recipient, *place)
+            identifiers = hpke.seal(asked.public_key, written(shown), *where)
+            yield Part(number, last, identifiers, sealed, mine.height)
 
     def _known(self, errand: Errand, progress: Progress) -> tuple[pl.DataFrame, pl.Series]:
         """Everybody but those who are protected, and a record of each of these."""

@@ -9,6 +9,7 @@ join tells that itself, and what moved unseen is nobody's to know. It is passed 
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from collections.abc import Callable
@@ -128,6 +129,32 @@ class Reports:
                 last=place == len(parts),
             )
             self._broker().call(f"{SERVICE}LinkRegister", asked, broker_pb2.LinkRegisterResponse)
+
+    def numbers(
+        self, project: str, purpose: str, recipient: str, rows: pl.DataFrame, place: tuple[str, int, bool]
+    ) -> tuple[bytes, pl.DataFrame]:
+        """Numbers of persons (handle, pid), sealed by the broker to a holder, and the handles that are in it.
+
+        Args:
+            project, purpose, recipient: of the exchange.
+            rows: at most `ROWS`.
+            place: the day on which the exchange ends, the number of the part, and whether it is the last.
+
+        Raises:
+            PeerUnavailableError, PeerRefusedError: the broker cannot be asked, or has no such exchange.
+        """
+        ends, number, last = place
+        asked = broker_pb2.SealNumbersRequest(
+            mandate=common_pb2.Mandate(request_id=os.urandom(16).hex(), project=project, purpose=purpose),
+            recipient=recipient,
+            rows=written(rows),
+            number=number,
+            last=last,
+            ends=ends,
+        )
+        answer = self._broker().call(f"{SERVICE}SealNumbers", asked, broker_pb2.SealNumbersResponse)
+        handles = pl.read_ipc_stream(io.BytesIO(answer.handles)).select(pl.col("handle").str.decode("hex"))
+        return answer.sealed, handles
 
     def _tell(self, message: Untold) -> None:
         if message.changes.is_empty():

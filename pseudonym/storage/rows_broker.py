@@ -14,6 +14,7 @@ from pseudonym.storage.engine import Store
 from pseudonym.storage.rows import AT_ONCE, Rows
 from pseudonym.storage.schema_broker import (
     DOMAIN,
+    EXCHANGE,
     HALF,
     LEDGER,
     MEMBER,
@@ -428,7 +429,7 @@ class BrokerRows(Rows):
             query = sa.delete(SUPERSEDED).where(SUPERSEDED.c.project == project)
             counts["superseded"] = at.execute(query).rowcount
             counts["move"] = at.execute(sa.delete(MOVE).where(MOVE.c.project == project)).rowcount
-            for table in (STRAY, REGISTER_RUN):
+            for table in (STRAY, REGISTER_RUN, EXCHANGE):
                 at.execute(sa.delete(table).where(table.c.project == project))
         for aids in self.member_pages(project):
             with self.write() as at:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from pseudonym.errors import ConflictError
 from pseudonym.storage.rows_broker import BrokerRows
-from pseudonym.storage.schema_broker import HALF, REGISTER_RUN, STRAY
+from pseudonym.storage.schema_broker import EXCHANGE, HALF, REGISTER_RUN, STRAY
 
 
 class RunState(StrEnum):
@@ -124,6 +124,25 @@ class RegisterRows:
         for row in at.execute(strays.order_by(STRAY.c.row_ref).limit(limit)):
             found.append((row.row_ref, *[None] * len(Linked._fields)))
         return sorted(found, key=lambda row: bytes(row[0]))[:limit]
+
+    def end_exchange_on(self, at: sa.Connection, project: int, recipient: str, day: int) -> int:
+        """Note on which day an exchange ends; the day that was noted first."""
+        here = (EXCHANGE.c.project == project) & (EXCHANGE.c.recipient == recipient)
+        found = at.execute(sa.select(EXCHANGE.c.end_day).where(here)).scalar_one_or_none()
+        if found is None:
+            at.execute(sa.insert(EXCHANGE).values(project=project, recipient=recipient, end_day=day))
+        return day if found is None else int(found)
+
+    def ended_exchanges(self, at: sa.Connection) -> list[tuple[int, str]]:
+        """Project and recipient of the exchanges whose last day is over."""
+        query = sa.select(EXCHANGE.c.project, EXCHANGE.c.recipient)
+        found = at.execute(query.where(EXCHANGE.c.end_day < self._store.today()))
+        return [(row.project, row.recipient) for row in found]
+
+    def forget_exchange(self, at: sa.Connection, project: int, recipient: str) -> None:
+        """Forget an exchange whose numbers are destroyed."""
+        here = (EXCHANGE.c.project == project) & (EXCHANGE.c.recipient == recipient)
+        at.execute(sa.delete(EXCHANGE).where(here))
 
     def _withdraw(self, at: sa.Connection, project: int, run: Run, refs: Sequence[bytes]) -> None:
         """Forget what was said of rows before by runs of the same register."""

@@ -63,6 +63,14 @@ REGISTER_RUN = sa.Table(
     sa.Column("began_day", sa.Integer, nullable=False),
     sa.UniqueConstraint("project", "run"),
 )
+EXCHANGE = sa.Table(
+    "exchange",
+    METADATA,
+    sa.Column("project", sa.Integer, sa.ForeignKey("project.number"), primary_key=True, autoincrement=False),
+    sa.Column("recipient", sa.Text, primary_key=True),
+    sa.Column("end_day", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
 STRAY = sa.Table(
     "stray",
     METADATA,

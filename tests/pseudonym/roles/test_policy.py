@@ -25,7 +25,7 @@ MAY = {
     "linkage/explain linkage/get-report job/get-job job/list-jobs job/watch-job job/cancel-job "
     "model/put-model model/get-model model/list-models match/load-reference match/drop-reference "
     "match/get-reference match/list-references match/put-records match/remove-records match/match "
-    "match/match-stream match/match-upload linkage/start-join linkage/start-register",
+    "match/match-stream match/match-upload linkage/start-join linkage/start-register vault/export-register",
     Role.REVIEWER: "linkage/explain vault/merge-subjects vault/split-subject vault/withdraw-link",
     Role.RESEARCHER: "release/read-release release/certify-destroyed release/get-release "
     "release/list-releases",
@@ -44,7 +44,7 @@ MAY = {
     "audit/prove-consistency audit/list-entries",
     Role.OPERATOR: "",
     Role.IDENTITY: "broker/map-subjects broker/move-subjects broker/resolve-reidentification "
-    "broker/erase-subjects broker/list-members broker/link-register",
+    "broker/erase-subjects broker/list-members broker/link-register broker/seal-numbers",
     Role.BROKER: "",
     Role.ATTRIBUTES: "broker/list-rows broker/resolve-aids broker/acknowledge-rows broker/issue-urns "
     "broker/list-supersessions broker/follow-moves broker/list-erasures broker/acknowledge-erasure "
@@ -106,6 +106,7 @@ def test_r38_nobody_asks_and_approves_nor_walks_the_chain_of_numbers():
         "FollowMoves",
         "ListRows",
         "LinkRegister",
+        "SealNumbers",
         "ListLinks",
         "ResolveAids",
         "IssueUrns",

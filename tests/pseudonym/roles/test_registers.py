@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from contextlib import ExitStack
@@ -10,7 +11,9 @@ from datetime import date
 import grpc
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from linker.cli import app
 from linker.client import Client, ServiceError, Tls
 from linker.resources import JobState, SubmissionKind
 from pseudonym.roles.callers import Role
@@ -18,6 +21,7 @@ from pseudonym.v1 import attribute_pb2, broker_pb2
 from tests.pseudonym.roles import test_join as joins
 from tests.pseudonym.roles import test_processes as chain
 from tests.pseudonym.roles.harness import (
+    PURPOSE,
     Called,
     client,
     governance,
@@ -66,6 +70,16 @@ def send_halves(roles, certificates, rows, batch):
 def start(roles, certificates, submission, **more):
     with client(roles[Role.IDENTITY], certificates, "linkage-operator") as operator:
         return operator.start_register(submission, "pnc", day=DAY, **more).job_id
+
+
+def commanded(server, certificates, submission):
+    """Start it as an operator does at the command line; the job's id."""
+    words = ["register", "link", submission, "--register", "pnc", "--day", DAY, "--project", PROJECT]
+    words += ["--service", server.address.replace("127.0.0.1", "localhost"), "--purpose", PURPOSE, "--json"]
+    words += ["--ca", certificates / "authority.pem", "--cert", certificates / "linkage-operator.pem"]
+    done = CliRunner().invoke(app, list(map(str, [*words, "--key", certificates / "linkage-operator.key"])))
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)["job"]["job_id"]
 
 
 def figures(roles, certificates, job_id):
@@ -122,7 +136,7 @@ def test_r25_a_register_that_is_matched_here_reaches_the_attributes_of_whose_its
 
     extract = extract_of(first[:25], seed=103, extra=30)
     submission = send_halves(world, certificates, extract, "npd-1")
-    job = start(world, certificates, submission)
+    job = commanded(identity, certificates, submission)
     linked = figures(world, certificates, job)["linked"]
     assert linked["rows_linked"] == linked["persons_linked"] == 25
     assert linked["rows_of_nobody"] + linked["rows_to_look_at"] == 30
@@ -294,13 +308,17 @@ def test_an_extract_is_not_joined_and_a_councils_file_is_no_extract(world, certi
 
 
 def test_nobody_is_opened_for_a_purpose_that_was_not_agreed(world, certificates):
-    extract = extract_of(joins.made_up(3, seed=131), seed=132)
+    people = joins.made_up(3, seed=131)
+    join(world[Role.IDENTITY], certificates, people, "p-0")
+    extract = extract_of(people, seed=132)
     submission = send_halves(world, certificates, extract, "p-1")
     files = (
         certificates / file for file in ("authority.pem", "linkage-operator.pem", "linkage-operator.key")
     )
     address = world[Role.IDENTITY].address.replace("127.0.0.1", "localhost")
-    with Client(address, project=PROJECT, purpose="curiosity", tls=Tls(*files)) as operator:
-        job = operator.wait(operator.start_register(submission, "pnc", day=DAY).job_id)
-        assert job.problem is not None
-        assert job.problem.reason == "PURPOSE_REFUSED"
+    with (
+        Client(address, project=PROJECT, purpose="curiosity", tls=Tls(*files)) as operator,
+        pytest.raises(ServiceError) as caught,
+    ):
+        operator.start_register(submission, "pnc", day=DAY)
+    assert caught.value.reason == "PURPOSE_REFUSED"

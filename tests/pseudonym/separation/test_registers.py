@@ -16,7 +16,6 @@ from pseudonym.datasets import Column, Dataset, Kind
 from pseudonym.errors import ConflictError, InputError, NotFoundError, SealBrokenError
 from pseudonym.roles import links
 from pseudonym.roles.arrow import written
-from pseudonym.rollup import roll_up
 from pseudonym.storage.schema_attributes import LINK, ROW
 from pseudonym.storage.schema_broker import HALF, REGISTER_RUN, STRAY
 from pseudonym.urn import Kind as Who
@@ -90,14 +89,14 @@ def settle(role, store, wire=None):
     return links.settle(store, lambda: wire, text, acknowledge, PROJECT, WHO)
 
 
-def tell(role, rows, persons=(), run=None, register=NPD, last=True):
+def tell(role, rows, persons=(), run=None, register=NPD, last=True, families=None):
     """Tell a run: rows as (ref, pid or None), persons as (pid, outcome)."""
     refs, pids = [ref for ref, _ in rows], [pid for _, pid in rows]
     said = column(
         row_ref=ids(len(persons)),
         unit=[hashlib.sha256(register.encode() + pid).digest()[:16] for pid, _ in persons],
         pid=[pid for pid, _ in persons],
-        fid=[None] * len(persons),
+        fid=[(families or {}).get(pid) for pid, _ in persons],
     ).with_columns(pl.Series("outcome", [outcome for _, outcome in persons], dtype=pl.String))
     # The unit of a row is a function of its reference, at identity.
     units = [bytes(a ^ 255 for a in ref) for ref in refs]
@@ -445,11 +444,38 @@ def test_r30_rows_of_registers_are_read_by_person_and_rolled_up_by_family(url, t
             fid=[of[pid] for _, pid in whose],
         )
         role.registers.take(PROJECT, NPD, os.urandom(16), told, NOTHING_SAID, last=True)
-        tell(role, [], [(mother, "LINKED identifier 40-and-over"), (man, "NOT_LINKED - -")], register="wpls")
+        both = [(mother, "LINKED identifier 40-and-over"), (man, "NOT_LINKED - -")]
+        tell(role, [], both, register="wpls", families=of)
         settle(role, store)
         frame = everything(store)
         assert sorted(frame.select("aid", "family", "score").rows()) == sorted(
             (aids[pid], families[of[pid]], score[ref]) for ref, pid in whose
         )
-        rolled = roll_up([frame])
-        assert sorted(rolled.rows()) == sorted([(families[home], 2, 3), (families[alone], 1, 1)])
+        # What is said of a person stands beside it, under the same person and family.
+        said = everything(store, outcomes.NAME)
+        assert sorted(said.select("aid", "register", "outcome").rows()) == sorted(
+            [(aids[mother], "wpls", "LINKED"), (aids[man], "wpls", "NOT_LINKED")]
+        )
+        by_family = frame.group_by("family").agg(pl.col("aid").n_unique(), rows=pl.len())
+        assert sorted(by_family.rows()) == sorted([(families[home], 2, 3), (families[alone], 1, 1)])
+        assert dict(said.select("aid", "family").rows()) == {
+            aids[mother]: families[home],
+            aids[man]: families[alone],
+        }
+
+
+def test_r80_a_record_has_any_number_of_rows_and_they_go_together(both):
+    role, store, pids, aids = both
+    refs = ids(2)
+    frame = values(5).with_columns(column(row_ref=[refs[0]] * 3 + [refs[1]] * 2))
+    store.intake.receive(PROJECT, "ks2", "several", frame)
+    score = frame["score"].to_list()
+    tell(role, [(refs[0], pids[0]), (refs[1], pids[1])])
+    settle(role, store)
+    assert scores(store) == {aids[pids[0]]: sorted(score[:3]), aids[pids[1]]: sorted(score[3:])}
+    tell(role, [(refs[0], pids[2])])
+    settle(role, store)
+    assert scores(store) == {aids[pids[2]]: sorted(score[:3])}
+    tell(role, [(refs[0], None)])
+    settle(role, store)
+    assert scores(store) == {}

@@ -24,6 +24,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("project", "run"),
     )
     op.create_table(
+        "exchange",
+        sa.Column(
+            "project", sa.Integer, sa.ForeignKey("project.number"), primary_key=True, autoincrement=False
+        ),
+        sa.Column("recipient", sa.Text, primary_key=True),
+        sa.Column("end_day", sa.Integer, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "stray",
         sa.Column("row_ref", sa.LargeBinary, primary_key=True),
         sa.Column("project", sa.Integer, sa.ForeignKey("project.number"), nullable=False),
