@@ -50,6 +50,7 @@ def link_persons(
     register: str,
     *,
     on: date,
+    since: date | None = None,
     nhs_number_reason: str = "",
     seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
@@ -62,6 +63,7 @@ def link_persons(
         extract: the register's records.
         register: the code of its profile.
         on: the day on which people have their age.
+        since: the day from which on the extract has people; None: the same.
         nhs_number_reason: why the NHS number may be used; nothing: it is not.
         seed: of every random choice.
         progress: called with (stage, done, total); what it raises ends the work.
@@ -98,6 +100,7 @@ def link_persons(
         replace(extract, layout=replace(extract.layout, id_column=None)),
         register,
         on=on,
+        since=since,
         person="person",
         family="family",
         switches={_NHS: nhs_number_reason} if nhs_number_reason else None,

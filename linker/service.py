@@ -241,10 +241,10 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
             check_register(register)
         except ProfileError as error:
             raise Invalid("FIELD_INVALID", error.message, error.help, field="register") from None
-        try:
-            day = date.fromisoformat(request.day)
-        except ValueError:
-            raise wrong("day", "day is a day as YYYY-MM-DD.") from None
+        day = _day(request.day, "day")
+        since = _day(request.since, "since") if request.since else None
+        if since is not None and since > day:
+            raise wrong("since", "since is no later than day.")
         reason = request.nhs_number_reason
         work = Work(
             JobKind.REGISTER,
@@ -254,6 +254,7 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
             actor=self._caller(),
             register=register,
             day=day.isoformat(),
+            since=since.isoformat() if since else "",
             nhs_number_reason=code(reason, "nhs_number_reason") if reason else "",
         )
         job = await self._start("StartRegister", request, work)
@@ -487,6 +488,13 @@ def _keys(asked: linkage_pb2.MatchkeyOptions) -> str:
 
 def _weight(options: linkage_pb2.LinkageOptions, name: Literal["threshold", "all_pairs"]) -> float | None:
     return _bits(options, name, f"options.{name}")
+
+
+def _day(text: str, field: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise wrong(field, f"{field} is a day as YYYY-MM-DD.") from None
 
 
 def _bits(message: Any, name: str, field: str) -> float | None:
