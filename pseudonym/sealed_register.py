@@ -1,6 +1,7 @@
 """The register of persons and of families on disk: events, the state they lead to, and an outbox, sealed.
 
     units, ids ──tags (keyed)──▶ places ──sealed──▶ parts: all that a decision depends on, sealed
+       a unit that hangs together with no other has its part in its own place
     event ──append──▶ events, parts and places anew, in the transaction of the caller
 
 The rules this module keeps:
@@ -17,10 +18,11 @@ confidential as the vault.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from pseudonym import register_events, register_parts
@@ -43,6 +45,8 @@ _KINDS: Final = (Kind.PERSON, Kind.FAMILY)
 _OUTBOX: Final = "outbox"
 _GONE: Final = bytes(ID_BYTES)
 """Where a unit leads that was removed, erased or delivered in error, and so never comes again."""
+_BESIDE: Final = b"\1"
+"""Before the tag of another place: this one leads there."""
 REALMS: Final = 8
 """Parts of the blind index: 0 for everybody, the others for those behind fences."""
 
@@ -86,20 +90,29 @@ class SealedRegister:
         asked = units.unique().to_list()
         tags = keys.tags(f"{kind.value}-unit", asked)
         of = dict(zip(tags, asked, strict=True))
-        tags += keys.tags(f"{kind.value}-id", list(dict.fromkeys(holders)))
-        places = db.places(self._store, at, sorted(tags))
-        led = keys.open("place", [tag for tag, _ in places], [ct for _, ct in places])
-        gone = [of[tag] for (tag, _), part in zip(places, led, strict=True) if part == _GONE]
-        parts = sorted(set(led).difference([_GONE]))
+        under: dict[bytes, bytes] = {}
+        if kind is Kind.PERSON:  # persons are found by their rows; families have none
+            under = identity.rows_under(self._store, at, sorted(set(holders)))
+            tags += keys.tags(f"{kind.value}-unit", list(under))
+        else:
+            tags += keys.tags(f"{kind.value}-id", sorted(set(holders)))
+        led = self._led(at, keys, sorted(set(tags)))
+        further = [where[1:] for where in led.values() if where[:1] == _BESIDE and len(where) == 1 + ID_BYTES]
+        led |= self._led(at, keys, sorted(set(further).difference(led)))
+        gone = [of[tag] for tag, where in led.items() if where == _GONE and tag in of]
+        alone = {tag: text for tag, text in led.items() if len(text) > 1 + ID_BYTES}
+        parts = sorted({where for where in led.values() if len(where) == ID_BYTES}.difference([_GONE]))
         found = db.parts(self._store, at, parts)
-        if len(found) != len(parts):
+        if len(found) != len(parts) or not led.keys() >= set(further):
             raise SealBrokenError(
                 "A part of the register of persons was taken away.",
                 "Restore the store, and find out who can write to it.",
             )
         bound = [kind.value.encode() + part for part, _ in found]
         texts = keys.open("part", bound, [ct for _, ct in found])
-        read = register_parts.read([part for part, _ in found], texts, number, next_age)
+        names = [*(part for part, _ in found), *alone]
+        read = register_parts.read(names, [*texts, *alone.values()], number, next_age)
+        _check_rows(read, under)
         return replace(read, gone=pl.Series("unit", gone, dtype=pl.Binary)) if gone else read
 
     def append(
@@ -220,31 +233,36 @@ class SealedRegister:
     ) -> None:
         """Put the parts that changed anew, under other ids."""
         old = seen.parts.join(seen.parts.join(changed, on="unit", how="semi"), on="part", how="semi")
-        gone = old["part"].unique().to_list()
         past = seen.state.units.join(old, on="unit", how="semi")
+        former, _ = _found_under(keys, kind, past, seen.beside, old)
+        # A part in its unit's own place goes with the place, whose tag it is called by.
+        db.forget(self._store, at, former, sorted(set(old["part"].to_list()).difference(former)))
         new = pl.concat([old.select("unit"), changed.select("unit")]).unique()
         state = _only(after, new)
         numbered, texts = register_parts.spelt(state, beside)
+        tags, numbers = _found_under(keys, kind, state.units, beside, numbered)
+        alone = np.bincount(numbered["part"].to_numpy(), minlength=len(texts)) == 1
         ids = random_ids(len(texts))
-        where = _found_under(state.units, beside, numbered)
-        tags = [
-            tag
-            for what, ids_ in where.items()
-            for tag in keys.tags(f"{kind.value}-{what}", ids_["id"].to_list())
-        ]
-        places = [ids[number] for ids_ in where.values() for number in ids_["part"].to_list()]
-        former = [
-            tag
-            for what, ids_ in _found_under(past, seen.beside, old).items()
-            for tag in keys.tags(f"{kind.value}-{what}", ids_["id"].to_list())
-        ]
-        db.forget(self._store, at, former, gone)
-        bound = [kind.value.encode() + part for part in ids]
+        shared = np.flatnonzero(~alone).tolist()
+        bound = [kind.value.encode() + ids[part] for part in shared]
+        parts = [ids[part] for part in shared], keys.seal("part", bound, [texts[part] for part in shared])
+        count, single = state.units.height, alone.tolist()
+        leading = [texts[part] if single[part] else ids[part] for part in numbers[:count]]
+        # Other names of a unit that is alone lead to its own place.
+        for part, tag in zip(numbers[:count], tags, strict=False):
+            if single[part]:
+                ids[part] = _BESIDE + tag
+        leading += [ids[part] for part in numbers[count:]]
         left = seen.state.units.join(after.units, on="unit", how="anti")["unit"].to_list()
         tags += keys.tags(f"{kind.value}-unit", left)
-        places += [_GONE] * len(left)
-        sealed = keys.seal("place", tags, places), keys.seal("part", bound, texts)
-        db.put(self._store, at, (tags, sealed[0]), (ids, sealed[1]))
+        leading += [_GONE] * len(left)
+        db.put(self._store, at, (tags, keys.seal("place", tags, leading)), parts)
+
+    def _led(self, at: At, keys: RegisterKeys, tags: Sequence[bytes]) -> dict[bytes, bytes]:
+        """What is in the places that are there, by tag: a part's id, another place's tag, or a whole part."""
+        places = db.places(self._store, at, tags)
+        there = [tag for tag, _ in places]
+        return dict(zip(there, keys.open("place", there, [ct for _, ct in places]), strict=True))
 
     def _keys(self, at: At) -> RegisterKeys | None:
         """The register's keys, or None where nothing was ever registered."""
@@ -272,15 +290,38 @@ def _touched(changes: Changes) -> pl.DataFrame:
     return pl.concat(frames).unique()
 
 
-def _found_under(units: pl.DataFrame, beside: pl.DataFrame, parts: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """What parts can be found by, each with its part: units and the ids of their rows, and holders."""
-    held = units.select("unit", "holder").join(parts, on="unit")
+def _found_under(
+    keys: RegisterKeys, kind: Kind, units: pl.DataFrame, beside: pl.DataFrame, parts: pl.DataFrame
+) -> tuple[list[bytes], list[Any]]:
+    """The tags that lead to parts, each with its part: first one for each unit, in the order of `units`.
+
+    Then those of the ids of rows that are not called as their units, and of families' own ids.
+    """
+    held = units.select("unit", "holder").join(parts, on="unit", how="left", maintain_order="left")
     rows = beside.drop_nulls("row").select("unit", id="row").join(held, on="unit")
-    own = held.select("part", id="unit")
-    return {
-        "unit": pl.concat([own, rows.select("part", "id")]),
-        "id": held.select("part", id="holder").unique("id"),
-    }
+    tags = keys.tags(f"{kind.value}-unit", [*held["unit"].to_list(), *rows["id"].to_list()])
+    found = [*held["part"].to_list(), *rows["part"].to_list()]
+    if kind is Kind.FAMILY:
+        ids = held.unique("holder")
+        tags += keys.tags(f"{kind.value}-id", ids["holder"].to_list())
+        found += ids["part"].to_list()
+    return tags, found
+
+
+def _check_rows(seen: Seen, under: Mapping[bytes, bytes]) -> None:
+    """See that rows of the store are under the persons whom the register says; others have rows as well."""
+    if not under:
+        return
+    rows = pl.DataFrame(
+        {"row": list(under), "pid": list(under.values())}, {"row": pl.Binary, "pid": pl.Binary}
+    )
+    units = seen.state.units.select("unit", "holder").join(seen.beside, on="unit", how="left")
+    said = units.select("holder", row=pl.coalesce("row", "unit")).join(rows, on="row")
+    if (said["holder"] != said["pid"]).any():
+        raise SealBrokenError(
+            "A row is not with the person whom the register of persons says.",
+            "Nothing was changed; restore the store, and find out who can write to it.",
+        )
 
 
 def _only(state: State, units: pl.DataFrame) -> State:
