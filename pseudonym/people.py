@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import polars as pl
 
@@ -311,7 +312,8 @@ class People:
         forgotten: Sequence[bytes] = (),
     ) -> _Done:
         """Store an event with all that follows from it."""
-        after = self._tools.register.append(at, kind, event, seen, beside)
+        told = partial(messages_of, kind, event.changes)
+        after = self._tools.register.append(at, kind, event, seen, beside, told)
         named = seen.beside.select("unit", was="row").drop_nulls()
         if beside is not None:
             named = named.join(
@@ -323,7 +325,6 @@ class People:
         settle(self._tools, at, kind, event, after.state, rows, arrived, forgotten)
         if event.changes.fenced.height:
             self._tools.store.purge_later(at)
-        self._tools.register.post(at, messages_of(kind, event.changes, after.state))
         return _Done(event, after)
 
     def _members(self, at: At, units: pl.Series, seen: Seen, families: Seen) -> pl.DataFrame:

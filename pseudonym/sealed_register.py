@@ -18,7 +18,7 @@ confidential as the vault.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -39,6 +39,7 @@ from pseudonym.storage import register as db
 from pseudonym.storage.engine import Store
 from pseudonym.storage.rows import At
 from pseudonym.subjects import Subjects
+from pseudonym.telling import Message
 from pseudonym.urn import ID_BYTES, Kind
 
 _KINDS: Final = (Kind.PERSON, Kind.FAMILY)
@@ -116,7 +117,13 @@ class SealedRegister:
         return replace(read, gone=pl.Series("unit", gone, dtype=pl.Binary)) if gone else read
 
     def append(
-        self, at: At, kind: Kind, event: Event, seen: Seen, beside: pl.DataFrame | None = None
+        self,
+        at: At,
+        kind: Kind,
+        event: Event,
+        seen: Seen,
+        beside: pl.DataFrame | None = None,
+        told: Callable[[State], Sequence[Message]] = lambda _: [],
     ) -> Seen:
         """Store the event and what it changes.
 
@@ -126,6 +133,7 @@ class SealedRegister:
             event: decided on what was seen.
             seen: what the event has to do with.
             beside: as `register_parts.BESIDE`: what is known of some units besides from now on.
+            told: of the state afterwards, what the broker has to be told.
 
         Returns:
             What was seen, after the event; without the parts, which have other ids.
@@ -145,6 +153,8 @@ class SealedRegister:
         db.add_event(self._store, at, kind.value, event.number, ct)
         (ct,) = keys.seal("head", [_head(kind.value, event.number)], [_number(after.next_age)])
         db.put_head(at, kind.value, event.number, ct)
+        self._post(at, keys, told(after))
+        # Many rows, and so last: the server writes them while the caller goes on.
         known, changed = seen.beside, _touched(event.changes)
         if beside is not None:
             known = pl.concat([known.join(beside, on="unit", how="anti"), beside])
@@ -186,11 +196,10 @@ class SealedRegister:
         pairs = fenced.select("holder", "fence").unique().iter_rows()
         return {holder: self.realm(at, fence) for holder, fence in pairs}
 
-    def post(self, at: At, messages: Sequence[tuple[Kind, pl.DataFrame, pl.DataFrame]]) -> None:
-        """Keep what the broker has to be told: kind, changes and members of each message."""
+    def _post(self, at: At, keys: RegisterKeys, messages: Sequence[Message]) -> None:
+        """Keep what the broker has to be told."""
         if not messages:
             return
-        keys = self._present(at)
         last, _ = db.heads(at)[_OUTBOX]
         numbers = range(last + 1, last + 1 + len(messages))
         texts = [
