@@ -100,7 +100,8 @@ class Vault:
         payloads, values = columns.payloads(people), columns.found_by(people)
         today = self._store.today()
         deks, row_ids = seal.new_deks(count), _row_ids(count)
-        sealed = seal.seal_rows(deks, STORE, pids, row_ids, [1] * count, payloads)
+        ready = seal.ciphers(deks)
+        sealed = seal.seal_rows(ready, STORE, pids, row_ids, [1] * count, payloads)
         said = new_statements(pids, zip(row_ids), kind.value, today, source)
         subjects: dict[str, list[Any]] = {
             "pid": pids,
@@ -108,7 +109,7 @@ class Vault:
             "state": [State.ACTIVE.value] * count,
             "version": [1] * count,
             "created_day": [today] * count,
-            "seal": seal.witness(deks, said),
+            "seal": seal.witness(ready, said),
         }
         # Rows go in by the order of their keys, so that neighbours in the tree are written together.
         order = sorted(range(count), key=pids.__getitem__)
