@@ -178,7 +178,7 @@ def _each(rows: pl.LazyFrame, column: pl.Series, part: str) -> pl.LazyFrame:
 
 def _is_single(column: pl.Series) -> bool:
     """Whether no list of a column has more than one element."""
-    return (column.list.len().max() or 0) <= 1  # type: ignore[operator]
+    return bool((column.list.len().max() or 0) <= 1)  # type: ignore[operator]
 
 
 def _spelt(value: pl.Expr, dtype: pl.DataType, plain: bool) -> pl.Expr:

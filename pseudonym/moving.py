@@ -91,9 +91,11 @@ class Arrived:
     def carry_out(self, tools: Tools, at: At) -> None:
         """Write the rows."""
         realm = {fence: tools.register.realm(at, fence) for fence in set(self.fences)}
-        places = [Place(unit, 1, self.day, self.source) for unit in self.units]
         realms = [realm[fence] for fence in self.fences]
-        tools.rows.insert(at, places, self.pids, self.sealed, self.values, realms)
+        versions = [1] * len(self.units)
+        tools.rows.insert(
+            at, self.source, self.day, self.units, versions, self.pids, self.sealed, self.values, realms
+        )
 
 
 def arriving(

@@ -18,9 +18,9 @@ confidential as the vault.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -32,8 +32,9 @@ from pseudonym.keks import Keks
 from pseudonym.persons import random_ids
 from pseudonym.register_keys import KEY_ID, RegisterKeys
 from pseudonym.register_parts import BESIDE, Seen
+from pseudonym.register_places import check_rows, found_under, only, touched
 from pseudonym.seal import new_deks
-from pseudonym.standing import Changes, Event, State, apply
+from pseudonym.standing import Event, State, apply
 from pseudonym.storage import identity
 from pseudonym.storage import register as db
 from pseudonym.storage.engine import Store
@@ -78,6 +79,8 @@ class SealedRegister:
             names = [*(kind.value for kind in _KINDS), _OUTBOX]
             sealed = keys.seal("head", [_head(name, 0) for name in names], [_number(1)] * len(names))
             db.begin(self._store, at, dict(zip(names, sealed, strict=True)))
+        else:
+            self._opened = keys  # somebody else's transaction made it, and has ended
         db.heads(at, lock=True)
 
     def seen(self, at: At, kind: Kind, units: pl.Series, holders: Sequence[bytes] = ()) -> Seen:
@@ -113,7 +116,7 @@ class SealedRegister:
         texts = keys.open("part", bound, [ct for _, ct in found])
         names = [*(part for part, _ in found), *alone]
         read = register_parts.read(names, [*texts, *alone.values()], number, next_age)
-        _check_rows(read, under)
+        check_rows(read, under)
         return replace(read, gone=pl.Series("unit", gone, dtype=pl.Binary)) if gone else read
 
     def append(
@@ -122,21 +125,19 @@ class SealedRegister:
         kind: Kind,
         event: Event,
         seen: Seen,
-        beside: pl.DataFrame | None = None,
         told: Callable[[State], Sequence[Message]] = lambda _: [],
-    ) -> Seen:
-        """Store the event and what it changes.
+    ) -> State:
+        """Store the event; `keep` then stores what it changes, in the same transaction.
 
         Args:
             at: a transaction that began with `lock`.
             kind: whose event.
             event: decided on what was seen.
             seen: what the event has to do with.
-            beside: as `register_parts.BESIDE`: what is known of some units besides from now on.
             told: of the state afterwards, what the broker has to be told.
 
         Returns:
-            What was seen, after the event; without the parts, which have other ids.
+            The state of what was seen, after the event.
 
         Raises:
             ConflictError: the number is not the next: somebody else was first, so read and decide again.
@@ -154,13 +155,36 @@ class SealedRegister:
         (ct,) = keys.seal("head", [_head(kind.value, event.number)], [_number(after.next_age)])
         db.put_head(at, kind.value, event.number, ct)
         self._post(at, keys, told(after))
-        # Many rows, and so last: the server writes them while the caller goes on.
-        known, changed = seen.beside, _touched(event.changes)
+        return after
+
+    def keep(
+        self,
+        at: At,
+        kind: Kind,
+        event: Event,
+        seen: Seen,
+        after: State,
+        beside: pl.DataFrame | None = None,
+    ) -> Seen:
+        """Put the parts that an event changes anew, under other ids: many rows, and nothing is read.
+
+        Args:
+            at: the event's transaction.
+            kind: whose event.
+            event: what `append` stored.
+            seen: what the event has to do with.
+            after: what `append` gave.
+            beside: as `register_parts.BESIDE`: what is known of some units besides from now on.
+
+        Returns:
+            What was seen, after the event; without the parts, which have other ids.
+        """
+        known, changed = seen.beside, touched(event.changes)
         if beside is not None:
             known = pl.concat([known.join(beside, on="unit", how="anti"), beside])
             changed = pl.concat([changed, beside.select("unit")])
         known = known.join(after.units, on="unit", how="semi").select(BESIDE.names())
-        self._replace(at, keys, kind, seen, after, known, changed)
+        self._replace(at, self._present(at), kind, seen, after, known, changed)
         return Seen(after, beside=known)
 
     def events(self, kind: Kind, after: int = 0) -> Iterator[Event]:
@@ -243,13 +267,13 @@ class SealedRegister:
         """Put the parts that changed anew, under other ids."""
         old = seen.parts.join(seen.parts.join(changed, on="unit", how="semi"), on="part", how="semi")
         past = seen.state.units.join(old, on="unit", how="semi")
-        former, _ = _found_under(keys, kind, past, seen.beside, old)
+        former, _ = found_under(keys, kind, past, seen.beside, old)
         # A part in its unit's own place goes with the place, whose tag it is called by.
         db.forget(self._store, at, former, sorted(set(old["part"].to_list()).difference(former)))
         new = pl.concat([old.select("unit"), changed.select("unit")]).unique()
-        state = _only(after, new)
+        state = only(after, new)
         numbered, texts = register_parts.spelt(state, beside)
-        tags, numbers = _found_under(keys, kind, state.units, beside, numbered)
+        tags, numbers = found_under(keys, kind, state.units, beside, numbered)
         alone = np.bincount(numbered["part"].to_numpy(), minlength=len(texts)) == 1
         ids = random_ids(len(texts))
         shared = np.flatnonzero(~alone).tolist()
@@ -289,58 +313,6 @@ class SealedRegister:
             return self._opened
         rows = db.keys(at)
         return RegisterKeys(self._subjects.deks(rows)[KEY_ID])
-
-
-def _touched(changes: Changes) -> pl.DataFrame:
-    """The units that an event changes anything of."""
-    pairs = (changes.linked, changes.voided, changes.parted, changes.rejoined)
-    frames = [*(frame.select(unit=side) for frame in pairs for side in ("left", "right"))]
-    frames += [getattr(changes, name).select("unit") for name in ("arrived", "removed", "fenced", "moved")]
-    return pl.concat(frames).unique()
-
-
-def _found_under(
-    keys: RegisterKeys, kind: Kind, units: pl.DataFrame, beside: pl.DataFrame, parts: pl.DataFrame
-) -> tuple[list[bytes], list[Any]]:
-    """The tags that lead to parts, each with its part: first one for each unit, in the order of `units`.
-
-    Then those of the ids of rows that are not called as their units, and of families' own ids.
-    """
-    held = units.select("unit", "holder").join(parts, on="unit", how="left", maintain_order="left")
-    rows = beside.drop_nulls("row").select("unit", id="row").join(held, on="unit")
-    tags = keys.tags(f"{kind.value}-unit", [*held["unit"].to_list(), *rows["id"].to_list()])
-    found = [*held["part"].to_list(), *rows["part"].to_list()]
-    if kind is Kind.FAMILY:
-        ids = held.unique("holder")
-        tags += keys.tags(f"{kind.value}-id", ids["holder"].to_list())
-        found += ids["part"].to_list()
-    return tags, found
-
-
-def _check_rows(seen: Seen, under: Mapping[bytes, bytes]) -> None:
-    """See that rows of the store are under the persons whom the register says; others have rows as well."""
-    if not under:
-        return
-    rows = pl.DataFrame(
-        {"row": list(under), "pid": list(under.values())}, {"row": pl.Binary, "pid": pl.Binary}
-    )
-    units = seen.state.units.select("unit", "holder").join(seen.beside, on="unit", how="left")
-    said = units.select("holder", row=pl.coalesce("row", "unit")).join(rows, on="row")
-    if (said["holder"] != said["pid"]).any():
-        raise SealBrokenError(
-            "A row is not with the person whom the register of persons says.",
-            "Nothing was changed; restore the store, and find out who can write to it.",
-        )
-
-
-def _only(state: State, units: pl.DataFrame) -> State:
-    kept = state.units.join(units, on="unit", how="semi")
-    return replace(
-        state,
-        units=kept,
-        links=state.links.join(kept, left_on="left", right_on="unit", how="semi"),
-        apart=state.apart.join(kept, left_on="left", right_on="unit", how="semi"),
-    )
 
 
 def _number(value: int) -> bytes:

@@ -113,7 +113,6 @@ class Vault:
         }
         # Rows go in by the order of their keys, so that neighbours in the tree are written together.
         order = sorted(range(count), key=pids.__getitem__)
-        places = [Place(row_id, 1, today, source) for row_id in row_ids]
         with self._store.transaction() as connection:
             db.wrapping(self._store, connection)
             kek = self._keks.current
@@ -121,7 +120,7 @@ class Vault:
             subject_keys: dict[str, list[Any]] = {"pid": pids, "kid": [kek.kid] * count, "wrapped": wrapped}
             self._store.insert(connection, SUBJECT, _ordered(subjects, order))
             self._store.insert(connection, SUBJECT_KEY, _ordered(subject_keys, order))
-            self._rows.insert(connection, places, pids, sealed, values)
+            self._rows.insert(connection, source, today, row_ids, [1] * count, pids, sealed, values)
         return pids
 
     def revise(self, pids: Sequence[bytes], people: pl.DataFrame, source: str) -> None:
@@ -162,8 +161,9 @@ class Vault:
             changed = {"pid": list(pids), "version": numbers, "seal": seal.witness(deks, statements)}
             self._store.update(connection, SUBJECT, ["pid"], changed)
             self._unindex(connection, held, places)
-            realms = self._register.realms(connection, pids)
-            self._rows.insert(connection, places, pids, sealed, values, [realms.get(pid, 0) for pid in pids])
+            found_in = self._register.realms(connection, pids)
+            realms = [found_in.get(pid, 0) for pid in pids]
+            self._rows.insert(connection, source, today, row_ids, versions, pids, sealed, values, realms)
 
     def open(
         self,
