@@ -8,8 +8,10 @@ and the three councils together are linked to each register by its profile, as o
 first. Nothing is labelled; what the profiles were tuned on had another seed.
 
 Findable is who could be in the register on a day of the extract and is, under the identity that the council
-knows. The column "with numbers" counts only those of whom both files have a valid NHS number, "same postcode"
-only those whose postcode, date of birth and sex agree: what can be found without names and numbers at all.
+knows. "Of what can be told" counts only those of whom both files have something in common besides forename
+and date of birth: a surname, postcode or number, former ones too. Of a register without names it counts, with
+the NHS number, those of whom both files have one, and without it those whose postcode, date of birth and sex
+agree. Of `ndtms` there is no such count.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ HEADS = (
     "register", "links", "precision", "recall of findable", "with review answered", "of what can be told",
     "twin", "sibling", "other identity", "other", "seconds",
 )  # fmt: skip
+NUMBERS = ("upn", "uln", "nino", "pncid", "cro")
 _OPEN = (Kind.CATEGORY, Kind.TEXT, Kind.NUMBER, Kind.IDENTIFIER, Kind.HOUSEHOLD)
 
 
@@ -156,22 +159,40 @@ def _tellable(
     two: pl.DataFrame,
     switches: tuple[str, ...],
 ) -> pl.Series | None:
-    """Of a register without names, the left ids that its fields can tell: see the head of this module."""
-    if profile.name not in ("hes", "mhmds"):
+    """The left ids that the register's fields can tell: see the head of this module."""
+    if profile.name == "ndtms":
         return None
-    columns = ["nhs_number"] if switches else ["date_of_birth", "sex", "postcode"]
     on = frozenset(switches)
-    sides = (
+    mine, theirs = (
         left_side(left, profile, on, Besides(), {}, Period(ON, SINCE)),
         right_side(folder / "registers" / f"{profile.name}.parquet", profile, on, None),
     )
-    mine, theirs = (
-        side.columns.select(columns).with_columns(record_id=side.ids).drop_nulls() for side in sides
+    one = mine.columns.with_columns(record_id=mine.ids).join(
+        findable.select("record_id", "entity"), on="record_id"
     )
-    mine = mine.join(findable.select("record_id", "entity"), on="record_id")
-    theirs = theirs.join(two.select("record_id", "entity"), on="record_id")
-    with_all = ["entity"] if switches else ["entity", *columns]
-    return mine.join(theirs, on=with_all, how="semi")["record_id"]
+    other = theirs.columns.with_columns(record_id=theirs.ids).join(
+        two.select("record_id", "entity"), on="record_id"
+    )
+    other = other.rename({name: f"{name} right" for name in other.columns if name != "entity"})
+    pairs = one.join(other, on="entity")
+
+    def agree(name: str, theirs_name: str) -> pl.Expr:
+        return (pl.col(name) == pl.col(f"{theirs_name} right")).fill_null(False)
+
+    if "surname" not in profile.compare:
+        if switches:
+            told = pl.col("nhs_number").is_not_null() & pl.col("nhs_number right").is_not_null()
+        else:
+            told = pl.all_horizontal(agree(name, name) for name in ("date_of_birth", "sex", "postcode"))
+        return pairs.filter(told)["record_id"].unique()
+    ways = [
+        agree(base, name)
+        for base, further in profile.compare.items()
+        if base in ("surname", "postcode", *NUMBERS)
+        for name in (base, *further)
+        if base in one.columns and f"{name} right" in pairs.columns
+    ]
+    return pairs.filter(pl.any_horizontal(ways))["record_id"].unique()
 
 
 def _count(tellable: pl.Series, right: pl.Series) -> tuple[int, int]:

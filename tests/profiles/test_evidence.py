@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from linker.errors import ProfileError
 from linker.profiles import load
 from linker.profiles.link import ProfileResult, link_profile
 from tests.profiles.people import ON, Person, council, extract, families, strangers, upn
@@ -192,3 +193,39 @@ def test_r82_pseudo_postcodes_agree_with_nothing() -> None:
             for left, both in ((nowhere, right[0]), (missing, right[1]))
         )
         assert_frame_equal(one.outcomes, other.outcomes)
+
+
+def test_r26_who_stands_twice_in_the_register_is_linked_twice_and_no_more_than_may_be() -> None:
+    profile = load("npd")
+    again = [
+        replace(PEOPLE[CHILD], number=number, former={"upn": upn(CHILD)}) for number in (7001, 7002, 7003)
+    ]
+    result = linked("npd", council(PEOPLE), [*PEOPLE, *again])
+    mine = result.links.filter(pl.col("left_id") == f"L{CHILD:04d}")
+    assert mine.height == profile.most == 3
+    assert result.report["beyond_most"] == 1
+    assert set(mine["right_id"]) < {f"R{CHILD:04d}", "R7001", "R7002", "R7003"}
+
+
+def test_r76_a_register_without_names_is_told_who_stands_twice_in_the_councils_file() -> None:
+    """The same person twice in one family looks like twins, unless the council says who is who."""
+    twice = pl.concat(
+        [council(PEOPLE), council(PEOPLE[:1]).with_columns(record_id=pl.lit("L9999"))]
+    ).with_columns(person=pl.col("record_id").replace({"L9999": "L0000"}))
+    right = extract("hes", [*PEOPLE, *STRANGERS])
+    unsure = link_profile(twice, right, "hes", on=ON, family="family_id")
+    assert unsure.links.filter(pl.col("right_id") == "R0000").is_empty()
+    told = link_profile(twice, right, "hes", on=ON, family="family_id", person="person")
+    both = told.links.filter(pl.col("right_id") == "R0000")
+    assert set(both["left_id"]) == {"L0000", "L9999"}
+
+
+def test_a_column_that_is_not_there_is_named() -> None:
+    with pytest.raises(ProfileError, match="no column 'families'"):
+        link_profile(council(PEOPLE), extract("npd", PEOPLE), "npd", on=ON, family="families")
+
+
+def test_r29_nobody_who_can_be_in_the_register_is_an_error_in_plain_words() -> None:
+    adults = council([one for one in PEOPLE if one.born.year < 2000])
+    with pytest.raises(ProfileError, match="Nobody in the left file"):
+        link_profile(adults, extract("npd", PEOPLE), "npd", on=ON)
