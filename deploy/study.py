@@ -26,17 +26,19 @@ from deploy.service import Service, StudyError
 from linker.resources import Job, SubmissionKind
 from pseudonym import registers
 from pseudonym.datasets import Dataset
-from pseudonym.halves import ROW_REF, Halves, divide_extract
+from pseudonym.halves import REF_BYTES, ROW_REF, Halves, divide_extract
 from pseudonym.hpke import OpeningKey
 from pseudonym.registers.banding import banded
 from pseudonym.release.bundle import Content, opened
 from pseudonym.release.papers import Approval
+from pseudonym.release.report import Report
 from pseudonym.roles.callers import Role
 from pseudonym.study import files
 from pseudonym.study.declaring import dataset
 from pseudonym.study.delivery import Delivery, check, divide
 from pseudonym.study.layouts import Layout
 from pseudonym.study.schemes import scheme
+from pseudonym.study.secret import stream
 from pseudonym.v1 import common_pb2, release_pb2
 
 PROJECT, PURPOSE, RECIPIENT = "tf-2026", "evaluation-2026", "nis-analysis"
@@ -116,12 +118,24 @@ def deliver(service: Service, delivery: Delivery, key: bytes, feed: Feed) -> Sen
     return Sent(submission, _references(delivery, halves.identifiers), rows)
 
 
-def extract(county: Path, register: str) -> Halves:
-    """A register's extract as its holder sends it: dates made coarse, its own ids replaced."""
+def extract(county: Path, register: str, key: bytes) -> tuple[Halves, pl.DataFrame]:
+    """A register's extract as its holder sends it: dates made coarse, its own ids replaced.
+
+    Args:
+        county: the folder.
+        register: its name.
+        key: the holder's own; the same extract under it is the same two halves.
+
+    Returns:
+        The halves; and `row_ref` and `record_id`, what the holder alone has.
+    """
     records = pl.read_parquet(county / "registers" / f"{register}.parquet")
     events = pl.read_parquet(county / "attributes" / f"{register}.parquet")
     coarse = banded(events, registers.load(register), "record_id").cast(pl.String)
-    return divide_extract(records, coarse, "record_id")
+    halves = divide_extract(records, coarse, "record_id", stream(key, "extract/1", register))
+    octets = stream(key, "extract/1", register)(REF_BYTES * records.height)
+    refs = [octets[at : at + REF_BYTES].hex() for at in range(0, len(octets), REF_BYTES)]
+    return halves, records.select(pl.Series(ROW_REF, refs), "record_id")
 
 
 def send_extract(service: Service, register: str, halves: Halves, batch: str, feed: Feed) -> tuple[str, int]:
@@ -188,7 +202,7 @@ def release(
         checking = release_pb2.CheckReleaseRequest(mandate=_mandate(), name=name)
         made = officer.call(f"{RELEASES}CheckRelease", checking, release_pb2.CheckReleaseResponse).release
     if made.state != release_pb2.RELEASE_STATE_CHECKED:
-        raise StudyError("Something keeps the analysis file back:\n" + made.report.decode())
+        raise StudyError("Something keeps the analysis file back:\n" + Report.from_file(made.report).text())
     digest = hashlib.sha256(made.manifest).digest()
     for bearer, approver in zip((Role.APPROVER, f"{Role.APPROVER}-2"), APPROVERS, strict=True):
         now = datetime.now(UTC).replace(microsecond=0)

@@ -76,13 +76,16 @@ def divide(
     return Halves(*(_shuffled(rows.select(refs, *names), draw) for names in (identifiers, attributes)))
 
 
-def divide_extract(records: pl.DataFrame, events: pl.DataFrame, key: str) -> Halves:
+def divide_extract(
+    records: pl.DataFrame, events: pl.DataFrame, key: str, draw: Callable[[int], bytes] = os.urandom
+) -> Halves:
     """Put random references in the place of a register's own ids: a record has any number of events.
 
     Args:
         records: who people are: the column `key`, each id once, and columns of identifiers, all text.
         events: what is known of them: the column `key`, and columns of attributes, all text.
         key: the column with the register's id of a record, which goes nowhere.
+        draw: as in `divide`: first the references of the records, in their order.
 
     Raises:
         InputError: an id is missing or there twice, an event is of no record, or a column is in both.
@@ -98,10 +101,10 @@ def divide_extract(records: pl.DataFrame, events: pl.DataFrame, key: str) -> Hal
         raise InputError(f"Column {key} of the records has an id twice, or none.", "Give each record one.")
     if strangers := events.join(records, on=key, how="anti").height:
         raise InputError(f"{strangers} events are of no record.", "Send both of one extract.")
-    known = records.with_columns(_references(records.height, os.urandom))
+    known = records.with_columns(_references(records.height, draw))
     told = events.join(known.select(key, ROW_REF), on=key)
     halves = (frame.drop(key).select(ROW_REF, pl.exclude(ROW_REF)) for frame in (known, told))
-    return Halves(*(_shuffled(half, os.urandom) for half in halves))
+    return Halves(*(_shuffled(half, draw) for half in halves))
 
 
 def _references(count: int, draw: Callable[[int], bytes]) -> pl.Series:

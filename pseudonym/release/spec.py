@@ -117,8 +117,8 @@ class Use:
         columns: that leave.
         counts: numbers of rows instead of rows.
         opt_out: for health data: `applied`, or `exempt: ` and the reason why the opt-out does not apply.
-        latest: for `person`, a column of months, quarters or years: of a person's rows the latest is taken, and of
-            several the one that is first in the order of all that is read.
+        latest: for `person`, a column of months, quarters or years: of a person's rows the latest is taken,
+            and of several the one that is first in the order of all that is read.
     """
 
     name: str
@@ -237,8 +237,9 @@ class Spec:
         if len(set(self.approvers)) < 2 or not self.researchers:
             raise InputError("A release names two approvers or more, and who may read it.")
         names = [one.name for one in self.datasets]
-        if not names or len(set(names)) != len(names) or {PERSONS, FAMILIES} & set(names):
-            raise InputError("A release has datasets, each once, none called persons or families.")
+        tables = {one.name for one in self.datasets if one.form is Form.EVENTS}
+        if not names or len(set(names)) != len(names) or {PERSONS, FAMILIES} & tables:
+            raise InputError("A release has datasets, each once, and no events called persons or families.")
         if self.population and self.population not in names:
             raise InputError("The population is one of the release's datasets.")
         if len({one.name for one in self.sets}) != len(self.sets):
