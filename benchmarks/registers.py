@@ -2,7 +2,8 @@
 
     python benchmarks/registers.py --families 5000 --seed 2 --out benchmarks/results/registers.md
 
-For each preset a county is made (`county/`), each council's deliveries are deduplicated by the profile `council`,
+For each preset a county is made (`county/`), each council's deliveries are deduplicated by the profile
+`council`,
 and the three councils together are linked to each register by its profile, as of the last day and back to the
 first. Nothing is labelled; what the profiles were tuned on had another seed.
 
@@ -40,8 +41,8 @@ FAMILY = {"fenham": "Family ID", "marwick": "fam_no", "orlstead": "FamRef"}
 ARM = {"fenham": "Group", "marwick": "cohort", "orlstead": "Arm"}
 LEFT = [f"councils/{name}/{DELIVERY}" for name in FAMILY]
 RUNS = (
-    ("pnc", ()), ("prisons", ()), ("npd", ()), ("ilr", ()), ("wpls", ()), ("hes", ()), ("hes", ("nhs_number",)),
-    ("mhmds", ()), ("mhmds", ("nhs_number",)), ("ndtms", ()),
+    ("pnc", ()), ("prisons", ()), ("npd", ()), ("ilr", ()), ("wpls", ()), ("hes", ()), ("hes",
+    ("nhs_number",)), ("mhmds", ()), ("mhmds", ("nhs_number",)), ("ndtms", ()),
 )  # fmt: skip
 HEADS = (
     "register", "links", "precision", "recall of findable", "with review answered", "of what can be told",
@@ -203,7 +204,8 @@ def written(tables: Mapping[str, list[Row]], families: int, seed: int) -> str:
     said = [
         "# Families linked to the eight registers",
         "",
-        f"`.venv/bin/python benchmarks/registers.py --families {families} --seed {seed}`, {' '.join(machine())}",
+        f"`.venv/bin/python benchmarks/registers.py --families {families} --seed {seed}`. "
+        + " ".join(machine()),
         "",
         "Shares of links of records (precision) and of left records (recall), with 95% intervals (Wilson).",
         "`benchmarks/registers.py` says what each column counts; false links by who the other is.",

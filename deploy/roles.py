@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,10 +40,19 @@ class Processes:
         folder: where certificates and data go; each role's data in `identity-role/` and so on.
         ports: to listen on at the loopback address; 0 for any that is free.
         logs: whether each role's output goes into `identity.log` and so on, and not where this one's goes.
+        governance: what all three are told (docs/running.md).
     """
 
-    def __init__(self, folder: Path, ports: dict[Role, int], *, logs: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        ports: dict[Role, int],
+        *,
+        logs: bool = False,
+        governance: Mapping[str, object] = GOVERNANCE,
+    ) -> None:
         self._folder, self._ports, self._logs = folder, ports, logs
+        self._told_all = governance
         self._governance = folder / "governance.json"
         self._running: dict[Role, subprocess.Popen[bytes]] = {}
 
@@ -59,7 +68,7 @@ class Processes:
             RuntimeError: one ended, or does not listen in time.
         """
         make_all(self.certificates)
-        self._governance.write_text(json.dumps(GOVERNANCE) + "\n")
+        self._governance.write_text(json.dumps(self._told_all) + "\n")
         self._governance.chmod(0o600)
         self._begin(Role.BROKER)
         at = {Role.BROKER: self._address(Role.BROKER)}

@@ -243,6 +243,7 @@ def code() -> dict[str, str]:
 
 
 def environment() -> dict[str, str]:
+    """Python, the machine, and the version of each library that has a part in the numbers."""
     here = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
     return here | {name: _version(name) for name in LIBRARIES}
 

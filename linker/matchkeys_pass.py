@@ -185,8 +185,8 @@ def first_keys(
         threads, progress: as in `match_keys`.
 
     Returns:
-        The codes, the pairs, each pair's first key (position; their number for none), and which pairs meet each
-        key of movers, as far as one pair alone can say.
+        The codes, the pairs, each pair's first key (position; their number for none), and which pairs meet
+        each key of movers, as far as one pair alone can say.
     """
     model = _compiled(keys)
     encoded = encode(columns[0], columns[1] if len(columns) > 1 else None, model)
@@ -244,7 +244,11 @@ def _columns(records: Records, reading: Collection[str]) -> pl.DataFrame:
 def answerable(
     keys: Iterable[Matchkey], left: Collection[str], right: Collection[str]
 ) -> tuple[list[Matchkey], tuple[tuple[str, tuple[str, ...]], ...]]:
-    """The keys without what no record can answer, and (name, columns lacking) of those of which nothing is left."""
+    """The keys without what no record can answer.
+
+    Returns:
+        Those that are left, and (name, columns lacking) of the others.
+    """
     usable, left_out = [], []
     for key in keys:
         equal = tuple(

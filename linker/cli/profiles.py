@@ -109,8 +109,8 @@ class Asked:
                 if value:
                     raise typer.BadParameter(f"{option} goes with --profile.")
             return
-        for option, value in others.items():
-            if value:
+        for option, other in others.items():
+            if other:
                 raise typer.BadParameter(f"{option} does not go with --profile: the profile decides that.")
         if self.on is None:
             raise typer.BadParameter("--profile needs --on, the day of the extract, such as 2024-12-31.")
@@ -153,7 +153,7 @@ def link_by_profile(
         frames[0],
         besides,
         id_column=left_id,
-        mapping={field: columns for field, columns in wishes.mapping},
+        mapping=dict(wishes.mapping),
         ignore=[name for name in wishes.ignore if name in frames[0].columns],
     )
     right = frames[1].drop(name for name in wishes.ignore if name in frames[1].columns)

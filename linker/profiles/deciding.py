@@ -2,8 +2,10 @@
 
     pairs of records ──guards, keys──▶ pairs of persons ──one to one, lead──▶ outcomes ──▶ links of records
 
-A file may hold a person more than once; the profile says which records are of one (`same`). Persons are matched
-one to one (R76), so twins cannot both have one record, and a link must lead over the runner-up. A pair that meets
+A file may hold a person more than once; the profile says which records are of one (`same`). Persons are
+matched
+one to one (R76), so twins cannot both have one record, and a link must lead over the runner-up. A pair
+that meets
 an identifier with what bears it out, or a key, counts as at least `link + margin`, unless a guard stops it.
 """
 
@@ -26,10 +28,11 @@ Rows = npt.NDArray[np.int64]
 def judged(
     weighed: Weighed, stages: list[str], left: Side, profile: Profile
 ) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Pairs of records with `stage`, `decisive` (the weight that a decision looks at) and `stopped` by a guard.
+    """Pairs of records, as the guards and keys leave them.
 
     Returns:
-        The pairs, and how many each guard stopped that would have been links.
+        The pairs with `stage`, `decisive` (the weight that a decision looks at) and `stopped` by a guard, and
+        how many each guard stopped that would have been links.
     """
     limits, pairs = profile.thresholds, weighed.pairs
     known = pl.Series("stages", [*stages, None], dtype=pl.String)
@@ -70,8 +73,10 @@ def judged(
 def _twins(pairs: pl.DataFrame, weighed: Weighed, left: Side) -> pl.Expr:
     """Pairs that may be of a twin.
 
-    With names: forenames plainly differ, dates of birth agree, and surname or postcode do. An identifier and the
-    sex that agree say otherwise, if no other member of the family was born that day. Without names: the family
+    With names: forenames plainly differ, dates of birth agree, and surname or postcode do. An identifier
+    and the
+    sex that agree say otherwise, if no other member of the family was born that day. Without names: the
+    family
     has another member born that day who may be of the same sex and initials, and no identifier decided.
     """
     if "level date_of_birth" not in pairs.columns:
@@ -88,7 +93,7 @@ def _twins(pairs: pl.DataFrame, weighed: Weighed, left: Side) -> pl.Expr:
 
 
 def _born_together(side: Side) -> pl.Series:
-    """Whether a row's family has somebody else born that day; somebody of another sex or name is told apart."""
+    """Whether a row's family has somebody else born that day who is not told apart by sex or initials."""
     rows = pl.int_range(len(side.ids), eager=True)
     if side.family is None:
         return pl.repeat(False, len(rows), eager=True)

@@ -1,7 +1,7 @@
 """The same person twice in a council's files: within a delivery and across deliveries.
 
-What is found can be given to `link_profile` as `person`: it then knows a record that stands twice from a twin, where
-the register has no names to tell them apart.
+What is found can be given to `link_profile` as `person`: it then knows a record that stands twice from a
+twin, where the register has no names to tell them apart.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class ProfileDeduplication:
     Attributes:
         persons: record_id, person_id (the smallest id of the person's records), file (1 for the first); every
             record, sorted by file and id.
-        links, review: left_id, right_id, stage, key, weight, probability, left_file and right_file of the pairs
-            that were joined, and of those that people should look at.
+        links, review: left_id, right_id, stage, key, weight, probability, left_file and right_file of the
+            pairs that were joined, and of those that people should look at.
         report, manifest: as of `ProfileResult`, the report short.
         model: the model that scored.
     """

@@ -1,4 +1,4 @@
-"""What a profile compares in two files that are there: comparisons, candidate rules and keys, before training.
+"""What a profile compares in two files: comparisons, candidate rules and keys, before training.
 
 The comparisons are those of the field's kind (`linker.defaults`), each level met by any of a record's several
 values; that another value agrees, and not the main one, is a level of its own.

@@ -9,6 +9,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any as Json
 
 import polars as pl
@@ -18,7 +19,7 @@ from linker.evaluate import wilson
 from linker.manifest import Input, code, environment
 from linker.model import Model
 from linker.profiles.household import Support
-from linker.profiles.outcomes import NOT_APPLICABLE, Found, bands
+from linker.profiles.outcomes import NOT_APPLICABLE, Found, banded, bands
 from linker.profiles.profile import Profile
 from linker.profiles.reach import reach
 from linker.profiles.scoring import Weighed
@@ -81,8 +82,8 @@ def figures(told: Told) -> dict[str, Json]:
 def expected_precision(links: pl.DataFrame) -> dict[str, Json]:
     """The mean probability of the links by the model, with a 95% interval for the share that is right.
 
-    The interval is of the number of right links among so many with these chances (Poisson-binomial, as normal);
-    how far the model's own chances can be trusted it does not know.
+    The interval is of the number of right links among so many with these chances (Poisson-binomial, as
+    normal); how far the model's own chances can be trusted it does not know.
     """
     if links.is_empty():
         return {"estimate": None, "low": None, "high": None}
@@ -96,7 +97,8 @@ def _missed(told: Told, links: pl.DataFrame) -> dict[str, Json]:
     """Matches that were not linked, as far as the model sees them.
 
     `among_candidates`: expected among the pairs that were compared and not linked. `no_candidate`: applicable
-    left records of which no pair came into question at all; how many of them are in the register is not known.
+    left records of which no pair came into question at all; how many of them are in the register is not
+    known.
     """
     waiting = told.found.outcomes.filter(~pl.col("outcome").is_in([Outcome.LINKED.value, NOT_APPLICABLE]))
     expected = float(waiting["probability"].fill_null(0.0).sum())
@@ -143,19 +145,17 @@ def _bands(links: pl.DataFrame, review: pl.DataFrame) -> list[dict[str, Json]]:
 
 
 def linked_by(people: pl.DataFrame, outcomes: pl.DataFrame, period: Period) -> list[dict[str, Json]]:
-    """Linked against applicable records, by age band, sex, area and, if given, arm; shares with 95% intervals."""
+    """Linked against applicable records, by age, sex, area and, if given, arm; shares with 95% intervals."""
     one_each = outcomes.unique("left_id", keep="first", maintain_order=True).select(
         id="left_id", outcome="outcome"
     )
     age = (pl.lit(period.on) - pl.col("born").cast(pl.Date)).dt.total_days() / 365.2425
     labels = [
         f"under {AGES[0]}",
-        *(f"{a}-{b - 1}" for a, b in zip(AGES, AGES[1:], strict=False)),
+        *(f"{a}-{b - 1}" for a, b in pairwise(AGES)),
         f"{AGES[-1]}+",
     ]
-    made = people.join(one_each, on="id").with_columns(
-        age=age.cut(list(AGES), labels=labels, left_closed=True).cast(pl.String)
-    )
+    made = people.join(one_each, on="id").with_columns(age=banded(age, AGES, labels))
     small = pl.len().over("area") < FEW
     made = made.with_columns(area=pl.when(~small).then("area").otherwise(pl.lit("other")))
     rows = []
@@ -186,8 +186,8 @@ def _warnings(told: Told) -> list[str]:
     if highest < told.profile.thresholds.link:
         said.insert(
             0,
-            f"No pair can reach the threshold of {told.profile.thresholds.link:g} bits: the highest weight is "
-            f"{highest:.1f}. Only identifiers and keys link here.",
+            f"No pair can reach the threshold of {told.profile.thresholds.link:g} bits: the highest weight "
+            f"is {highest:.1f}. Only identifiers and keys link here.",
         )
     return said
 

@@ -2,8 +2,8 @@
 
 A family that moved stands in the register at an address that the council does not know. Where a member is
 linked to a record there, a candidate for another member at that address gains what that is worth: log2 of how
-often it is so of links, over how often strangers share an address. Relatives share it too: only pairs that agree
-on date of birth, and on forename or else sex, gain. What a guard stopped stays stopped.
+often it is so of links, over how often strangers share an address. Relatives share it too: only pairs that
+agree on date of birth, and on forename or else sex, gain. What a guard stopped stays stopped.
 """
 
 from __future__ import annotations

@@ -42,9 +42,11 @@ class ProfileResult:
 
     Attributes:
         outcomes: one row a left record and, where linked, a right record: left_id, right_id (null unless
-            LINKED), outcome, stage (identifier, key, probabilistic, household), key (name of the identifier or
+            LINKED), outcome, stage (identifier, key, probabilistic, household), key (name of the
+            identifier or
             key), weight (bits), probability, lead (bits over the runner-up; null without one), band (of the
-            weight). A left record that is not linked has the figures of its best candidate. Sorted by the ids.
+            weight). A left record that is not linked has the figures of its best candidate. Sorted by the
+            ids.
         review: pairs for people: left_id, right_id and the same columns; REVIEW and AMBIGUOUS.
         report: the quality report as plain data; no id and no value of a person.
         manifest: all that the result depends on, as plain data.

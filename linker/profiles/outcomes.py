@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -43,8 +44,14 @@ class Found:
 
 def bands() -> list[str]:
     """The names of the bands, the lowest first."""
-    between = [f"{low} to {high}" for low, high in zip(EDGES, EDGES[1:], strict=False)]
+    between = [f"{low} to {high}" for low, high in pairwise(EDGES)]
     return [f"below {EDGES[0]}", *between, f"{EDGES[-1]} and over"]
+
+
+def banded(value: pl.Expr, edges: Sequence[int], labels: Sequence[str]) -> pl.Expr:
+    """The label of the band that a number is in; a band begins at its edge."""
+    below = (pl.when(value < edge).then(pl.lit(label)) for edge, label in zip(edges, labels, strict=False))
+    return pl.when(value.is_not_null()).then(pl.coalesce(*below, pl.lit(labels[-1])))
 
 
 def outcomes_of(
@@ -138,8 +145,7 @@ def _best(others: pl.DataFrame, people: Rows, links: pl.DataFrame) -> pl.DataFra
 def _named(rows: pl.DataFrame, sides: tuple[Side, Side]) -> pl.DataFrame:
     """Rows with ids, probability and band."""
     left, right = (side.ids for side in sides)
-    labels = bands()
-    band = pl.col("weight").cut(list(EDGES), labels=labels, left_closed=True).cast(pl.String)
+    band = banded(pl.col("weight"), EDGES, bands())
     return (
         rows.with_columns(
             left_id=left.gather(rows["left"]),

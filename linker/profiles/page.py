@@ -52,8 +52,8 @@ def page(report: Mapping[str, Json], manifest: Mapping[str, Json]) -> str:
         f'<!DOCTYPE html>\n<html lang="en-GB"><head><meta charset="utf-8">{MARK}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)} - Kinlink</title><style>{STYLE}</style></head><body><main>"
-        f"<h1>{escape(title)}</h1><p>Profile {escape(profile['name'])}, version {escape(profile['version'])}, "
-        f"digest {profile['digest'][:16]}.</p>{body}</main></body></html>\n"
+        f"<h1>{escape(title)}</h1><p>Profile {escape(profile['name'])}, version "
+        f"{escape(profile['version'])}, digest {profile['digest'][:16]}.</p>{body}</main></body></html>\n"
     )
 
 

@@ -105,8 +105,8 @@ class Guards:
     """What stops a link whatever its weight.
 
     Attributes:
-        twin: forenames plainly differ where date of birth and surname or postcode agree; in a register without
-            names, another member of the family was born that day and no identifier decided.
+        twin: forenames plainly differ where date of birth and surname or postcode agree; in a register
+            without names, another member of the family was born that day and no identifier decided.
         birth: dates of birth plainly differ, or differ at all beside a surname that does, and no identifier
             decided.
         unborn: bits over `link` that it takes where a date of birth is missing and no identifier decided.

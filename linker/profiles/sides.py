@@ -35,7 +35,7 @@ _COMPOSED = (
 
 @dataclass(frozen=True)
 class Besides:
-    """Columns of the left file that are read besides its fields: family, protected, arm, person; None for none."""
+    """Columns of the left file that are read besides its fields; None for none."""
 
     family: str | None = None
     protected: str | None = None

@@ -155,6 +155,9 @@ _TYPES: Mapping[Kind, Callable[[int], pl.DataType]] = {
 }
 
 
+_TIMES = (Kind.MONTH, Kind.QUARTER, Kind.YEAR)
+
+
 def _events(use: Use, dataset: Dataset, found: pl.DataFrame, today: date) -> Table:
     made = [column(one, dataset, one.out, today) for one in use.columns]
     _check_names([out for _, out in made])
@@ -165,6 +168,12 @@ def _events(use: Use, dataset: Dataset, found: pl.DataFrame, today: date) -> Tab
 def _beside(
     persons: pl.DataFrame, said: list[Out], use: Use, dataset: Dataset, found: pl.DataFrame, today: date
 ) -> tuple[pl.DataFrame, list[Out]]:
+    if use.latest:
+        if dataset.column(use.latest).kind not in _TIMES:
+            raise InputError(f"Column {use.latest} of dataset {use.name} is no month, quarter or year.")
+        order = [use.latest, *sorted(set(found.columns) - {use.latest, PERSON})]
+        ranked = found.sort(order, descending=[True] + [False] * (len(order) - 1), nulls_last=True)
+        found = ranked.unique(PERSON, keep="first", maintain_order=True)
     _check_once(found[PERSON], use)
     made = [column(one, dataset, one.out, today) for one in use.columns]
     here = [*said, *(out for _, out in made)]
