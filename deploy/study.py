@@ -41,6 +41,7 @@ from pseudonym.v1 import common_pb2, release_pb2
 
 PROJECT, PURPOSE, RECIPIENT = "tf-2026", "evaluation-2026", "nis-analysis"
 AUTHORITY = "Kinshire"
+SINCE = "2010-01-01"  # registers of a made-up county go back to here
 NHS_NUMBER_REASON = "s251-made-up"
 RESEARCHER, APPROVERS = "alice", ("alice", "bob")
 LAYOUTS = Path(__file__).resolve().parent.parent / "benchmarks" / "county" / "layouts"
@@ -151,6 +152,7 @@ def link(
             submission,
             register,
             day=date.fromisoformat(day),
+            since=date.fromisoformat(SINCE),
             nhs_number_reason=reason,
             request_id=f"link-{submission}",
         )

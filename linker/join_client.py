@@ -57,6 +57,7 @@ class JoinCalls:
         register: str,
         *,
         day: date,
+        since: date | None = None,
         nhs_number_reason: str = "",
         seed: int = 0,
         request_id: str = "",
@@ -67,6 +68,7 @@ class JoinCalls:
             submission: its id; the ids of its records are random row references, 32 hexadecimal digits.
             register: the code of the register's profile, such as "npd".
             day: the day on which people have their age.
+            since: the day from which on the extract has people, where it reaches back.
             nhs_number_reason: why the NHS number may be used, as a code; without one it is not.
             seed, request_id: as in `linker.client.Client.start_linkage`.
 
@@ -78,6 +80,7 @@ class JoinCalls:
             submission_id=submission,
             register=register,
             day=day.isoformat(),
+            since=since.isoformat() if since else "",
             nhs_number_reason=nhs_number_reason,
             seed=seed,
         )

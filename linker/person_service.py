@@ -46,10 +46,10 @@ class PersonMethods:
             check_register(register)
         except ProfileError as error:
             raise Invalid("FIELD_INVALID", error.message, error.help, field="register") from None
-        try:
-            day = date.fromisoformat(request.day)
-        except ValueError:
-            raise wrong("day", "day is a day as YYYY-MM-DD.") from None
+        day = _day(request.day, "day")
+        since = _day(request.since, "since") if request.since else None
+        if since is not None and since > day:
+            raise wrong("since", "since is no later than day.")
         reason = request.nhs_number_reason
         work = Work(
             JobKind.REGISTER,
@@ -59,7 +59,15 @@ class PersonMethods:
             actor=self._caller(),
             register=register,
             day=day.isoformat(),
+            since=since.isoformat() if since else "",
             nhs_number_reason=code(reason, "nhs_number_reason") if reason else "",
         )
         job = await self._start("StartRegister", request, work)
         return linkage_pb2.StartRegisterResponse(job=messages.job_message(job))
+
+
+def _day(text: str, field: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise wrong(field, f"{field} is a day as YYYY-MM-DD.") from None

@@ -35,10 +35,10 @@ def check_register(register: str) -> None:
         raise ProfileError("There is no profile of that register.", f"The profiles are {', '.join(names())}.")
 
 
-def applicable(profile: Profile, on: date) -> pl.Expr:
-    """Whether somebody can be in a register on a day, by `born` (text); where it is not known, they can."""
+def applicable(profile: Profile, on: date, since: date | None = None) -> pl.Expr:
+    """Whether somebody can be in a register from one day to another, by `born` (text); yes if not known."""
     born = pl.col("born").str.to_date("%Y-%m-%d", strict=False).cast(pl.Int32)
-    first, last = profile.age_range(on, on)
+    first, last = profile.age_range(on, on if since is None else since)
     limits = [] if first is None else [born >= first]
     limits += [] if last is None else [born <= last]
     return pl.all_horizontal(pl.lit(True), *(limit.fill_null(True) for limit in limits))
@@ -50,6 +50,7 @@ def link_persons(
     register: str,
     *,
     on: date,
+    since: date | None = None,
     nhs_number_reason: str = "",
     seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
@@ -62,6 +63,7 @@ def link_persons(
         extract: the register's records.
         register: the code of its profile.
         on: the day on which people have their age.
+        since: the day from which on the extract has people; None: the same.
         nhs_number_reason: why the NHS number may be used; nothing: it is not.
         seed: of every random choice.
         progress: called with (stage, done, total); what it raises ends the work.
@@ -83,7 +85,7 @@ def link_persons(
         return pl.DataFrame(
             schema={"person": pl.String, "row_ref": pl.String, **{name: SCHEMA[name] for name in _SAID}}
         )
-    if not known.select(applicable(load(register), on).any()).item():
+    if not known.select(applicable(load(register), on, since).any()).item():
         nothing = {name: pl.lit(None, kind) for name, kind in SCHEMA.items() if name in _SAID}
         everybody = known.select(pl.col("person").unique(maintain_order=True))
         return everybody.with_columns(row_ref=pl.lit(None, pl.String), **nothing).with_columns(
@@ -98,6 +100,7 @@ def link_persons(
         replace(extract, layout=replace(extract.layout, id_column=None)),
         register,
         on=on,
+        since=since,
         person="person",
         family="family",
         switches={_NHS: nhs_number_reason} if nhs_number_reason else None,

@@ -94,6 +94,7 @@ def perform(job: Job, extract: Records, registers: Registers, folder: Folder, pr
             extract,
             work.register,
             on=date.fromisoformat(work.day),
+            since=date.fromisoformat(work.since) if work.since else None,
             nhs_number_reason=work.nhs_number_reason,
             seed=work.seed,
             progress=progress,

@@ -205,6 +205,7 @@ class Work:
         actor: of a join or a register: who asked.
         register: of a register: the code of its profile.
         day: of a register: the day on which people have their age, as YYYY-MM-DD.
+        since: of a register: the day from which on the extract has people, or an empty string: the same day.
         nhs_number_reason: of a register: why the NHS number may be used; empty: it is not.
     """
 
@@ -224,6 +225,7 @@ class Work:
     actor: str = ""
     register: str = ""
     day: str = ""
+    since: str = ""
     nhs_number_reason: str = ""
 
     @property

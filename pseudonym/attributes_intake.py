@@ -70,7 +70,8 @@ class AttributeIntake:
             project: its name.
             dataset: a declared dataset's name.
             batch_id: the sender's id of the batch; the same batch twice is received once.
-            data: a binary column `row_ref`, and declared columns. A record may have several rows, in one batch.
+            data: a binary column `row_ref`, and declared columns. A record may have several rows, in one
+                batch.
 
         Raises:
             ValuesRefused: a value looks like an identifier, or is not what its column declares.

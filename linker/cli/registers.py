@@ -30,6 +30,10 @@ def link_register(
         datetime,
         typer.Option("--day", formats=["%Y-%m-%d"], help="The day on which people have their age."),
     ],
+    since: Annotated[
+        datetime | None,
+        typer.Option("--since", formats=["%Y-%m-%d"], help="The day from which on the extract has people."),
+    ] = None,
     nhs_number_reason: Annotated[
         str,
         typer.Option(
@@ -40,7 +44,12 @@ def link_register(
 ) -> None:
     """Start to link an extract of a register with the persons in the vault."""
     job = at.client.start_register(
-        submission, register, day=day.date(), nhs_number_reason=nhs_number_reason, seed=seed
+        submission,
+        register,
+        day=day.date(),
+        since=since.date() if since else None,
+        nhs_number_reason=nhs_number_reason,
+        seed=seed,
     )
     say_job(at, job)
 

@@ -216,7 +216,10 @@ def _understood(source: Source, besides: Sequence[str]) -> Records:
 def _check_there(wanted: Collection[str], columns: Collection[str]) -> None:
     for name in wanted:
         if name not in columns:
-            raise ProfileError("A column that was asked for is not in the file.", "Check its name.")
+            raise ProfileError(
+                f"There is no column '{name}' in the left file.",
+                "It was named as family, protected, arm or person.",
+            )
 
 
 def _declared(frame: pl.DataFrame, profile: Profile, allowed: Collection[str | None]) -> Layout:

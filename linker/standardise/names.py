@@ -117,8 +117,8 @@ def initials(raw: pl.Expr) -> Standard:
     One letter alone names nobody and five are no initials: null.
     """
     letters = field("_letters")
-    first, last = letters.str.slice(0, 1), letters.str.slice(-1)
-    some = letters.str.len_chars().is_between(2, 4)
+    first, last = letters.str.extract("^(.)", 1), letters.str.extract("(.)$", 1)
+    some = letters.str.contains("^.{2,4}$")
     return let(
         raw,
         {"_letters": upper(field("_raw")).str.replace_all(r"[^\p{L}]", "")},

@@ -39,7 +39,12 @@ def partial_postcode(raw: pl.Expr) -> Standard:
 
     The value is the sector where it is known, else the outcode; a whole postcode is cut down to its sector.
     """
-    return let(raw, *_steps(), {"": pl.coalesce(field("sector"), field("outcode"))})
+    return let(
+        raw,
+        *_steps(),
+        {"": pl.coalesce(field("sector"), field("outcode"))},
+        {PROBLEM: pl.when(field("").is_null()).then(field(PROBLEM))},
+    )
 
 
 def _steps() -> tuple[dict[str, pl.Expr], ...]:
