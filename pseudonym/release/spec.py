@@ -117,8 +117,8 @@ class Use:
         columns: that leave.
         counts: numbers of rows instead of rows.
         opt_out: for health data: `applied`, or `exempt: ` and the reason why the opt-out does not apply.
-        latest: for `person`, a column of months, quarters or years: of a person's rows the latest is taken, and
-            of several the one that is first in the order of all that is read.
+        latest: for `person`, a column of months, quarters or years: of a person's rows the latest is taken,
+            and of several the one that is first in the order of all that is read.
     """
 
     name: str
