@@ -15,7 +15,13 @@ _INITIAL: Final = r"^\s*(\p{L})"
 _SECTOR: Final = r"^\s*([A-Za-z0-9]{2,4}\s*[0-9])[A-Za-z]{2}\s*$"
 
 
-def carried(known: pl.DataFrame, register: str, on: date, nhs_number_reason: str = "") -> pl.DataFrame:
+def carried(
+    known: pl.DataFrame,
+    register: str,
+    on: date,
+    nhs_number_reason: str = "",
+    since: date | None = None,
+) -> pl.DataFrame:
     """The persons to whom a register's profile applies, with the fields that it carries.
 
     Args:
@@ -23,6 +29,7 @@ def carried(known: pl.DataFrame, register: str, on: date, nhs_number_reason: str
         register: the code of its profile.
         on: the day on which people have their age.
         nhs_number_reason: why the NHS number may be given out; nothing: it is not.
+        since: the day from which on the register has people; None: the same.
 
     Returns:
         `person`, `record` and the register's fields, by their names in the profile; each row once. A record
@@ -40,5 +47,5 @@ def carried(known: pl.DataFrame, register: str, on: date, nhs_number_reason: str
     kept["initials"] = pl.concat_str(first)
     kept["partial_postcode"] = pl.col("postcode").str.extract(_SECTOR)
     wanted = {name: values for name, values in kept.items() if name in fields}
-    able = known.filter(applicable(profile, on))
+    able = known.filter(applicable(profile, on, since))
     return able.select("person", "record", **wanted).unique(maintain_order=True)

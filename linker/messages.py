@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -435,3 +436,12 @@ def members_message(frame: pl.DataFrame) -> linkage_pb2.Members:
             for record, cluster in frame.select("record_id", "cluster_id").iter_rows()
         ]
     )
+
+
+def bits(message: Any, name: str, field: str) -> float | None:
+    if not message.HasField(name):
+        return None
+    value = float(getattr(message, name))
+    if not math.isfinite(value):
+        raise wrong(field, f"{name} is a finite number of bits.")
+    return value

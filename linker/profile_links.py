@@ -35,10 +35,10 @@ def check_register(register: str) -> None:
         raise ProfileError("There is no profile of that register.", f"The profiles are {', '.join(names())}.")
 
 
-def applicable(profile: Profile, on: date) -> pl.Expr:
-    """Whether somebody can be in a register on a day, by `born` (text); where it is not known, they can."""
+def applicable(profile: Profile, on: date, since: date | None = None) -> pl.Expr:
+    """Whether somebody can be in a register from one day to another, by `born` (text); yes if not known."""
     born = pl.col("born").str.to_date("%Y-%m-%d", strict=False).cast(pl.Int32)
-    first, last = profile.age_range(on, on)
+    first, last = profile.age_range(on, on if since is None else since)
     limits = [] if first is None else [born >= first]
     limits += [] if last is None else [born <= last]
     return pl.all_horizontal(pl.lit(True), *(limit.fill_null(True) for limit in limits))
@@ -85,7 +85,7 @@ def link_persons(
         return pl.DataFrame(
             schema={"person": pl.String, "row_ref": pl.String, **{name: SCHEMA[name] for name in _SAID}}
         )
-    if not known.select(applicable(load(register), on).any()).item():
+    if not known.select(applicable(load(register), on, since).any()).item():
         nothing = {name: pl.lit(None, kind) for name, kind in SCHEMA.items() if name in _SAID}
         everybody = known.select(pl.col("person").unique(maintain_order=True))
         return everybody.with_columns(row_ref=pl.lit(None, pl.String), **nothing).with_columns(

@@ -41,6 +41,8 @@ def test_r29_r31_by_age_and_by_what_the_register_carries(known):
     assert set(npd.columns) == {
         "person", "record", "forename", "surname", "date_of_birth", "sex", "postcode", "upn", "uln",
     }  # fmt: skip
+    back = carried(known, "npd", DAY, since=date(2026, 9, 1))
+    assert set(back["person"]) == {"1", "3", "4", "5"}  # the third was 19 until today
     assert npd["upn"].to_list() == ["B801200005001", None, None, None]
     assert set(carried(known, "wpls", DAY)["person"]) == {"2", "3", "4", "5"}
     ndtms = carried(known, "ndtms", DAY)

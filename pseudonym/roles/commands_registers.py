@@ -94,6 +94,9 @@ def export_register(
     key: Key,
     recipient: Recipient,
     day: Annotated[str, typer.Option("--day", help="The day on which people have their age, YYYY-MM-DD.")],
+    since: Annotated[
+        str, typer.Option("--since", help="The day from which on the register has people, YYYY-MM-DD.")
+    ] = "",
     days: Annotated[
         int, typer.Option("--days", help="After how many days the exchange ends.")
     ] = LONGEST_DAYS,
@@ -111,6 +114,7 @@ def export_register(
             day=day,
             nhs_number_reason=nhs_number_reason,
             days=days,
+            since=since,
         )
         parts = list(peer.read(f"{V}ExportRegister", request, vault_pb2.ExportRegisterResponse))
         if [part.number for part in parts] != list(range(1, len(parts) + 1)) or not parts[-1].last:

@@ -34,9 +34,9 @@ from pseudonym.vault import Vault
 
 SERVICE = "/pseudonym.v1.BrokerService/"
 MOST_SOUGHT = 100
-Carried: TypeAlias = Callable[[pl.DataFrame, str, date, str], pl.DataFrame]
-"""What a register carries of those who are known: they, the register's code, the day of ages, and why the NHS
-number may be given out (`pseudonym.roles.registers.Carry` for one register)."""
+Carried: TypeAlias = Callable[[pl.DataFrame, str, date, str, date], pl.DataFrame]
+"""What a register carries of those who are known: they, the register's code, the day of ages, why the NHS
+number may be given out, and since when it has people (`pseudonym.roles.registers.Carry` for one register)."""
 
 
 class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
@@ -64,6 +64,9 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         mandate, caller = checks.mandate(request.mandate), callers.current()
         recipient = checks.label(request.recipient, "recipient")
         on, reason = checks.day(request.day, "day"), request.nhs_number_reason
+        since = checks.day(request.since, "since") if request.since else on
+        if since > on:
+            raise FieldError("since is no later than day.", "Correct it.", field="since")
         if reason:
             checks.code(reason, "nhs_number_reason")
         if not 1 <= request.days <= LONGEST_DAYS:
@@ -76,7 +79,9 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         errand = Errand(mandate.project, mandate.purpose, str(caller), found.register, "")
         asked = Asked(recipient, found.public_key, ends)
         account().details = {"recipient": recipient, "register": found.register, "nhs": reason}
-        parts = self._registers.export(errand, asked, lambda known: carry(known, found.register, on, reason))
+        parts = self._registers.export(
+            errand, asked, lambda known: carry(known, found.register, on, reason, since)
+        )
         while (part := await to_peer(next, parts, None)) is not None:
             account().count += part.persons
             yield vault_pb2.ExportRegisterResponse(

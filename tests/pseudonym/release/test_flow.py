@@ -64,12 +64,12 @@ def opens_and_is_what_was_stored(set_up):
     assert tables["pnc"].height == stored["pnc"].height
 
     # The roll-up, counted another way: from the rows that went in, family by family.
-    per_person = {}
+    per_person: dict[bytes, int] = {}
     for row in stored["pnc"].iter_rows(named=True):
         per_person[row["aid"]] = per_person.get(row["aid"], 0) + 1
     expected = sorted(min(per_person.get(aid, 0), 3) for aid in set_up.people.aids)
     assert sorted(tables["persons"]["offences"]) == expected
-    by_family = {}
+    by_family: dict[bytes, list[bytes]] = {}
     for row in stored["family-file"].iter_rows(named=True):
         by_family.setdefault(row["family"], []).append(row["aid"])
     members = sorted(sum(aid in per_person for aid in aids) for aids in by_family.values())

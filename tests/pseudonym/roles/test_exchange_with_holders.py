@@ -195,6 +195,7 @@ def test_what_was_not_agreed_is_not_exported(world, certificates):
             {"days": 0},
             {"days": 32},
             {"day": "tomorrow"},
+            {"since": "2026-11-24"},
             {"nhs_number_reason": "of course"},
         ):
             asked = vault_pb2.ExportRegisterRequest(mandate=mandate(), **{**good, **changed})
