@@ -165,6 +165,8 @@ def _events(use: Use, dataset: Dataset, found: pl.DataFrame, today: date) -> Tab
 def _beside(
     persons: pl.DataFrame, said: list[Out], use: Use, dataset: Dataset, found: pl.DataFrame, today: date
 ) -> tuple[pl.DataFrame, list[Out]]:
+    if use.latest_by:
+        found = _latest(found, dataset, use.latest_by)
     _check_once(found[PERSON], use)
     made = [column(one, dataset, one.out, today) for one in use.columns]
     here = [*said, *(out for _, out in made)]
@@ -213,12 +215,20 @@ def _families(spec: Spec, people: Table) -> Table:
     return Table(FAMILIES, frame, tuple(said))
 
 
+def _latest(found: pl.DataFrame, dataset: Dataset, by: str) -> pl.DataFrame:
+    """Each person's rows with the largest value of a column, equal ones once; all, if none has a value."""
+    if dataset.column(by).kind in (Kind.CODE, Kind.FLAG):
+        raise InputError(f"Column {by} of dataset {dataset.name} has no order.", "Name a time or a number.")
+    last = pl.col(by).max().over(PERSON)
+    return found.filter(pl.col(by).eq_missing(last)).unique(maintain_order=True)
+
+
 def _check_once(persons: pl.Series, use: Use) -> None:
     several = persons.len() - persons.n_unique()
     if several:
         raise InputError(
             f"{several} rows of dataset {use.name} are a person's second.",
-            "Take it as events or counts, or correct the rows.",
+            "Take it as events or counts, or the latest of each (latest_by).",
         )
 
 
