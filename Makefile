@@ -1,9 +1,10 @@
 # Each of these works alone on a fresh checkout, with Python 3.11 to 3.13 and make:
-#   demo   the service links two files of made-up people        test   the test suite
-#   check  format, lint, types, imports, definitions           bench  the benchmarks
-#   serve  the service on this machine                         docs   docs/cli.md from the command line
-#   roles  the three roles on this machine, apart              lock   renew requirements.lock
-#   fmt    format everything                                   clean  start afresh
+#   demo   the service links two files of made-up people        test   the test suite, but what is slow
+#   check  format, lint, types, imports, definitions           slow   what is slow: kills, whole demos, builds
+#   serve  the service on this machine                         bench  the benchmarks
+#   roles  the three roles on this machine, apart              docs   docs/cli.md from the command line
+#   fmt    format everything                                   lock   renew requirements.lock
+#   clean  start afresh
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -16,13 +17,15 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: demo test check bench serve roles docs lock fmt clean breaking
+.PHONY: demo test slow check bench serve roles docs lock fmt clean breaking
 
 demo: .venv/installed
 	$(BIN)/python deploy/demo.py
 
-test: .venv/installed
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+test: MARKED := not slow
+slow: MARKED := slow
+test slow: .venv/installed
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "$(MARKED)" $(ARGS)
 
 check: .venv/installed breaking
 	$(BIN)/ruff format --check .

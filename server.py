@@ -21,9 +21,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,8 @@ import polars as pl
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from linker import arrow, durable, service, status
+from linker import arrow, durable, registers, service, status
+from linker.carried import carried
 from linker.destruction import destroy_doomed
 from linker.errors import LinkerError
 from linker.events import event, open_log
@@ -43,6 +45,7 @@ from linker.jobs import Runner
 from linker.joining import Link, Progress
 from linker.match_service import MatchServicer
 from linker.references import References
+from linker.refusals import NotReady
 from linker.resources import Job, Limits
 from linker.sending import is_loopback
 from linker.store import Store
@@ -65,6 +68,8 @@ from pseudonym.roles.joining import Errand, Joining
 from pseudonym.roles.opening import House, open_house
 from pseudonym.roles.passage import Desk
 from pseudonym.roles.policy import served_by
+from pseudonym.roles.refusals import PeerUnavailableError
+from pseudonym.roles.registers import Found, Registers
 from pseudonym.roles.statuses import INTERNAL, code_of
 from pseudonym.roles.together import listen_within
 
@@ -72,6 +77,7 @@ THREADS = 16
 CONNECTION_AGE = 3_600.0
 """Seconds after which a caller connects anew: a certificate that has expired meanwhile is then refused."""
 FAILURES = (LinkerError, PseudonymError)
+LOOK_EVERY = 1.0  # seconds between two looks at whether the vault is idle
 
 
 @dataclass(frozen=True)
@@ -180,29 +186,63 @@ def describe(error: BaseException, call_id: str, method: str) -> status.Details:
     return dataclasses.replace(details, domain=domain)
 
 
+def not_open() -> LinkerError:
+    """What a job is told that runs before the vault is open."""
+    return LinkerError("The vault is not open yet.", "Start the job again.")
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What the vault refuses, as a job of the engine tells it."""
+    try:
+        yield
+    except PseudonymError as error:
+        failed = LinkerError(error.message, error.help)
+        failed.reason = error.reason
+        raise failed from None
+
+
 class Persons:
-    """The vault's persons, as jobs of the engine join submissions with them."""
+    """The vault's persons, as jobs of the engine join submissions and link registers with them."""
 
     def __init__(self) -> None:
         self.joining: Joining | None = None
+        self.registers: Registers | None = None
 
-    def opened(self, joining: Joining) -> None:
-        """Take what joins, once the vault is open."""
-        self.joining = joining
+    def opened(self, joining: Joining, registers: Registers) -> None:
+        """Take what joins submissions and links registers, once the vault is open."""
+        self.joining, self.registers = joining, registers
+
+    def link(
+        self, job: Job, register: str, refs: pl.Series, link: registers.Link, progress: Progress
+    ) -> dict[str, int]:
+        if self.registers is None:
+            raise not_open()
+        work = job.work
+        errand = Errand(job.project, work.purpose, work.actor, register, job.job_id)
+        with told():
+            return self.registers.link(errand, refs, lambda known: Found(*link(known)), progress)
+
+    def check(self, project: str, purpose: str, actor: str) -> None:
+        try:
+            self._opened().check(project, purpose, actor)
+        except PeerUnavailableError:
+            return  # the job itself waits for the broker
+        except PseudonymError as error:
+            raise NotReady(error.reason, error.message, error.help) from None
 
     def join(
         self, job: Job, source: str, rows: pl.DataFrame, link: Link, progress: Progress
     ) -> dict[str, int]:
-        if self.joining is None:
-            raise LinkerError("The vault is not open yet.", "Start the job again.")
         work = job.work
         errand = Errand(job.project, work.purpose, work.actor, source, job.job_id)
-        try:
-            return self.joining.join(errand, rows, link, progress)
-        except PseudonymError as error:
-            failed = LinkerError(error.message, error.help)
-            failed.reason = error.reason
-            raise failed from None
+        with told():
+            return self._opened().join(errand, rows, link, progress)
+
+    def _opened(self) -> Joining:
+        if self.joining is None:
+            raise not_open()
+        return self.joining
 
 
 class Linking:
@@ -212,7 +252,7 @@ class Linking:
         """Open the store, and finish what a crash kept from being destroyed; nothing runs yet."""
         self.store = Store(settings.data / "kinlink.sqlite", safe)
         destroy_doomed(self.store, MODEL, None)
-        intake = Intake(self.store, settings.data / "submissions", settings.limits)
+        self.intake = intake = Intake(self.store, settings.data / "submissions", settings.limits)
         self.persons = Persons()
         folder, limits = settings.data / "jobs", settings.limits
         self.runner = Runner(self.store, intake, folder, limits, settings.workers, self.persons)
@@ -238,14 +278,15 @@ class Linking:
 
 def build(
     settings: Settings, houses: dict[Role, House], linking: Linking | None, domain: str
-) -> grpc.aio.Server:
-    """The server with its services; it does not listen yet."""
+) -> tuple[Gate, grpc.aio.Server, Desk]:
+    """What every call passes, the server with its services, and where calls are let in."""
     logs = {role: house.log for role, house in houses.items()}
     ends = {role: governance.read(house.settings.governance).ends for role, house in houses.items()}
     desk = Desk(logs, ends, development=settings.authority is None, domain=domain)
     methods = serving.methods_of(houses) | (service.METHODS if linking else {})
+    gate = Gate(methods, settings.limits.calls, desk.enter, describe, settings.role or "")
     server = grpc.aio.server(
-        interceptors=[Gate(methods, settings.limits.calls, desk.enter, describe)],
+        interceptors=[gate],
         maximum_concurrent_rpcs=4 * settings.limits.calls,
         options=[
             ("grpc.max_receive_message_length", settings.limits.message_bytes),
@@ -260,7 +301,7 @@ def build(
     )
     if linking is not None:
         linking.add_services(server)
-    return server
+    return gate, server, desk
 
 
 def listen(server: grpc.aio.Server, address: str, secured: grpc.ServerCredentials | None) -> int:
@@ -291,6 +332,20 @@ def _not_renewed() -> None:
     event("certificates_not_renewed", logging.ERROR)
 
 
+async def lock_when_idle(minutes: float, gate: Gate, runner: Runner, stop: asyncio.Event) -> None:
+    """Have the server stop once nobody has called and no job has run for so long: the keys go with it."""
+    worked = time.monotonic()
+    while True:
+        if runner.busy:
+            worked = time.monotonic()
+        idle = min(gate.rested, time.monotonic() - worked)
+        if idle >= minutes * 60:
+            break
+        await asyncio.sleep(min(minutes * 60 - idle, LOOK_EVERY))
+    event("locked", idle_minutes=round(idle / 60, 2))
+    stop.set()
+
+
 async def serve(settings: Settings, houses: dict[Role, House], linking: Linking | None) -> None:
     """Serve until SIGTERM or SIGINT, then drain and stop."""
     found = credentials(settings)
@@ -300,7 +355,8 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
     loop.set_default_executor(Threads(THREADS))
     renewal = Renewal(found, partial(check_certificates, settings), _not_renewed) if found else None
     secured = renewal.for_server() if renewal else None
-    server = build(settings, houses, linking, domain=found.domain if found and settings.role else "")
+    domain = found.domain if found and settings.role else ""
+    gate, server, desk = build(settings, houses, linking, domain)
     tls = renewal.for_peers if renewal else lambda: None
     ways = {role: serving.Way(settings.options.broker, tls) for role in houses}
     if settings.role is None:
@@ -312,7 +368,7 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
         _reader(settings.limits),
         _round_failed,
         _duty_done,
-        linking.persons.opened if linking else None,
+        serving.Engine(linking.persons.opened, carried, linking.intake.delete_overdue) if linking else None,
     )
     names = sorted({name for role in settings.roles for name in served_by(role)})
     healthy = health.aio.HealthServicer()
@@ -330,6 +386,12 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
     roles = " ".join(settings.roles)
     event("listening", host=settings.host, port=port, tls=found is not None, roles=roles)
 
+    minutes = settings.options.lock_after
+    if minutes is not None and linking is not None:
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(lock_when_idle(minutes, gate, linking.runner, stop))
+            await stop.wait()
+            watching.cancel()
     await stop.wait()
     event("draining")
     await healthy.enter_graceful_shutdown()
@@ -343,6 +405,7 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
         await server.stop(settings.grace)
         event("stopped")
     end()
+    await desk.close()
 
 
 def settings_from(arguments: Sequence[str]) -> Settings:

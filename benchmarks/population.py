@@ -2,6 +2,7 @@
 
     python benchmarks/population.py pair --left 1000000 --right 1000000 --overlap 0.7 --out DIR --seed 1
     python benchmarks/population.py county --families 100000 --errors realistic --out DIR --seed 1
+    python benchmarks/population.py council --families 60 --out FILE.csv --seed 1
     python benchmarks/population.py score --truth DIR/truth --left FILE --right FILE --links LINKS
 
 `pair` writes `left.parquet`, `right.parquet` and `truth.parquet` (left_id, right_id): the families' side and
@@ -29,6 +30,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from benchmarks.county import county, presets
+from benchmarks.county.desk import council_file
 from benchmarks.county.score import Truth, score_clusters, score_links
 from benchmarks.county.write import write_county
 from benchmarks.dates import written
@@ -204,6 +206,12 @@ def main() -> None:
     for way in (pair, whole):
         way.add_argument("--seed", type=int, default=1)
         way.add_argument("--out", type=Path, required=True, help="folder for the files")
+    desk = ways.add_parser("council", help="one council's file as an officer has it, with slips to find")
+    desk.add_argument(
+        "--families", type=int, default=60, help="families of its county, a third of them its own"
+    )
+    desk.add_argument("--seed", type=int, default=1)
+    desk.add_argument("--out", type=Path, required=True, help="the CSV file")
     judge = ways.add_parser("score", help="how good links or clusters are against a county's truth")
     judge.add_argument("--truth", type=Path, required=True, help="the folder truth of a county")
     judge.add_argument("--left", nargs="+", required=True, help="files, such as councils/fenham/2024-12-31")
@@ -212,7 +220,7 @@ def main() -> None:
     judge.add_argument("--out", type=Path, help="a CSV file for the score")
     asked = parser.parse_args()
     try:
-        {"pair": _pair, "county": _county, "score": _score}[asked.way](asked)
+        {"pair": _pair, "county": _county, "council": _council, "score": _score}[asked.way](asked)
     except ValueError as error:
         parser.error(str(error))
 
@@ -228,6 +236,12 @@ def _county(asked: argparse.Namespace) -> None:
     made = county.County(asked.families, asked.seed, preset, asked.others, asked.issued_ninos)
     for name, rows in write_county(made, asked.out).items():
         print(f"{rows:>12,}  {name}")
+
+
+def _council(asked: argparse.Namespace) -> None:
+    frame = council_file(asked.families, asked.seed)
+    frame.write_csv(asked.out)
+    print(f"{frame.height:,} rows, {frame['Family ID'].n_unique():,} families, in {asked.out}")
 
 
 def _score(asked: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@
 
 Everything is in one folder, `var/`: certificates in `certificates/`, each role's data in a folder of its own.
 A certificate of each role to call with is there too: `certificates/council.pem` and so on. Persons may be
-joined for the purpose "demonstration".
+joined for the purpose "demonstration". docs/audit.md shows how to check the audit logs.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pseudonym.audit.folder import PUBLIC_KEY
 from pseudonym.roles.authority import make_all
 from pseudonym.roles.callers import Role
 
@@ -39,10 +40,19 @@ class Processes:
         folder: where certificates and data go; each role's data in `identity-role/` and so on.
         ports: to listen on at the loopback address; 0 for any that is free.
         logs: whether each role's output goes into `identity.log` and so on, and not where this one's goes.
+        governance: what all three are told (docs/running.md).
     """
 
-    def __init__(self, folder: Path, ports: dict[Role, int], *, logs: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        ports: dict[Role, int],
+        *,
+        logs: bool = False,
+        governance: Mapping[str, object] = GOVERNANCE,
+    ) -> None:
         self._folder, self._ports, self._logs = folder, ports, logs
+        self._told_all = governance
         self._governance = folder / "governance.json"
         self._running: dict[Role, subprocess.Popen[bytes]] = {}
 
@@ -58,7 +68,7 @@ class Processes:
             RuntimeError: one ended, or does not listen in time.
         """
         make_all(self.certificates)
-        self._governance.write_text(json.dumps(GOVERNANCE) + "\n")
+        self._governance.write_text(json.dumps(self._told_all) + "\n")
         self._governance.chmod(0o600)
         self._begin(Role.BROKER)
         at = {Role.BROKER: self._address(Role.BROKER)}
@@ -66,6 +76,10 @@ class Processes:
         for role in others:
             self._begin(role, at[Role.BROKER])
         return at | {role: self._address(role) for role in others}
+
+    def audit_log(self, role: Role) -> Path:
+        """A role's audit log; its public key lies beside it in the file `public-key`."""
+        return self._folder / f"{role}-role" / role / "audit"
 
     def alive(self) -> bool:
         """Whether none has ended."""
@@ -160,7 +174,12 @@ def run(folder: Path, ports: dict[Role, int]) -> int:
     roles = Processes(folder, ports)
     try:
         told = ", ".join(f"{role} on {address}" for role, address in roles.start().items())
-        print(f"{told}. Certificates are in {roles.certificates}. Ctrl-C stops all.", flush=True)
+        print(f"{told}. Certificates are in {roles.certificates}. Ctrl-C stops all.")
+        for role in PORTS:
+            print(
+                f"The public key of the {role} role's audit log is in {roles.audit_log(role) / PUBLIC_KEY}."
+            )
+        sys.stdout.flush()
         while roles.alive():
             time.sleep(0.5)
         return 1

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         LinkerError,
         ManifestError,
         ModelError,
+        ProfileError,
         RecordsError,
         TruthError,
     )
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from linker.matchkeys_link import KeyDeduplication, KeyLinkage, dedupe_by_keys, link_by_keys
     from linker.model import Model
     from linker.pairs import pairs
+    from linker.profiles.dedupe import ProfileDeduplication, dedupe_profile
+    from linker.profiles.link import ProfileResult, link_profile
+    from linker.profiles.profile import Profile
     from linker.records import Field, Kind, Layout, Records
     from linker.reference import Reference
     from linker.train import Diagnostics, Training
@@ -64,6 +68,10 @@ __all__ = [
     "Model",
     "ModelError",
     "Outcome",
+    "Profile",
+    "ProfileDeduplication",
+    "ProfileError",
+    "ProfileResult",
     "Quality",
     "Records",
     "RecordsError",
@@ -75,10 +83,12 @@ __all__ = [
     "comparison_vectors",
     "dedupe",
     "dedupe_by_keys",
+    "dedupe_profile",
     "evaluate",
     "explain",
     "link",
     "link_by_keys",
+    "link_profile",
     "pairs",
     "read",
     "train",
@@ -86,18 +96,19 @@ __all__ = [
 ]
 
 _HOME = {
-    "Cancelled": "errors", "Cardinality": "decide", "Deduplication": "linkage",
-    "Diagnostics": "train", "Explanation": "explain", "Field": "records", "FileError": "errors",
+    "Cancelled": "errors", "Cardinality": "decide", "Deduplication": "linkage", "Diagnostics": "train",
+    "Explanation": "explain", "Field": "records", "FileError": "errors",
     "KeyDeduplication": "matchkeys_link", "KeyLinkage": "matchkeys_link", "Kind": "records",
     "Layout": "records", "LayoutError": "errors", "Linkage": "linkage", "LinkerError": "errors",
-    "Manifest": "manifest", "ManifestError": "errors", "Matchkey": "matchkeys",
-    "Matchkeys": "matchkeys", "Model": "model", "ModelError": "errors", "Outcome": "decide",
+    "Manifest": "manifest", "ManifestError": "errors", "Matchkey": "matchkeys", "Matchkeys": "matchkeys",
+    "Model": "model", "ModelError": "errors", "Outcome": "decide", "Profile": "profiles.profile",
+    "ProfileDeduplication": "profiles.dedupe", "ProfileError": "errors", "ProfileResult": "profiles.link",
     "Quality": "evaluate", "Records": "records", "RecordsError": "errors", "Reference": "reference",
     "Training": "train", "TruthError": "errors", "Verdict": "verification", "arrive": "arrival",
     "comparison_vectors": "linkage", "dedupe": "linkage", "dedupe_by_keys": "matchkeys_link",
-    "evaluate": "evaluate", "explain": "linkage", "link": "linkage",
-    "link_by_keys": "matchkeys_link", "pairs": "pairs", "read": "arrival", "train": "linkage",
-    "verify": "verification",
+    "dedupe_profile": "profiles.dedupe", "evaluate": "evaluate", "explain": "linkage", "link": "linkage",
+    "link_by_keys": "matchkeys_link", "link_profile": "profiles.link", "pairs": "pairs", "read": "arrival",
+    "train": "linkage", "verify": "verification",
 }  # fmt: skip
 _CALLED = {"evaluate": "quality"}  # there
 

@@ -17,7 +17,7 @@ from linker.derive import problems
 from linker.errors import RecordsError
 from linker.files import read_frame
 from linker.recognise import recognise
-from linker.records import Layout, Records
+from linker.records import NAMING, Layout, Records
 
 Source = Records | pl.DataFrame | str | Path
 
@@ -99,6 +99,19 @@ def arrive(
         raise not_records(frame)
     check_types(frame, ignore)
     return checked(frame, recognise(frame, id_column=id_column, mapping=mapping, ignore=ignore))
+
+
+def check_naming(layout: Layout) -> None:
+    """Refuse what says of nobody who they are.
+
+    Raises:
+        RecordsError: no field is a name, a date of birth or a person's number.
+    """
+    if not any(field.kind in NAMING for field in layout.fields):
+        raise RecordsError(
+            "The records have no name, no date of birth and no number of a person.",
+            "Say which columns these are, as in --map surname=lastname,date_of_birth=born, in a new batch.",
+        )
 
 
 def check_types(frame: pl.DataFrame, ignore: Sequence[str] = ()) -> None:

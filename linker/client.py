@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import grpc
 import polars as pl
@@ -44,13 +44,12 @@ from linker.sending import (
     CHUNK_ROWS,
     STREAM_SECONDS,
     Frames,
-    Pause,
+    Patience,
     Sent,
     ServiceError,
     chunks_of,
     frames_of,
     is_loopback,
-    service_error,
 )
 from linker.tls import Tls, check_tls
 from linker.v1 import (
@@ -67,8 +66,6 @@ from linker.v1 import (
 )
 
 __all__ = ["Client", "Frames", "ServiceError", "Tls"]
-
-T = TypeVar("T")
 
 CHANNEL = [
     ("grpc.max_receive_message_length", 2 * Limits().message_bytes),
@@ -92,6 +89,7 @@ class Client(JoinCalls, MatchCalls):
         tls: Tls | None = None,
         timeout: float = 60.0,
         patience: float = 120.0,
+        reach: float | None = None,
     ) -> None:
         """Prepare a connection; nothing is sent yet.
 
@@ -102,13 +100,15 @@ class Client(JoinCalls, MatchCalls):
             tls: the files of a secured connection; None only reaches a service on this machine.
             timeout: seconds that a single call may take; uploads and streams may take an hour.
             patience: seconds for which a call that the service could not take is tried again.
+            reach: as `patience`, for as long as the service has not answered at all; by default the same.
 
         Raises:
             LinkerError: the address is not on this machine and `tls` is missing, or its files do not go
                 together or are not what they should be.
         """
         self._project, self._purpose = project, purpose
-        self._timeout, self._patience = timeout, patience
+        self._timeout = timeout
+        self._patience = Patience(address, patience, reach, grpc.RpcError)
         if tls is None:
             if not is_loopback(address.rpartition(":")[0]):
                 raise LinkerError(
@@ -217,7 +217,7 @@ class Client(JoinCalls, MatchCalls):
                     progress(rows, total)
             yield part(end=intake_pb2.SubmissionEnd(chunks=number, rows=rows, sha256=digests.digest()))
 
-        pause, furthest = Pause(self._patience), 0
+        pause, furthest = self._patience.pause(), 0
 
         def attempt() -> Submission:
             nonlocal furthest
@@ -237,7 +237,7 @@ class Client(JoinCalls, MatchCalls):
                 sent.close()
             return messages.submission_value(answer.submission)
 
-        return self._patiently(attempt, pause)
+        return self._patience.run(attempt, pause)
 
     def submission(self, submission_id: str = "", *, batch_id: str = "") -> Submission:
         """The submission with this id, or with the sender's id of its batch."""
@@ -453,7 +453,7 @@ class Client(JoinCalls, MatchCalls):
         )
 
     def _call(self, method: Any, request: Any) -> Any:
-        return self._patiently(lambda: method(request, timeout=self._timeout))
+        return self._patience.run(lambda: method(request, timeout=self._timeout))
 
     def _pages(self, method: Any, request: Any) -> Iterator[Any]:
         request.project, request.page_size = self._project, 1000
@@ -466,25 +466,17 @@ class Client(JoinCalls, MatchCalls):
 
     def _stream(self, start: Callable[[], Iterable[Any]]) -> Iterator[Any]:
         """The messages of a stream, begun again after a failure that passes or when its time is up."""
-        pause = Pause(self._patience)
+        pause = self._patience.pause()
         while True:
             try:
                 for message in start():
                     yield message
-                    pause.reset()
+                    pause.reset(self._patience.answered())
                 return
             except grpc.RpcError as error:
-                failure = service_error(error)
+                failure = self._patience.failed(error, pause)
                 if failure.code != "DEADLINE_EXCEEDED":
                     pause.after(failure)
-
-    def _patiently(self, attempt: Callable[[], T], pause: Pause | None = None) -> T:
-        pause = pause or Pause(self._patience)
-        while True:
-            try:
-                return attempt()
-            except grpc.RpcError as error:
-                pause.after(service_error(error))
 
 
 def _plain(message: Any) -> dict[str, Any]:

@@ -7,6 +7,8 @@
     address.house                        the house, from a column of its own or from the first line
     postcode.short                       the postcode less its last character
     date_of_birth.age                    years of age on Census Day 2021 (Int32)
+    initials, .turned                    first letters of forename and surname; the same, surname first
+    partial_postcode, .outcode, .area    the sector of a whole postcode, and its parts
 
 They are not among `derive.standard_columns`, because most runs would pay for them in vain.
 """
@@ -100,6 +102,16 @@ def _other(part: str, also: str, name: str) -> Callable[[_Here], pl.Expr | None]
     return made
 
 
+def _initials(*, turned: bool) -> Callable[[_Here], pl.Expr | None]:
+    def made(here: _Here) -> pl.Expr | None:
+        if "forename.initial" not in here or "surname.initial" not in here:
+            return None
+        given, family = pl.col("forename.initial"), pl.col("surname.initial")
+        return family + given if turned else given + family
+
+    return made
+
+
 def _house(here: _Here) -> pl.Expr | None:
     parts = [pl.col(name) for name in ("house", "address_line.house") if name in here]
     return pl.coalesce(parts) if parts else None
@@ -135,4 +147,9 @@ _COMPOSED: dict[str, tuple[tuple[str, ...], Callable[[_Here], pl.Expr | None]]] 
         _of(_column("postcode"), lambda code: none_if_empty(code.str.head(-1))),
     ),
     "date_of_birth.age": (("date_of_birth",), _of(_column("date_of_birth.days"), _age)),
+    "initials": (("initials", "forename", "surname"), _initials(turned=False)),
+    "initials.turned": (("initials", "forename", "surname"), _initials(turned=True)),
+    "partial_postcode": (("partial_postcode", "postcode"), _column("postcode.sector")),
+    "partial_postcode.outcode": (("partial_postcode", "postcode"), _column("postcode.outcode")),
+    "partial_postcode.area": (("partial_postcode", "postcode"), _column("postcode.area")),
 }

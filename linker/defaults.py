@@ -18,7 +18,7 @@ Levels = list[tuple[str, Condition, float]]
 # Values of these kinds are unlike each other by design: a near miss is no sign of the same person.
 _STRONG = {
     Kind.NHS_NUMBER, Kind.CHI, Kind.HC_NUMBER, Kind.UPN, Kind.ULN, Kind.PNCID, Kind.CRO, Kind.UPRN,
-    Kind.PHONE, Kind.HOUSEHOLD,
+    Kind.PHONE,
 }  # fmt: skip
 
 
@@ -34,10 +34,14 @@ def default_comparisons(fields: Collection[Field], columns: Collection[str]) -> 
 
 
 def _kinds(fields: Collection[Field], columns: Collection[str]) -> dict[str, Kind]:
-    """The fields' names and kinds, in the order of the kinds; a piece of a whole name has its own kind."""
+    """The names and kinds of what is compared, by the order of kinds; a piece of a whole name has its own.
+
+    References of families are left out: the members of one share it and would pass for one person.
+    """
     known = {field.name: field.kind for field in fields}
     kinds = {name: known.get(name, _kind(name)) for name in {column.split(".")[0] for column in columns}}
-    return dict(sorted(kinds.items(), key=lambda item: (_ORDER[item[1]], item[0])))
+    compared = [(name, kind) for name, kind in kinds.items() if kind is not Kind.HOUSEHOLD]
+    return dict(sorted(compared, key=lambda item: (_ORDER[item[1]], item[0])))
 
 
 def _comparison(name: str, kind: Kind, columns: frozenset[str]) -> Comparison:
@@ -71,7 +75,10 @@ def _silent(name: str, kind: Kind, columns: frozenset[str]) -> tuple[Condition, 
     return ()
 
 
-_PLACES = {Kind.HOUSE, Kind.ADDRESS_LINE, Kind.ADDRESS, Kind.TOWN, Kind.POSTCODE, Kind.UPRN, Kind.HOUSEHOLD}
+_PLACES = {
+    Kind.HOUSE, Kind.ADDRESS_LINE, Kind.ADDRESS, Kind.TOWN, Kind.POSTCODE, Kind.UPRN, Kind.HOUSEHOLD,
+    Kind.PARTIAL_POSTCODE, Kind.LOCAL_AUTHORITY,
+}  # fmt: skip
 # What the people of one household mostly agree on.
 _SHARED = _PLACES | {Kind.SURNAME, Kind.PHONE, Kind.CATEGORY, Kind.TEXT}
 _ORDER = {kind: position for position, kind in enumerate(Kind)}
@@ -206,6 +213,19 @@ def _text(name: str, columns: frozenset[str]) -> Levels:
     return levels
 
 
+def _initials(name: str, columns: frozenset[str]) -> Levels:
+    turned = Any((Test(Op.EXACT, name, f"{name}.turned"), Test(Op.EXACT, f"{name}.turned", name)))
+    return [("exact", exact(name), 0.93), ("the other way round", turned, 0.005)]
+
+
+def _partial_postcode(name: str, columns: frozenset[str]) -> Levels:
+    return [
+        ("exact", exact(name), 0.7),
+        ("same outcode", exact(f"{name}.outcode"), 0.1),
+        ("same area", exact(f"{name}.area"), 0.1),
+    ]
+
+
 def _category(name: str, columns: frozenset[str]) -> Levels:
     return [("exact", exact(name), 0.9)]
 
@@ -246,6 +266,9 @@ _LEVELS: dict[Kind, Callable[[str, frozenset[str]], Levels]] = {
     Kind.EMAIL: _email,
     Kind.NUMBER: _number,
     Kind.IDENTIFIER: _identifier,
+    Kind.INITIALS: _initials,
+    Kind.PARTIAL_POSTCODE: _partial_postcode,
+    Kind.LOCAL_AUTHORITY: _category,
 }
 
 # By kind, the parts worth blocking on together, and their share of a key: two shares make a rule.
@@ -263,6 +286,8 @@ _KEYS: dict[Kind, _Keys] = {
     Kind.EMAIL: ((("",), 2), ((".user",), 1)),
     Kind.NINO: (((".first8",), 2),),
     Kind.IDENTIFIER: ((("",), 2),),
+    Kind.INITIALS: ((("",), 1),),
+    Kind.PARTIAL_POSTCODE: (((".outcode",), 1),),
     **dict.fromkeys(_STRONG, ((("",), 2),)),
 }
 

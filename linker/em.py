@@ -64,7 +64,7 @@ class Fit:
         kin: P(level | two people of one household), the same shape; u where households share nothing.
         shares: of matches among each rule's candidates.
         seen: expected matches that showed each level, [comparisons, width].
-        converged: the largest change of an m fell under the tolerance.
+        converged: the largest change of an m, or of a kin where m is held, fell under the tolerance.
         iterations: how many were made.
         kin_shares: of kin among each rule's candidates.
     """
@@ -87,10 +87,11 @@ def fit(
     strength: float,
     shared: Bools | None = None,
     start: Fit | None = None,
+    hold: bool = False,
     iterations: int = 500,
     tolerance: float = 1e-6,
 ) -> Fit:
-    """Estimate m.
+    """Estimate m, or with `hold` the rest alone.
 
     Args:
         patterns: by rule.
@@ -100,6 +101,7 @@ def fit(
         strength: pseudo-observations of the expected m for each comparison.
         shared: bool [comparisons], true for what a household shares; None or all false: no kin.
         start: go on from here.
+        hold: m stays as expected, where the data has too few matches to learn it from.
         iterations: the limit.
         tolerance: the change of m that counts as none.
     """
@@ -124,14 +126,11 @@ def fit(
         matches = np.clip(found / totals, LEAST_SHARE, MOST_SHARE)
         if shared.any():
             relatives = np.clip(found_kin / totals, LEAST_SHARE, MOST_SHARE - matches)
-        updated = (
-            m
-            if start is None and iteration <= SETTLING and shared.any()
-            else _shares(seen, strength * expected)
-        )
+        settling = start is None and iteration <= SETTLING and shared.any()
+        updated = m if hold or settling else _shares(seen, strength * expected)
         updated = _no_favour(updated, u)
-        kin = np.where(shared[:, None], _shares(seen_kin, strength * expected), u)
-        change = float(np.abs(updated - m).max())
+        before, kin = kin, np.where(shared[:, None], _shares(seen_kin, strength * expected), u)
+        change = float(np.abs(updated - m).max() if not hold else np.abs(kin - before).max())
         m = updated
         if change < tolerance and (start is not None or iteration > SETTLING):
             return Fit(m, kin, tuple(matches.tolist()), seen, True, iteration, tuple(relatives.tolist()))

@@ -56,6 +56,12 @@ class ManifestError(LinkerError):
     reason = "MANIFEST_INVALID"
 
 
+class ProfileError(LinkerError):
+    """A linkage profile cannot be read, or does not fit the files it is used on."""
+
+    reason = "PROFILE_INVALID"
+
+
 class TruthError(LinkerError):
     """Truth or labels do not fit the records."""
 

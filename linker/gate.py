@@ -87,6 +87,7 @@ class Gate(grpc.aio.ServerInterceptor):
         calls: int,
         enter: Enter = lambda method, context: Open(),
         describe: Describe = lambda error, call_id, method: status.details_of(error, call_id),
+        here: str = "",
     ) -> None:
         """Prepare the table.
 
@@ -95,10 +96,17 @@ class Gate(grpc.aio.ServerInterceptor):
             calls: how many calls may run at once, and how many streams of health and reflection.
             enter: says who may pass; streams of health and reflection pass without.
             describe: puts errors into words.
+            here: the role that the server runs alone, for whoever calls the wrong one; or nothing.
         """
         self._methods, self._calls = methods, calls
-        self._enter, self._describe = enter, describe
+        self._enter, self._describe, self._here = enter, describe, here
         self._running = {False: 0, True: 0}  # by whether it is a stream of health or reflection
+        self._rests_since = time.monotonic()
+
+    @property
+    def rested(self) -> float:
+        """The seconds since the last call ended that was not of health or reflection; 0 while one runs."""
+        return 0.0 if self._running[False] else time.monotonic() - self._rests_since
 
     async def intercept_service(
         self,
@@ -180,7 +188,14 @@ class Gate(grpc.aio.ServerInterceptor):
 
     async def _refuse(self, _requests: Any, context: Any) -> None:
         async with self._call("unknown", 1.0, context):
-            raise Unknown("METHOD_UNKNOWN", "The service does not know the method.", "Check its name.")
+            if not self._here:
+                raise Unknown("METHOD_UNKNOWN", "The service does not know the method.", "Check its name.")
+            raise Unknown(
+                "METHOD_UNKNOWN",
+                f"What answers here is the {self._here} role, which does not know the method.",
+                "Each role has an address of its own: correct --service.",
+                metadata={"role": self._here},
+            )
 
     @asynccontextmanager
     async def _call(self, method: str, seconds: float, context: Any) -> AsyncIterator[Passage]:
@@ -214,6 +229,8 @@ class Gate(grpc.aio.ServerInterceptor):
                 event("call_error", logging.ERROR, call=call_id, exception=type(error).__name__)
         finally:
             self._running[infrastructure] -= 1
+            if not infrastructure:
+                self._rests_since = time.monotonic()
         if details is None:
             _log_call(call_id, method, "OK", "", began)
             return

@@ -19,8 +19,8 @@ class Heading:
     """What a name says.
 
     Attributes:
-        meaning: a kind's value, or `id`, `truth`, `source`, `note`, `title`; None where the name says
-            nothing that is known.
+        meaning: a kind's value, or `id`, `truth`, `source`, `note`, `title`, `relation`, `programme`; None
+            where the name says nothing that is known.
         further: a further value beside the main one: a former name, a second address line.
         elsewhere: about somebody or something else than the person: a mother, a school.
         part: `birth_year`, `birth_month`, `birth_day`, or None.
@@ -44,6 +44,9 @@ def read(column: str) -> Heading:
         meaning, rank = known[joined]
         later = meaning == "address_line" and words[-1].isdigit() and words[-1] != "1"
         return Heading(meaning, further=later, part=part, rank=rank)
+    for about in ("relation", "programme"):
+        if any(word in around[f"{about}_word"] for word in words):
+            return Heading(about, part=part)
     elsewhere = any(word in around["relative"] for word in words)
     tolerated = around["filler"] | around["other"]
     name = _window(words, known, tolerated)
@@ -92,10 +95,12 @@ def _window(
 def _lists() -> tuple[dict[str, tuple[str, int]], dict[str, str], dict[str, frozenset[str]]]:
     known: dict[str, tuple[str, int]] = {}
     parts: dict[str, str] = {}
-    around: dict[str, set[str]] = {"filler": set(), "other": set(), "relative": set()}
+    around: dict[str, set[str]] = {
+        kind: set() for kind in ("filler", "other", "relative", "relation_word", "programme_word")
+    }
     for rank, row in enumerate(rows("columns.csv")):
         kind, name = row["kind"], row["name"]
-        if kind in around:
+        if kind in around:  # words, wherever they stand in a name
             around[kind].add(name)
         elif kind in DATE_PARTS:
             parts[name] = kind

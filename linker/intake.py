@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -20,14 +23,15 @@ import polars as pl
 from linker import durable
 from linker.destruction import destroy_doomed, remove
 from linker.records import Field, Kind, Layout, Records
-from linker.refusals import Invalid, NotReady
-from linker.resources import Batch, Limits, Mandate, Submission, SubmissionState
+from linker.refusals import Exhausted, Invalid, NotReady
+from linker.resources import Batch, Limits, Mandate, Submission, SubmissionKind, SubmissionState
 from linker.store import Store
 from linker.upload import CHUNKS, ID, Upload, taken
 from linker.vaulted import Folder, check_sealed
 
 WORD = "sub"  # at the start of the id of a submission
 NAME_LENGTH = 200  # characters
+EXTRACT_DAYS = 31  # for which an extract of a register is kept at most
 MAPPING_LENGTH = 1_000  # characters of the columns of a kind, joined
 
 
@@ -108,6 +112,21 @@ class Intake:
             self.destroy_doomed()
         return deleted
 
+    def delete_overdue(self, clock: Callable[[], float] = time.time) -> int:
+        """Destroy the extracts of registers that came 31 days ago; how many. To be called every day.
+
+        One that a job still reads is destroyed on another day.
+        """
+        count = 0
+        for project, submission_id in self.store.submissions.announced_before(
+            SubmissionKind.EXTRACT, clock() - EXTRACT_DAYS * 86_400
+        ):
+            mandate = Mandate(f"overdue-{submission_id}", project, "retention")
+            with suppress(NotReady, Exhausted):
+                self.delete(mandate, submission_id, None, submission_id.encode())
+                count += 1
+        return count
+
     def destroy_doomed(self) -> None:
         """Destroy the submissions that the store says nobody will read any more."""
         destroy_doomed(self.store, WORD, self.folder)
@@ -137,13 +156,17 @@ class Intake:
             with folder.table("records") as table:
                 frame = table.where(ID, only)
         refusals = folder.frame("refusals")
-        layout = json.loads(folder.read("layout"))
+        return Records(frame[ID], frame.drop(ID), self.layout(submission), refusals)
+
+    def layout(self, submission: Submission) -> Layout:
+        """How the columns of a submission were understood. Raises as `records`."""
+        layout = json.loads(self.check_ready(submission).read("layout"))
         fields = tuple(
             Field(one["name"], Kind(one["kind"]), tuple(one["columns"]), one["why"])
             for one in layout["fields"]
         )
         ignored = tuple((column, reason) for column, reason in layout["ignored"])
-        return Records(frame[ID], frame.drop(ID), Layout(layout["id_column"], fields, ignored), refusals)
+        return Layout(layout["id_column"], fields, ignored)
 
     def refusals(self, submission: Submission, first: int, count: int) -> pl.DataFrame:
         """At most `count` refusals from the position `first`: row, field, reason, refused.

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import linker
-from linker import durable, joining, work
+from linker import durable, joining, registers, work
 from linker.destruction import destroy_doomed, remove
 from linker.errors import Cancelled, LinkerError
 from linker.events import event
@@ -51,6 +51,10 @@ NOTE_SECONDS = 0.25  # between two notes of progress in the store
 PAUSE_SECONDS = 1.0  # before the store is tried again
 
 
+class Vault(Persons, registers.Registers, Protocol):
+    """Where persons are kept: submissions join them, and registers are linked with them."""
+
+
 class Runner:
     """Runs the jobs of one data folder in threads of its own; its methods may be called from any thread."""
 
@@ -61,7 +65,7 @@ class Runner:
         folder: Path,
         limits: Limits,
         workers: int,
-        persons: Persons | None = None,
+        persons: Vault | None = None,
     ) -> None:
         """Queue again what a dead server left.
 
@@ -84,6 +88,7 @@ class Runner:
         self._watching = threading.Lock()
         self._watchers: dict[str, set[Callable[[], None]]] = {}
         self._stopping = False
+        self._at_work = 0
         durable.make_folder(folder)
         check_sealed(folder)
         store.jobs.recover(ATTEMPTS)
@@ -119,6 +124,11 @@ class Runner:
             thread.join(max(0.0, until - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs."""
+        return self._at_work > 0
+
     def submit(self, asked: Work, mandate: Mandate, method: str, digest: bytes) -> Job:
         """Queue a job, or find the one that the same request made.
 
@@ -126,6 +136,7 @@ class Runner:
             NotFound: a submission or the model is not there.
             NotReady: a submission is not complete, or it was refused.
             Exhausted: too many jobs wait.
+            LinkerError: a join can come to nothing: see `joining.check`.
         """
         for submission_id in asked.submission_ids:
             submission = self._store.submissions.get(mandate.project, submission_id=submission_id)
@@ -134,9 +145,21 @@ class Runner:
                 raise Invalid(
                     "FIELD_INVALID",
                     "An extract of a register is not joined with persons.",
-                    "Link it instead.",
+                    "Link it instead: kinlink register link.",
                     field="submission_id",
                 )
+            if asked.kind is JobKind.REGISTER and submission.kind is not SubmissionKind.EXTRACT:
+                raise Invalid(
+                    "FIELD_INVALID",
+                    "What a council sent is no extract of a register.",
+                    "Join it instead: kinlink job join.",
+                    field="submission_id",
+                )
+            if asked.kind is JobKind.JOIN:
+                layout = self._intake.layout(submission)
+                joining.check(asked, mandate.project, layout, self._keeper())
+            if asked.kind is JobKind.REGISTER:
+                self._keeper().check(mandate.project, asked.purpose, asked.actor)
         if asked.model and asked.kind is not JobKind.TRAINING:
             model, _ = self._store.models.get(mandate.project, asked.model)
             asked = replace(asked, model_digest=model.digest)
@@ -202,8 +225,12 @@ class Runner:
                     if job is None:
                         self._changed.wait()
                         continue
-                self._notify(job.job_id)
-                self._run(job)
+                    self._at_work += 1
+                try:
+                    self._notify(job.job_id)
+                    self._run(job)
+                finally:
+                    self._at_work -= 1
             except Exception as error:  # the store failed
                 self._pause(error)
 
@@ -280,10 +307,10 @@ class Runner:
             right = sides[1] if len(sides) > 1 else None
             sealed = Folder(self._store.safe, draft, job.job_id)
             if job.work.kind is JobKind.JOIN:
-                if self._persons is None:
-                    raise LinkerError("This server keeps no persons.", "Ask the identity role's.")
                 source = submissions[0].source
-                joining.perform(job, source, sides[0], model, self._persons, sealed, progress)
+                joining.perform(job, source, sides[0], model, self._keeper(), sealed, progress)
+            elif job.work.kind is JobKind.REGISTER:
+                registers.perform(job, sides[0], self._keeper(), sealed, progress)
             else:
                 model = work.perform(job.work, sides[0], right, model, sealed, progress)
             progress("write", 1, 1)
@@ -291,6 +318,11 @@ class Runner:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return model
+
+    def _keeper(self) -> Vault:
+        if self._persons is None:
+            raise LinkerError("This server keeps no persons.", "Ask the identity role's.")
+        return self._persons
 
     # --- results ---------------------------------------------------------------------------------
 
@@ -337,10 +369,10 @@ class Runner:
             NotReady: the job has no result.
         """
         job, folder = self._result(project, job_id)
-        if job.work.keys_only or job.work.kind is JobKind.JOIN:
+        if job.work.keys_only or job.work.opens_persons:
             raise NotFound(
                 "MODEL_NOT_FOUND",
-                "The job linked by matchkeys alone, or joined persons: no model is kept that gives a weight.",
+                "The job linked by matchkeys alone, or with persons: no model is kept that gives a weight.",
                 "The links of matchkeys name the matchkey that made them.",
                 field="job_id",
             )

@@ -12,25 +12,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import date
 from typing import Final, Protocol
 
 import polars as pl
 
 import linker
 from linker import report
-from linker.arrival import screened
+from linker.arrival import check_naming, screened
 from linker.derive import raw_values, standard_columns
 from linker.errors import LinkerError, RecordsError
 from linker.model import Model
 from linker.records import Field, Kind, Layout, Records
-from linker.resources import Job, Table
+from linker.refusals import Invalid
+from linker.resources import Job, Table, Work
 from linker.vaulted import Folder
 from linker.work import REPORT
 
 Progress = Callable[[str, int, int], None]
 Link = Callable[[pl.DataFrame], pl.DataFrame]
 
-_KEPT: Final = {
+KEPT: Final = {
     "given": Kind.FORENAME,
     "surname": Kind.SURNAME,
     "born": Kind.DATE_OF_BIRTH,
@@ -44,12 +46,22 @@ _KEPT: Final = {
     "pncid": Kind.PNCID,
 }
 """What is kept of a person, and what it is about."""
+NINO_FROM: Final = 16
+"""Years of age from which somebody has a National Insurance number."""
 _LONGEST: Final = 1_000  # characters of a value
 _YES, _NO = ("yes", "y", "true", "1"), ("no", "n", "false", "0", "")
 
 
 class Persons(Protocol):
     """Where persons are kept."""
+
+    def check(self, project: str, purpose: str, actor: str) -> None:
+        """Say at once what a join would be refused for, where that can be known at once.
+
+        Raises:
+            LinkerError: nobody may be joined for this purpose, or in this project.
+        """
+        ...
 
     def join(
         self, job: Job, source: str, rows: pl.DataFrame, link: Link, progress: Progress
@@ -75,6 +87,30 @@ class Persons(Protocol):
         ...
 
 
+def check(work: Work, project: str, layout: Layout, persons: Persons) -> None:
+    """Refuse at once a join that can come to nothing.
+
+    Args:
+        work: what is asked for.
+        project: the project that the submission belongs to.
+        layout: how its columns were understood.
+        persons: where persons are kept.
+
+    Raises:
+        LinkerError: a column is not there, no column says who people are, or persons may not be joined.
+    """
+    columns = {name for field in layout.fields for name in field.columns}
+    for name, what, field in (
+        (work.family_column, "family", "family_column"),
+        (work.protected_column, "protected", "protected_column"),
+    ):
+        if name and name not in columns:
+            error = _no_column(name, what)
+            raise Invalid("FIELD_INVALID", error.message, error.help, field=field)
+    check_naming(layout)
+    persons.check(project, work.purpose, work.actor)
+
+
 def perform(
     job: Job,
     source: str,
@@ -98,7 +134,8 @@ def perform(
     Raises:
         LinkerError: the records or the model cannot be used.
     """
-    rows = rows_of(records, job.work.family_column, job.work.protected_column)
+    given = rows_of(records, job.work.family_column, job.work.protected_column)
+    rows, child_ninos = without_child_ninos(given, date.today())
     figures: dict[str, object] = {"format": report.FORMAT, "kind": "join"}
 
     def link(known: pl.DataFrame) -> pl.DataFrame:
@@ -115,7 +152,8 @@ def perform(
         return _named(found.links, rows).select(left="left_id", right="right_id", weight="match_weight")
 
     joined = persons.join(job, source, rows, link, progress)
-    folder.write(REPORT, json.dumps({**figures, "joined": joined}, allow_nan=False).encode())
+    figures |= {"joined": joined, "child_ninos": child_ninos}
+    folder.write(REPORT, json.dumps(figures, allow_nan=False).encode())
 
 
 def rows_of(records: Records, family_column: str, protected_column: str) -> pl.DataFrame:
@@ -139,11 +177,11 @@ def rows_of(records: Records, family_column: str, protected_column: str) -> pl.D
         "surname": raw(Kind.SURNAME)[:1] or made("surname"),
         "born": day,
         "address": raw(Kind.ADDRESS)[:1] or _joined(raw(Kind.HOUSE, Kind.ADDRESS_LINE, Kind.TOWN), ", "),
-        **{name: made(_KEPT[name]) for name in ("sex", "postcode", "nhs", "nino", "upn", "uln", "pncid")},
+        **{name: made(KEPT[name]) for name in ("sex", "postcode", "nhs", "nino", "upn", "uln", "pncid")},
     }
     count = len(records.ids)
     missing = pl.Series([None], dtype=pl.String).new_from_index(0, count)
-    kept = pl.DataFrame([(columns[name] or [missing])[0].alias(name) for name in _KEPT])
+    kept = pl.DataFrame([(columns[name] or [missing])[0].alias(name) for name in KEPT])
     kept = kept.with_columns(
         pl.all().cast(pl.String).str.replace_all(r"[\x00-\x1f]", " ").str.slice(0, _LONGEST)
     )
@@ -151,8 +189,23 @@ def rows_of(records: Records, family_column: str, protected_column: str) -> pl.D
         records.ids.alias("row_ref"),
         _column(records, family_column, "family").alias("family"),
         _said(records, protected_column).alias("protected"),
-        *_KEPT,
+        *KEPT,
     )
+
+
+def without_child_ninos(rows: pl.DataFrame, day: date) -> tuple[pl.DataFrame, int]:
+    """The rows without the National Insurance numbers of children, who have none, and how many there were.
+
+    A number is given shortly before the sixteenth birthday; an earlier one is another's, and is not kept.
+
+    Args:
+        rows: text columns born (YYYY-MM-DD, or null) and nino, among others.
+        day: on which age is reckoned.
+    """
+    born = pl.col("born").str.to_date("%Y-%m-%d", strict=False)
+    child = (born.dt.offset_by(f"{NINO_FROM}y") > day).fill_null(False) & pl.col("nino").is_not_null()
+    kept = rows.with_columns(pl.when(~child).then("nino").alias("nino"))
+    return kept, rows["nino"].count() - kept["nino"].count()
 
 
 def _joined(parts: Sequence[pl.Series], separator: str) -> list[pl.Series]:
@@ -168,11 +221,15 @@ def _column(records: Records, name: str, what: str) -> pl.Series:
     if not name:
         return pl.Series([None], dtype=pl.String).new_from_index(0, len(records.ids))
     if name not in records.frame.columns:
-        raise LinkerError(
-            f"The submission has no column '{name}' that takes part, for {what}.",
-            "Name one that it has; one of families' references is mapped as household.",
-        )
+        raise _no_column(name, what)
     return records.frame[name]
+
+
+def _no_column(name: str, what: str) -> LinkerError:
+    return LinkerError(
+        f"The submission has no column '{name}' that takes part, for {what}.",
+        "Name one that it has; one of families' references is mapped as household.",
+    )
 
 
 def _said(records: Records, name: str) -> pl.Series:
@@ -187,8 +244,8 @@ def _linked(
     job: Job, rows: pl.DataFrame, known: pl.DataFrame, model: Model | None, progress: Progress
 ) -> linker.Deduplication | None:
     """What the engine finds; None where there is nobody to compare with."""
-    given = [name for name in _KEPT if rows[name].count() + known[name].count()]
-    fields = tuple(Field(_KEPT[name].value, _KEPT[name], (name,), "as kept") for name in given)
+    given = [name for name in KEPT if rows[name].count() + known[name].count()]
+    fields = tuple(Field(KEPT[name].value, KEPT[name], (name,), "as kept") for name in given)
     if not fields:
         raise RecordsError("No record has anything to compare.", "Say what the columns are.")
     mine = screened(rows.select(pl.col("row_ref").alias("id"), *given), Layout("id", fields, ()))

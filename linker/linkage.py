@@ -29,6 +29,7 @@ from linker.digest import digest
 from linker.errors import LinkerError
 from linker.explain import Explanation
 from linker.explain import explain as explain_pair
+from linker.given import cardinality_of, check
 from linker.manifest import Asked, Manifest, name_of
 from linker.matchkeys import Matchkeys
 from linker.matchkeys_link import as_evidence, with_keys, without_rivals
@@ -120,7 +121,7 @@ def link(
     keys: Matchkeys | str | Path | None = None,
     model: Model | None = None,
     labels: pl.DataFrame | None = None,
-    cardinality: Cardinality | None = None,
+    cardinality: Cardinality | str | None = None,
     threshold: float | None = None,
     lead: float = 0.0,
     all_pairs: float | None = None,
@@ -151,13 +152,13 @@ def link(
     Raises:
         LinkerError: what is wrong with the files, columns, records or the model.
     """
-    _check(threshold, all_pairs)
+    check(threshold, all_pairs, threads=threads, model=model)
+    cardinality = cardinality_of(cardinality)
     chosen = _chosen(keys, model)
     if certify:
         refuse_raw(model)
     sides = (_records(left, model), _records(right, model))
     run = Run(progress or no_progress, threads)
-    cardinality = cardinality or Cardinality.ONE_TO_ONE
     matched = None if chosen is None else run.match(sides, chosen)
     work = run.prepare(sides, model, labels, seed, certify=certify)
     matches = matches_expected_by(work.model, work.encoded)
@@ -219,7 +220,7 @@ def dedupe(
 
     All other arguments and errors as in `link`.
     """
-    _check(threshold, all_pairs)
+    check(threshold, all_pairs, threads=threads, model=model)
     chosen = _chosen(keys, model)
     if certify:
         refuse_raw(model)
@@ -274,6 +275,7 @@ def train(
     progress: Progress | None = None,
 ) -> Training:
     """Learn a model for two sets of records, or for one against itself; arguments as in `link`."""
+    check(threads=threads)
     sides = (records_of(left),) if right is None else (records_of(left), records_of(right))
     work = Run(progress or no_progress, threads).prepare(sides, None, labels, seed)
     assert work.training is not None
@@ -282,6 +284,7 @@ def train(
 
 def explain(model: Model, left: Source, right: Source | None, left_id: str, right_id: str) -> Explanation:
     """Why a pair has its weight; `right` None for deduplication. See `linker.explain`."""
+    check(model=model)
     own = _records(left, model)
     if right is not None:
         return explain_pair(model, own, _records(right, model), left_id, right_id)
@@ -337,11 +340,6 @@ def _asked(
     way = None if cardinality is None else cardinality.value
     named = None if keys is None else name_of(keys)
     return Asked(way, threshold, lead, all_pairs, seed, model is not None, pairs, named)
-
-
-def _check(*weights: float | None) -> None:
-    if any(weight is not None and not math.isfinite(weight) for weight in weights):
-        raise LinkerError("A weight that was given is not a finite number.", "Give bits, such as 5 or -2.5.")
 
 
 def _chosen(keys: Matchkeys | str | Path | None, model: Model | None) -> Matchkeys | None:

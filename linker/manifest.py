@@ -146,8 +146,8 @@ class Manifest:
                 name: digest(table)
                 for name, table in (tables | ({} if clusters is None else {"clusters": clusters})).items()
             },
-            code=_code(),
-            environment=_environment(),
+            code=code(),
+            environment=environment(),
         )
 
     def as_dict(self) -> dict[str, Json]:
@@ -232,7 +232,7 @@ def _layout(data: Mapping[str, Json]) -> Layout:
 
 
 @cache
-def _code() -> dict[str, str]:
+def code() -> dict[str, str]:
     """The version, and a digest of every module of the package but the generated ones."""
     folder, sources = Path(__file__).parent, hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
@@ -242,7 +242,8 @@ def _code() -> dict[str, str]:
     return {"version": _version("kinlink"), "sources": sources.hexdigest()}
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Python, the machine, and the version of each library that has a part in the numbers."""
     here = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
     return here | {name: _version(name) for name in LIBRARIES}
 

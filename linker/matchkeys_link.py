@@ -18,6 +18,7 @@ import polars as pl
 
 from linker.arrival import Source, records_of
 from linker.decide import Cardinality, Outcome, clusters
+from linker.given import check
 from linker.matchkeys import Matchkeys
 from linker.matchkeys_ons import key_set
 from linker.matchkeys_pass import Matched, match_keys, match_within
@@ -87,6 +88,7 @@ def link_by_keys(
     Raises:
         LinkerError: what is wrong with the files, columns, records or the keys.
     """
+    check(threads=threads)
     chosen = key_set(keys)
     sides = (records_of(left), records_of(right))
     began = time.perf_counter()
@@ -114,6 +116,7 @@ def dedupe_by_keys(
     Raises:
         LinkerError: what is wrong with the files, columns, records or the keys.
     """
+    check(threads=threads)
     chosen = key_set(keys)
     sides = tuple(records_of(source) for source in (records, *others))
     began = time.perf_counter()

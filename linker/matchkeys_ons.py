@@ -14,6 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from linker.conditions import All, Any, Condition, Not, Op, Test, exact, missing, test
+from linker.errors import ModelError
 from linker.matchkeys import Matchkey, Matchkeys
 from linker.model import BlockingRule
 
@@ -315,4 +316,9 @@ def key_set(keys: Matchkeys | str | Path) -> Matchkeys:
     """
     if isinstance(keys, Matchkeys):
         return keys
+    if not isinstance(keys, str | Path):
+        raise ModelError(
+            f"The matchkeys are an object of the type {type(keys).__name__}.",
+            "Give the name of a set that comes with Kinlink, such as 'ons', a file, or linker.Matchkeys.",
+        )
     return SETS[str(keys)] if str(keys) in SETS else Matchkeys.load(keys)

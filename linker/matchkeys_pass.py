@@ -22,7 +22,7 @@ from linker.block import block
 from linker.composed import fields_read, with_composed
 from linker.conditions import All, Any, Condition, Not, Op, Test, turned
 from linker.derive import standard_columns
-from linker.encode import encode
+from linker.encode import Encoded, encode
 from linker.errors import RecordsError
 from linker.matchkeys import Matchkey, Matchkeys
 from linker.matchkeys_settle import OUTCOMES, Mask, Rows, settle_between, settle_within
@@ -144,20 +144,14 @@ def _match(
     threads: int | None,
     progress: Progress,
 ) -> Matched:
-    usable, left_out = _answerable(keys.name, asked, columns[0].columns, columns[-1].columns)
-    model = _compiled(usable)
-    encoded = encode(columns[0], columns[1] if len(columns) > 1 else None, model)
-    scored = scan_candidates(
-        encoded,
-        block(model.rules, encoded),
-        compile_tests(model.comparisons, encoded),
-        compile_weights(model, encoded),
-        0.5,  # a pair of no key weighs 0, one of any key 1 or more
-        threads=threads,
-        progress=progress,
-        stage="matchkeys",
-    )
-    first, met = _levels(scored, model, usable)
+    usable, left_out = answerable(asked, columns[0].columns, columns[-1].columns)
+    if not usable:
+        missing = sorted({column for _, lacking in left_out for column in lacking})
+        raise RecordsError(
+            f"The records can answer no matchkey of '{keys.name}'.",
+            f"These columns are not there, on one side at least: {', '.join(missing)}.",
+        )
+    encoded, scored, first, met = first_keys(usable, columns, threads, progress)
     settle = settle_within if encoded.deduplicates else settle_between
     rank, outcome = settle(usable, scored, first, met, columns)
     pairs = pl.DataFrame(
@@ -178,6 +172,35 @@ def _match(
         sum(scored.compared),
         ids[0],
     )
+
+
+def first_keys(
+    keys: Sequence[Matchkey], columns: Sequence[pl.DataFrame], threads: int | None, progress: Progress
+) -> tuple[Encoded, Scored, Rows, Mapping[int, Mask]]:
+    """Every pair that meets a key, with the first key that it meets.
+
+    Args:
+        keys: in order; the columns can answer all of them.
+        columns: of the left and of the right records, or of one set.
+        threads, progress: as in `match_keys`.
+
+    Returns:
+        The codes, the pairs, each pair's first key (position; their number for none), and which pairs meet
+        each key of movers, as far as one pair alone can say.
+    """
+    model = _compiled(keys)
+    encoded = encode(columns[0], columns[1] if len(columns) > 1 else None, model)
+    scored = scan_candidates(
+        encoded,
+        block(model.rules, encoded),
+        compile_tests(model.comparisons, encoded),
+        compile_weights(model, encoded),
+        0.5,  # a pair of no key weighs 0, one of any key 1 or more
+        threads=threads,
+        progress=progress,
+        stage="matchkeys",
+    )
+    return encoded, scored, *_levels(scored, model, keys)
 
 
 def smaller_left(pairs: pl.DataFrame) -> pl.DataFrame:
@@ -218,10 +241,14 @@ def _columns(records: Records, reading: Collection[str]) -> pl.DataFrame:
     return made.select(name for name in made.columns if name in reading)
 
 
-def _answerable(
-    name: str, keys: Iterable[Matchkey], left: Collection[str], right: Collection[str]
+def answerable(
+    keys: Iterable[Matchkey], left: Collection[str], right: Collection[str]
 ) -> tuple[list[Matchkey], tuple[tuple[str, tuple[str, ...]], ...]]:
-    """The keys without what no record can answer, and those of which nothing is left."""
+    """The keys without what no record can answer.
+
+    Returns:
+        Those that are left, and (name, columns lacking) of the others.
+    """
     usable, left_out = [], []
     for key in keys:
         equal = tuple(
@@ -235,12 +262,6 @@ def _answerable(
         else:
             condition = None if where is True else where
             usable.append(replace(key, equal=equal, where=condition, moved=moved))
-    if not usable:
-        missing = sorted({column for _, columns in left_out for column in columns})
-        raise RecordsError(
-            f"The records can answer no matchkey of '{name}'.",
-            f"These columns are not there, on one side at least: {', '.join(missing)}.",
-        )
     return usable, tuple(left_out)
 
 

@@ -58,6 +58,7 @@ JOB_KINDS = {
     JobKind.DEDUPLICATION: job_pb2.JOB_KIND_DEDUPLICATION,
     JobKind.TRAINING: job_pb2.JOB_KIND_TRAINING,
     JobKind.JOIN: job_pb2.JOB_KIND_JOIN,
+    JobKind.REGISTER: job_pb2.JOB_KIND_REGISTER,
 }
 JOB_STATES = {
     JobState.QUEUED: job_pb2.JOB_STATE_QUEUED,
@@ -247,6 +248,10 @@ def job_message(job: Job) -> job_pb2.Job:
         cancel_requested=job.cancel_requested,
         problem=problem_message(job.problem),
         submission_ids=job.work.submission_ids,
+        family_column=job.work.family_column,
+        protected_column=job.work.protected_column,
+        purpose=job.work.purpose,
+        actor=job.work.actor,
         create_time=timestamp(job.created),
         start_time=timestamp(job.started) if job.started else None,
         end_time=timestamp(job.ended) if job.ended else None,
@@ -257,7 +262,14 @@ def job_value(message: job_pb2.Job) -> Job:
     return Job(
         job_id=message.job_id,
         project=message.project,
-        work=Work(sure(JOB_KINDS, message.kind), tuple(message.submission_ids)),
+        work=Work(
+            sure(JOB_KINDS, message.kind),
+            tuple(message.submission_ids),
+            family_column=message.family_column,
+            protected_column=message.protected_column,
+            purpose=message.purpose,
+            actor=message.actor,
+        ),
         state=sure(JOB_STATES, message.state),
         stage=message.progress.stage,
         done=message.progress.done,

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import polars as pl
 
 from linker.arrival import Source, check_types, not_records, records_of, screened
@@ -24,6 +23,7 @@ from linker.derive import standard_columns
 from linker.encode import Encoder
 from linker.errors import LinkerError, ModelError, RecordsError
 from linker.files import read_parts
+from linker.given import check
 from linker.model import Model
 from linker.predict import Progress, Scored, no_progress, probability, scan_candidates
 from linker.program import compile_tests, compile_weights
@@ -69,8 +69,7 @@ def pairs(
     Raises:
         LinkerError: what is wrong with the files, columns, records or the model.
     """
-    if not np.isfinite(threshold):
-        raise LinkerError("The threshold is not a finite number.", "Give bits, such as 5 or -2.5.")
+    check(threshold, threads=threads, model=model)
     if part_rows is not None and part_rows < 1:
         raise LinkerError("A part of no rows was asked for.", "Give the rows of a part, 1 or more.")
     report = progress or no_progress

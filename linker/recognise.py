@@ -3,17 +3,18 @@
     mapped by the user  →  by name, if the values bear it out  →  by the values  →  category, number, text
 
 A name is a claim. Where the values contradict it the column is still compared, as what the values
-allow, and the layout says why. Order of rows never changes the outcome.
+allow, and the layout says why. What is about a family or a programme takes no part, unless it is mapped.
+Order of rows never changes the outcome.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
-from linker import headings, values
+from linker import family_columns, headings, values
 from linker.errors import LayoutError
 from linker.headings import DATE_PARTS, Heading
 from linker.records import Field, Kind, Layout
@@ -25,7 +26,11 @@ _IGNORED = {
     "source": "says where or when the record was made, not who it is about",
     "note": "free text",
     "title": "a title says little and changes",
+    "relation": family_columns.RELATION,
+    "programme": "about a programme or a service, not who somebody is",
 }
+_BY_VALUES = "by its values"
+_SHARED = "; a family shares it: not compared"
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,7 @@ def recognise(
         LayoutError: an unknown kind, a column that does not exist, or one claimed twice.
     """
     columns = frame.columns
-    mapped = _mapped(columns, mapping or {})
-    _check(columns, id_column, mapped, ignore)
+    mapped = _asked(columns, id_column, mapping or {}, ignore)
     taken = {column for claim in mapped for column in claim.columns} | set(ignore)
     ignored = dict.fromkeys(ignore, "as asked")
     read = {
@@ -86,12 +90,28 @@ def recognise(
         else:
             claims.append(verdict)
             has_birth = has_birth or verdict.kind is Kind.DATE_OF_BIRTH
+    claims = _of_persons(frame, claims, ignored)
     order = {column: place for place, column in enumerate(columns)}
     return Layout(
         id_column=chosen,
         fields=_named(claims, order),
         ignored=tuple((column, ignored[column]) for column in columns if column in ignored),
     )
+
+
+def check_asked(
+    columns: Sequence[str], id_column: str | None, mapping: Mapping[str, str], ignore: Sequence[str] = ()
+) -> None:
+    """Say at once what is wrong with a user's reading of the columns; arguments and errors as `recognise`."""
+    _asked(columns, id_column, mapping, ignore)
+
+
+def _asked(
+    columns: Sequence[str], id_column: str | None, mapping: Mapping[str, str], ignore: Sequence[str]
+) -> list[_Claim]:
+    mapped = _mapped(columns, mapping)
+    _check(columns, id_column, mapped, ignore)
+    return mapped
 
 
 def _mapped(columns: Sequence[str], mapping: Mapping[str, str]) -> list[_Claim]:
@@ -178,6 +198,8 @@ def _verdict(frame: pl.DataFrame, column: str, heading: Heading, *, has_birth: b
         return "no values"
     if meaning is None:
         return _by_values(column, seen, heading, has_birth=has_birth)
+    if meaning == Kind.SURNAME and "family" in headings.split(column) and values.has_codes(seen):
+        return _Claim(Kind.HOUSEHOLD, (column,), "by name")
     kind, why = values.borne_out(Kind(meaning), seen)
     return _Claim(kind, (column,), why, further=heading.further or kind != meaning)
 
@@ -189,13 +211,26 @@ def _by_values(column: str, seen: values.Seen, heading: Heading, *, has_birth: b
     if kind is Kind.DATE_OF_BIRTH and (has_birth or values.is_other_date(headings.split(column))):
         return "a date, but not said to be of birth"
     if kind is not None:
-        return _Claim(kind, (column,), "by its values", further=True)
+        return _Claim(kind, (column,), _BY_VALUES, further=True)
     if values.told(seen) is Kind.DATE_OF_BIRTH:
         return "a date, but about somebody or something else"
     open_kind = values.open_kind(seen)
     if open_kind is None:
         return "free text" if seen.wordy else "a running number"
-    return _Claim(open_kind, (column,), "by its values")
+    return _Claim(open_kind, (column,), _BY_VALUES)
+
+
+def _of_persons(frame: pl.DataFrame, claims: list[_Claim], ignored: dict[str, str]) -> list[_Claim]:
+    """The claims without what their values show to be about families; references of families named so."""
+    kinds = {claim.columns[0]: claim.kind for claim in claims}
+    unknown = [claim.columns[0] for claim in claims if claim.kind in _OPEN and claim.why == _BY_VALUES]
+    references, left_out = family_columns.judge(frame, kinds, unknown)
+    ignored |= left_out
+    return [
+        replace(claim, kind=Kind.HOUSEHOLD) if claim.columns[0] in references else claim
+        for claim in claims
+        if claim.columns[0] not in left_out
+    ]
 
 
 def _named(claims: Sequence[_Claim], order: Mapping[str, int]) -> tuple[Field, ...]:
@@ -213,7 +248,8 @@ def _named(claims: Sequence[_Claim], order: Mapping[str, int]) -> tuple[Field, .
             stem = claim.columns[0].lower().replace(".", "_") if claim.kind in _OPEN else claim.kind.value
             name = _free(stem, names)
             names.add(name)
-        fields.append(Field(name, claim.kind, claim.columns, claim.why))
+        why = claim.why + _SHARED if claim.kind is Kind.HOUSEHOLD else claim.why
+        fields.append(Field(name, claim.kind, claim.columns, why))
     return tuple(sorted(fields, key=lambda field: order[field.columns[0]]))
 
 

@@ -44,6 +44,18 @@ class Kind(StrEnum):
     NUMBER = "number"
     HOUSEHOLD = "household"
     IDENTIFIER = "identifier"
+    INITIALS = "initials"
+    PARTIAL_POSTCODE = "partial_postcode"
+    LOCAL_AUTHORITY = "local_authority"
+
+
+NAMING = frozenset(
+    {
+        *(Kind.FORENAME, Kind.SURNAME, Kind.FULL_NAME, Kind.DATE_OF_BIRTH),
+        *(Kind.NHS_NUMBER, Kind.CHI, Kind.HC_NUMBER, Kind.NINO, Kind.UPN, Kind.ULN, Kind.PNCID, Kind.CRO),
+    }
+)
+"""Names, the day of birth, and numbers that people have: identities without any of these are nobody's."""
 
 
 @dataclass(frozen=True)

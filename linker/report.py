@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from typing import Any as Json
 
 import polars as pl
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from linker.linkage import Deduplication, Linkage
     from linker.matchkeys_link import KeyDeduplication, KeyLinkage
 
-    Result = Linkage | Deduplication | KeyLinkage | KeyDeduplication
+    Result: TypeAlias = Linkage | Deduplication | KeyLinkage | KeyDeduplication
 
 MARK = '<meta name="generator" content="Kinlink">'
 FORMAT = "kinlink-report/1"

@@ -41,6 +41,7 @@ class JobKind(StrEnum):
     DEDUPLICATION = "deduplication"
     TRAINING = "training"
     JOIN = "join"
+    REGISTER = "register"
 
 
 class JobState(StrEnum):
@@ -200,8 +201,12 @@ class Work:
         keys_only: the matchkeys link alone.
         family_column: of a join: the column with the sender's reference of the family, or an empty string.
         protected_column: of a join: the column that says which records are protected, or an empty string.
-        purpose: of a join: what identities are opened for.
-        actor: of a join: who asked.
+        purpose: of a join or a register: what identities are opened for.
+        actor: of a join or a register: who asked.
+        register: of a register: the code of its profile.
+        day: of a register: the day on which people have their age, as YYYY-MM-DD.
+        since: of a register: the day from which on the extract has people, or an empty string: the same day.
+        nhs_number_reason: of a register: why the NHS number may be used; empty: it is not.
     """
 
     kind: JobKind
@@ -218,6 +223,15 @@ class Work:
     protected_column: str = ""
     purpose: str = ""
     actor: str = ""
+    register: str = ""
+    day: str = ""
+    since: str = ""
+    nhs_number_reason: str = ""
+
+    @property
+    def opens_persons(self) -> bool:
+        """Whether identities in the vault are opened for it."""
+        return self.kind in (JobKind.JOIN, JobKind.REGISTER)
 
 
 @dataclass(frozen=True)

@@ -36,20 +36,26 @@ class ServiceError(LinkerError):
         metadata: what the reason says besides, such as `last_durable_chunk`.
         retry_after: seconds after which the service asks to try again, or None.
         passing: whether the same call may succeed later.
+        said: whether the service itself said so.
     """
 
-    def __init__(self, code: str, sent: bytes | None) -> None:
+    def __init__(self, code: str, sent: bytes | None, address: str = "") -> None:
         """Put a failure into words.
 
         Args:
             code: the name of the gRPC status code.
             sent: the serialised google.rpc.Status that came with it, if one did.
+            address: where the service was looked for.
         """
         if sent is not None:
             details = status.read(sent)
         elif code == "UNAVAILABLE":
-            message = "The service cannot be reached."
-            help = "Check its address, whether it runs, and whether it wants TLS."
+            message = (
+                f"The service cannot be reached at {address}."
+                if address
+                else "The service cannot be reached."
+            )
+            help = "Check the address, whether it runs, whether it wants TLS, and whose certificate you show."
             details = status.Details(code, code, message, help)
         elif code == "DEADLINE_EXCEEDED":
             message, help = "The service did not answer in time.", "Ask for less, or wait longer."
@@ -63,24 +69,27 @@ class ServiceError(LinkerError):
         self.metadata = details.metadata
         self.retry_after = details.retry_after
         self.passing = code in PASSING
+        self.said = sent is not None
 
 
-def service_error(error: Exception) -> ServiceError:
-    """What a failed call says."""
+def service_error(error: Exception, address: str = "") -> ServiceError:
+    """What a failed call to a service at this address says."""
     call: Any = error  # an error of a call on a channel is a grpc.Call too
-    return ServiceError(call.code().name, dict(call.trailing_metadata() or ()).get(status.METADATA_KEY))
+    sent = dict(call.trailing_metadata() or ()).get(status.METADATA_KEY)
+    return ServiceError(call.code().name, sent, address)
 
 
 class Pause:
     """Waits longer after each failure, a little at random, until patience since the first is at its end."""
 
     def __init__(self, patience: float) -> None:
-        self._patience = patience
+        self.patience = patience
         self.reset()
 
-    def reset(self) -> None:
-        """Be as patient as at the start: something went forward."""
-        self._until: float | None = None
+    def reset(self, patience: float | None = None) -> None:
+        """Be as patient as at the start, or for other seconds: something went forward."""
+        self.patience = self.patience if patience is None else patience
+        self._begun: float | None = None
         self._seconds = 0.2
 
     def after(self, error: ServiceError) -> None:
@@ -89,13 +98,59 @@ class Pause:
         Raises:
             ServiceError: the failure does not pass, or patience is at its end.
         """
-        if self._until is None:
-            self._until = time.monotonic() + self._patience
+        if self._begun is None:
+            self._begun = time.monotonic()
         seconds = max(error.retry_after or 0.0, self._seconds * random.uniform(0.5, 1.0))
-        if not error.passing or time.monotonic() + seconds > self._until:
+        if not error.passing or time.monotonic() + seconds > self._begun + self.patience:
             raise error
         time.sleep(seconds)
         self._seconds = min(2 * self._seconds, 10.0)
+
+
+class Patience:
+    """How long a client waits for one service: longer once that has answered for the first time.
+
+    Args:
+        address: where the service is looked for.
+        patience: seconds for which a call that it could not take is tried again.
+        reach: as `patience`, for as long as it has not answered at all; None: the same.
+        failure: what a call that fails raises.
+    """
+
+    def __init__(self, address: str, patience: float, reach: float | None, failure: type[Exception]) -> None:
+        self._address, self._patience, self._failure = address, patience, failure
+        self._now = patience if reach is None else min(reach, patience)
+
+    def pause(self) -> Pause:
+        """For the attempts of a call."""
+        return Pause(self._now)
+
+    def answered(self) -> float:
+        """The service is there; the seconds for which it is waited for from now on."""
+        self._now = self._patience
+        return self._now
+
+    def run(self, attempt: Callable[[], T], pause: Pause | None = None) -> T:
+        """What an attempt returns, made again after failures that pass.
+
+        Raises:
+            ServiceError: the failure does not pass, or patience is at its end.
+        """
+        pause = pause or self.pause()
+        while True:
+            try:
+                found = attempt()
+                self.answered()
+                return found
+            except self._failure as error:
+                pause.after(self.failed(error, pause))
+
+    def failed(self, error: Exception, pause: Pause) -> ServiceError:
+        """What a failed call says; if the service itself does, it is there."""
+        failure = service_error(error, self._address)
+        if failure.said:
+            pause.patience = self.answered()
+        return failure
 
 
 class Sent(Iterator[T]):

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator, Callable
+from datetime import date
 from typing import Any, Literal
 
 import polars as pl
@@ -18,7 +19,7 @@ import polars as pl
 from linker import arrow, callers, messages, work
 from linker.chunks import Content, Examined
 from linker.destruction import destroy_doomed
-from linker.errors import ModelError
+from linker.errors import ModelError, ProfileError
 from linker.intake import Intake
 from linker.jobs import Runner
 from linker.matchkeys import Matchkeys
@@ -26,6 +27,7 @@ from linker.matchkeys_ons import SETS
 from linker.messages import batch_value, code, mandate_value, wrong
 from linker.model import Model
 from linker.paging import digest_of_request, page_size, position, token
+from linker.profile_links import check_register
 from linker.receiving import receive
 from linker.refusals import Invalid, Unavailable
 from linker.resources import Job, JobKind, Limits, Submission, SubmissionKind, Table, Work
@@ -230,6 +232,33 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
         )
         job = await self._start("StartJoin", request, work)
         return linkage_pb2.StartJoinResponse(job=messages.job_message(job))
+
+    async def StartRegister(
+        self, request: linkage_pb2.StartRegisterRequest, context: object
+    ) -> linkage_pb2.StartRegisterResponse:
+        register = request.register
+        try:
+            check_register(register)
+        except ProfileError as error:
+            raise Invalid("FIELD_INVALID", error.message, error.help, field="register") from None
+        day = _day(request.day, "day")
+        since = _day(request.since, "since") if request.since else None
+        if since is not None and since > day:
+            raise wrong("since", "since is no later than day.")
+        reason = request.nhs_number_reason
+        work = Work(
+            JobKind.REGISTER,
+            (request.submission_id,),
+            seed=request.seed,
+            purpose=mandate_value(request.mandate).purpose,
+            actor=self._caller(),
+            register=register,
+            day=day.isoformat(),
+            since=since.isoformat() if since else "",
+            nhs_number_reason=code(reason, "nhs_number_reason") if reason else "",
+        )
+        job = await self._start("StartRegister", request, work)
+        return linkage_pb2.StartRegisterResponse(job=messages.job_message(job))
 
     async def _start(self, method: str, request: Any, work: Work) -> Job:
         mandate = mandate_value(request.mandate)
@@ -459,6 +488,13 @@ def _keys(asked: linkage_pb2.MatchkeyOptions) -> str:
 
 def _weight(options: linkage_pb2.LinkageOptions, name: Literal["threshold", "all_pairs"]) -> float | None:
     return _bits(options, name, f"options.{name}")
+
+
+def _day(text: str, field: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise wrong(field, f"{field} is a day as YYYY-MM-DD.") from None
 
 
 def _bits(message: Any, name: str, field: str) -> float | None:

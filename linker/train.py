@@ -18,7 +18,7 @@ import numpy.typing as npt
 from linker.block import BlockIndex, block
 from linker.conditions import Op, Test
 from linker.dependence import Dependence, Seen, dependences
-from linker.em import Fit, Floats, PatternCounts, fit, pattern_ratio, ratios
+from linker.em import Bools, Fit, Floats, PatternCounts, fit, pattern_ratio, ratios
 from linker.encode import Encoded, aligned, count_codes
 from linker.model import Comparison, Level, Model
 from linker.patterns import MOST_RULES, Batch, Tally, tally, tally_batches
@@ -43,7 +43,7 @@ class Diagnostics:
     """What training found, told honestly.
 
     Attributes:
-        method: "em" or "labels".
+        method: "em", "labels", or "expectation" where hardly any record is there twice: m was not learnt.
         converged: EM's last change was under the tolerance; None for labels.
         iterations: of EM.
         expected_matches: among all pairs, by the trained model.
@@ -64,11 +64,19 @@ class Diagnostics:
     dependent: tuple[Dependence, ...] = ()
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """Sentences for the user; empty if all is well."""
+    def of_all(self) -> tuple[str, ...]:
+        """Those warnings that are about the training as a whole."""
         said = []
         if self.converged is False:
             said.append(f"Training stopped at its limit of {self.iterations} rounds before it settled.")
+        if self.method == "expectation":
+            said.append("There are hardly any matches to learn from: every m is an expectation.")
+        return tuple(said)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the user; empty if all is well."""
+        said = list(self.of_all)
         said += [
             f"No match showed '{level}' of {name}: its m is an expectation." for name, level in self.unseen
         ]
@@ -171,14 +179,25 @@ def train_em(
     shared = np.array([one.shared for one in comparisons])
     matches, kin = 0.5 * min(len(encoded.left), len(encoded.right)), 0.0
     u = without_matches(evidence.random, expected, matches / evidence.total, evidence.ceiling)
+    first, most = u, matches
     found: Fit | None = None
-    for _ in range(
-        ROUNDS if patterns else 0
-    ):  # u holds the matches among the random pairs until m is known, and m depends on u
-        found = fit(patterns, held, expected, u, strength=PRIOR_STRENGTH, shared=shared, start=found)
-        log_kin = ratios(found.kin, u) if shared.any() else None
-        matches, kin = _expected_pairs(evidence.union, ratios(found.m, u), log_kin, evidence.total, matches)
-        u = without_matches(evidence.random, found.m, matches / evidence.total, evidence.ceiling)
+    learnt = True
+    for hold in (False, True):
+        found, u, matches = None, first, most
+        for _ in range(
+            ROUNDS if patterns else 0
+        ):  # u holds the matches among the random pairs until m is known, and m depends on u
+            found = fit(
+                patterns, held, expected, u, strength=PRIOR_STRENGTH, shared=shared, start=found, hold=hold
+            )
+            log_kin = ratios(found.kin, u) if shared.any() else None
+            matches, kin = _expected_pairs(
+                evidence.union, ratios(found.m, u), log_kin, evidence.total, matches
+            )
+            u = without_matches(evidence.random, found.m, matches / evidence.total, evidence.ceiling)
+        learnt = not hold
+        if found is None or _are_persons(found.m, expected, shared):
+            break
     if found is None:  # nothing to compare, nothing learnt
         found, matches = Fit(expected, u, (), np.zeros_like(expected), True, 0), 0.5
     trained = _trained(model, found.m, u, matches, evidence.total)
@@ -187,7 +206,19 @@ def train_em(
     shown = [Seen(*one) for one in zip(patterns, held, found.shares, found.kin_shares, strict=True)]
     random = Seen(evidence.sample, np.zeros(len(comparisons), np.bool_), trained.prior, trained.kin)
     dependent = dependences(comparisons, found.m, u, found.kin, shown, random)
+    if not learnt:
+        told = replace(told, method="expectation", unseen=())
     return Training(trained, replace(told, dependent=dependent))
+
+
+def _are_persons(m: Floats, expected: Floats, shared: Bools) -> bool:
+    """Whether those whom EM took for one person mostly agree on what is a person's own.
+
+    Where hardly anybody is there twice, it may take something else for the matches: brothers and sisters who
+    write their address differently.
+    """
+    own = ~shared
+    return int((m[own, 1] < 0.5 * expected[own, 1]).sum()) <= 0.5 * int(own.sum())
 
 
 def train_labels(

@@ -20,11 +20,12 @@ import polars as pl
 
 import linker
 from linker import durable
+from linker.arrival import check_naming
 from linker.chunks import Content, Examined, check_rows, examine
 from linker.destruction import remove
 from linker.errors import LinkerError
 from linker.refusals import Conflict, Exhausted, Invalid, NotReady, Refused
-from linker.resources import Batch, FieldReading, Problem, Submission, SubmissionState
+from linker.resources import Batch, FieldReading, Problem, Submission, SubmissionKind, SubmissionState
 from linker.vaulted import Folder
 
 if TYPE_CHECKING:
@@ -220,6 +221,8 @@ class Upload:
                 records = linker.arrive(
                     frame, id_column=batch.id_column, mapping=dict(batch.mapping), ignore=batch.ignore
                 )
+                if batch.kind is SubmissionKind.IDENTITIES:
+                    check_naming(records.layout)
             except LinkerError as error:
                 problem = Problem(error.reason, error.message, error.help)
             digest = hashing.result()

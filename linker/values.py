@@ -162,6 +162,11 @@ def told(seen: Seen) -> Kind | None:
     return None
 
 
+def has_codes(seen: Seen) -> bool:
+    """Whether nearly all values have a digit."""
+    return _share(seen, _VALUE.str.contains("[0-9]")) >= _TOLD
+
+
 def is_other_date(words: tuple[str, ...]) -> bool:
     """Whether a column's name speaks of another event than a birth."""
     return any(word in _EVENT_WORDS for word in words)

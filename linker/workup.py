@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -16,7 +16,7 @@ from linker.encode import Encoded, encode
 from linker.errors import RecordsError
 from linker.frequencies import term_frequencies
 from linker.labels import matched_rows
-from linker.model import PATTERN_BITS, Model
+from linker.model import PATTERN_BITS, BlockingRule, Model
 from linker.predict import Progress
 from linker.raw import by_text_of_id, model_columns, raw_records
 from linker.records import Field, Kind, Records
@@ -88,7 +88,7 @@ def work_up(
         return Workup(sides, tuple(ids), encoded, tuple(block(model.rules, encoded)), (), model, columns=kept)
     draft = _draft(sides, columns)
     encoded = encode(columns[0], other, draft)
-    blocks, left_out = _affordable((block_index(rule, encoded) for rule in draft.rules), encoded)
+    blocks, left_out = affordable(index_rules(draft.rules, encoded), encoded)
     frequencies = term_frequencies(draft, columns)
     chosen = replace(draft, rules=tuple(index.rule for index in blocks), frequencies=frequencies)
     kept = _adjusting(chosen, columns) if keep else None
@@ -179,7 +179,12 @@ def agreed(sides: tuple[Records, ...]) -> tuple[Records, ...]:
     )
 
 
-def _affordable(
+def index_rules(rules: Iterable[BlockingRule], encoded: Encoded) -> Iterator[BlockIndex]:
+    """The rules one by one, each indexed when it is its turn."""
+    return (block_index(rule, encoded) for rule in rules)
+
+
+def affordable(
     indexes: Iterable[BlockIndex], encoded: Encoded
 ) -> tuple[tuple[BlockIndex, ...], tuple[str, ...]]:
     """The rules that are worth their pairs, in order, and the names of those that cost too much.

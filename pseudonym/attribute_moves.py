@@ -97,6 +97,15 @@ class AttributeMoves:
         self._rows.store.purge_if_due()
         return count
 
+    def assign(self, project: str, rows: Sequence[tuple[bytes, bytes]], mandate: Mandate) -> int:
+        """Give rows, by their handles, to other people (aids); how many went elsewhere."""
+        self._context.audit(Access("move", project, mandate, len(rows)))
+        with self._context.ledger.lock, self._rows.write() as at:
+            self._rows.alone(at)
+            whose = self._rows.project(at, project)
+            moves = [Move(What.ROW, handle, None, aid) for handle, aid in rows]
+            return self._follow(at, whose, moves)
+
     def _follow(self, at: At, project: Project, moves: Sequence[Move]) -> int:
         handles = list({move.handle for move in moves if move.handle is not None})
         named = [aid for move in moves for aid in (move.old, move.new) if aid is not None]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from enum import IntFlag
 
 from pseudonym.errors import ConflictError
 from pseudonym.keks import Keks
@@ -20,6 +21,13 @@ from pseudonym.storage.rows_attributes import AttributeRows, Batch, Head, Subjec
 from pseudonym.urn import ID_BYTES, enc
 
 STORE = "attributes"
+
+
+class Flag(IntFlag):
+    """What may not be done with a subject's data though they are kept."""
+
+    RESTRICTED = 1
+    OBJECTED = 2
 
 
 def unwrapped(keks: Keks, keys: Sequence[tuple[bytes, str, bytes]]) -> list[bytes]:

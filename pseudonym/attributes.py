@@ -15,18 +15,19 @@ The rules this module keeps:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from enum import IntFlag
 from typing import Self
 
 import polars as pl
 
 from pseudonym import attribute_subjects as subjects
-from pseudonym import frames
+from pseudonym import frames, outcomes
 from pseudonym.access import Access, Audit, Mandate
 from pseudonym.attribute_moves import AttributeMoves
+from pseudonym.attribute_subjects import Flag
 from pseudonym.attributes_context import AttributeContext
 from pseudonym.attributes_erasure import AttributeErasure
 from pseudonym.attributes_intake import AttributeIntake
+from pseudonym.attributes_registers import AttributeRegisters
 from pseudonym.datasets import Dataset, Tag
 from pseudonym.erasure import Ledger, check_not_ended, replay
 from pseudonym.errors import InputError
@@ -38,12 +39,7 @@ from pseudonym.storage.rows_attributes import AttributeRows
 from pseudonym.urn import check_epoch, check_label
 from pseudonym.values import Scan, check_declaration, values
 
-
-class Flag(IntFlag):
-    """What may not be done with a subject's data though they are kept."""
-
-    RESTRICTED = 1
-    OBJECTED = 2
+__all__ = ["Attributes", "Flag"]
 
 
 class Attributes:
@@ -57,6 +53,7 @@ class Attributes:
         self.intake = AttributeIntake(context)
         self.erasure = AttributeErasure(context)
         self.moves = AttributeMoves(context)
+        self.registers = AttributeRegisters(context, self.intake, self.moves)
         self.releases = Releases(context)
 
     @classmethod
@@ -98,10 +95,12 @@ class Attributes:
         """Declare a dataset, or a grown form of the one that is declared.
 
         Raises:
-            InputError: something that was declared is missing.
+            InputError: something that was declared is missing, or the dataset is the role's own.
             ValuesRefused: a code looks like an identifier.
         """
         check_declaration(dataset, self._context.scan)
+        if dataset.name == outcomes.NAME:
+            raise InputError(f"The dataset {dataset.name} is the role's own.", "Give it another name.")
         with self._rows.write() as at:
             number = self._rows.project(at, project).number
             for _, name, declaration in self._rows.datasets(at, number):

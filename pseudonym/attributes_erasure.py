@@ -10,6 +10,7 @@ from pseudonym.access import Access, Mandate
 from pseudonym.attributes_context import AttributeContext
 from pseudonym.erasure import What, carry_out
 from pseudonym.storage.rows import AT_ONCE, Project, ProjectState
+from pseudonym.storage.rows_links import LinkRows
 from pseudonym.storage.rows_releases import ReleaseRows
 
 
@@ -110,6 +111,7 @@ class AttributeErasure:
                 self._rows.alone(at)
                 counts.update(self._rows.delete_subjects(at, page))
         counts.update(self._rows.delete_intake(project.number))
+        LinkRows(self._rows).delete_project(project.number)
         counts.update(ReleaseRows(self._rows.store).delete_project(project.number))
         with self._rows.write() as at:
             counts["a_dataset"] += self._rows.delete_datasets(at, project.number)

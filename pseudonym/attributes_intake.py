@@ -16,7 +16,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import compress
+from itertools import chain, compress
 
 import polars as pl
 
@@ -70,7 +70,8 @@ class AttributeIntake:
             project: its name.
             dataset: a declared dataset's name.
             batch_id: the sender's id of the batch; the same batch twice is received once.
-            data: a binary column `row_ref`, and declared columns.
+            data: a binary column `row_ref`, and declared columns. A record may have several rows, in one
+                batch.
 
         Raises:
             ValuesRefused: a value looks like an identifier, or is not what its column declares.
@@ -78,18 +79,19 @@ class AttributeIntake:
             InputError: a column is missing, not declared, or of another form.
         """
         frame = frames.table(data)
-        refs = frames.ids(frame, "row_ref", distinct=True)
+        each = frames.ids(frame, "row_ref")
         found, number, contents = self._contents(project, dataset, frame.drop("row_ref"))
+        refs, contents = _gathered(each, contents)
         with self._rows.write() as at:
             kept = self._batch(at, found, number, batch_id, "halves", refs, contents)
             if kept is None:
-                return Receipt(len(refs), repeated=True)
+                return Receipt(len(each), repeated=True)
             batch, dek = kept
             n = len(refs)
             place = _place(found, number)
             sealed = seal_rows([dek] * n, STORE, refs, [place] * n, [0] * n, contents)
             self._rows.add_halves(at, batch.batch_key, refs, sealed)
-        return Receipt(len(refs), repeated=False)
+        return Receipt(len(each), repeated=False)
 
     def attach(self, project: str, pairs: frames.Table) -> pl.DataFrame:
         """Take from the broker whose the values are, and store them. The same again does no harm.
@@ -250,7 +252,10 @@ class AttributeIntake:
             )
             for dataset in {batches[key].dataset for _, key, _ in live}:
                 mine = [batches[key].dataset == dataset for _, key, _ in live]
-                told = [whose[ref] for ref in compress(some, mine)]
+                rows = [_parts(content) for content in compress(opened, mine)]
+                told = [
+                    whose[ref] for ref, parts in zip(compress(some, mine), rows, strict=True) for _ in parts
+                ]
                 subjects.put(
                     self._rows,
                     at,
@@ -259,11 +264,26 @@ class AttributeIntake:
                     dataset,
                     [aid for aid, _, _ in told],
                     [family for _, family, _ in told],
-                    list(compress(opened, mine)),
+                    list(chain.from_iterable(rows)),
                     [handle for _, _, handle in told],
                 )
             self._rows.attached(at, [ref for ref, _, _ in waiting])
         return list(here)
+
+
+def _gathered(refs: Sequence[bytes], contents: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """The rows of each record together: how many (four bytes), then one after the other, all of one size."""
+    rows = frames.columns(ref=refs, content=contents)
+    records = rows.group_by("ref", maintain_order=True).agg("content")
+    joined = [len(parts).to_bytes(4, "big") + b"".join(parts) for parts in records["content"].to_list()]
+    return records["ref"].to_list(), joined
+
+
+def _parts(gathered: bytes) -> list[bytes]:
+    """The rows of one record."""
+    count = int.from_bytes(gathered[:4], "big")
+    size = (len(gathered) - 4) // count
+    return [gathered[at : at + size] for at in range(4, len(gathered), size)]
 
 
 def _place(project: Project, dataset: int) -> bytes:

@@ -27,6 +27,7 @@ from pseudonym import frames, issuing
 from pseudonym.access import Access, Audit, Mandate
 from pseudonym.broker_context import BrokerContext, Keys, check_members
 from pseudonym.broker_erasure import BrokerErasure
+from pseudonym.broker_registers import BrokerRegisters
 from pseudonym.changes import Changes
 from pseudonym.cover import cover
 from pseudonym.erasure import Ledger, What, check_not_ended, replay
@@ -68,6 +69,7 @@ class Broker:
         self._audit = context.audit
         self.erasure = BrokerErasure(context)
         self.changes = Changes(context)
+        self.registers = BrokerRegisters(context)
         self.tracing = Tracing(context)
 
     @classmethod

@@ -34,7 +34,18 @@ def payloads(frame: pl.DataFrame) -> list[bytes]:
     """
     whole = checked(frame)
     plain = not any(_has_odd_text(texts, _ESCAPED) for _, texts in _texts(whole))
-    spelt = _object({name: (pl.col(name), dtype) for name, dtype in SCHEMA.items()}, plain)
+    said: dict[str, pl.Expr] = {}
+    for name, dtype in SCHEMA.items():
+        if whole[name].null_count() == whole.height:
+            continue
+        if isinstance(dtype, pl.List) and _is_single(whole[name]):  # most have one name, and one address
+            only = _spelt(pl.col(name).list.first(), _inner(dtype), plain)
+            said[name] = pl.lit("[") + only + pl.lit("]")
+        else:
+            said[name] = _spelt(pl.col(name), dtype, plain)
+    if not said:
+        return [b"{}"] * whole.height
+    spelt = _object(said)
     texts: list[str] = whole.select(spelt.alias("payload"))["payload"].to_list()
     return [text.encode() for text in texts]
 
@@ -81,31 +92,30 @@ def found_by(frame: pl.DataFrame) -> pl.DataFrame:
     Returns:
         Columns row (from 0), field (of `FIELDS`) and value, no two rows of it alike.
     """
-    rows = checked(frame).with_row_index("row").lazy()
+    whole = checked(frame)
+    rows = whole.with_row_index("row").lazy()
     born = pl.col("born").dt.to_string(_DAY)
     code = pl.col("value").str.to_uppercase().str.replace_all("[^A-Z0-9]", "")
     letters = pl.col("value").str.normalize("NFKD").str.to_uppercase().str.replace_all(r"\P{L}", "")
     day = pl.lit("|") + pl.col("born")
+    names, places = pl.when(letters != "").then(letters + day), pl.when(code != "").then(code + day)
     spelt = {
-        "nhs": (pl.concat_list("nhs", _formerly("nhs")), code),
-        "nino": (pl.concat_list("nino", _formerly("nino")), code.str.slice(0, 8)),
-        "upn": (pl.concat_list("upn", _formerly("upn")), code),
-        "surname-dob": (
-            pl.concat_list(_each("names", "surname"), _each("aliases", "surname"), _formerly("surname")),
-            pl.when(letters != "").then(letters + day),
-        ),
-        "postcode-dob": (
-            pl.concat_list(_each("addresses", "postcode"), _formerly("postcode")),
-            pl.when(code != "").then(code + day),
-        ),
+        "nhs": ([("nhs", ""), ("former", "nhs")], code),
+        "nino": ([("nino", ""), ("former", "nino")], code.str.slice(0, 8)),
+        "upn": ([("upn", ""), ("former", "upn")], code),
+        "surname-dob": ([("names", "surname"), ("aliases", "surname"), ("former", "surname")], names),
+        "postcode-dob": ([("addresses", "postcode"), ("former", "postcode")], places),
     }
     parts = [
-        rows.select("row", pl.lit(field).alias("field"), born, values.alias("value"))
-        .explode("value")
-        .select("row", "field", spelling.alias("value"))
+        _each(rows.select("row", born, value=name), whole[name], part)
+        .select("row", pl.lit(field).alias("field"), spelling.alias("value"))
         .filter(pl.col("value").is_not_null() & (pl.col("value") != ""))
-        for field, (values, spelling) in spelt.items()
+        for field, (sources, spelling) in spelt.items()
+        for name, part in sources
+        if whole[name].null_count() < whole.height
     ]
+    if not parts:
+        return pl.DataFrame(schema={"row": pl.UInt32, "field": pl.String, "value": pl.String})
     return pl.concat(parts).unique(maintain_order=True).collect()
 
 
@@ -154,13 +164,21 @@ def _has_odd_text(texts: pl.Series, pattern: str) -> bool:
     return bool(texts.str.contains(pattern).any())
 
 
-def _each(name: str, part: str) -> pl.Expr:
-    return pl.col(name).list.eval(pl.element().struct.field(part)).fill_null([])
+def _each(rows: pl.LazyFrame, column: pl.Series, part: str) -> pl.LazyFrame:
+    """Rows of row, born and value (a column) with each value in it: texts, or a part of those in a list."""
+    if not isinstance(column.dtype, pl.List):
+        return rows
+    single = _is_single(column)
+    rows = rows.with_columns(pl.col("value").list.first()) if single else rows.explode("value")
+    value = pl.col("value").struct
+    if column.name == "former":
+        return rows.filter(value.field("what") == part).with_columns(value=value.field("value"))
+    return rows.with_columns(value=value.field(part))
 
 
-def _formerly(what: str) -> pl.Expr:
-    of_it = pl.element().filter(pl.element().struct.field("what") == what)
-    return pl.col("former").list.eval(of_it.struct.field("value")).fill_null([])
+def _is_single(column: pl.Series) -> bool:
+    """Whether no list of a column has more than one element."""
+    return bool((column.list.len().max() or 0) <= 1)  # type: ignore[operator]
 
 
 def _spelt(value: pl.Expr, dtype: pl.DataType, plain: bool) -> pl.Expr:
@@ -170,10 +188,12 @@ def _spelt(value: pl.Expr, dtype: pl.DataType, plain: bool) -> pl.Expr:
         said = value.list.eval(each).list.drop_nulls()
         return pl.when(said.list.len() > 0).then(pl.lit("[") + said.list.join(",") + pl.lit("]"))
     if isinstance(dtype, pl.Struct):
-        members = {
-            field.name: (value.struct.field(field.name), _known(field.dtype)) for field in dtype.fields
-        }
-        said = _object(members, plain)
+        said = _object(
+            {
+                field.name: _spelt(value.struct.field(field.name), _known(field.dtype), plain)
+                for field in dtype.fields
+            }
+        )
         return pl.when(said != "{}").then(said)
     if dtype == pl.Date:
         return pl.lit('"') + value.dt.to_string(_DAY) + pl.lit('"')
@@ -182,11 +202,9 @@ def _spelt(value: pl.Expr, dtype: pl.DataType, plain: bool) -> pl.Expr:
     return pl.when(value != "").then(pl.lit('"') + value + pl.lit('"'))
 
 
-def _object(members: dict[str, tuple[pl.Expr, pl.DataType]], plain: bool) -> pl.Expr:
-    said = [
-        (pl.lit(f'"{name}":') + _spelt(value, dtype, plain) + pl.lit(",")).fill_null("")
-        for name, (value, dtype) in members.items()
-    ]
+def _object(members: dict[str, pl.Expr]) -> pl.Expr:
+    """JSON of members that are spelt; those that are null are left out."""
+    said = [(pl.lit(f'"{name}":') + value + pl.lit(",")).fill_null("") for name, value in members.items()]
     return pl.lit("{") + pl.concat_str(said).str.strip_suffix(",") + pl.lit("}")
 
 

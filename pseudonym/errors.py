@@ -275,6 +275,30 @@ class RequestRefusedError(PseudonymError):
         self.reason = reason
 
 
+class OperatorError(PseudonymError):
+    """Who wants to make or read partner checks is none of their operators. Nothing was made or opened."""
+
+    reason = "OPERATOR_REFUSED"
+
+
+class PartnerRowsError(PseudonymError):
+    """Rows of a file cannot be asked about. Nothing was made."""
+
+    reason = "PARTNER_ROWS"
+
+
+class PartnerAnswerError(PseudonymError):
+    """Answers do not belong to the open questions, or contradict earlier ones. Nothing was kept of them."""
+
+    reason = "PARTNER_ANSWERS"
+
+
+class PartnerLateError(PseudonymError):
+    """The questions have expired. Nothing was opened."""
+
+    reason = "PARTNER_LATE"
+
+
 class SubjectMissingError(StoreError):
     """There is no such person, or the person's state does not allow what was asked. Nothing was opened."""
 
@@ -303,3 +327,15 @@ class ExtractError(StoreError):
     """An extract is not in a state, or not of a size, that allows what was asked."""
 
     reason = "EXTRACT_INVALID"
+
+
+class LayoutError(PseudonymError):
+    """A council's layout does not say what a layout must. Nothing was read."""
+
+    reason = "LAYOUT_INVALID"
+
+
+class CouncilFileError(PseudonymError):
+    """A council's file is not of the structure that its layout says. Nothing was taken from it."""
+
+    reason = "COUNCIL_FILE"

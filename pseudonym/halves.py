@@ -13,7 +13,7 @@ The rules this module keeps:
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,15 +41,21 @@ class Halves:
         return f"Halves(rows={self.identifiers.height})"
 
 
-def divide(rows: pl.DataFrame, identifiers: Collection[str], attributes: Collection[str]) -> Halves:
-    """Divide rows into the two halves, with a new random reference for each row.
+def divide(
+    rows: pl.DataFrame,
+    identifiers: Collection[str],
+    attributes: Collection[str],
+    draw: Callable[[int], bytes] = os.urandom,
+) -> Halves:
+    """Divide rows into the two halves, with a random reference for each row.
 
-    The references are drawn anew at every call: keep the halves to send them again.
+    The references are drawn anew at every call, unless told otherwise: keep the halves to send them again.
 
     Args:
         rows: columns of text.
         identifiers: the columns that say who people are.
         attributes: the columns that say what is known of them.
+        draw: gives so many random bytes; nobody else may be able to foretell them.
 
     Raises:
         InputError: a column is in both, in neither, not there, or called `row_ref`.
@@ -66,12 +72,44 @@ def divide(rows: pl.DataFrame, identifiers: Collection[str], attributes: Collect
         )
     if ROW_REF in rows.columns:
         raise InputError(f"A column is called {ROW_REF}, which is made here.", "Give it another name.")
-    octets = np.frombuffer(os.urandom(REF_BYTES * rows.height), dtype=f"V{REF_BYTES}")
-    refs = pl.Series(ROW_REF, [one.tobytes() for one in octets], dtype=pl.Binary).bin.encode("hex")
-    return Halves(*(_shuffled(rows.select(refs, *names)) for names in (identifiers, attributes)))
+    refs = _references(rows.height, draw)
+    return Halves(*(_shuffled(rows.select(refs, *names), draw) for names in (identifiers, attributes)))
 
 
-def _shuffled(half: pl.DataFrame) -> pl.DataFrame:
+def divide_extract(records: pl.DataFrame, events: pl.DataFrame, key: str) -> Halves:
+    """Put random references in the place of a register's own ids: a record has any number of events.
+
+    Args:
+        records: who people are: the column `key`, each id once, and columns of identifiers, all text.
+        events: what is known of them: the column `key`, and columns of attributes, all text.
+        key: the column with the register's id of a record, which goes nowhere.
+
+    Raises:
+        InputError: an id is missing or there twice, an event is of no record, or a column is in both.
+    """
+    for name, frame in (("records", records), ("events", events)):
+        if key not in frame.columns:
+            raise InputError(f"The {name} have no column {key}.", "Name the column with the id of a record.")
+        if ROW_REF in frame.columns:
+            raise InputError(f"A column is called {ROW_REF}, which is made here.", "Give it another name.")
+    if both := sorted(set(records.columns) & set(events.columns) - {key}):
+        raise InputError(f"Columns go into one half, and once: {', '.join(both)}.", "Keep each in one.")
+    if records[key].null_count() or records[key].is_duplicated().any():
+        raise InputError(f"Column {key} of the records has an id twice, or none.", "Give each record one.")
+    if strangers := events.join(records, on=key, how="anti").height:
+        raise InputError(f"{strangers} events are of no record.", "Send both of one extract.")
+    known = records.with_columns(_references(records.height, os.urandom))
+    told = events.join(known.select(key, ROW_REF), on=key)
+    halves = (frame.drop(key).select(ROW_REF, pl.exclude(ROW_REF)) for frame in (known, told))
+    return Halves(*(_shuffled(half, os.urandom) for half in halves))
+
+
+def _references(count: int, draw: Callable[[int], bytes]) -> pl.Series:
+    octets = np.frombuffer(draw(REF_BYTES * count), dtype=f"V{REF_BYTES}")
+    return pl.Series(ROW_REF, [one.tobytes() for one in octets], dtype=pl.Binary).bin.encode("hex")
+
+
+def _shuffled(half: pl.DataFrame, draw: Callable[[int], bytes]) -> pl.DataFrame:
     # The references are random: their order is one that tells nothing, and another one for each half.
-    keys = np.frombuffer(os.urandom(8 * half.height), dtype=np.uint64)
+    keys = np.frombuffer(draw(8 * half.height), dtype=np.uint64)
     return half[np.argsort(keys, kind="stable")]

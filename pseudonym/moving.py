@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pseudonym import columns, seal
 from pseudonym.errors import SealBrokenError
@@ -55,8 +56,12 @@ class Person:
         )
 
 
-Newcomer = tuple[bytes, list[bytes]]
-"""The key of a person or family who is new and to whom nothing moves, and the ids of their rows."""
+class Newcomer(NamedTuple):
+    """A person or family who is new and to whom nothing moves: the key, also made ready, and rows' ids."""
+
+    dek: bytes
+    cipher: AESGCM
+    rows: list[bytes]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,9 +91,11 @@ class Arrived:
     def carry_out(self, tools: Tools, at: At) -> None:
         """Write the rows."""
         realm = {fence: tools.register.realm(at, fence) for fence in set(self.fences)}
-        places = [Place(unit, 1, self.day, self.source) for unit in self.units]
         realms = [realm[fence] for fence in self.fences]
-        tools.rows.insert(at, places, self.pids, self.sealed, self.values, realms)
+        versions = [1] * len(self.units)
+        tools.rows.insert(
+            at, self.source, self.day, self.units, versions, self.pids, self.sealed, self.values, realms
+        )
 
 
 def arriving(
@@ -100,16 +107,17 @@ def arriving(
         after.units.select("unit", "holder", "fence"), on="unit", how="left", maintain_order="left"
     )
     pids: list[bytes] = of["holder"].to_list()
-    deks: list[bytes] = []
+    ciphers: list[AESGCM] = []
     for pid, unit in zip(pids, arrived.units, strict=True):
-        if pid in newcomers:
-            dek, rows = newcomers[pid]
+        newcomer = newcomers.get(pid)
+        if newcomer is not None:
+            _, cipher, rows = newcomer
             rows.append(unit)
         else:
-            dek = people[pid].dek
+            (cipher,) = seal.ciphers([people[pid].dek])
             people[pid].places.append(Place(unit, 1, day, arrived.source))
-        deks.append(dek)
-    sealed = seal.seal_rows(deks, STORE, pids, arrived.units, [1] * len(pids), arrived.payloads)
+        ciphers.append(cipher)
+    sealed = seal.seal_rows(ciphers, STORE, pids, arrived.units, [1] * len(pids), arrived.payloads)
     return Arrived(
         arrived.units,
         arrived.payloads,

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import polars as pl
 
@@ -96,13 +97,16 @@ class People:
                 return self._outcome(at, units["unit"], _Done(None, seen), _Done(None, families))
             decided = _on_families(given, families.state, stamp)
             person, family = _Done(None, seen), _Done(None, families)
+            # Both events first: nothing is asked then until the many rows are written.
+            after = self._append(at, Kind.PERSON, event, seen)
+            others = self._append(at, Kind.FAMILY, decided, families)
             if event is not None:
                 new = event.changes.arrived.select("unit").join(given.families, on="unit", how="left")
                 beside = new.drop_nulls().with_columns(row=pl.lit(None, pl.Binary))
                 arrived = _arrived(event, rows, payloads, values, given.source)
-                person = self._carry_out(at, Kind.PERSON, event, seen, beside, arrived)
+                person = self._carry_out(at, Kind.PERSON, event, seen, after, beside, arrived)
             if decided is not None:
-                family = self._carry_out(at, Kind.FAMILY, decided, families)
+                family = self._carry_out(at, Kind.FAMILY, decided, families, others)
             return self._outcome(at, units["unit"], person, family)
 
     def members(self, units: pl.Series) -> pl.DataFrame:
@@ -171,6 +175,10 @@ class People:
         if purge:
             self._tools.store.purge_if_due()
         return outcome
+
+    def check(self, mandate: Mandate) -> None:
+        """Raise PurposeError if nobody may be opened for this, whether anybody is known yet or not."""
+        self._tools.openings.check(mandate)
 
     def known(self, mandate: Mandate, batch: int = 20_000) -> Iterator[pl.DataFrame]:
         """Open what is known of all active persons, for linkage: the newest version of each row.
@@ -244,7 +252,8 @@ class People:
                     units = seen.state.units.filter(pl.col("holder").is_in(list(pids)))["unit"]
                     if len(units):
                         event = persons.remove(seen.state, units, stamp)
-                        self._carry_out(at, kind, event, seen, forgotten=pids)
+                        after = self._append(at, kind, event, seen)
+                        self._carry_out(at, kind, event, seen, after, forgotten=pids)
             known = [row.pid for row in db.subjects(store, at, sorted(set(pids)), lock=True)]
             gone = db.forget(store, at, known)
         if purge:
@@ -263,7 +272,7 @@ class People:
             if event is None:  # only a delivery may change nothing
                 raise AssertionError
             beside = self._beside(event, seen) if kind is Kind.PERSON else None
-            done = self._carry_out(at, kind, event, seen, beside)
+            done = self._carry_out(at, kind, event, seen, self._append(at, kind, event, seen), beside)
             nothing = _Done(None, Seen(State()))
             about = event.changes.moved["unit"]
             if kind is Kind.PERSON:
@@ -300,18 +309,26 @@ class People:
             )
         )
 
+    def _append(self, at: At, kind: Kind, event: Event | None, seen: Seen) -> State:
+        """Store an event, if there is one, and what the broker is to be told of it; the state after it."""
+        if event is None:
+            return seen.state
+        told = partial(messages_of, kind, event.changes)
+        return self._tools.register.append(at, kind, event, seen, told)
+
     def _carry_out(
         self,
         at: At,
         kind: Kind,
         event: Event,
         seen: Seen,
+        state: State,
         beside: pl.DataFrame | None = None,
         arrived: Arrived | None = None,
         forgotten: Sequence[bytes] = (),
     ) -> _Done:
-        """Store an event with all that follows from it."""
-        after = self._tools.register.append(at, kind, event, seen, beside)
+        """Store all that follows from an event, which is appended and leads to a state."""
+        after = self._tools.register.keep(at, kind, event, seen, state, beside)
         named = seen.beside.select("unit", was="row").drop_nulls()
         if beside is not None:
             named = named.join(
@@ -320,10 +337,9 @@ class People:
         else:
             named = named.with_columns(row="was")
         rows = {unit: (was or unit, row or was) for unit, was, row in named.iter_rows()}
-        settle(self._tools, at, kind, event, after.state, rows, arrived, forgotten)
+        settle(self._tools, at, kind, event, state, rows, arrived, forgotten)
         if event.changes.fenced.height:
             self._tools.store.purge_later(at)
-        self._tools.register.post(at, messages_of(kind, event.changes, after.state))
         return _Done(event, after)
 
     def _members(self, at: At, units: pl.Series, seen: Seen, families: Seen) -> pl.DataFrame:

@@ -8,7 +8,7 @@ The rules this module keeps (`docs/sealing.md` states the formats):
 - The key is drawn once and wrapped under the month's KEK like a person's: a copy of the store from before the
   month's KEK was destroyed opens nothing by itself.
 - Nothing opens in another place than its own, or as something else.
-- Lengths are hidden: up to 256 bytes for parts, 4 KiB for events and messages.
+- Lengths are hidden: of places wholly, of parts up to 256 bytes, of events and messages up to 4 KiB.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pseudonym.urn import ID_BYTES, KEY_BYTES, enc
 
 KEY_ID: Final = b"register/1".ljust(ID_BYTES, b"\0")
 """What the key is bound to where a person's is bound to the pid."""
-BLOCKS: Final = {"head": 64, "place": 32, "part": 256, "event": 4096, "message": 4096}
+BLOCKS: Final = {"head": 64, "place": 192, "part": 256, "event": 4096, "message": 4096}
 _BODY = 1 + NONCE_BYTES
 
 

@@ -22,16 +22,16 @@ from typing import Any, Final, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pseudonym.errors import InputError, SealedError
+from pseudonym.errors import InputError
 from pseudonym.files import canonical, parse
 from pseudonym.hpke import PUBLIC_BYTES, OpeningKey, seal
+from pseudonym.padding import padded, unpadded
 from pseudonym.urn import check_epoch, check_label, enc
 
 REQUEST_FORMAT: Final = "kinlink-way-back-request/1"
 APPROVAL_FORMAT: Final = "kinlink-way-back-approval/1"
 LARGEST_COUNT: Final = 2**32 - 1
 REASON_CHARACTERS: Final = 500
-PADDED_TO: Final = 1024  # bytes
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._@-]{0,126}[a-z0-9])?")
 
@@ -268,9 +268,7 @@ def seal_to_requester(request: Request, answer: bytes) -> bytes:
 
     Whoever calls this has checked the request: see `wayback.seal_answer`.
     """
-    framed = len(answer).to_bytes(4, "big") + answer
-    padded = framed + bytes(-len(framed) % PADDED_TO)
-    return seal(request.public_key, padded, "way-back-answer/1", request.name())
+    return seal(request.public_key, padded(answer), "way-back-answer/1", request.name())
 
 
 def open_answer(key: OpeningKey, request: Request, sealed: bytes) -> bytes:
@@ -279,11 +277,7 @@ def open_answer(key: OpeningKey, request: Request, sealed: bytes) -> bytes:
     Raises:
         SealedError: it is to another request or key, or was altered.
     """
-    padded = key.open(sealed, "way-back-answer/1", request.name())
-    size = int.from_bytes(padded[:4], "big")
-    if len(padded) % PADDED_TO or len(padded) < 4 + size or any(padded[4 + size :]):
-        raise SealedError("The answer opens, and is not of the form that it should have.")
-    return padded[4 : 4 + size]
+    return unpadded(key.open(sealed, "way-back-answer/1", request.name()), "answer")
 
 
 def written(value: object) -> object:

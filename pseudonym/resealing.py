@@ -87,11 +87,12 @@ def _people(
     }
     moved_to = set(changes.moved.drop_nulls(["before", "after"])["after"].to_list())
     newcomers: dict[bytes, Newcomer] = {}
-    for pid, dek in zip(made, seal.new_deks(len(made)), strict=True):
+    deks = seal.new_deks(len(made))
+    for pid, dek, cipher in zip(made, deks, seal.ciphers(deks), strict=True):
         if pid in moved_to:
             people[pid] = Person(dek)
         else:
-            newcomers[pid] = (dek, [])
+            newcomers[pid] = Newcomer(dek, cipher, [])
     return people, newcomers
 
 
@@ -136,19 +137,20 @@ def _add(
         )
         for (pid, person), day in zip(some.items(), days, strict=True)
     ]
-    theirs = (sorted(rows) if len(rows) > 1 else rows for _, rows in newcomers.values())
+    theirs = (sorted(rows) if len(rows) > 1 else rows for _, _, rows in newcomers.values())
     said += new_statements(list(newcomers), theirs, kind.value, today, source)
     pids = [*some, *newcomers]
     if not pids:
         return
-    deks = [*(person.dek for person in some.values()), *(dek for dek, _ in newcomers.values())]
+    deks = [*(person.dek for person in some.values()), *(each.dek for each in newcomers.values())]
+    ready = [*seal.ciphers(deks[: len(some)]), *(each.cipher for each in newcomers.values())]
     kek = tools.keks.current  # the transaction holds the lock of those who wrap: `SealedRegister.lock`
     states = [person.state.value for person in some.values()] + [Allowed.ACTIVE.value] * len(newcomers)
     columns: dict[str, list[Any]] = {
         "pid": pids,
         "state": states,
         "created_day": days + [today] * len(newcomers),
-        "seal": seal.witness(deks, said),
+        "seal": seal.witness(ready, said),
         "wrapped": kek.wrap_all(deks, pids),
     }
     order = sorted(range(len(pids)), key=pids.__getitem__)

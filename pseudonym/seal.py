@@ -138,6 +138,12 @@ def new_deks(count: int) -> list[bytes]:
     return [octets[i : i + KEY_BYTES] for i in range(0, len(octets), KEY_BYTES)]
 
 
+def ciphers(deks: Sequence[bytes]) -> list[AESGCM]:
+    """Subjects' keys made ready, for whoever seals more than once under each: it costs as much as sealing."""
+    _check_sizes(deks, KEY_BYTES, "A subject's key")
+    return [AESGCM(dek) for dek in deks]
+
+
 def seal_row(dek: bytes, store: str, subject: bytes, row_id: bytes, version: int, payload: bytes) -> bytes:
     """Seal one row: see `seal_rows`."""
     return seal_rows([dek], store, [subject], [row_id], [version], [payload])[0]
@@ -149,7 +155,7 @@ def open_row(dek: bytes, store: str, subject: bytes, row_id: bytes, version: int
 
 
 def seal_rows(
-    deks: Sequence[bytes],
+    deks: Sequence[bytes] | Sequence[AESGCM],
     store: str,
     subjects: Sequence[bytes],
     row_ids: Sequence[bytes],
@@ -159,7 +165,7 @@ def seal_rows(
     """Seal rows, each under its subject's key and bound to its place.
 
     Args:
-        deks: the subjects' keys, 32 bytes each.
+        deks: the subjects' keys, 32 bytes each, or their `ciphers`.
         store: `identity` or `attributes`.
         subjects: the subjects' ids, 16 bytes each: pids or aids.
         row_ids: 16 bytes each.
@@ -173,12 +179,13 @@ def seal_rows(
         InputError: a size, a version or the store's name is wrong, or the numbers differ.
     """
     places = _places(store, subjects, row_ids, versions, len(payloads))
-    _check_sizes(deks, KEY_BYTES, "A subject's key", len(payloads))
     heads, nonces = _nonces(len(payloads))
     pads = _PADS
     return [
-        head + AESGCM(dek).encrypt(nonce, payload + pads[len(payload) % BLOCK], place)
-        for head, nonce, dek, payload, place in zip(heads, nonces, deks, payloads, places, strict=True)
+        head + cipher.encrypt(nonce, payload + pads[len(payload) % BLOCK], place)
+        for head, nonce, cipher, payload, place in zip(
+            heads, nonces, _ready(deks, len(payloads)), payloads, places, strict=True
+        )
     ]
 
 
@@ -211,21 +218,22 @@ def open_rows(
         ) from None
 
 
-def witness(deks: Sequence[bytes], statements: Sequence[bytes]) -> list[bytes]:
+def witness(deks: Sequence[bytes] | Sequence[AESGCM], statements: Sequence[bytes]) -> list[bytes]:
     """Vouch for statements under subjects' keys, without hiding them: AES-256-GCM of nothing, over each.
 
     Args:
-        deks: the subjects' keys, 32 bytes each.
+        deks: the subjects' keys, 32 bytes each, or their `ciphers`.
         statements: made with `enc`, beginning with a label that no row or key has.
 
     Returns:
         01, nonce, tag for each.
     """
-    _check_sizes(deks, KEY_BYTES, "A subject's key", len(statements))
     heads, nonces = _nonces(len(statements))
     return [
-        head + AESGCM(dek).encrypt(nonce, b"", statement)
-        for head, nonce, dek, statement in zip(heads, nonces, deks, statements, strict=True)
+        head + cipher.encrypt(nonce, b"", statement)
+        for head, nonce, cipher, statement in zip(
+            heads, nonces, _ready(deks, len(statements)), statements, strict=True
+        )
     ]
 
 
@@ -263,6 +271,15 @@ def references(deks: Sequence[bytes], subjects: Sequence[bytes]) -> list[bytes]:
     info = enc("audit-subject/1")
     keys = [HKDFExpand(SHA256(), KEY_BYTES, info).derive(dek) for dek in deks]
     return [prf(key, "audit-subject/1", subject) for key, subject in zip(keys, subjects, strict=True)]
+
+
+def _ready(deks: Sequence[bytes] | Sequence[AESGCM], count: int) -> Sequence[AESGCM]:
+    if len(deks) != count:
+        raise InputError("There is one of each for every row.")
+    some = [dek for dek in deks if isinstance(dek, bytes)]
+    if len(some) == count:
+        return ciphers(some)
+    return [dek for dek in deks if isinstance(dek, AESGCM)]
 
 
 # A payload of n bytes is followed by 80 and as many noughts as fill the last block.

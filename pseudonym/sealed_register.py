@@ -1,6 +1,7 @@
 """The register of persons and of families on disk: events, the state they lead to, and an outbox, sealed.
 
     units, ids ──tags (keyed)──▶ places ──sealed──▶ parts: all that a decision depends on, sealed
+       a unit that hangs together with no other has its part in its own place
     event ──append──▶ events, parts and places anew, in the transaction of the caller
 
 The rules this module keeps:
@@ -17,10 +18,11 @@ confidential as the vault.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from pseudonym import register_events, register_parts
@@ -30,19 +32,23 @@ from pseudonym.keks import Keks
 from pseudonym.persons import random_ids
 from pseudonym.register_keys import KEY_ID, RegisterKeys
 from pseudonym.register_parts import BESIDE, Seen
+from pseudonym.register_places import check_rows, found_under, only, touched
 from pseudonym.seal import new_deks
-from pseudonym.standing import Changes, Event, State, apply
+from pseudonym.standing import Event, State, apply
 from pseudonym.storage import identity
 from pseudonym.storage import register as db
 from pseudonym.storage.engine import Store
 from pseudonym.storage.rows import At
 from pseudonym.subjects import Subjects
+from pseudonym.telling import Message
 from pseudonym.urn import ID_BYTES, Kind
 
 _KINDS: Final = (Kind.PERSON, Kind.FAMILY)
 _OUTBOX: Final = "outbox"
 _GONE: Final = bytes(ID_BYTES)
 """Where a unit leads that was removed, erased or delivered in error, and so never comes again."""
+_BESIDE: Final = b"\1"
+"""Before the tag of another place: this one leads there."""
 REALMS: Final = 8
 """Parts of the blind index: 0 for everybody, the others for those behind fences."""
 
@@ -73,6 +79,8 @@ class SealedRegister:
             names = [*(kind.value for kind in _KINDS), _OUTBOX]
             sealed = keys.seal("head", [_head(name, 0) for name in names], [_number(1)] * len(names))
             db.begin(self._store, at, dict(zip(names, sealed, strict=True)))
+        else:
+            self._opened = keys  # somebody else's transaction made it, and has ended
         db.heads(at, lock=True)
 
     def seen(self, at: At, kind: Kind, units: pl.Series, holders: Sequence[bytes] = ()) -> Seen:
@@ -86,36 +94,50 @@ class SealedRegister:
         asked = units.unique().to_list()
         tags = keys.tags(f"{kind.value}-unit", asked)
         of = dict(zip(tags, asked, strict=True))
-        tags += keys.tags(f"{kind.value}-id", list(dict.fromkeys(holders)))
-        places = db.places(self._store, at, sorted(tags))
-        led = keys.open("place", [tag for tag, _ in places], [ct for _, ct in places])
-        gone = [of[tag] for (tag, _), part in zip(places, led, strict=True) if part == _GONE]
-        parts = sorted(set(led).difference([_GONE]))
+        under: dict[bytes, bytes] = {}
+        if kind is Kind.PERSON:  # persons are found by their rows; families have none
+            under = identity.rows_under(self._store, at, sorted(set(holders)))
+            tags += keys.tags(f"{kind.value}-unit", list(under))
+        else:
+            tags += keys.tags(f"{kind.value}-id", sorted(set(holders)))
+        led = self._led(at, keys, sorted(set(tags)))
+        further = [where[1:] for where in led.values() if where[:1] == _BESIDE and len(where) == 1 + ID_BYTES]
+        led |= self._led(at, keys, sorted(set(further).difference(led)))
+        gone = [of[tag] for tag, where in led.items() if where == _GONE and tag in of]
+        alone = {tag: text for tag, text in led.items() if len(text) > 1 + ID_BYTES}
+        parts = sorted({where for where in led.values() if len(where) == ID_BYTES}.difference([_GONE]))
         found = db.parts(self._store, at, parts)
-        if len(found) != len(parts):
+        if len(found) != len(parts) or not led.keys() >= set(further):
             raise SealBrokenError(
                 "A part of the register of persons was taken away.",
                 "Restore the store, and find out who can write to it.",
             )
         bound = [kind.value.encode() + part for part, _ in found]
         texts = keys.open("part", bound, [ct for _, ct in found])
-        read = register_parts.read([part for part, _ in found], texts, number, next_age)
+        names = [*(part for part, _ in found), *alone]
+        read = register_parts.read(names, [*texts, *alone.values()], number, next_age)
+        check_rows(read, under)
         return replace(read, gone=pl.Series("unit", gone, dtype=pl.Binary)) if gone else read
 
     def append(
-        self, at: At, kind: Kind, event: Event, seen: Seen, beside: pl.DataFrame | None = None
-    ) -> Seen:
-        """Store the event and what it changes.
+        self,
+        at: At,
+        kind: Kind,
+        event: Event,
+        seen: Seen,
+        told: Callable[[State], Sequence[Message]] = lambda _: [],
+    ) -> State:
+        """Store the event; `keep` then stores what it changes, in the same transaction.
 
         Args:
             at: a transaction that began with `lock`.
             kind: whose event.
             event: decided on what was seen.
             seen: what the event has to do with.
-            beside: as `register_parts.BESIDE`: what is known of some units besides from now on.
+            told: of the state afterwards, what the broker has to be told.
 
         Returns:
-            What was seen, after the event; without the parts, which have other ids.
+            The state of what was seen, after the event.
 
         Raises:
             ConflictError: the number is not the next: somebody else was first, so read and decide again.
@@ -132,12 +154,37 @@ class SealedRegister:
         db.add_event(self._store, at, kind.value, event.number, ct)
         (ct,) = keys.seal("head", [_head(kind.value, event.number)], [_number(after.next_age)])
         db.put_head(at, kind.value, event.number, ct)
-        known, changed = seen.beside, _touched(event.changes)
+        self._post(at, keys, told(after))
+        return after
+
+    def keep(
+        self,
+        at: At,
+        kind: Kind,
+        event: Event,
+        seen: Seen,
+        after: State,
+        beside: pl.DataFrame | None = None,
+    ) -> Seen:
+        """Put the parts that an event changes anew, under other ids: many rows, and nothing is read.
+
+        Args:
+            at: the event's transaction.
+            kind: whose event.
+            event: what `append` stored.
+            seen: what the event has to do with.
+            after: what `append` gave.
+            beside: as `register_parts.BESIDE`: what is known of some units besides from now on.
+
+        Returns:
+            What was seen, after the event; without the parts, which have other ids.
+        """
+        known, changed = seen.beside, touched(event.changes)
         if beside is not None:
             known = pl.concat([known.join(beside, on="unit", how="anti"), beside])
             changed = pl.concat([changed, beside.select("unit")])
         known = known.join(after.units, on="unit", how="semi").select(BESIDE.names())
-        self._replace(at, keys, kind, seen, after, known, changed)
+        self._replace(at, self._present(at), kind, seen, after, known, changed)
         return Seen(after, beside=known)
 
     def events(self, kind: Kind, after: int = 0) -> Iterator[Event]:
@@ -173,11 +220,10 @@ class SealedRegister:
         pairs = fenced.select("holder", "fence").unique().iter_rows()
         return {holder: self.realm(at, fence) for holder, fence in pairs}
 
-    def post(self, at: At, messages: Sequence[tuple[Kind, pl.DataFrame, pl.DataFrame]]) -> None:
-        """Keep what the broker has to be told: kind, changes and members of each message."""
+    def _post(self, at: At, keys: RegisterKeys, messages: Sequence[Message]) -> None:
+        """Keep what the broker has to be told."""
         if not messages:
             return
-        keys = self._present(at)
         last, _ = db.heads(at)[_OUTBOX]
         numbers = range(last + 1, last + 1 + len(messages))
         texts = [
@@ -220,31 +266,36 @@ class SealedRegister:
     ) -> None:
         """Put the parts that changed anew, under other ids."""
         old = seen.parts.join(seen.parts.join(changed, on="unit", how="semi"), on="part", how="semi")
-        gone = old["part"].unique().to_list()
         past = seen.state.units.join(old, on="unit", how="semi")
+        former, _ = found_under(keys, kind, past, seen.beside, old)
+        # A part in its unit's own place goes with the place, whose tag it is called by.
+        db.forget(self._store, at, former, sorted(set(old["part"].to_list()).difference(former)))
         new = pl.concat([old.select("unit"), changed.select("unit")]).unique()
-        state = _only(after, new)
+        state = only(after, new)
         numbered, texts = register_parts.spelt(state, beside)
+        tags, numbers = found_under(keys, kind, state.units, beside, numbered)
+        alone = np.bincount(numbered["part"].to_numpy(), minlength=len(texts)) == 1
         ids = random_ids(len(texts))
-        where = _found_under(state.units, beside, numbered)
-        tags = [
-            tag
-            for what, ids_ in where.items()
-            for tag in keys.tags(f"{kind.value}-{what}", ids_["id"].to_list())
-        ]
-        places = [ids[number] for ids_ in where.values() for number in ids_["part"].to_list()]
-        former = [
-            tag
-            for what, ids_ in _found_under(past, seen.beside, old).items()
-            for tag in keys.tags(f"{kind.value}-{what}", ids_["id"].to_list())
-        ]
-        db.forget(self._store, at, former, gone)
-        bound = [kind.value.encode() + part for part in ids]
+        shared = np.flatnonzero(~alone).tolist()
+        bound = [kind.value.encode() + ids[part] for part in shared]
+        parts = [ids[part] for part in shared], keys.seal("part", bound, [texts[part] for part in shared])
+        count, single = state.units.height, alone.tolist()
+        leading = [texts[part] if single[part] else ids[part] for part in numbers[:count]]
+        # Other names of a unit that is alone lead to its own place.
+        for part, tag in zip(numbers[:count], tags, strict=False):
+            if single[part]:
+                ids[part] = _BESIDE + tag
+        leading += [ids[part] for part in numbers[count:]]
         left = seen.state.units.join(after.units, on="unit", how="anti")["unit"].to_list()
         tags += keys.tags(f"{kind.value}-unit", left)
-        places += [_GONE] * len(left)
-        sealed = keys.seal("place", tags, places), keys.seal("part", bound, texts)
-        db.put(self._store, at, (tags, sealed[0]), (ids, sealed[1]))
+        leading += [_GONE] * len(left)
+        db.put(self._store, at, (tags, keys.seal("place", tags, leading)), parts)
+
+    def _led(self, at: At, keys: RegisterKeys, tags: Sequence[bytes]) -> dict[bytes, bytes]:
+        """What is in the places that are there, by tag: a part's id, another place's tag, or a whole part."""
+        places = db.places(self._store, at, tags)
+        there = [tag for tag, _ in places]
+        return dict(zip(there, keys.open("place", there, [ct for _, ct in places]), strict=True))
 
     def _keys(self, at: At) -> RegisterKeys | None:
         """The register's keys, or None where nothing was ever registered."""
@@ -262,35 +313,6 @@ class SealedRegister:
             return self._opened
         rows = db.keys(at)
         return RegisterKeys(self._subjects.deks(rows)[KEY_ID])
-
-
-def _touched(changes: Changes) -> pl.DataFrame:
-    """The units that an event changes anything of."""
-    pairs = (changes.linked, changes.voided, changes.parted, changes.rejoined)
-    frames = [*(frame.select(unit=side) for frame in pairs for side in ("left", "right"))]
-    frames += [getattr(changes, name).select("unit") for name in ("arrived", "removed", "fenced", "moved")]
-    return pl.concat(frames).unique()
-
-
-def _found_under(units: pl.DataFrame, beside: pl.DataFrame, parts: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """What parts can be found by, each with its part: units and the ids of their rows, and holders."""
-    held = units.select("unit", "holder").join(parts, on="unit")
-    rows = beside.drop_nulls("row").select("unit", id="row").join(held, on="unit")
-    own = held.select("part", id="unit")
-    return {
-        "unit": pl.concat([own, rows.select("part", "id")]),
-        "id": held.select("part", id="holder").unique("id"),
-    }
-
-
-def _only(state: State, units: pl.DataFrame) -> State:
-    kept = state.units.join(units, on="unit", how="semi")
-    return replace(
-        state,
-        units=kept,
-        links=state.links.join(kept, left_on="left", right_on="unit", how="semi"),
-        apart=state.apart.join(kept, left_on="left", right_on="unit", how="semi"),
-    )
 
 
 def _number(value: int) -> bytes:

@@ -44,6 +44,10 @@ class UnitKey:
         """The units of a source's families: PRF(key, "family/1", project, source, reference)[:16]."""
         return self._all("family/1", check_label(project, "project"), references, source)
 
+    def outcomes(self, project: str, register: str, pids: Sequence[bytes]) -> list[bytes]:
+        """Units of what is said of persons: PRF(key, "outcome/1", project, register, pid)[:16]."""
+        return self._all("outcome/1", check_label(project, "project"), pids, register)
+
     def _all(self, label: str, project: str, what: Sequence[bytes | str], *more: str) -> list[bytes]:
         found = []
         for one in what:

@@ -100,7 +100,8 @@ class Vault:
         payloads, values = columns.payloads(people), columns.found_by(people)
         today = self._store.today()
         deks, row_ids = seal.new_deks(count), _row_ids(count)
-        sealed = seal.seal_rows(deks, STORE, pids, row_ids, [1] * count, payloads)
+        ready = seal.ciphers(deks)
+        sealed = seal.seal_rows(ready, STORE, pids, row_ids, [1] * count, payloads)
         said = new_statements(pids, zip(row_ids), kind.value, today, source)
         subjects: dict[str, list[Any]] = {
             "pid": pids,
@@ -108,11 +109,10 @@ class Vault:
             "state": [State.ACTIVE.value] * count,
             "version": [1] * count,
             "created_day": [today] * count,
-            "seal": seal.witness(deks, said),
+            "seal": seal.witness(ready, said),
         }
         # Rows go in by the order of their keys, so that neighbours in the tree are written together.
         order = sorted(range(count), key=pids.__getitem__)
-        places = [Place(row_id, 1, today, source) for row_id in row_ids]
         with self._store.transaction() as connection:
             db.wrapping(self._store, connection)
             kek = self._keks.current
@@ -120,7 +120,7 @@ class Vault:
             subject_keys: dict[str, list[Any]] = {"pid": pids, "kid": [kek.kid] * count, "wrapped": wrapped}
             self._store.insert(connection, SUBJECT, _ordered(subjects, order))
             self._store.insert(connection, SUBJECT_KEY, _ordered(subject_keys, order))
-            self._rows.insert(connection, places, pids, sealed, values)
+            self._rows.insert(connection, source, today, row_ids, [1] * count, pids, sealed, values)
         return pids
 
     def revise(self, pids: Sequence[bytes], people: pl.DataFrame, source: str) -> None:
@@ -161,8 +161,9 @@ class Vault:
             changed = {"pid": list(pids), "version": numbers, "seal": seal.witness(deks, statements)}
             self._store.update(connection, SUBJECT, ["pid"], changed)
             self._unindex(connection, held, places)
-            realms = self._register.realms(connection, pids)
-            self._rows.insert(connection, places, pids, sealed, values, [realms.get(pid, 0) for pid in pids])
+            found_in = self._register.realms(connection, pids)
+            realms = [found_in.get(pid, 0) for pid in pids]
+            self._rows.insert(connection, source, today, row_ids, versions, pids, sealed, values, realms)
 
     def open(
         self,

@@ -18,7 +18,7 @@ from pseudonym.storage import identity as db
 from pseudonym.storage.engine import Store
 from pseudonym.storage.rows import At
 from pseudonym.storage.schema_identity import BLIND_INDEX, IDENTITY_ROW
-from pseudonym.subjects import Place, Subjects
+from pseudonym.subjects import Subjects
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,10 @@ class VaultRows:
     def insert(
         self,
         at: At,
-        places: Sequence[Place],
+        source: str,
+        day: int,
+        row_ids: Sequence[bytes],
+        versions: Sequence[int],
         pids: Sequence[bytes],
         sealed: Sequence[bytes],
         values: pl.DataFrame,
@@ -73,26 +76,30 @@ class VaultRows:
 
         Args:
             at: a transaction.
-            places: where they go.
+            source: where they come from.
+            day: on which they came.
+            row_ids: what they are called …
+            versions: … and which version each is of.
             pids: whose they are.
             sealed: what they hold.
             values: what each row can be found by: row, field, value (`columns.found_by`).
             realms: in which part of the index; None: where everybody is.
         """
-        row_ids = [place.row_id for place in places]
         tags, noted = self.tags(values, row_ids, realms)
         # Not in the order of the file that they came in: nobody is to be found by their neighbours.
-        order = sorted(range(len(places)), key=row_ids.__getitem__)
+        count = len(row_ids)
+        order = sorted(range(count), key=row_ids.__getitem__)
         rows: dict[str, Sequence[Any]] = {
             "row_id": row_ids,
-            "version": [place.version for place in places],
+            "version": versions,
             "pid": pids,
-            "source": [place.source for place in places],
-            "received_day": [place.received_day for place in places],
             "tags": noted,
             "ct": sealed,
         }
-        ordered = {name: [column[place] for place in order] for name, column in rows.items()}
+        ordered: dict[str, Sequence[Any]] = {
+            name: [column[place] for place in order] for name, column in rows.items()
+        }
+        ordered |= {"source": [source] * count, "received_day": [day] * count}
         self._store.insert(at, IDENTITY_ROW, ordered)
         self._store.insert(at, BLIND_INDEX, tags)
 

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 import linker
+from benchmarks.population import study, write_study
 
 FORENAMES = [
     "OLIVER", "GEORGE", "HARRY", "JACK", "NOAH", "THOMAS", "OSCAR", "WILLIAM", "JAMES", "HENRY",
@@ -119,6 +120,21 @@ def test_files_of_different_people_are_hardly_linked():
 def test_households_without_duplicates_stay_as_they_are():
     result = linker.dedupe(people(1500, 7).rename({"person": "id"}))
     assert result.links.height <= 3
+
+
+def test_a_large_file_without_duplicates_stays_as_it_is(tmp_path):
+    """Of 12,000 people EM alone finds brothers and sisters whose addresses are written differently."""
+    write_study(study(12_000, 1, 0.0, seed=0), tmp_path, "realistic")
+    result = linker.dedupe(tmp_path / "left.parquet")
+    assert result.links.height <= 5
+    assert result.training is not None
+    assert result.training.diagnostics.method == "expectation"
+    said = "There are hardly any matches to learn from: every m is an expectation."
+    assert said in result.training.diagnostics.warnings
+    for one in result.model.comparisons:
+        if one.name in ("forename", "date_of_birth", "nhs_number"):
+            assert one.levels[0].m is not None
+            assert one.levels[0].m > 0.75
 
 
 def test_one_identifier_alone_links():

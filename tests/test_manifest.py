@@ -102,7 +102,7 @@ def test_it_is_kept_and_read_back(run, tmp_path):
             Manifest.load(tmp_path / name)
 
 
-def test_the_same_inputs_give_the_same_result_again(run):
+def test_r78_the_same_inputs_give_the_same_result_again(run):
     verdict = linker.verify(run.manifest, shuffled(LEFT, 5), shuffled(RIGHT, 6), threads=1)
     assert (verdict.same, verdict.results, verdict.differences) == (True, {"links": True, "review": True}, ())
     assert verdict.again == run.manifest

@@ -7,7 +7,7 @@ A command's module, and the engine with it, is loaded only when that command is 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-SETTINGS = {"help_option_names": ["-h", "--help"]}
+SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 # command: module, name in it, first line of its help (a test compares)
 COMMANDS = {
@@ -43,11 +43,16 @@ COMMANDS = {
         "pairs",
         "List every pair of at least a weight; the right file may be larger than memory.",
     ),
+    "profile": ("profiles", "profile_app", "List the linkage profiles, or show one in plain words."),
     "matchkeys": ("matchkeys", "matchkeys", "List a set of matchkeys, or write it to a file."),
     "blocking": ("blocking", "blocking", "Say what blocking costs and what it can lose, before a run."),
-    "model": ("models", "model_app", "Look at a model; bring one from Splink, or take one there."),
+    "model": (
+        "models",
+        "model_app",
+        "Look at a model; bring one from Splink, or take one there or to a service.",
+    ),
     "submit": (
-        "remote",
+        "submissions",
         "submit",
         "Send a file to a service; an upload that broke off goes on where it stopped when this is run again.",
     ),
@@ -56,7 +61,12 @@ COMMANDS = {
         "submission_app",
         "List, look at and delete the submissions that a service holds.",
     ),
-    "job": ("remote", "job_app", "Start, watch, read, cancel and delete jobs at a service."),
+    "job": ("jobs", "job_app", "Start, watch, read, cancel and delete jobs at a service."),
+    "register": (
+        "registers",
+        "register_app",
+        "Link a register with the persons in the vault, or have its holder match them.",
+    ),
     "reference": (
         "matching",
         "reference_app",
@@ -64,8 +74,38 @@ COMMANDS = {
     ),
     "match": ("matching", "match", "Ask a reference at a service who one person is."),
     # Commands of the other package: named here, known only to whoever calls them.
+    "council": (
+        "pseudonym.cli.council",
+        "council_app",
+        "Look through a council's file of families, and divide it into two halves.",
+    ),
     "keys": ("pseudonym.cli.keys", "keys_app", "Make keysets, look after their keys, and end them."),
     "audit": ("pseudonym.cli.audit", "audit_app", "Look at an audit log and check it, offline."),
+    "project": (
+        "pseudonym.roles.commands_begin",
+        "project_app",
+        "Begin a project: at the broker, then at attributes.",
+    ),
+    "recipient": (
+        "pseudonym.roles.commands_begin",
+        "recipient_app",
+        "Open a recipient, or begin its next epoch.",
+    ),
+    "dataset": (
+        "pseudonym.roles.commands_begin",
+        "dataset_app",
+        "Declare what the attributes of a project may be.",
+    ),
+    "divide": (
+        "pseudonym.roles.commands_halves",
+        "divide",
+        "Divide a file into identifiers.parquet and attributes.parquet, which share a random row reference.",
+    ),
+    "attributes": (
+        "pseudonym.roles.commands_halves",
+        "attributes_app",
+        "Send attributes by row reference; see refusals.",
+    ),
     "erase": (
         "pseudonym.roles.commands_erase",
         "erase_app",
@@ -80,6 +120,11 @@ COMMANDS = {
         "pseudonym.roles.commands_destroy",
         "destroy_app",
         "End a recipient, or a project, for good.",
+    ),
+    "partner": (
+        "pseudonym.roles.commands_partner",
+        "partner_app",
+        "Ask partners about families before inclusion.",
     ),
     "registers": (
         "pseudonym.cli.registers",
@@ -97,6 +142,8 @@ COMMANDS = {
         "Look at reference numbers; ask for the way back, approve it, open the answer.",
     ),
 }
+# What a command of the other package is handed of this one, by the module that has it.
+HANDED = {"partner": "linker.enquiries"}
 
 
 @cache
@@ -105,7 +152,9 @@ def _load(name: str) -> Any:
     found = getattr(import_module(module if "." in module else f"linker.cli.{module}"), attribute)
     holder = typer.Typer(callback=lambda: None, add_completion=False)
     if isinstance(found, typer.Typer):
-        holder.add_typer(found, name=name)
+        handed = HANDED.get(name)
+        settings = SETTINGS | ({"obj": partial(import_module, handed)} if handed else {})
+        holder.add_typer(found, name=name, context_settings=settings)
     else:
         holder.command(name)(found)
     group: Any = get_command(holder)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import polars as pl
 import typer
 
-from linker.cli import options
+from linker.cli import options, profiles
 from linker.cli.blocking import show_losses
 from linker.cli.matchkeys import Keys, KeysOnly, check_keys_only, show_keys
 from linker.cli.outputs import (
@@ -86,6 +86,14 @@ def link(
     certify: options.Certify = None,
     threads: options.Threads = None,
     seed: options.Seed = 0,
+    profile: profiles.Name = None,
+    on: profiles.On = None,
+    since: profiles.Since = None,
+    family: profiles.Family = None,
+    protected: profiles.Protected = None,
+    arm: profiles.Arm = None,
+    supply: profiles.Supplied = None,
+    switch: profiles.Switches = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Link the records of two files that are about the same person.
@@ -95,9 +103,19 @@ def link(
     The manifest of the run goes to <out>.manifest.json; 'kinlink verify' runs again by it. With --keys-only
     there is none.
     An older result of these names is replaced, another's file never.
+    With --profile the right file is a register's extract: an outcome is written for every left record.
     """
     with session(as_json) as screen:
         wishes = options.Wishes.of(id_columns, mapping, ignore)
+        asked = profiles.Asked(profile, on, since, family, protected, arm, supply, switch)
+        asked.check(
+            {"--keys": keys, "--keys-only": keys_only, "--model": model, "--save-model": save_model,
+             "--threshold": threshold, "--lead": lead, "--all-pairs": all_pairs, "--certify": certify,
+             "--one-to-one": one_to_one, "--many-to-one": many_to_one, "--many-to-many": many_to_many}
+        )  # fmt: skip
+        if profile is not None:
+            profiles.link_by_profile(screen, asked, (left, right), wishes, out, report, seed, threads)
+            return
         cardinality = options.cardinality_of(one_to_one, many_to_one, many_to_many)
         if keys_only:
             other = [model, save_model, threshold, all_pairs, many_to_one, many_to_many, lead, certify]
@@ -356,8 +374,8 @@ def _keep_run(
 
 def _warn(screen: Screen, found: Diagnostics) -> None:
     """What the user should know of the training; 'kinlink train' tells all."""
-    if found.converged is False:
-        screen.warn(f"Training stopped at its limit of {found.iterations} rounds before it settled.")
+    for sentence in found.of_all:
+        screen.warn(sentence)
 
 
 def _show_figures(

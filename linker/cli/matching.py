@@ -10,19 +10,8 @@ from typing import Annotated
 
 import typer
 
-from linker.cli import options
-from linker.cli.remote import (
-    Authority,
-    Certificate,
-    Key,
-    Project,
-    Purpose,
-    Service,
-    at_service,
-    connected,
-    plain,
-)
-from linker.cli.screen import Screen, count, session, table
+from linker.cli.connection import At, at_service, plain
+from linker.cli.screen import Screen, count, table
 from linker.errors import FileError
 from linker.resources import Answer, StoredReference
 
@@ -35,68 +24,49 @@ Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="T
 
 
 @reference_app.command("load")
+@at_service
 def load_reference(
+    at: At,
     name: Name,
     submission: Annotated[
         str, typer.Argument(metavar="SUBMISSION", show_default=False, help="Id of the submission.")
     ],
-    service: Service,
-    project: Project,
-    purpose: Purpose,
     model: Annotated[str, typer.Option("--model", help="A model of the project, by name.")],
-    authority: Authority = None,
-    certificate: Certificate = None,
-    key: Key = None,
-    as_json: options.AsJson = False,
 ) -> None:
     """Load a submission as a reference, and wait until it can be asked."""
-    with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
-        _show(screen, client.load_reference(name, submission, model))
+    _show(at.screen, at.client.load_reference(name, submission, model))
 
 
 @reference_app.command("list")
+@at_service
 def list_references(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority = None,
-    certificate: Certificate = None,
-    key: Key = None,
-    as_json: options.AsJson = False,
+    at: At,
 ) -> None:
     """List the references of the project, by name."""
-    with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
-        references = list(client.references())
-        screen.document["references"] = [_plain(one) for one in references]
-        rows = [
-            (one.name, str(one.state), f"{one.records:,}", one.model, one.submission_id) for one in references
-        ]
-        heads = ["Reference", "State", "Records", "Model", "Submission"]
-        screen.say(table(heads, rows, numbers=[2]) if rows else "There are no references.")
+    references = list(at.client.references())
+    at.screen.document["references"] = [_plain(one) for one in references]
+    rows = [
+        (one.name, str(one.state), f"{one.records:,}", one.model, one.submission_id) for one in references
+    ]
+    heads = ["Reference", "State", "Records", "Model", "Submission"]
+    at.screen.say(table(heads, rows, numbers=[2]) if rows else "There are no references.")
 
 
 @reference_app.command("drop")
+@at_service
 def drop_reference(
+    at: At,
     name: Name,
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority = None,
-    certificate: Certificate = None,
-    key: Key = None,
-    as_json: options.AsJson = False,
 ) -> None:
     """Drop a reference with all changes that were made to it; its submission stays."""
-    with at_service(as_json, service, project, purpose, authority, certificate, key) as (screen, client):
-        client.drop_reference(name)
-        screen.say(f"Reference {name} is dropped.")
+    at.client.drop_reference(name)
+    at.screen.say(f"Reference {name} is dropped.")
 
 
+@at_service
 def match(
+    at: At,
     reference: Name,
-    service: Service,
-    project: Project,
-    purpose: Purpose,
     values: Annotated[
         list[str] | None,
         typer.Option("--value", metavar="FIELD=TEXT", help="A value, such as surname=Cole; once a field."),
@@ -116,20 +86,13 @@ def match(
     explain: Annotated[
         bool, typer.Option("--explain", help="Also show how each weight comes about.")
     ] = False,
-    authority: Authority = None,
-    certificate: Certificate = None,
-    key: Key = None,
-    as_json: options.AsJson = False,
 ) -> None:
     """Ask a reference at a service who one person is.
 
     What is typed after --value can be seen by other users of this machine: --record - is the discreet way.
     """
-    with session(as_json) as screen:
-        asked = _asked(values, record)
-        with connected(service, project, purpose, authority, certificate, key) as client:
-            answer = client.match(reference, asked, top=top, floor=floor, explain=explain)
-        _show_answer(screen, answer)
+    asked = _asked(values, record)
+    _show_answer(at.screen, at.client.match(reference, asked, top=top, floor=floor, explain=explain))
 
 
 def _asked(values: list[str] | None, record: str | None) -> dict[str, str]:

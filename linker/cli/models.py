@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from linker.cli import options
+from linker.cli import kept_models, options
 from linker.cli.outputs import Outputs
 from linker.cli.reading import gather_refusals, read_sources, show_layouts, show_refusals
 from linker.cli.screen import Screen, session, table
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from linker.train import Training
 
 model_app = typer.Typer(
-    no_args_is_help=True, help="Look at a model; bring one from Splink, or take one there."
+    no_args_is_help=True, help="Look at a model; bring one from Splink, or take one there or to a service."
 )
+model_app.command("put")(kept_models.put_model)
+model_app.command("list")(kept_models.list_models)
 
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="FILE", show_default=False, help="From 'kinlink train'.")
@@ -101,6 +103,8 @@ def _show_training(screen: Screen, training: Training) -> None:
         screen.say(f"It settled after {found.iterations} rounds.")
     else:
         screen.say(f"It did NOT settle: it stopped at its limit of {found.iterations} rounds.")
+    if found.method == "expectation":
+        screen.say("There are hardly any matches to learn from: every m is an expectation.")
     screen.say(f"Matches expected among all pairs: {found.expected_matches:,.0f}.")
     screen.say(
         table(

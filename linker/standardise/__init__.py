@@ -49,6 +49,9 @@ _STANDARDS: dict[Kind, Callable[[pl.Expr], Standard]] = {
     Kind.NUMBER: contacts.number,
     Kind.HOUSEHOLD: contacts.identifier,
     Kind.IDENTIFIER: contacts.identifier,
+    Kind.INITIALS: names.initials,
+    Kind.PARTIAL_POSTCODE: postcodes.partial_postcode,
+    Kind.LOCAL_AUTHORITY: contacts.local_authority,
 }
 
 

@@ -26,15 +26,15 @@ from linker.standardise.text import (
 )
 
 _UNIT = r"(?:FLAT|FLT|APARTMENT|APPT|APT|UNIT|ROOM|RM|SUITE|STUDIO|MAISONETTE|BEDSIT|FL)"
-_FLAT = rf"\b{_UNIT}\.?\s*(?:NO\.?\s*|NUMBER\s*)?([0-9]+[A-Z]?|[A-Z][0-9]*)\b"
+FLAT = rf"\b{_UNIT}\.?\s*(?:NO\.?\s*|NUMBER\s*)?([0-9]+[A-Z]?|[A-Z][0-9]*)\b"
 # Scotland and Australia write 2/14 for flat 2 at number 14.
-_FLAT_STROKE = r"^\s*([0-9]+[A-Z]?)\s*/\s*[0-9]+[A-Z]?\b"
+FLAT_STROKE = r"^\s*([0-9]+[A-Z]?)\s*/\s*[0-9]+[A-Z]?\b"
 _NUMBER = (
     r"(?:^|[,;]\s*|\s)(?:NO\.?\s*|NUMBER\s*)?"
     r"([0-9]+(?:\s?[A-H]\b|[A-Z]\b)?(?:\s*-\s*[0-9]+[A-Z]?\b)?)(?:[\s,;]|$)"
 )
 _NO_HOME = r"\b(?:NO FIXED (?:ABODE|ADDRESS)|NFA|OF NO FIXED|HOMELESS|ADDRESS UNKNOWN)\b"
-_POSTCODE = (
+POSTCODE_LAST = (
     r"\b([A-Z]{1,2}[0-9OI][0-9A-Z]?\s*[0-9OI][A-Z]{2})\s*[,.]?\s*"
     r"(?:,\s*(?:UK|UNITED KINGDOM|ENGLAND|SCOTLAND|WALES|NORTHERN IRELAND))?$"
 )
@@ -45,14 +45,14 @@ def house(raw: pl.Expr) -> Standard:
     return let(
         raw,
         *_lines(field("_raw")),
-        {"": pl.coalesce(field("_number"), _words(field("_rest")))},
+        {"": pl.coalesce(field("_number"), full_words(field("_rest")))},
         _home_problem(),
     )
 
 
 def address_line(raw: pl.Expr) -> Standard:
     """One line of an address: whole, house, flat, street (what is left) and words."""
-    return let(raw, *_lines(field("_raw")), *_line_parts(), {"": _words(field("_line"))}, *_last())
+    return let(raw, *_lines(field("_raw")), *_line_parts(), {"": full_words(field("_line"))}, *_last())
 
 
 def address(raw: pl.Expr) -> Standard:
@@ -66,9 +66,9 @@ def address(raw: pl.Expr) -> Standard:
     return let(
         raw,
         *_lines(field("_raw")),
-        {"": _words(line), "postcode": postcode(line.str.extract(_POSTCODE, 1)).part("")},
+        {"": full_words(line), "postcode": postcode(line.str.extract(POSTCODE_LAST, 1)).part("")},
         {
-            "_without": line.str.replace(_POSTCODE, "")
+            "_without": line.str.replace(POSTCODE_LAST, "")
             .str.strip_chars(" ,.;")
             .str.replace(rf"(?:\s*,\s*(?:{counties}))+$", "")
         },
@@ -79,10 +79,10 @@ def address(raw: pl.Expr) -> Standard:
         # The street of an address of several lines ends at the comma.
         {
             "street": pl.coalesce(
-                _words(field("_rest").str.extract(_NUMBER + r"\s*([^,]*\p{L}[^,]*)", 2)), field("street")
+                full_words(field("_rest").str.extract(_NUMBER + r"\s*([^,]*\p{L}[^,]*)", 2)), field("street")
             )
         },
-        {"tokens": tokens(_words(without))},
+        {"tokens": tokens(full_words(without))},
         _home_problem(),
     )
 
@@ -111,12 +111,16 @@ def _at_home(raw: pl.Expr) -> pl.Expr:
 
 
 def _lines(raw: pl.Expr) -> tuple[dict[str, pl.Expr], ...]:
-    """`_line`, upper case and folded with its commas, strokes and the dashes of number ranges; its pieces."""
+    """`_line` (see `folded`) and its pieces."""
+    return ({"_line": folded(raw)}, *_line_steps())
+
+
+def folded(raw: pl.Expr) -> pl.Expr:
+    """Upper case and folded, with the commas, strokes and the dashes of number ranges; null for no home."""
     text = _at_home(raw).str.replace_all(r"([0-9][A-Za-z]?)\s*[-–]\s*([0-9])", "${1}~${2}")
-    line = tidy(
+    return tidy(
         upper(text).str.replace_all("~", "-").str.replace_all(r"[\r\n;|]+", ",").str.strip_chars(" ,.")
     )
-    return ({"_line": line}, *_line_steps())
 
 
 def _line_steps() -> tuple[dict[str, pl.Expr], ...]:
@@ -126,8 +130,8 @@ def _line_steps() -> tuple[dict[str, pl.Expr], ...]:
     number = field("_rest").str.extract(_NUMBER, 1).str.replace_all(r"\s", "")
     return (
         {
-            "flat": pl.coalesce(line.str.extract(_FLAT, 1), line.str.extract(_FLAT_STROKE, 1)),
-            "_rest": none_if_empty(stroke.str.replace(_FLAT, " ").str.strip_chars(" ,.")),
+            "flat": pl.coalesce(line.str.extract(FLAT, 1), line.str.extract(FLAT_STROKE, 1)),
+            "_rest": none_if_empty(stroke.str.replace(FLAT, " ").str.strip_chars(" ,.")),
         },
         {"_number": number.str.replace(r"^0+([0-9])", "${1}")},
     )
@@ -145,7 +149,7 @@ def _line_parts() -> tuple[dict[str, pl.Expr], ...]:
     )
     return (
         {"_name": pl.when(number.is_null()).then(rest.str.extract(r"^([^,]*\p{L}[^,]*),", 1))},
-        {"house": pl.coalesce(number, _words(name)), "street": _words(after)},
+        {"house": pl.coalesce(number, full_words(name)), "street": full_words(after)},
     )
 
 
@@ -153,7 +157,7 @@ def _last() -> tuple[dict[str, pl.Expr], ...]:
     return {"tokens": tokens(field(""))}, _home_problem()
 
 
-def _words(line: pl.Expr) -> pl.Expr:
+def full_words(line: pl.Expr) -> pl.Expr:
     """Words of a line in their full forms; null where nothing is left."""
     text = line.str.replace_all(r"\bST\.?((?: (?:NORTH|SOUTH|EAST|WEST))?\s*(?:,|$))", "STREET${1}")
     text = text.str.replace_all(r"\bSAINT\b", "ST").str.replace_all("&", " AND ")

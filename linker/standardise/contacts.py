@@ -18,6 +18,10 @@ _SEX_UNSTATED = ("0", "9", "U", "N", "NS", "UNSTATED", "NOT DISCLOSED", "PREFER 
 _NO_EMAIL = r"^(none|no|noemail|no-email|nomail|na|null|test|unknown|nobody|refused)@"
 _EMAIL = r"^[^@\s,;]+@[^@\s,;]+\.[^@\s,;.]+$"
 _NO_PHONE = r"^\+?0*(?:7?0*|1*|2*|7*|8*|9*|123456789)$"
+_KIND_OF_AUTHORITY = (
+    r"\b(?:(?:CITY|BOROUGH|DISTRICT|COUNTY|METROPOLITAN|LONDON|ROYAL|UNITARY|OF|THE|AND|COUNCIL|AUTHORITY|DAT"
+    r"|LB|MBC|DC|CC|BC|UA))\b"
+)
 _MISSING = is_missing(field("_raw"))
 
 
@@ -88,6 +92,15 @@ def _one_plus(text: pl.Expr) -> pl.Expr:
 def category(raw: pl.Expr) -> Standard:
     """Upper case, single spaces; "unknown" and its like are missing."""
     return let(raw, {"": present(field("_raw")).str.to_uppercase()}, _nothing())
+
+
+def local_authority(raw: pl.Expr) -> Standard:
+    """The authority's name without what kind of authority it is: "City of Kinham Council" is 'KINHAM'.
+
+    A code of the Office for National Statistics ('E10000003') stays as it is.
+    """
+    name = clean(present(field("_raw"))).str.replace_all(_KIND_OF_AUTHORITY, " ")
+    return let(raw, {"_name": name}, {"": tidy(field("_name"))}, _nothing())
 
 
 def text(raw: pl.Expr) -> Standard:

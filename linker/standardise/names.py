@@ -111,6 +111,22 @@ def full_name(raw: pl.Expr) -> Standard:
     )
 
 
+def initials(raw: pl.Expr) -> Standard:
+    """The first letters of forename and surname: "J.P.S." is 'JS'; `turned` is 'SJ'.
+
+    One letter alone names nobody and five are no initials: null.
+    """
+    letters = field("_letters")
+    first, last = letters.str.extract("^(.)", 1), letters.str.extract("(.)$", 1)
+    some = letters.str.contains("^.{2,4}$")
+    return let(
+        raw,
+        {"_letters": upper(field("_raw")).str.replace_all(r"[^\p{L}]", "")},
+        {"": pl.when(some).then(first + last), "turned": pl.when(some).then(last + first)},
+        {PROBLEM: _junk()},
+    )
+
+
 def _junk() -> pl.Expr:
     """`junk_name` for what stands in a name's place and is none."""
     return first_reason((tidy(field("_raw")).is_not_null() & field("").is_null(), "junk_name"))

@@ -31,11 +31,27 @@ _TO_DIGIT = {"O": "0", "I": "1", "L": "1"}
 
 def postcode(raw: pl.Expr) -> Standard:
     """'CB30AP', its outcode 'CB3', sector 'CB30' and area 'CB'."""
+    return let(raw, *_steps())
+
+
+def partial_postcode(raw: pl.Expr) -> Standard:
+    """As much of a postcode as a register that does not hold the whole gives away: 'CB14' or 'CB144'.
+
+    The value is the sector where it is known, else the outcode; a whole postcode is cut down to its sector.
+    """
+    return let(
+        raw,
+        *_steps(),
+        {"": pl.coalesce(field("sector"), field("outcode"))},
+        {PROBLEM: pl.when(field("").is_null()).then(field(PROBLEM))},
+    )
+
+
+def _steps() -> tuple[dict[str, pl.Expr], ...]:
     code, usable, regular = field("_code"), field("_usable"), field("_regular")
     # A register of partial postcodes holds outcodes or sectors; "M1 1" is a sector, "M11" an outcode.
     spaced = field("_raw").str.contains(r"[0-9A-Za-z]\s+[0-9]\s*$")
-    return let(
-        raw,
+    return (
         *_repairs(),
         {"_usable": pl.when(~code.str.contains(_PSEUDO)).then(code)},
         {

@@ -250,6 +250,16 @@ class Submissions:
             doom(connection, submission_id)
             return _submission(connection, _one(connection, found.project, *which))
 
+    def announced_before(self, kind: SubmissionKind, moment: float) -> list[tuple[str, str]]:
+        """Project and id of the submissions of a kind that came before a moment and are not deleted."""
+        query = sa.select(SUBMISSIONS.c.project, SUBMISSIONS.c.submission_id).where(
+            SUBMISSIONS.c.kind == kind,
+            SUBMISSIONS.c.created < moment,
+            SUBMISSIONS.c.state != SubmissionState.DELETED,
+        )
+        with self._database.read() as connection:
+            return [(row.project, row.submission_id) for row in connection.execute(query)]
+
     def page(
         self, project: str, after: int, count: int, sender: str | None = None
     ) -> Sequence[tuple[int, Submission]]:

@@ -1,11 +1,12 @@
 """A log's folder: what is in it, who holds it, and how its small files are replaced.
 
-about     which log this is, and that it was made to the end
-entries   the entries, in frames (`frames`): the only file that nothing else can make again
-tree      the hashes of complete subtrees, in the order in which they became complete
-starts    where each entry begins in `entries`, 8 bytes each
-mark      up to where `tree` and `starts` were put on disk, so that opening need not read everything
-lock      held by the process that writes
+about       which log this is, and that it was made to the end
+entries     the entries, in frames (`frames`): the only file that nothing else can make again
+tree        the hashes of complete subtrees, in the order in which they became complete
+starts      where each entry begins in `entries`, 8 bytes each
+mark        up to where `tree` and `starts` were put on disk, so that opening need not read everything
+public-key  what checkpoints are checked with, to be shown: a line a key that it has had, the present one last
+lock        held by the process that writes
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import fcntl
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pseudonym.errors import AuditError, AuditLockedError, AuditTamperedError
 
 ABOUT, ENTRIES, TREE, STARTS, MARK, LOCK = "about", "entries", "tree", "starts", "mark", "lock"
+PUBLIC_KEY = "public-key"
 
 _FORMAT = "kinlink-audit/1"
 _MARK_FORMAT = "kinlink-audit-mark/1"
@@ -116,6 +119,26 @@ def read_about(folder: Path) -> str:
     if content.get("format") != _FORMAT or not isinstance(origin, str):
         raise AuditTamperedError("The log's folder does not say which log it holds.", "Restore its files.")
     return origin
+
+
+def say_keys(folder: Path, keys: Sequence[str]) -> None:
+    """See to it that the log's public keys stand beside it, a line each; lines that stand there stay first.
+
+    Nothing is read from there but by people: whoever checks a log has its key from elsewhere. So a disk that
+    does not take the file stops nothing, and the next time that the log is opened mends it.
+
+    Args:
+        folder: of the log.
+        keys: its public keys, as text, the present one last.
+    """
+    with suppress(OSError, UnicodeDecodeError):
+        path = folder / PUBLIC_KEY
+        said = path.read_text().splitlines() if path.exists() else []
+        origin = keys[-1].partition("+")[0]
+        known = [line for line in said if line.startswith(f"{origin}+") and line != keys[-1]]
+        lines = [*known, *(key for key in keys if key not in known)]
+        if lines != said:
+            replace(path, "".join(f"{line}\n" for line in lines).encode())
 
 
 def write_mark(folder: Path, size: int, end: int, root: bytes) -> None:

@@ -28,7 +28,7 @@ from pseudonym.audit import merkle
 from pseudonym.audit.checkpoint import Checkpoint, CheckpointFolder, Signer, VerifierKey
 from pseudonym.audit.clock import Clock, later, system_clock
 from pseudonym.audit.entries import CLOCK, HAND_OVER, OWN, Entry, Event, decode, prepare
-from pseudonym.audit.folder import ABOUT, ENTRIES, hold, open_files, read_about, sync, write_about
+from pseudonym.audit.folder import ABOUT, ENTRIES, hold, open_files, read_about, say_keys, sync, write_about
 from pseudonym.audit.signing import Cadence, Signing
 from pseudonym.audit.stored import Stored, read_entry, recover
 from pseudonym.audit.writer import Waiting, Writer, grouped
@@ -58,11 +58,13 @@ class Log:
         signing: Signing,
         officer: X25519PublicKey,
         clock: Clock,
+        folder: Path,
         files: tuple[int, Stored],
         closing: ExitStack,
     ) -> None:
         """Not to be called: use `Log.create` or `Log.open`."""
         self._writer, self._signing, self._officer, self._clock = writer, signing, officer, clock
+        self._folder = folder
         self._entries, self._stored = files
         self._closing = closing
         self._process = os.getpid()
@@ -182,10 +184,11 @@ class Log:
             present = next(one for one in signers if one.verifier in newest.signed)
             signing = Signing(kept, present, newest, clock, cadence or Cadence())
             signing.sign(writer.frontier)
-            log = cls(writer, signing, officer, clock, (entries, stored), stack)
+            log = cls(writer, signing, officer, clock, folder, (entries, stored), stack)
             if clock_was_ahead:
                 log._set_back(clock_was_ahead)
             log.hand_over(signer)
+            say_keys(folder, [str(one.verifier) for one in (*former[::-1], signer)])
             log._closing = stack.pop_all()
             return log
 
@@ -338,6 +341,7 @@ class Log:
                 self._named = successor.verifier
             self._signing.hand_over(self._writer.frontier, successor)
             self._writer.mark()
+            say_keys(self._folder, [str(successor.verifier)])
 
     def _set_back(self, who: str) -> None:
         now = self._clock()

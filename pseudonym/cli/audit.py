@@ -53,7 +53,7 @@ Keys = Annotated[
     typer.Option(
         "--key",
         metavar="KEY",
-        help="The log's public key, or a file that holds it; again for each former key.",
+        help="The log's public key, or a file with a line for each that it has had.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
@@ -213,16 +213,16 @@ def clock_was_ahead(
 
 
 def _keys(texts: list[str]) -> list[VerifierKey]:
-    found = []
+    lines: list[str] = []
     for text in texts:
         path = Path(text)
         try:
-            found.append(VerifierKey.parse(path.read_text() if "+" not in text or path.is_file() else text))
+            lines += path.read_text().split() or [""] if "+" not in text or path.is_file() else [text]
         except (OSError, UnicodeDecodeError):
             raise InputError(
                 "The public key cannot be read.", "Give its one line, or a file with it."
             ) from None
-    return found
+    return [VerifierKey.parse(line) for line in lines]
 
 
 def _subject(text: str) -> bytes:

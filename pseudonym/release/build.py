@@ -155,6 +155,9 @@ _TYPES: Mapping[Kind, Callable[[int], pl.DataType]] = {
 }
 
 
+_TIMES = (Kind.MONTH, Kind.QUARTER, Kind.YEAR)
+
+
 def _events(use: Use, dataset: Dataset, found: pl.DataFrame, today: date) -> Table:
     made = [column(one, dataset, one.out, today) for one in use.columns]
     _check_names([out for _, out in made])
@@ -165,8 +168,12 @@ def _events(use: Use, dataset: Dataset, found: pl.DataFrame, today: date) -> Tab
 def _beside(
     persons: pl.DataFrame, said: list[Out], use: Use, dataset: Dataset, found: pl.DataFrame, today: date
 ) -> tuple[pl.DataFrame, list[Out]]:
-    if use.latest_by:
-        found = _latest(found, dataset, use.latest_by)
+    if use.latest:
+        if dataset.column(use.latest).kind not in _TIMES:
+            raise InputError(f"Column {use.latest} of dataset {use.name} is no month, quarter or year.")
+        order = [use.latest, *sorted(set(found.columns) - {use.latest, PERSON})]
+        ranked = found.sort(order, descending=[True] + [False] * (len(order) - 1), nulls_last=True)
+        found = ranked.unique(PERSON, keep="first", maintain_order=True)
     _check_once(found[PERSON], use)
     made = [column(one, dataset, one.out, today) for one in use.columns]
     here = [*said, *(out for _, out in made)]
@@ -215,20 +222,12 @@ def _families(spec: Spec, people: Table) -> Table:
     return Table(FAMILIES, frame, tuple(said))
 
 
-def _latest(found: pl.DataFrame, dataset: Dataset, by: str) -> pl.DataFrame:
-    """Each person's rows with the largest value of a column, equal ones once; all, if none has a value."""
-    if dataset.column(by).kind in (Kind.CODE, Kind.FLAG):
-        raise InputError(f"Column {by} of dataset {dataset.name} has no order.", "Name a time or a number.")
-    last = pl.col(by).max().over(PERSON)
-    return found.filter(pl.col(by).eq_missing(last)).unique(maintain_order=True)
-
-
 def _check_once(persons: pl.Series, use: Use) -> None:
     several = persons.len() - persons.n_unique()
     if several:
         raise InputError(
             f"{several} rows of dataset {use.name} are a person's second.",
-            "Take it as events or counts, or the latest of each (latest_by).",
+            "Take it as events or counts, or the latest of each (latest).",
         )
 
 

@@ -116,22 +116,22 @@ class Use:
         form: see `Form`.
         columns: that leave.
         counts: numbers of rows instead of rows.
-        latest_by: for `person`, where a person has a row for each wave: the row with the largest value of
-            this month, quarter, year or number is taken; empty where a person has one row.
         opt_out: for health data: `applied`, or `exempt: ` and the reason why the opt-out does not apply.
+        latest: for `person`, a column of months, quarters or years: of a person's rows the latest is taken,
+            and of several the one that is first in the order of all that is read.
     """
 
     name: str
     form: Form
     columns: tuple[ColumnUse, ...] = ()
     counts: tuple[Count, ...] = ()
-    latest_by: str = ""
     opt_out: str = ""
+    latest: str = ""
 
     def __post_init__(self) -> None:
         check_label(self.name, "dataset")
-        if self.latest_by and self.form is not Form.PERSON:
-            raise InputError(f"Dataset {self.name} takes all rows: latest_by is for one row a person.")
+        if self.latest and self.form is not Form.PERSON:
+            raise InputError(f"Dataset {self.name} has one row a person only where its form is person.")
         if (self.form is Form.COUNTS and self.columns) or not (self.columns or self.counts):
             raise InputError(f"Dataset {self.name} gives nothing, or columns where it gives counts alone.")
 
@@ -139,7 +139,7 @@ class Use:
     def reads(self) -> list[str]:
         """The declared columns that are read."""
         names = [one.name for one in self.columns] + [one.column for one in self.counts if one.column]
-        names += [self.latest_by] if self.latest_by else []
+        names += [self.latest] if self.latest else []
         return list(dict.fromkeys(names))
 
 

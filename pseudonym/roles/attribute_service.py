@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator, Collection
 from datetime import datetime
 from typing import Any
 
+from pseudonym import outcomes
 from pseudonym.attributes import Attributes
 from pseudonym.datasets import Dataset
 from pseudonym.errors import ConflictError, PseudonymError
 from pseudonym.roles import callers, checks
 from pseudonym.roles.arrow import ReadArrow, frame
+from pseudonym.roles.callers import Role
 from pseudonym.roles.exchange import Exchange
 from pseudonym.roles.passage import account
 from pseudonym.roles.refusals import CallerRefusedError, DigestError, FieldError, StreamError
@@ -90,14 +92,20 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
         header = first.header
         mandate = checks.mandate(header.mandate)
         manner = checks.label(header.recipient, "header.recipient") if by_number else ROW_REF
-        if by_number:
-            self._check_holder(mandate.project, manner)
+        self._check_holder(mandate.project, manner if by_number else None)
+        dataset = checks.label(header.dataset, "header.dataset")
+        if dataset == outcomes.NAME:
+            raise FieldError(
+                "What linkage says of people comes from the linkage alone.",
+                "Send another dataset.",
+                field="header.dataset",
+            )
         sender = str(callers.current())
         submission = await asyncio.to_thread(
             self._submissions.open,
             mandate.project,
             checks.code(header.batch_id, "header.batch_id"),
-            checks.label(header.dataset, "header.dataset"),
+            dataset,
             manner,
             sender,
         )
@@ -117,18 +125,24 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
             submission = await work(self._chunk, submission, request.chunk, columns, mandate.purpose)
         raise _out_of_place(f"The stream stopped after chunk {seen}; what was durable still is.")
 
-    def _check_holder(self, project: str, recipient: str) -> None:
+    def _check_holder(self, project: str, recipient: str | None) -> None:
         """Refuse whoever was not told to send data under this recipient's numbers.
 
-        Otherwise anybody who may send at all could try out which numbers exist, and plant data under them.
+        Otherwise anybody who may send at all could try out which numbers exist, and plant data under them. A
+        holder who sends by row reference (no recipient) is one of the project's.
         """
         caller = callers.current()
         # The development identity is everybody.
         if self._holders is None or caller.role is None:
             return
-        if (project, recipient, caller.person) not in self._holders:
+        mine = {one for whose, one, person in self._holders if (whose, person) == (project, caller.person)}
+        if recipient is None and (caller.role is not Role.DATASET_HOLDER or mine):
+            return
+        if recipient not in mine:
             raise CallerRefusedError(
-                "The caller may not send data under the numbers of this recipient.",
+                "The caller may not send data under the numbers of this recipient."
+                if recipient
+                else "The caller holds no dataset of this project.",
                 "The attributes role's governance file names those who may, under holders.",
             )
 

@@ -123,8 +123,8 @@ def is_throw_away(authorities: Iterable[x509.Certificate]) -> bool:
 def make_all(folder: Path, domain: str = DOMAIN) -> None:
     """Write a new authority's certificate, and one certificate for each server role and each caller's role.
 
-    Files are named after the role. Each caller is called alice; there is one more approver, bob, since two
-    must approve: `approver-2.pem`.
+    Files are named after the role. The data protection officer is called olive, since who asks does not
+    approve, and every other caller alice; there is one more approver, bob, since two must: `approver-2.pem`.
 
     Args:
         folder: where they go; what an earlier call wrote there is replaced.
@@ -135,7 +135,8 @@ def make_all(folder: Path, domain: str = DOMAIN) -> None:
     write_private(folder / "authority.pem", authority.certificate)
     for role in Role:
         hosts = HOSTS if role in SERVER_ROLES else ()
-        authority.issue(role, "server-1" if hosts else "alice", hosts).write(folder, role)
+        person = "olive" if role is Role.DATA_PROTECTION_OFFICER else "alice"
+        authority.issue(role, "server-1" if hosts else person, hosts).write(folder, role)
     authority.issue(Role.APPROVER, "bob").write(folder, f"{Role.APPROVER}-2")
 
 

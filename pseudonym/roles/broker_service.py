@@ -23,6 +23,7 @@ from pseudonym.roles.erasure_desk import ErasureDesk
 from pseudonym.roles.opening import House
 from pseudonym.roles.passage import account
 from pseudonym.roles.refusals import FieldError
+from pseudonym.roles.register_methods import RegisterMethods
 from pseudonym.roles.wayback_desk import Kept, WaybackDesk
 from pseudonym.tracing import WAY_BACK
 from pseudonym.v1 import broker_pb2, broker_pb2_grpc
@@ -30,7 +31,7 @@ from pseudonym.v1 import broker_pb2, broker_pb2_grpc
 T = TypeVar("T")
 
 
-class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
+class BrokerServicer(RegisterMethods, broker_pb2_grpc.BrokerServiceServicer):
     """The broker's operations."""
 
     def __init__(
@@ -105,7 +106,7 @@ class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
         self, request: broker_pb2.ListRowsRequest, context: object
     ) -> broker_pb2.ListRowsResponse:
         project = checks.label(request.project, "project")
-        after, size = _place(request.page_token), min(request.page_size or ROWS, ROWS)
+        after, size = checks.place(request.page_token), min(request.page_size or ROWS, ROWS)
 
         def outgoing() -> broker_pb2.ListRowsResponse:
             rows = self._broker.outgoing(project, after, size)
@@ -307,7 +308,7 @@ class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
     async def ListMembers(
         self, request: broker_pb2.ListMembersRequest, context: object
     ) -> broker_pb2.ListMembersResponse:
-        project, after = checks.label(request.project, "project"), _place(request.page_token)
+        project, after = checks.label(request.project, "project"), checks.place(request.page_token)
         asked = access.Mandate(str(callers.current()), "end-of-project")
         pids, more = await asyncio.to_thread(self._broker.erasure.only_here, project, asked, after)
         account().count = len(pids)
@@ -357,18 +358,6 @@ class BrokerServicer(broker_pb2_grpc.BrokerServiceServicer):
 
 def _mandate(mandate: checks.Mandate) -> access.Mandate:
     return access.Mandate(str(callers.current()), mandate.purpose)
-
-
-def _place(token: str) -> bytes:
-    try:
-        place = bytes.fromhex(token)
-    except ValueError:
-        place = b"?"
-    if len(place) not in (0, 16):
-        raise FieldError(
-            "The page token is none.", "Give back the one of the page before.", field="page_token"
-        )
-    return place
 
 
 def _make_aid_key(keyset: Keyset, project: str) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -16,7 +16,7 @@ from pseudonym.errors import InputError
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.roles.refusals import ElsewhereError, FieldError
 from pseudonym.roles.repeats import Repeats
-from pseudonym.urn import Kind, check_label
+from pseudonym.urn import ID_BYTES, Kind, check_label
 from pseudonym.v1 import common_pb2
 
 PAGE, LARGEST_PAGE = 100, 1_000
@@ -156,6 +156,35 @@ def page(request: Any) -> tuple[int, int]:
             "The page token is none.", "Give back the one of the page before.", field="page_token"
         )
     return int(token or 0), min(request.page_size or PAGE, LARGEST_PAGE)
+
+
+def day(text: str, field: str) -> date:
+    """A day as YYYY-MM-DD.
+
+    Raises:
+        FieldError: it is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise FieldError(f"{field} is a day as YYYY-MM-DD.", "Correct it.", field=field) from None
+
+
+def place(token: str) -> bytes:
+    """The id after which a page begins, of a token that is one in hexadecimal; nothing for the first page.
+
+    Raises:
+        FieldError: the token is none of ours.
+    """
+    try:
+        found = bytes.fromhex(token)
+    except ValueError:
+        found = b"?"
+    if len(found) not in (0, ID_BYTES):
+        raise FieldError(
+            "The page token is none.", "Give back the one of the page before.", field="page_token"
+        )
+    return found
 
 
 def next_token(first: int, size: int, total: int) -> str:

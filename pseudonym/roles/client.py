@@ -13,11 +13,12 @@ import hashlib
 import io
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import Any, Self
 
 import polars as pl
 
 from pseudonym.datasets import Dataset
+from pseudonym.errors import InputError
 from pseudonym.halves import ROW_REF
 from pseudonym.roles.arrow import ROWS, written
 from pseudonym.roles.callers import Role
@@ -28,11 +29,12 @@ from pseudonym.urn import Kind
 from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2
 
 STREAM_SECONDS = 3600.0
+URN = "urn"
 _PATIENCE = 120.0
 _BROKER, _ATTRIBUTES = "/pseudonym.v1.BrokerService/", "/pseudonym.v1.AttributeService/"
 
 
-class _RoleClient:
+class RoleClient:
     """A connection to one role, for one project and one purpose; close it or use it as a context."""
 
     _role: Role
@@ -68,7 +70,7 @@ class _RoleClient:
         )
 
 
-class BrokerClient(_RoleClient):
+class BrokerClient(RoleClient):
     """What people and roles ask of the broker."""
 
     _role = Role.BROKER
@@ -78,9 +80,14 @@ class BrokerClient(_RoleClient):
         request = broker_pb2.BeginProjectRequest(mandate=self._mandate())
         self._peer.call(f"{_BROKER}BeginProject", request, broker_pb2.BeginProjectResponse)
 
-    def open_domain(self, recipient: str) -> int:
-        """Make the recipient's first key for its numbers, if there is none; the epoch (key custodian)."""
-        request = broker_pb2.OpenDomainRequest(mandate=self._mandate(), recipient=recipient)
+    def open_domain(self, recipient: str, *, next_epoch: bool = False) -> int:
+        """Make the recipient's first key for its numbers, if there is none; the epoch (key custodian).
+
+        With `next_epoch` the key after the present one is made, under which its numbers are others.
+        """
+        request = broker_pb2.OpenDomainRequest(
+            mandate=self._mandate(), recipient=recipient, next_epoch=next_epoch
+        )
         return self._peer.call(f"{_BROKER}OpenDomain", request, broker_pb2.OpenDomainResponse).epoch
 
     def issue_urns(self, recipient: str, aids: Sequence[bytes], kind: Kind = Kind.PERSON) -> list[str]:
@@ -96,7 +103,7 @@ class BrokerClient(_RoleClient):
         return urns
 
 
-class AttributesClient(_RoleClient):
+class AttributesClient(RoleClient):
     """What councils, holders and those who look after a project ask of the attributes role."""
 
     _role = Role.ATTRIBUTES
@@ -114,10 +121,10 @@ class AttributesClient(_RoleClient):
     def submit(
         self, rows: pl.DataFrame, *, batch_id: str, dataset: str, chunk_rows: int = ROWS
     ) -> attribute_pb2.Submission:
-        """Send attributes by row reference, going on after the last chunk that the role holds (council).
+        """Send attributes by row reference, going on after the last chunk that is held (council, holder).
 
         Args:
-            rows: `row_ref` first, then the dataset's columns, all text.
+            rows: `row_ref` first, then the dataset's columns, all text. A record may have several rows.
             batch_id: the sender's own id of the batch; the same one goes on with the same upload.
             dataset: the declared dataset.
             chunk_rows: rows of a chunk, at most 25,000.
@@ -129,39 +136,92 @@ class AttributesClient(_RoleClient):
             PeerRefusedError: the role refuses; `reason` says why. Nothing of that chunk is stored.
             PeerUnavailableError: it cannot be reached.
         """
-        columns = [name for name in rows.columns if name != ROW_REF]
+        return self._send(rows, ROW_REF, "SubmitAttributes", batch_id, dataset, chunk_rows)
+
+    def attach(
+        self, rows: pl.DataFrame, *, batch_id: str, dataset: str, recipient: str, chunk_rows: int = ROWS
+    ) -> attribute_pb2.Submission:
+        """Send attributes by the reference numbers that their holder was given (holder).
+
+        Args:
+            rows: `urn` first, then the dataset's columns, all text.
+            recipient: the recipient whose numbers they are.
+            batch_id, dataset, chunk_rows: as in `submit`.
+
+        Returns:
+            The complete submission.
+
+        Raises:
+            As `submit`.
+        """
+        return self._send(rows, URN, "AttachDataset", batch_id, dataset, chunk_rows, recipient)
+
+    def _send(
+        self,
+        rows: pl.DataFrame,
+        id_column: str,
+        method: str,
+        batch_id: str,
+        dataset: str,
+        chunk_rows: int,
+        recipient: str = "",
+    ) -> attribute_pb2.Submission:
+        columns = [name for name in rows.columns if name != id_column]
         header = attribute_pb2.SubmissionHeader(
             # The same batch is the same request, from whatever process it is resumed.
             mandate=self._mandate(str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self._project}/{batch_id}"))),
             batch_id=batch_id,
             dataset=dataset,
+            recipient=recipient,
             columns=columns,
         )
-        part = attribute_pb2.SubmitAttributesRequest
+        part: Any = getattr(attribute_pb2, f"{method}Request")
+        answer_of: Any = getattr(attribute_pb2, f"{method}Response")
 
-        def messages() -> Iterator[attribute_pb2.SubmitAttributesRequest]:
+        def messages() -> Iterator[Any]:
             return stream(self._durable(batch_id))
 
-        def stream(durable: int) -> Iterator[attribute_pb2.SubmitAttributesRequest]:
+        def stream(durable: int) -> Iterator[Any]:
             yield part(header=header)
             number = 0
-            for number, chunk in enumerate(rows.select(ROW_REF, *columns).iter_slices(chunk_rows), start=1):
+            for number, chunk in enumerate(_chunks(rows.select(id_column, *columns), chunk_rows), start=1):
                 if number > durable:
                     content = written(chunk.rechunk())
                     digest = hashlib.sha256(content).digest()
                     yield part(chunk=attribute_pb2.Chunk(number=number, sha256=digest, arrow=content))
             yield part(end=attribute_pb2.SubmissionEnd(chunks=number, rows=rows.height))
 
-        answer = self._peer.send(
-            f"{_ATTRIBUTES}SubmitAttributes", messages, attribute_pb2.SubmitAttributesResponse, STREAM_SECONDS
-        )
-        return answer.submission
+        submission: attribute_pb2.Submission = self._peer.send(
+            f"{_ATTRIBUTES}{method}", messages, answer_of, STREAM_SECONDS
+        ).submission
+        return submission
 
     def submission(self, batch_id: str) -> attribute_pb2.Submission:
         """A submission by the sender's id of its batch."""
         request = attribute_pb2.GetSubmissionRequest(project=self._project, batch_id=batch_id)
         answer = self._peer.call(f"{_ATTRIBUTES}GetSubmission", request, attribute_pb2.GetSubmissionResponse)
         return answer.submission
+
+    def refusals(self, batch_id: str, *, chunk_rows: int = ROWS) -> pl.DataFrame:
+        """What was refused in a batch: `row` (from 1, in the order in which it was sent), `column`, `reason`.
+
+        Args:
+            batch_id: the sender's id of the batch.
+            chunk_rows: as it was sent.
+        """
+        request = attribute_pb2.ListRefusalsRequest(
+            project=self._project, submission_id=self.submission(batch_id).submission_id, page_size=1_000
+        )
+        found: list[tuple[int, str, str]] = []
+        while True:
+            page = self._peer.call(f"{_ATTRIBUTES}ListRefusals", request, attribute_pb2.ListRefusalsResponse)
+            found += [
+                ((one.chunk - 1) * chunk_rows + one.row + 1, one.column, one.reason) for one in page.refusals
+            ]
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                schema = {"row": pl.UInt64, "column": pl.String, "reason": pl.String}
+                return pl.DataFrame(found, schema=schema, orient="row")
 
     def _durable(self, batch_id: str) -> int:
         try:
@@ -170,3 +230,26 @@ class AttributesClient(_RoleClient):
             if refused.reason != "NOT_FOUND":
                 raise
             return 0
+
+
+def _chunks(rows: pl.DataFrame, most: int) -> Iterator[pl.DataFrame]:
+    """The rows in chunks of at most so many, all rows of one record in one chunk.
+
+    Raises:
+        InputError: a record has more rows than a chunk.
+    """
+    ids = rows.columns[0]
+    if not rows[ids].is_duplicated().any():
+        yield from rows.iter_slices(most)
+        return
+    ordered = rows.sort(ids, maintain_order=True)
+    first = ordered.select(pl.int_range(pl.len()).min().over(ids)).to_series()
+    start = 0
+    while start < ordered.height:
+        end = min(start + most, ordered.height)
+        if end < ordered.height:
+            end = first[end]
+        if end == start:
+            raise InputError(f"A record has more than {most:,} rows.", "Send what belongs to it in less.")
+        yield ordered[start:end]
+        start = end

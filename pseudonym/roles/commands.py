@@ -10,19 +10,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from pseudonym.errors import InputError, PseudonymError
 from pseudonym.files import replace_file
-from pseudonym.roles.callers import SERVER_ROLES, Role
+from pseudonym.roles.callers import Role
+from pseudonym.roles.client import RoleClient
 from pseudonym.roles.peer import Peer, PeerTls
 from pseudonym.v1 import common_pb2
 
-HOUR = 3_600.0
+HOUR, REACH = 3_600.0, 8.0  # seconds of a call, and until a role that cannot be reached is given up
+C = TypeVar("C", bound=RoleClient)
 B, K, V = (f"/pseudonym.v1.{name}Service/" for name in ("Broker", "Key", "Vault"))
 HELP: dict[str, Any] = {
     "no_args_is_help": True,
@@ -30,6 +33,14 @@ HELP: dict[str, Any] = {
     "pretty_exceptions_enable": False,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
+
+
+class ServerRole(StrEnum):
+    """The roles of servers, as a choice."""
+
+    IDENTITY = "identity"
+    BROKER = "broker"
+    ATTRIBUTES = "attributes"
 
 
 _AT = "The service"
@@ -52,7 +63,7 @@ Folder = Annotated[
     Path | None,
     typer.Option("--certificates", metavar="FOLDER", help="Where to put the roles' certificates."),
 ]
-WhichRole = Annotated[Role, typer.Option("--role", help="The role that the service is.")]
+WhichRole = Annotated[ServerRole, typer.Option("--role", help="The role that the service is.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for the name once more.")]
 
 
@@ -60,12 +71,29 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for the name once m
 def called(role: Role, service: str, authority: Path, certificate: Path, key: Path) -> Iterator[Peer]:
     """The service as a role; what it refuses is told in its words."""
     with complaining():
-        try:
-            tls = PeerTls(authority.read_bytes(), certificate.read_bytes(), key.read_bytes())
-        except OSError as error:
-            raise InputError(f"A file of the connection cannot be read: {error.strerror}.") from None
-        with Peer(role, service, tls, timeout=HOUR, patience=5.0, person=True) as peer:
+        tls = _tls(authority, certificate, key)
+        with Peer(role, service, tls, timeout=HOUR, patience=REACH, person=True) as peer:
             yield peer
+
+
+@contextmanager
+def calling(
+    kind: type[C], service: str, project: str, purpose: str, authority: Path, certificate: Path, key: Path
+) -> Iterator[C]:
+    """As `called`, with the typed client of a role."""
+    with complaining():
+        tls = _tls(authority, certificate, key)
+        with kind(service, project=project, purpose=purpose, tls=tls, patience=REACH) as client:
+            yield client
+
+
+def _tls(authority: Path, certificate: Path, key: Path) -> PeerTls:
+    try:
+        return PeerTls(authority.read_bytes(), certificate.read_bytes(), key.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"{error.filename} cannot be read: {error.strerror}.", "Correct --ca, --cert or --key."
+        ) from None
 
 
 def stated(project: str, purpose: str, request_id: str | None) -> common_pb2.Mandate:
@@ -85,10 +113,8 @@ def complaining() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def number_of(role: Role) -> str:
-    """A server role as messages name it. Raises InputError for another role."""
-    if role not in SERVER_ROLES:
-        raise InputError("This is no role of a server.", f"They are {', '.join(SERVER_ROLES)}.")
+def number_of(role: StrEnum) -> str:
+    """A role of servers as messages name it."""
     return f"SERVER_ROLE_{role.upper()}"
 
 

@@ -73,7 +73,7 @@ def destroy_project(
     request_id: RequestId = None,
 ) -> None:
     """Destroy all that one role has of a project: ask identity first, then attributes, then the broker."""
-    with called(role, service, authority, certificate, key) as peer:
+    with called(Role(role), service, authority, certificate, key) as peer:
         _confirm(project, yes)
         request = key_pb2.DestroyProjectRequest(
             mandate=stated(project, purpose, request_id), role=number_of(role), confirm=project

@@ -109,13 +109,17 @@ def erase_urns(
         request = broker_pb2.ListErasedUrnsRequest(
             project=project, recipient=recipient, since_day=since_day, page_size=1_000
         )
+        found = False
         while True:
             page = peer.call(f"{B}ListErasedUrns", request, broker_pb2.ListErasedUrnsResponse)
             for one in page.erased:
                 print(f"{one.urn}  {one.day}")
+                found = True
             request.page_token = page.next_page_token
             if not page.next_page_token:
-                return
+                break
+        if not found:  # not among the data, which may be read by a program
+            print("There are none: nobody with a number of this recipient was erased.", file=sys.stderr)
 
 
 def _people(path: Path) -> list[vault_pb2.SoughtPerson]:

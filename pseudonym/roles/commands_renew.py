@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,6 @@ from pseudonym.roles.commands import (
     Recipient,
     RequestId,
     Service,
-    WhichRole,
     called,
     complaining,
     free,
@@ -37,6 +37,16 @@ from pseudonym.roles.commands import (
 from pseudonym.v1 import broker_pb2, key_pb2
 
 LIST_FORMAT = "kinlink-urns-renewed/1"
+
+
+class _Sealing(StrEnum):
+    """The roles that seal what they keep; the broker has nothing to wrap."""
+
+    IDENTITY = "identity"
+    ATTRIBUTES = "attributes"
+
+
+SealingRole = Annotated[_Sealing, typer.Option("--role", help="The role that the service is.")]
 renew_app = typer.Typer(name="renew", help="Renew a role's month key, and recipients' epochs.", **HELP)
 
 
@@ -48,14 +58,19 @@ def renew_keys(
     authority: Authority,
     certificate: Certificate,
     key: Key,
-    role: WhichRole,
+    role: SealingRole,
     month: Annotated[
-        str, typer.Option("--month", help="As in 2026-12: this month, if none is said, or the next.")
+        str, typer.Option("--month", help="This month or the next, as in 2026-12; this one if none is said.")
     ] = "",
     request_id: RequestId = None,
 ) -> None:
-    """Make the month's key-encrypting key, wrap everything anew under it, destroy the former ones."""
-    with called(role, service, authority, certificate, key) as peer:
+    """Change the key that all other keys of a role are wrapped under: make the month's, destroy former ones.
+
+    The role goes on by itself: it wraps every key anew under the month's, then destroys the former ones, so
+    that older copies of its database cannot be read any more. 'kinlink renew show' says how far it is. A
+    month that has its key already is refused: ask for the next one's.
+    """
+    with called(Role(role), service, authority, certificate, key) as peer:
         request = key_pb2.RenewKekRequest(
             mandate=stated(project, purpose, request_id), role=number_of(role), month=month
         )
@@ -68,11 +83,11 @@ def renew_show(
     authority: Authority,
     certificate: Certificate,
     key: Key,
-    role: WhichRole,
+    role: SealingRole,
     certificates: Folder = None,
 ) -> None:
-    """Say how far the last renewal of a role's key-encrypting key has come."""
-    with called(role, service, authority, certificate, key) as peer:
+    """Say how far the last change of the key that a role's keys are wrapped under has come."""
+    with called(Role(role), service, authority, certificate, key) as peer:
         request = key_pb2.GetRenewalRequest(role=number_of(role))
         found = peer.call(f"{K}GetRenewal", request, key_pb2.GetRenewalResponse).renewal
         _show_renewal(found)
@@ -157,8 +172,11 @@ def open_list(
 
 
 def _show_renewal(found: key_pb2.Renewal) -> None:
-    print(f"{found.renewal_id}  {found.use}  {found.kid}  {found.total} keys were under former ones")
+    done = f"done {moment(found.done_time)}" if found.certificate else "going on"
+    print(f"Renewal {found.renewal_id}: {done}.")
+    print(f"Keys are wrapped under {found.use}, key {found.kid}; {found.total:,} were under others.")
     for former in found.former:
-        print(f"{former.kid}  {'destroyed' if found.certificate else f'{former.left} left'}")
+        left = "destroyed" if found.certificate else f"{former.left:,} keys still to be wrapped anew"
+        print(f"Former key {former.kid}: {left}.")
     if found.certificate:
         print(f"Copies of the store from before {moment(found.done_time)} cannot be read any more.")

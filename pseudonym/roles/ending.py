@@ -81,6 +81,20 @@ def end_in_broker(house: House, broker: Broker, certify: Certify) -> End:
     return end
 
 
+def end_exchanges(house: House, broker: Broker, certify: Certify) -> int:
+    """Destroy the keys and numbers of exchanges whose last day is over; how many there were."""
+    asked = Mandate("role/broker", "end-of-exchange")
+    ended = broker.registers.ended()
+    for project, recipient in ended:
+        for epoch in epochs(house.keyset, project, recipient):
+            shred = shredder(house.keyset, of_epoch(project, recipient, epoch))
+            kids, counts = broker.erasure.destroy_domain(project, recipient, epoch, shred, asked)
+            what = f"Keys and reference numbers of the exchange with {recipient}, epoch {epoch}."
+            noted(house, project, asked, certify(project, what, (asked.actor,), counts, kids))
+        broker.registers.forget(project, recipient)
+    return len(ended)
+
+
 def end_in_attributes(attributes: Attributes, certify: Certify) -> End:
     """The attributes role's part."""
 

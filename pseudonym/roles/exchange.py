@@ -1,6 +1,7 @@
 """What the attributes role learns by asking the broker: whose its rows are, and who was erased.
 
     broker ──(row_ref, aid, family aid)──▶ attach ──▶ stored ──(row_refs)──▶ broker forgets ──▶ forgotten here
+           ──(rows and outcomes of registers)──▶ `pseudonym.roles.links`
            ──(handle, aid before, aid now)──▶ follow ──(how far)──▶ broker forgets
     broker ──(erased aids)──▶ ledger ──▶ erased ──(certificate)──▶ broker forgets
 
@@ -19,6 +20,7 @@ import polars as pl
 from pseudonym.access import Mandate
 from pseudonym.attributes import Attributes
 from pseudonym.errors import PseudonymError
+from pseudonym.roles import links
 from pseudonym.roles.arrow import ROWS, ReadArrow, frame, written
 from pseudonym.roles.checks import KINDS
 from pseudonym.roles.destroying import Certify
@@ -81,6 +83,14 @@ class Exchange:
                 stored, token = stored + done.height, page.next_page_token
                 if not token:
                     break
+            stored += links.settle(
+                self._attributes,
+                self._broker,
+                self._read,
+                self._acknowledge,
+                project,
+                Mandate(ACTOR, PURPOSE),
+            )
             self._follow(project)
         return stored
 

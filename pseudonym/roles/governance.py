@@ -5,10 +5,14 @@
      "approvers": [{"name": "bob", "person": "bob", "public_key": "…64 hexadecimal digits…"}],
      "quotas": {"reidentification": 500},
      "canaries": ["Zebulon Quillfeather"],
-     "holders": [{"project": "tf-2026", "recipient": "dwp-extract", "person": "carol"}]}
+     "holders": [{"project": "tf-2026", "recipient": "dwp-extract", "person": "carol"}],
+     "exchanges": [{"project": "tf-2026", "recipient": "npd-exchange", "register": "npd",
+                    "public_key": "…64 hexadecimal digits…"}],
+     "partner_checks": {…}}
 
-Each role has a copy of its own, so that nobody opens the way back by changing one file. Nobody but the user
-who runs the role, or root, can change it. It is read at the start.
+`partner_checks` is a council's, and `pseudonym.partners.register` has its form. Each role has a copy of its
+own, so that nobody opens the way back by changing one file. Nobody but the user who runs the role, or root,
+can change it. It is read at the start.
 """
 
 from __future__ import annotations
@@ -16,16 +20,28 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pseudonym.approvers import Approver, Register
 from pseudonym.errors import InputError
+from pseudonym.partners.register import PartnerRegister
 from pseudonym.urn import check_label
 
-_MEMBERS = {"projects", "requesters", "approvers", "quotas", "holders", "canaries"}
+_MEMBERS = {
+    *("projects", "requesters", "approvers", "quotas"),
+    *("holders", "exchanges", "partner_checks", "canaries"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """With whom people are exchanged: the register's code, and its holder's X25519 public key."""
+
+    register: str
+    public_key: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +54,8 @@ class Governance:
         quotas: how many identities may be opened in a day for each purpose that was agreed.
         holders: project, recipient and person of those who may send data under a recipient's numbers, or None
             where the file says nothing of it.
+        exchanges: by project and recipient, the register that its holder matches, and the holder's key.
+        partner_checks: who asks partners what, or None where the file says nothing of it.
         canaries: values that were planted to be found; a release that holds one is blocked.
     """
 
@@ -45,6 +63,8 @@ class Governance:
     register: Register
     quotas: Mapping[str, int]
     holders: frozenset[tuple[str, str, str]] | None = None
+    exchanges: Mapping[tuple[str, str], Exchange] = field(default_factory=dict)
+    partner_checks: PartnerRegister | None = None
     canaries: tuple[str, ...] = ()
 
 
@@ -75,8 +95,17 @@ def read(path: Path | None) -> Governance:
         )
         quotas = {str(name): int(most) for name, most in content.get("quotas", {}).items()}
         register = Register(approvers, dict(content.get("requesters", {})))
+        exchanges = {
+            (check_label(one["project"], "project"), check_label(one["recipient"], "recipient")): Exchange(
+                check_label(one["register"], "register"), bytes.fromhex(one["public_key"])
+            )
+            for one in content.get("exchanges", [])
+        }
+        checks = content.get("partner_checks")
+        partners = None if checks is None else PartnerRegister.read(checks)
         canaries = tuple(str(one) for one in content.get("canaries", []))
-        return Governance(ends, register, quotas, _holders(content.get("holders")), canaries)
+        holders = _holders(content.get("holders"))
+        return Governance(ends, register, quotas, holders, exchanges, partners, canaries)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise InputError(
             "The file of --governance cannot be read as one.", "docs/running.md shows its form."

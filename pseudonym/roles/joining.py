@@ -31,7 +31,7 @@ from pseudonym.families import alike
 from pseudonym.openings import Mandate
 from pseudonym.people import People
 from pseudonym.records import NUMBERS
-from pseudonym.roles.refusals import PeerUnavailableError
+from pseudonym.roles.refusals import PeerRefusedError, PeerUnavailableError, ProjectUnknownError
 from pseudonym.roles.reports import Reports
 from pseudonym.standing import Stamp
 from pseudonym.units import UnitKey
@@ -46,7 +46,8 @@ Link = Callable[[pl.DataFrame], pl.DataFrame]
 """From those who are known (record, protected, `FLAT`) to links: left, right (row references, or records that
 are known) and weight."""
 Progress = Callable[[str, int, int], None]
-_ROWS = pl.DataFrame(schema=dict.fromkeys(("row_ref", "pid", "unit", "fid"), pl.Binary))
+NO_ROWS = pl.DataFrame(schema=dict.fromkeys(("row_ref", "pid", "unit", "fid"), pl.Binary))
+"""No row, as the broker is told of rows: it answers whether it knows the project."""
 _NO_LINKS = pl.DataFrame(schema={"left": pl.Binary, "right": pl.Binary, "weight": pl.Float64})
 
 
@@ -76,6 +77,31 @@ class Joining:
         self._people, self._key, self._reports = people, key, reports
         self._turn = threading.Lock()
 
+    def check(self, project: str, purpose: str, actor: str, patience: float | None = 0.0) -> None:
+        """Say what nothing could be joined for, whatever the rows.
+
+        Args:
+            project: its name.
+            purpose: what identities would be opened for.
+            actor: who asks.
+            patience: seconds for which a broker that cannot be reached is tried again; None: as always.
+
+        Raises:
+            PurposeError: identities are not opened for this purpose.
+            ProjectUnknownError: the broker does not know the project.
+            PeerUnavailableError, PeerRefusedError: the broker cannot be asked.
+        """
+        check_label(project, "project")
+        self._people.check(Mandate(actor, purpose, project))
+        try:
+            self._reports.rows(project, purpose, NO_ROWS, patience)
+        except PeerRefusedError as refused:
+            if refused.code != "NOT_FOUND":
+                raise
+            raise ProjectUnknownError(
+                "The broker does not know the project.", "A key custodian begins it: kinlink project begin."
+            ) from None
+
     def join(self, errand: Errand, rows: pl.DataFrame, link: Link, progress: Progress) -> dict[str, int]:
         """Join rows with everybody who is known.
 
@@ -92,18 +118,17 @@ class Joining:
         Raises:
             PseudonymError: a row or the project cannot be used, or identities may not be opened for this.
         """
-        check_label(errand.project, "project")
         if not rows["row_ref"].str.contains("^[0-9a-f]{32}$").all():
             raise InputError(
                 "The id of a record is no row reference.",
                 "Give every row a random one of 32 hexadecimal digits, the same in both halves.",
             )
-        self._patiently(progress, lambda: self._reports.rows(errand.project, errand.purpose, _ROWS))
+        patiently(progress, lambda: self.check(errand.project, errand.purpose, errand.actor, None))
         refs = rows["row_ref"].str.decode("hex")
         mine = rows.with_columns(
             unit=pl.Series(self._key.records(errand.project, refs.to_list()), dtype=pl.Binary)
         )
-        with self._alone(progress):
+        with alone(self._turn, progress):
             known = self._known(errand, mine, progress)
             links = _with_units(link(known), mine)
             counts = self._deliver(errand, mine, links, progress)
@@ -112,9 +137,9 @@ class Joining:
         told = self._people.members(mine["unit"]).join(
             mine.select("unit", row_ref=pl.col("row_ref").str.decode("hex")), on="unit"
         )
-        self._patiently(progress, self._reports.settle)  # or rows would be told of who has moved on
-        whose = told.select(_ROWS.columns)
-        self._patiently(progress, lambda: self._reports.rows(errand.project, errand.purpose, whose))
+        patiently(progress, self._reports.settle)  # or rows would be told of who has moved on
+        whose = told.select(NO_ROWS.columns)
+        patiently(progress, lambda: self._reports.rows(errand.project, errand.purpose, whose))
         return counts
 
     def _known(self, errand: Errand, mine: pl.DataFrame, progress: Progress) -> pl.DataFrame:
@@ -188,24 +213,27 @@ class Joining:
             family_links=_NO_LINKS,
         )
 
-    @contextmanager
-    def _alone(self, progress: Progress) -> Iterator[None]:
-        while not self._turn.acquire(timeout=PAUSE):
-            progress("wait", 0, 1)
-        try:
-            yield
-        finally:
-            self._turn.release()
 
-    def _patiently(self, progress: Progress, tell: Callable[[], object]) -> None:
-        """Tell the broker, however long it is away; `progress` may end the waiting."""
-        while True:
-            progress("tell", 0, 1)
-            try:
-                tell()
-                return
-            except PeerUnavailableError:
-                threading.Event().wait(PAUSE)
+@contextmanager
+def alone(turn: threading.Lock, progress: Progress) -> Iterator[None]:
+    """Wait until nobody else has the turn; `progress` may end the waiting."""
+    while not turn.acquire(timeout=PAUSE):
+        progress("wait", 0, 1)
+    try:
+        yield
+    finally:
+        turn.release()
+
+
+def patiently(progress: Progress, tell: Callable[[], object]) -> None:
+    """Tell the broker, however long it is away; `progress` may end the waiting."""
+    while True:
+        progress("tell", 0, 1)
+        try:
+            tell()
+            return
+        except PeerUnavailableError:
+            threading.Event().wait(PAUSE)
 
 
 def _flat(opened: pl.DataFrame) -> pl.DataFrame:

@@ -8,6 +8,9 @@ The rules this module keeps:
   goes out.
 - A call that a known caller was refused, broke off or that failed has its entry too. Who cannot even say who
   it is gets none: strangers do not fill the log.
+- Refusals of one caller, method and status within a minute are one entry, and another with the number of
+  the others (`folding`); so are a server's own questions that found nothing, within a day. Nothing is held
+  back of a call that touched anything, or may have.
 - The open part of an entry holds names and codes only. A purpose in the caller's own words, and a project's
   name of another form, go into the sealed details, and so does the id of the submission or job that a call
   names.
@@ -27,7 +30,8 @@ from pseudonym.audit.entries import Event
 from pseudonym.errors import EndedError, InputError
 from pseudonym.roles import callers
 from pseudonym.roles.callers import SERVER_ROLES, Caller, Role
-from pseudonym.roles.policy import METHODS, SENDERS
+from pseudonym.roles.folding import DAY, MINUTE, Folding
+from pseudonym.roles.policy import METHODS, POLLS, QUICK, SENDERS
 from pseudonym.roles.refusals import CallerUnknownError
 from pseudonym.roles.threads import to_log
 
@@ -61,6 +65,18 @@ class Account:
     details: Mapping[str, str] | None = None
 
 
+_UNTOUCHED = frozenset(
+    {
+        "PERMISSION_DENIED",
+        "INVALID_ARGUMENT",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "FAILED_PRECONDITION",
+        "RESOURCE_EXHAUSTED",
+    }
+)
+"""With which a quick call is refused before it has done anything; if it has, its account says so."""
+
 _account: ContextVar[Account] = ContextVar("account")
 
 
@@ -90,6 +106,15 @@ class Desk:
         """
         self._logs, self._ends = dict(logs), ends
         self._development, self._domain = development, domain
+        self._folding = Folding()
+
+    async def close(self) -> None:
+        """Write the entries that were held back; the last thing before the logs are closed.
+
+        Raises:
+            PseudonymError: a log takes no entries.
+        """
+        await self._folding.close()
 
     def enter(self, method: str, context: Any) -> Passage:
         """Let a call in.
@@ -107,7 +132,7 @@ class Desk:
         callers.enter(caller)
         kept = Account()
         _account.set(kept)
-        return Passage(method, caller, kept, self._logs, self._ends)
+        return Passage(method, caller, kept, self._logs, self._ends, self._folding)
 
 
 class Passage:
@@ -120,13 +145,16 @@ class Passage:
         kept: Account,
         logs: Mapping[Role, Log],
         ends: Mapping[Role, Mapping[str, datetime]],
+        folding: Folding,
     ) -> None:
         """Not to be called: use `Desk.enter`."""
+        self._folding = folding
         self._method, self._rule, self._caller = method, METHODS[method], caller
         self._account, self._logs, self._ends = kept, logs, ends
         self._purpose = self._project = ""
         self._named: dict[str, str] = {}
         self._role: Role | None = None
+        self._begun = False
 
     @property
     def caller(self) -> str:
@@ -159,6 +187,7 @@ class Passage:
             self._role = SERVER_ROLES[wanted - 1]
         if self._rule.growing:
             self._check_end(datetime.now(UTC))
+        self._begun = True
 
     def _check_end(self, now: datetime) -> None:
         for role in self._rule.served_by:
@@ -168,16 +197,33 @@ class Passage:
 
     async def replying(self) -> None:
         """Put the entry on disk."""
-        await self._append("")
+        asked_in_vain = self._method in POLLS and self._caller.role in SERVER_ROLES and self._touched_nothing
+        await self._append("", DAY if asked_in_vain else 0.0)
 
     async def refused(self, code: str) -> None:
         """Put an entry on disk that tells of the failure."""
-        await self._append(f".{code.lower().replace('_', '-')}")
+        quick = self._rule.seconds <= QUICK
+        idle = not self._begun or (quick and code in _UNTOUCHED and self._touched_nothing)
+        await self._append(f".{code.lower().replace('_', '-')}", MINUTE if idle else 0.0)
 
-    async def _append(self, outcome: str) -> None:
+    @property
+    def _touched_nothing(self) -> bool:
+        return not (self._account.count or self._account.subject or self._account.details)
+
+    async def _append(self, outcome: str, held: float) -> None:
+        """Put the entry on disk, or hold it back for so many seconds if it is one of several alike."""
         served_by = [role for role in self._rule.served_by if role in self._logs]
-        log = self._logs[self._role if self._role in served_by else served_by[0]]
-        await to_log(log.append, [self._event(action(self._method) + outcome)])
+        role = self._role if self._role in served_by else served_by[0]
+        event = self._event(action(self._method) + outcome)
+
+        async def write(event: Event) -> None:
+            await to_log(self._logs[role].append, [event])
+
+        if not held:
+            await write(event)
+            return
+        alike = (role, event.actor, event.action, self._project if held == DAY else "")
+        await self._folding.take(alike, event, held, write)
 
     def _event(self, done: str) -> Event:
         kept = self._account

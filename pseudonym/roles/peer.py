@@ -13,13 +13,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
-from pseudonym.roles.callers import Role
+from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.roles.refusals import PeerRefusedError, PeerUnavailableError
 
 DOMAIN = "pseudonym.v1"
@@ -98,6 +99,7 @@ class Peer:
             patience: seconds for which a role that cannot be reached is tried again.
             person: whether a person calls, and not another role: who hears what is said of the caller.
         """
+        self._address = address if person else ""
         self._person = person
         self.role, self._timeout, self._patience = role, timeout, patience
         secured = grpc.ssl_channel_credentials(tls.authority, tls.key, tls.certificate)
@@ -181,8 +183,12 @@ class Peer:
             return self._unreachable()
         reason, message, help = _said(dict(error.trailing_metadata() or ()).get(STATUS_KEY))
         if self._person and code is grpc.StatusCode.UNIMPLEMENTED:
-            message = f"What answers there is not the {self.role} role."
-            return PeerRefusedError(message, "Check the address: each role has its own.")
+            here = _role_of(dict(error.trailing_metadata() or ()).get(STATUS_KEY))
+            answers = f"is the {here} role, not" if here else "is not"
+            return PeerRefusedError(
+                f"What answers at {self._address} {answers} the {self.role} role.",
+                "Each role has an address of its own: correct --service.",
+            )
         if reason in (_NOTHING if self._person else _OURS):
             return PeerRefusedError(
                 f"The {self.role} role did not do what this role asked of it ({reason or code.name}).",
@@ -193,9 +199,24 @@ class Peer:
         return refused
 
     def _unreachable(self) -> PeerUnavailableError:
+        if self._person:
+            return PeerUnavailableError(
+                f"The {self.role} role cannot be reached at {self._address}.",
+                "Check the address, whether the role runs there, and whose certificate you show.",
+            )
         return PeerUnavailableError(
             f"The {self.role} role cannot be reached.", "Try again; if it lasts, tell the operator."
         )
+
+
+def _role_of(sent: bytes | None) -> str:
+    """Which role says that it does not know a method; empty if that is not said."""
+    info = error_details_pb2.ErrorInfo()
+    with suppress(Exception):
+        for part in status_pb2.Status.FromString(sent or b"").details:
+            part.Unpack(info)
+    found = info.metadata.get("role", "")
+    return found if found in SERVER_ROLES else ""
 
 
 def _said(sent: bytes | None) -> tuple[str, str, str]:

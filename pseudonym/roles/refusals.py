@@ -101,3 +101,10 @@ class PeerRefusedError(Refused):
     """The other role refused what it was asked for on behalf of this call."""
 
     reason = "PEER_REFUSED"
+
+
+class ProjectUnknownError(Refused):
+    """The broker does not know the project that persons are to be joined in."""
+
+    reason = "PROJECT_UNKNOWN"
+    code = "NOT_FOUND"

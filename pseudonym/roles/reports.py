@@ -9,6 +9,7 @@ join tells that itself, and what moved unseen is nobody's to know. It is passed 
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from collections.abc import Callable
@@ -82,8 +83,14 @@ class Reports:
                 count += len(waiting)
         return count
 
-    def rows(self, project: str, purpose: str, rows: pl.DataFrame) -> None:
+    def rows(self, project: str, purpose: str, rows: pl.DataFrame, patience: float | None = None) -> None:
         """Tell whose rows are: row_ref, pid, unit, fid; nothing is sent twice that does harm twice.
+
+        Args:
+            project: its name.
+            purpose: what for.
+            rows: none, to ask whether the broker knows the project.
+            patience: see `Peer.call`.
 
         Raises:
             PeerUnavailableError, PeerRefusedError: the broker cannot be told, or has no such project.
@@ -91,7 +98,63 @@ class Reports:
         for some in rows.iter_slices(ROWS) if rows.height else [rows]:
             mandate = common_pb2.Mandate(request_id=os.urandom(16).hex(), project=project, purpose=purpose)
             asked = broker_pb2.MapSubjectsRequest(mandate=mandate, arrow=written(some))
-            self._broker().call(f"{SERVICE}MapSubjects", asked, broker_pb2.MapSubjectsResponse)
+            self._broker().call(f"{SERVICE}MapSubjects", asked, broker_pb2.MapSubjectsResponse, patience)
+
+    def register(
+        self, project: str, purpose: str, register: str, rows: pl.DataFrame, persons: pl.DataFrame
+    ) -> None:
+        """Tell what a register was linked to, as a run of its own.
+
+        Args:
+            project: its name.
+            purpose: the purpose.
+            register: its code.
+            rows: row_ref, unit, pid (null: nobody's) and fid.
+            persons: row_ref, unit, pid, fid and outcome, one row a person.
+
+        Raises:
+            PeerUnavailableError, PeerRefusedError: the broker cannot be told, or has no such project.
+        """
+        run = os.urandom(16)
+        parts = [(some, persons.clear()) for some in rows.iter_slices(ROWS) if some.height]
+        parts += [(rows.clear(), some) for some in persons.iter_slices(ROWS) if some.height]
+        parts = parts or [(rows, persons)]
+        for place, (some, said) in enumerate(parts, start=1):
+            asked = broker_pb2.LinkRegisterRequest(
+                mandate=common_pb2.Mandate(request_id=os.urandom(16).hex(), project=project, purpose=purpose),
+                register=register,
+                run=run,
+                rows=written(some),
+                persons=written(said),
+                last=place == len(parts),
+            )
+            self._broker().call(f"{SERVICE}LinkRegister", asked, broker_pb2.LinkRegisterResponse)
+
+    def numbers(
+        self, project: str, purpose: str, recipient: str, rows: pl.DataFrame, place: tuple[str, int, bool]
+    ) -> tuple[bytes, pl.DataFrame]:
+        """Numbers of persons (handle, pid), sealed by the broker to a holder, and the handles that are in it.
+
+        Args:
+            project, purpose, recipient: of the exchange.
+            rows: at most `ROWS`.
+            place: the day on which the exchange ends, the number of the part, and whether it is the last.
+
+        Raises:
+            PeerUnavailableError, PeerRefusedError: the broker cannot be asked, or has no such exchange.
+        """
+        ends, number, last = place
+        asked = broker_pb2.SealNumbersRequest(
+            mandate=common_pb2.Mandate(request_id=os.urandom(16).hex(), project=project, purpose=purpose),
+            recipient=recipient,
+            rows=written(rows),
+            number=number,
+            last=last,
+            ends=ends,
+        )
+        answer = self._broker().call(f"{SERVICE}SealNumbers", asked, broker_pb2.SealNumbersResponse)
+        handles = pl.read_ipc_stream(io.BytesIO(answer.handles)).select(pl.col("handle").str.decode("hex"))
+        return answer.sealed, handles
 
     def _tell(self, message: Untold) -> None:
         if message.changes.is_empty():

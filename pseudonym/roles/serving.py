@@ -23,7 +23,7 @@ from pseudonym.roles.broker_service import BrokerServicer
 from pseudonym.roles.callers import Role
 from pseudonym.roles.destroying import Destroy, certifier, destroyer
 from pseudonym.roles.duties import Duties, destroy_due
-from pseudonym.roles.ending import End, end_in_attributes, end_in_broker, end_in_identity
+from pseudonym.roles.ending import End, end_exchanges, end_in_attributes, end_in_broker, end_in_identity
 from pseudonym.roles.erasing import Erasing
 from pseudonym.roles.erasure_desk import ErasureDesk
 from pseudonym.roles.exchange import Exchange
@@ -35,13 +35,14 @@ from pseudonym.roles.peer import Peer, PeerTls
 from pseudonym.roles.people_desk import PeopleDesk
 from pseudonym.roles.policy import METHODS
 from pseudonym.roles.refusals import PeerUnavailableError
+from pseudonym.roles.registers import Registers
 from pseudonym.roles.release_service import ReleaseServicer, overdue_alarm, release_certifier
 from pseudonym.roles.renewing import Renewing
 from pseudonym.roles.reports import Reports
 from pseudonym.roles.rounds import Rounds
 from pseudonym.roles.spent import Spent
 from pseudonym.roles.submissions import Submissions
-from pseudonym.roles.vault_service import VaultServicer
+from pseudonym.roles.vault_service import Carried, VaultServicer
 from pseudonym.roles.wayback_desk import WaybackDesk
 from pseudonym.v1 import (
     attribute_pb2_grpc,
@@ -99,6 +100,21 @@ class Way:
                 peer.close()
 
 
+@dataclass(frozen=True)
+class Engine:
+    """What the linkage service, which knows nothing of keys and roles, does for the identity role.
+
+    Attributes:
+        opened: is given what joins submissions with the persons in the vault, and links registers with them.
+        carry: see `pseudonym.roles.vault_service.Carried`.
+        delete_overdue: destroys the extracts that were sent in and are due; how many. It is called every day.
+    """
+
+    opened: Callable[[Joining, Registers], object]
+    carry: Carried
+    delete_overdue: Callable[[], int]
+
+
 @dataclass
 class Parts:
     """What the roles of one server have in common while they are put on it.
@@ -109,6 +125,7 @@ class Parts:
         read: see `ReadArrow`.
         failed: is told the reason when work in the background does not succeed.
         told: is told the name of a daily duty that was done, and how much it was.
+        engine: what the linkage service does for the identity role, if the server has it.
         destroy: how each role's keys are destroyed.
         end: how a project ends in each role.
         renew: the renewals of the roles that have key-encrypting keys.
@@ -119,6 +136,7 @@ class Parts:
     read: ReadArrow
     failed: Callable[[str], object]
     told: Callable[[str, int], object]
+    engine: Engine | None = None
     destroy: dict[Role, Destroy] = field(default_factory=dict)
     end: dict[Role, End] = field(default_factory=dict)
     renew: dict[Role, Renewing] = field(default_factory=dict)
@@ -140,7 +158,7 @@ def add_services(
     read: ReadArrow,
     failed: Callable[[str], object],
     told: Callable[[str, int], object],
-    joins: Callable[[Joining], object] | None = None,
+    engine: Engine | None = None,
 ) -> Callable[[], None]:
     """Put the services of `pseudonym.v1` that these roles serve on a server.
 
@@ -151,7 +169,7 @@ def add_services(
         read: see `ReadArrow`.
         failed: is told the reason when work in the background does not succeed.
         told: is told the name of a daily duty that was done, and how much it was.
-        joins: is given what joins submissions with the persons in the vault, if the server has that role.
+        engine: what the linkage service does for the identity role, if the server has that.
 
     Returns:
         What to call when the server has stopped.
@@ -161,7 +179,7 @@ def add_services(
     """
     audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(houses), server)
     with ExitStack() as stack:
-        parts = Parts(server, stack, read, failed, told)
+        parts = Parts(server, stack, read, failed, told, engine)
         for role, house in houses.items():
             stack.callback(ways[role].close)
             if role is Role.BROKER:
@@ -169,7 +187,7 @@ def add_services(
             elif role is Role.ATTRIBUTES:
                 _add_attributes(parts, house, ways[role])
             else:
-                _add_identity(parts, house, ways[role], joins)
+                _add_identity(parts, house, ways[role])
         servicer = KeyServicer(houses, parts.destroy, parts.end, parts.renew)
         key_pb2_grpc.add_KeyServiceServicer_to_server(servicer, server)
         return stack.pop_all().close
@@ -187,8 +205,12 @@ def _add_broker(parts: Parts, house: House) -> None:
     erasures.resume()
     servicer = BrokerServicer(house, broker, desk, erasures, certify, parts.read)
     broker_pb2_grpc.add_BrokerServiceServicer_to_server(servicer, parts.server)
-    dropped = {"halves_dropped": lambda: sum(broker.drop_overdue().values())}
-    parts.daily(house, {**dropped, "tables_put_in_order": broker.scatter})
+    daily = {
+        "halves_dropped": lambda: sum(broker.drop_overdue().values()),
+        "tables_put_in_order": broker.scatter,
+        "exchanges_ended": lambda: end_exchanges(house, broker, certify),
+    }
+    parts.daily(house, daily)
 
 
 def _add_attributes(parts: Parts, house: House, way: Way) -> None:
@@ -218,7 +240,9 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     parts.daily(house, duties)
 
 
-def _add_identity(parts: Parts, house: House, way: Way, joins: Callable[[Joining], object] | None) -> None:
+def _add_identity(parts: Parts, house: House, way: Way) -> None:
+    engine = parts.engine
+    carry = None if engine is None else engine.carry
     gate, quotas = _gate(house, parts.stack), governance.read(house.settings.governance).quotas
     vault, erasure = domains.open_vault(house, quotas)
     certify = certifier(house, erasure.ledger)
@@ -232,16 +256,19 @@ def _add_identity(parts: Parts, house: House, way: Way, joins: Callable[[Joining
     erasing = Erasing(papers, erasure, certify, way.broker, parts.failed)
     people, key = People(vault), domains.unit_key(house)
     reports = parts.stack.enter_context(Reports(people, way.broker, parts.failed))
-    desk = PeopleDesk(people, key, reports.soon)
-    servicer = VaultServicer(house, vault, gate, erasing, way.broker, desk)
+    desk, registers = PeopleDesk(people, key, reports.soon), Registers(people, key, reports)
+    servicer = VaultServicer(house, vault, gate, erasing, way.broker, desk, registers, carry)
     vault_pb2_grpc.add_VaultServiceServicer_to_server(servicer, parts.server)
     parts.begin(renewing.rounds)
     parts.begin(erasing.rounds)
-    if joins is not None:
-        joins(Joining(people, key, reports))
+    if engine is not None:
+        engine.opened(Joining(people, key, reports), registers)
     reports.start()
     extracts = domains.open_extracts(house, quotas)
-    parts.daily(house, {"extracts_destroyed": lambda: destroy_due(extracts, house.keyset)})
+    daily: dict[str, Callable[[], int]] = {"extracts_destroyed": lambda: destroy_due(extracts, house.keyset)}
+    if engine is not None:
+        daily["submitted_extracts_destroyed"] = engine.delete_overdue
+    parts.daily(house, daily)
 
 
 def methods_of(roles: Mapping[Role, object]) -> dict[str, float]:

@@ -55,6 +55,7 @@ class Options:
         ledger: the ledger of erasures.
         governance: the file of projects, approvers and quotas (`governance.read`).
         broker: HOST:PORT of the broker.
+        lock_after: minutes without a call or a job after which the identity role locks the vault: it stops.
     """
 
     database: str | None = None
@@ -71,6 +72,7 @@ class Options:
     ledger: Path | None = None
     governance: Path | None = None
     broker: str | None = None
+    lock_after: float | None = None
 
     @classmethod
     def read(cls, given: argparse.Namespace) -> Options:
@@ -101,6 +103,8 @@ class Options:
             raise ValueError(ALONE)
         if role is Role.BROKER and self.broker is not None:
             raise ValueError("The broker calls no other role: leave out --broker.")
+        if role is not Role.IDENTITY and self.lock_after is not None:
+            raise ValueError("The vault is the identity role's, and so is --lock-after.")
         missing = sorted(_NEEDED - set(named) - ({"--broker"} if role is Role.BROKER else set()))
         if production and missing:
             raise ValueError(f"In production a role makes nothing by itself. Give {', '.join(missing)}.")
@@ -218,3 +222,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--governance", type=Path, help="file of projects, approvers and quotas, JSON")
     group.add_argument("--broker", metavar="HOST:PORT", help="where the broker is (identity, attributes)")
+    group.add_argument(
+        "--lock-after",
+        type=_minutes,
+        metavar="MINUTES",
+        help="stop after this long without a call or a job, so that the vault is opened with its secret anew "
+        "(identity)",
+    )
+
+
+def _minutes(text: str) -> float:
+    minutes = float(text)
+    if not 0 < minutes < 1e6:
+        raise ValueError("Minutes are more than 0.")
+    return minutes

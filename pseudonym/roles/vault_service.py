@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
-from datetime import UTC, date, datetime
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, TypeAlias
+
+import polars as pl
 
 from pseudonym import wayback
+from pseudonym.exchange_file import LONGEST_DAYS
 from pseudonym.openings import Mandate
 from pseudonym.requests import Approval, Request
 from pseudonym.roles import callers, checks
 from pseudonym.roles.answers import Answer, Answers
 from pseudonym.roles.callers import SERVER_ROLES, Caller
 from pseudonym.roles.erasing import Erasing, Erasure
+from pseudonym.roles.joining import Errand
 from pseudonym.roles.opening import House
 from pseudonym.roles.passage import account
 from pseudonym.roles.peer import Peer
 from pseudonym.roles.people_desk import PeopleDesk
 from pseudonym.roles.refusals import FieldError
+from pseudonym.roles.register_methods import exchange_of
+from pseudonym.roles.registers import Asked, Registers
 from pseudonym.roles.threads import to_peer
 from pseudonym.seeking import Sought, seek
 from pseudonym.standing import Stamp
@@ -28,6 +34,9 @@ from pseudonym.vault import Vault
 
 SERVICE = "/pseudonym.v1.BrokerService/"
 MOST_SOUGHT = 100
+Carried: TypeAlias = Callable[[pl.DataFrame, str, date, str], pl.DataFrame]
+"""What a register carries of those who are known: they, the register's code, the day of ages, and why the NHS
+number may be given out (`pseudonym.roles.registers.Carry` for one register)."""
 
 
 class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
@@ -41,10 +50,44 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         erasing: Erasing,
         broker: Callable[[], Peer],
         desk: PeopleDesk,
+        registers: Registers,
+        carry: Carried | None,
     ) -> None:
         self._house, self._vault, self._gate, self._erasing = house, vault, gate, erasing
         self._broker, self._desk = broker, desk
+        self._registers, self._carry = registers, carry
         self._answers = Answers(house.settings.folder / "answers")
+
+    async def ExportRegister(
+        self, request: vault_pb2.ExportRegisterRequest, context: object
+    ) -> AsyncIterator[vault_pb2.ExportRegisterResponse]:
+        mandate, caller = checks.mandate(request.mandate), callers.current()
+        recipient = checks.label(request.recipient, "recipient")
+        on, reason = checks.day(request.day, "day"), request.nhs_number_reason
+        if reason:
+            checks.code(reason, "nhs_number_reason")
+        if not 1 <= request.days <= LONGEST_DAYS:
+            raise FieldError("An exchange ends after 1 to 31 days.", "Say after how many.", field="days")
+        found = exchange_of(self._house, mandate.project, recipient)
+        ends = datetime.fromtimestamp(self._house.store.now(), UTC).date() + timedelta(request.days)
+        carry = self._carry
+        if carry is None:
+            raise FieldError("This server links no registers.", "Ask the identity role's.", field="recipient")
+        errand = Errand(mandate.project, mandate.purpose, str(caller), found.register, "")
+        asked = Asked(recipient, found.public_key, ends)
+        account().details = {"recipient": recipient, "register": found.register, "nhs": reason}
+        parts = self._registers.export(errand, asked, lambda known: carry(known, found.register, on, reason))
+        while (part := await to_peer(next, parts, None)) is not None:
+            account().count += part.persons
+            yield vault_pb2.ExportRegisterResponse(
+                number=part.number,
+                last=part.last,
+                identifiers=part.identifiers,
+                numbers=part.numbers,
+                register=found.register,
+                ends=ends.isoformat(),
+                persons=part.persons,
+            )
 
     async def LookUp(self, request: vault_pb2.LookUpRequest, context: object) -> vault_pb2.LookUpResponse:
         mandate, caller = checks.mandate(request.mandate), callers.current()

@@ -72,6 +72,12 @@ def rows(store: Store, connection: Connection, pids: Sequence[bytes]) -> list[Ro
     return store.among(connection, sa.select(IDENTITY_ROW), IDENTITY_ROW.c.pid, pids)
 
 
+def rows_under(store: Store, connection: Connection, pids: Sequence[bytes]) -> dict[bytes, bytes]:
+    """The rows of people, by id, with whose they are."""
+    query = sa.select(IDENTITY_ROW.c.row_id, IDENTITY_ROW.c.pid).distinct()
+    return {row.row_id: row.pid for row in store.among(connection, query, IDENTITY_ROW.c.pid, pids)}
+
+
 def pids_of(store: Store, connection: Connection, row_ids: Sequence[bytes]) -> dict[bytes, bytes]:
     """The people that rows are about, by row id."""
     query = sa.select(IDENTITY_ROW.c.row_id, IDENTITY_ROW.c.pid).distinct()

@@ -1,16 +1,20 @@
 """PostgreSQL through psycopg 3: for deployments, shared by several servers.
 
-Every commit is flushed whatever the server's default; rows come in by COPY in the binary format.
+Every commit is flushed whatever the server's default; rows come in by COPY in the binary format. The server
+writes many rows while this process prepares the next ones: what was sent is waited for before anything else
+is said on the connection, and before the commit, where a row that was refused is raised.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain
 from struct import Struct
 from typing import Any
 
+import numpy as np
 import psycopg
 import sqlalchemy as sa
 
@@ -28,6 +32,10 @@ _STAGE = "kinlink_stage"
 # The binary format of COPY: each row after the number of its fields, each field after its length.
 _START, _END, _NULL = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff", b"\xff\xff\xff\xff"
 _FIXED = {"int8": Struct(">iq"), "int4": Struct(">ii"), "int2": Struct(">ih"), "bool": Struct(">i?")}
+_NUMBERS = {"int8": ">i8", "int4": ">i4", "int2": ">i2"}
+_MANY = 1000
+"""As many rows are written while this process does something else."""
+_SENT = "kinlink_sent"
 
 
 class Postgres:
@@ -60,13 +68,22 @@ class Postgres:
             self._url, pool_pre_ping=True, connect_args={"options": "-c synchronous_commit=on"}
         )
         sa.event.listen(engine, "begin", _begin)
+        sa.event.listen(engine, "before_cursor_execute", lambda connection, *_: _wait(connection))
+        sa.event.listen(engine, "commit", _wait)
+        sa.event.listen(engine, "rollback", _give_up)
         return engine
 
     def insert(
         self, connection: sa.Connection, table: sa.Table, columns: dict[str, Sequence[Any]], skip: bool
     ) -> int:
         if not skip:
-            return self._copy(connection, f'"{table.name}"', table, columns)
+            count, copy = self._copy(connection, f'"{table.name}"', table, columns)
+            if count < _MANY:
+                _wait(connection)
+                copy()
+            else:
+                connection.info.setdefault(_SENT, _Sent()).add(copy)
+            return count
         self._stage(connection, table, columns)
         names = _listed(columns)
         return connection.exec_driver_sql(
@@ -140,25 +157,60 @@ class Postgres:
         connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_STAGE}")
         declared = ", ".join(f'"{name}" {_type(table, name)}' for name in columns)
         connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {_STAGE} ({declared}) ON COMMIT DROP")
-        self._copy(connection, _STAGE, table, columns)
+        _, copy = self._copy(connection, _STAGE, table, columns)
+        copy()
 
     def _copy(
         self, connection: sa.Connection, target: str, table: sa.Table, columns: dict[str, Sequence[Any]]
-    ) -> int:
+    ) -> tuple[int, Callable[[], None]]:
+        """How many rows these are, and what copies them."""
         raw: Any = connection.connection.driver_connection
-        names = _listed(columns)
-        try:
-            with raw.cursor() as cursor:
-                with cursor.copy(f"COPY {target} ({names}) FROM STDIN (FORMAT BINARY)") as copy:
-                    fields = [_fields(_type(table, name), values) for name, values in columns.items()]
-                    start = len(columns).to_bytes(2, "big")
-                    rows = zip(map(start.__add__, fields[0]), *fields[1:], strict=True)
-                    copy.write(b"".join(chain([_START], chain.from_iterable(rows), [_END])))
-                return int(cursor.rowcount)
-        except psycopg.errors.UniqueViolation:
-            raise DuplicateError("A row with such a key is there already.") from None
-        except psycopg.errors.IntegrityError:
-            raise StoreError("A row breaks a rule of its table.") from None
+        sql = f"COPY {target} ({_listed(columns)}) FROM STDIN (FORMAT BINARY)"
+        octets = _rows([(_type(table, name), values) for name, values in columns.items()])
+
+        def copy() -> None:
+            try:
+                with raw.cursor() as cursor, cursor.copy(sql) as stream:
+                    stream.write(octets)
+            except psycopg.errors.UniqueViolation:
+                raise DuplicateError("A row with such a key is there already.") from None
+            except psycopg.errors.IntegrityError:
+                raise StoreError("A row breaks a rule of its table.") from None
+
+        return len(next(iter(columns.values()))), copy
+
+
+class _Sent:
+    """What one transaction has sent and not waited for: written in its order, one after the other."""
+
+    def __init__(self) -> None:
+        self._writer = ThreadPoolExecutor(1)
+        self._sent: list[Future[None]] = []
+
+    def add(self, work: Callable[[], None]) -> None:
+        """Do something once what was sent before is done."""
+        self._sent.append(self._writer.submit(work))
+
+    def done(self) -> None:
+        """Wait for all of it.
+
+        Raises:
+            DuplicateError, StoreError: a row was refused.
+        """
+        self._writer.shutdown()
+        for each in self._sent:
+            each.result()
+
+
+def _wait(connection: sa.Connection) -> None:
+    sent = connection.info.pop(_SENT, None)
+    if sent is not None:
+        sent.done()
+
+
+def _give_up(connection: sa.Connection) -> None:
+    with suppress(DuplicateError, StoreError, psycopg.Error):  # it is undone anyway
+        _wait(connection)
 
 
 def _listed(columns: Iterable[str]) -> str:
@@ -173,6 +225,52 @@ def _said(kind: sa.types.TypeEngine[Any]) -> str:
     return next(said for known, said in _TYPES.items() if isinstance(kind, known))
 
 
+def _rows(columns: Sequence[tuple[str, Sequence[Any]]]) -> bytes:
+    """Rows for COPY, from their columns, each with its type."""
+    number = len(columns).to_bytes(2, "big")
+    fixed = [_array(said, values) for said, values in columns]
+    whole = [each for each in fixed if each is not None]
+    if len(whole) == len(fixed):
+        rows = np.empty(
+            len(whole[0]),
+            [
+                ("fields", "V2"),
+                *(
+                    (f"{i}{part}", dtype)
+                    for i, each in enumerate(whole)
+                    for part, dtype in (("size", ">i4"), ("", each.dtype))
+                ),
+            ],
+        )
+        rows["fields"] = np.frombuffer(number, "V2")
+        for i, each in enumerate(whole):
+            rows[f"{i}size"], rows[f"{i}"] = each.dtype.itemsize, each
+        return b"".join([_START, rows.tobytes(), _END])
+    fields = [_fields(said, values) for said, values in columns]
+    each_row = zip(map(number.__add__, fields[0]), *fields[1:], strict=True)
+    return b"".join(chain([_START], chain.from_iterable(each_row), [_END]))
+
+
+def _array(said: str, values: Sequence[Any]) -> np.ndarray[Any, Any] | None:
+    """A column of which every value has the same size, and none is null."""
+    if not values:
+        return None
+    if said in _NUMBERS:
+        return None if None in values else np.array(values, dtype=_NUMBERS[said])
+    octets: Sequence[bytes] = values
+    if said == "text":
+        (first, *others) = set(values)
+        octets = [] if others or first is None else [first.encode()]
+    elif said != "bytea" or None in values:
+        return None
+    sizes = set(map(len, octets))
+    if len(sizes) != 1 or sizes == {0}:
+        return None
+    (size,) = sizes
+    found = np.frombuffer(b"".join(octets), dtype=f"V{size}")
+    return np.broadcast_to(found, len(values)) if said == "text" else found
+
+
 def _fields(said: str, values: Sequence[Any]) -> list[bytes]:
     """A column's values as fields of COPY."""
     if said in _FIXED:
@@ -182,6 +280,10 @@ def _fields(said: str, values: Sequence[Any]) -> list[bytes]:
     if said == "text":  # names and codes, of which most are the same
         encoded = {value: None if value is None else value.encode() for value in set(values)}
         octets = [encoded[value] for value in values]
+    if None not in octets:
+        sizes = set(map(len, octets))  # type: ignore[arg-type]
+        before = {size: size.to_bytes(4, "big") for size in sizes}
+        return [before[len(value)] + value for value in octets]  # type: ignore[operator,arg-type]
     sizes = {len(value) for value in octets if value is not None}
     before = {size: size.to_bytes(4, "big") for size in sizes}
     return [_NULL if value is None else before[len(value)] + value for value in octets]

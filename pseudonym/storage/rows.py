@@ -138,7 +138,7 @@ class Rows(Following):
         """
         found = self._find(at, name)
         if found is None:
-            number = self._next(at, self._project.c.number)
+            number = self.next_number(at, self._project.c.number)
             values = {"number": number, "name": name, "state": ProjectState.OPEN.value, "epoch": epoch}
             at.execute(sa.insert(self._project).values(**values, began_day=self.store.today()))
             return Project(number, name, ProjectState.OPEN, epoch)
@@ -185,7 +185,8 @@ class Rows(Following):
         row = at.execute(query).one_or_none()
         return _project(row) if row else None
 
-    def _next(self, at: sa.Connection, column: sa.Column[Any]) -> int:
+    def next_number(self, at: sa.Connection, column: sa.Column[Any]) -> int:
+        """The number after the largest of a column."""
         if self.store.backend == "postgresql":  # two servers would else take the same number
             at.exec_driver_sql(f'LOCK TABLE "{column.table.name}" IN SHARE ROW EXCLUSIVE MODE')
         return int(at.execute(sa.select(sa.func.coalesce(sa.func.max(column), 0))).scalar_one()) + 1

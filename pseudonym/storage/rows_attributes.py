@@ -17,6 +17,7 @@ from pseudonym.storage.schema_attributes import (
     HALF,
     KEY,
     LEDGER,
+    LINK,
     MOVED,
     PROJECT,
     RELEASE,
@@ -69,7 +70,7 @@ class Batch:
 class AttributeRows(Rows):
     """The attributes' database."""
 
-    scattered = (SUBJECT, KEY, ROW, HALF)
+    scattered = (SUBJECT, KEY, ROW, HALF, LINK)
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, PROJECT, LEDGER)
@@ -86,7 +87,7 @@ class AttributeRows(Rows):
         here = (DATASET.c.project == project) & (DATASET.c.name == name)
         if at.execute(sa.update(DATASET).where(here).values(declaration=declaration)).rowcount:
             return
-        number = self._next(at, DATASET.c.number)
+        number = self.next_number(at, DATASET.c.number)
         values = {"number": number, "project": project, "name": name, "declaration": declaration}
         at.execute(sa.insert(DATASET).values(**values))
 

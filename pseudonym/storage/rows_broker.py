@@ -12,7 +12,19 @@ import sqlalchemy as sa
 from pseudonym.errors import ConflictError, NotFoundError
 from pseudonym.storage.engine import Store
 from pseudonym.storage.rows import AT_ONCE, Rows
-from pseudonym.storage.schema_broker import DOMAIN, HALF, LEDGER, MEMBER, MOVE, PROJECT, SUPERSEDED, URN
+from pseudonym.storage.schema_broker import (
+    DOMAIN,
+    EXCHANGE,
+    HALF,
+    LEDGER,
+    MEMBER,
+    MOVE,
+    PROJECT,
+    REGISTER_RUN,
+    STRAY,
+    SUPERSEDED,
+    URN,
+)
 
 
 class DomainState(StrEnum):
@@ -56,7 +68,7 @@ class Move(NamedTuple):
 class BrokerRows(Rows):
     """The broker's database."""
 
-    scattered = (MEMBER, HALF, URN)
+    scattered = (MEMBER, HALF, URN, STRAY)
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, PROJECT, LEDGER)
@@ -137,10 +149,10 @@ class BrokerRows(Rows):
         return self.store.insert(at, HALF, columns)
 
     def halves(self, at: sa.Connection, project: int, after: bytes, limit: int) -> list[Half]:
-        """What is not acknowledged yet, by row_ref."""
+        """What is not acknowledged yet, by row_ref; rows of registers are in `RegisterRows`."""
         query = (
             sa.select(*(HALF.c[name] for name in Half._fields))
-            .where(HALF.c.project == project, HALF.c.row_ref > after)
+            .where(HALF.c.project == project, HALF.c.row_ref > after, HALF.c.run.is_(None))
             .order_by(HALF.c.row_ref)
             .limit(limit)
         )
@@ -166,9 +178,12 @@ class BrokerRows(Rows):
     def forget(self, at: sa.Connection, project: int, refs: Sequence[bytes]) -> int:
         """Forget row_refs of a project."""
         self.store.purge_later(at)
-        query = sa.select(HALF.c.row_ref).where(HALF.c.project == project)
-        known = [row[0] for row in self.store.among(at, query, HALF.c.row_ref, refs)]
-        return self.store.delete_among(at, HALF.c.row_ref, known)
+        gone = 0
+        for table in (HALF, STRAY):
+            query = sa.select(table.c.row_ref).where(table.c.project == project)
+            known = [row[0] for row in self.store.among(at, query, table.c.row_ref, refs)]
+            gone += self.store.delete_among(at, table.c.row_ref, known)
+        return gone
 
     def waiting(self, at: sa.Connection) -> list[tuple[int, int, int]]:
         """Project, number of halves and the moment of the oldest, for each project that has some."""
@@ -181,6 +196,7 @@ class BrokerRows(Rows):
         query = sa.select(HALF.c.project, sa.func.count()).where(old).group_by(HALF.c.project)
         found = [(row[0], row[1]) for row in at.execute(query)]
         at.execute(sa.delete(HALF).where(old))
+        at.execute(sa.delete(STRAY).where(STRAY.c.received < received_before))
         return found
 
     # --- domains ----------------------------------------------------------------------------------
@@ -202,7 +218,7 @@ class BrokerRows(Rows):
             )
             .values(state=DomainState.RETIRED.value)
         )
-        number = self._next(at, DOMAIN.c.number)
+        number = self.next_number(at, DOMAIN.c.number)
         at.execute(
             sa.insert(DOMAIN).values(
                 number=number,
@@ -357,7 +373,7 @@ class BrokerRows(Rows):
 
     def add_moves(self, at: sa.Connection, project: int, moves: Sequence[Move]) -> None:
         """Keep what moved, in this order, until the attributes role has followed."""
-        first, n = self._next(at, MOVE.c.number), len(moves)
+        first, n = self.next_number(at, MOVE.c.number), len(moves)
         columns: dict[str, Sequence[Any]] = {name: [getattr(m, name) for m in moves] for name in Move._fields}
         columns |= {"number": list(range(first, first + n)), "project": [project] * n}
         self.store.insert(at, MOVE, columns)
@@ -413,6 +429,8 @@ class BrokerRows(Rows):
             query = sa.delete(SUPERSEDED).where(SUPERSEDED.c.project == project)
             counts["superseded"] = at.execute(query).rowcount
             counts["move"] = at.execute(sa.delete(MOVE).where(MOVE.c.project == project)).rowcount
+            for table in (STRAY, REGISTER_RUN, EXCHANGE):
+                at.execute(sa.delete(table).where(table.c.project == project))
         for aids in self.member_pages(project):
             with self.write() as at:
                 counts["member"] += self.store.delete_among(at, MEMBER.c.aid, aids)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pseudonym.storage.common import ledger_table, project_table, store_table
 
-REVISION = "attributes_0003"
+REVISION = "attributes_0004"
 METADATA = sa.MetaData()
 
 STORE = store_table(METADATA)
@@ -84,6 +84,16 @@ MOVED = sa.Table(
         "project", sa.Integer, sa.ForeignKey("a_project.number"), primary_key=True, autoincrement=False
     ),
     sa.Column("number", sa.BigInteger, nullable=False),
+)
+LINK = sa.Table(
+    "a_link",
+    METADATA,
+    sa.Column("handle", sa.LargeBinary, primary_key=True),
+    sa.Column("project", sa.Integer, sa.ForeignKey("a_project.number"), nullable=False),
+    sa.Column("register", sa.Text, nullable=False),
+    sa.Column("run", sa.Integer, nullable=False),
+    sa.Index("ix_a_link_run", "project", "register", "run"),
+    sqlite_with_rowid=False,
 )
 RELEASE = sa.Table(
     "a_release",

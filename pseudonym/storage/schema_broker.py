@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pseudonym.storage.common import ledger_table, project_table, store_table
 
-REVISION = "broker_0002"
+REVISION = "broker_0003"
 METADATA = sa.MetaData()
 
 STORE = store_table(METADATA)
@@ -47,7 +47,36 @@ HALF = sa.Table(
     sa.Column("family", sa.LargeBinary),
     sa.Column("received", sa.BigInteger, nullable=False),
     sa.Column("handle", sa.LargeBinary, index=True),
+    sa.Column("run", sa.Integer, index=True),
+    sa.Column("outcome", sa.Text),
     sa.Index("ix_half_received", "project", "received"),
+    sqlite_with_rowid=False,
+)
+REGISTER_RUN = sa.Table(
+    "register_run",
+    METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("project", sa.Integer, sa.ForeignKey("project.number"), nullable=False),
+    sa.Column("register", sa.Text, nullable=False),
+    sa.Column("run", sa.LargeBinary, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("began_day", sa.Integer, nullable=False),
+    sa.UniqueConstraint("project", "run"),
+)
+EXCHANGE = sa.Table(
+    "exchange",
+    METADATA,
+    sa.Column("project", sa.Integer, sa.ForeignKey("project.number"), primary_key=True, autoincrement=False),
+    sa.Column("recipient", sa.Text, primary_key=True),
+    sa.Column("end_day", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+STRAY = sa.Table(
+    "stray",
+    METADATA,
+    sa.Column("row_ref", sa.LargeBinary, primary_key=True),
+    sa.Column("project", sa.Integer, sa.ForeignKey("project.number"), nullable=False),
+    sa.Column("received", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 URN = sa.Table(

@@ -19,9 +19,16 @@ SUBJECT = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("created_day", sa.Integer, nullable=False),
-    sa.Column("superseded_by", sa.LargeBinary, sa.ForeignKey("subject.pid"), index=True),
+    sa.Column("superseded_by", sa.LargeBinary, sa.ForeignKey("subject.pid")),
     sa.Column("seal", sa.LargeBinary),
     sqlite_with_rowid=False,
+)
+_GAVE_WAY = SUBJECT.c.superseded_by.is_not(None)  # few, so the others are in no index
+sa.Index(
+    "ix_subject_superseded_by",
+    SUBJECT.c.superseded_by,
+    sqlite_where=_GAVE_WAY,
+    postgresql_where=_GAVE_WAY,
 )
 SUBJECT_KEY = sa.Table(
     "subject_key",

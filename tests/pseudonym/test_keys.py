@@ -223,7 +223,7 @@ def test_wrapping_agrees_with_the_second_implementation(oracle):
     assert (b"\x01" + nonce + sealed).hex() == WRAPPED_VECTOR
 
 
-def test_rotating_the_master_keeps_the_keys_and_kills_older_copies(keyset, places, tmp_path):
+def test_r36_rotating_the_master_keeps_the_keys_and_kills_older_copies(keyset, places, tmp_path):
     before, copy = raw(keyset), tmp_path / "copy.keyset"
     wrapped = {key.wrapped for key in keyset.keys}
     shutil.copy2(places["path"], copy)

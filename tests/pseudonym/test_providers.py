@@ -135,7 +135,7 @@ def test_nothing_is_made_twice(keyset, world):
     assert world.open().keys == keyset.keys
 
 
-def test_rotating_the_master_keeps_the_keys_and_kills_older_copies(keyset, world, tmp_path):
+def test_r36_rotating_the_master_keeps_the_keys_and_kills_older_copies(keyset, world, tmp_path):
     before, copy = raw(keyset), tmp_path / "copy.keyset"
     shutil.copy2(world.path, copy)
     keyset.rotate_master()
@@ -144,7 +144,7 @@ def test_rotating_the_master_keeps_the_keys_and_kills_older_copies(keyset, world
         Keyset.open(copy, world.right())
 
 
-def test_a_destroyed_key_is_gone_in_every_copy_and_stays_listed(keyset, world, tmp_path):
+def test_r37_a_destroyed_key_is_gone_in_every_copy_and_stays_listed(keyset, world, tmp_path):
     use, copy = "urn/1:tf-2026:nis-analysis:1", tmp_path / "copy.keyset"
     shutil.copy2(world.path, copy)
     before, doomed = raw(keyset), keyset.find(use)

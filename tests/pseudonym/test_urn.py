@@ -248,7 +248,7 @@ def test_a_collision_is_settled_by_the_next_counter():
     assert key.issue_all(Kind.PERSON, [ID], counter) == [key.issue(Kind.PERSON, ID, 3)]
 
 
-def test_numbers_of_two_recipients_projects_epochs_and_kinds_are_unrelated():
+def test_r33_numbers_of_two_recipients_projects_epochs_and_kinds_are_unrelated():
     # Even under one key, each label alone makes the payloads differ in about half of their 100 bits.
     aids = [i.to_bytes(16, "big") for i in range(2_000)]
     base = UrnKey(KEY, "a", "b", 1).issue_all(Kind.PERSON, aids)

@@ -120,7 +120,7 @@ def yes(request, *names, time=NOW - timedelta(hours=2)):
     return [approve(request, name, KEYS[name], time) for name in names]
 
 
-def test_two_approvals_grant_a_request_and_the_answer_opens_for_the_requester_alone():
+def test_r38_two_approvals_grant_a_request_and_the_answer_opens_for_the_requester_alone():
     scene, request = Scene(), asked()
     granted = scene.check(request, yes(request, "carl", "bea"))
     assert granted.approvers == ("bea", "carl")

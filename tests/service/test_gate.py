@@ -285,7 +285,7 @@ def test_unsafe_or_wrong_settings_are_refused(tmp_path, flags):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.9.9.9"])
-def test_plain_text_is_for_this_machine(tmp_path, host):
+def test_r20_plain_text_is_for_this_machine(tmp_path, host):
     assert program.settings_from(["--data", str(tmp_path), "--listen", f"{host}:0"]).host == host
 
 
@@ -343,7 +343,7 @@ def test_an_address_in_use_is_said(server, tmp_path):
     assert "cannot be listened on" in found.stderr
 
 
-def test_tls_with_certificates_on_both_sides(tmp_path, certificates):
+def test_r20_tls_with_certificates_on_both_sides(tmp_path, certificates):
     flags = production_flags(certificates, tmp_path / "data", Role.IDENTITY, broker="localhost:1")
     with Server(tmp_path / "data", *flags) as server:
         address = server.address.replace("127.0.0.1", "localhost")

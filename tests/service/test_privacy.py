@@ -16,7 +16,7 @@ def trained(frame):
     return linker.train(*sides).model
 
 
-def test_no_value_of_a_person_in_errors_log_jobs_or_names(tmp_path):
+def test_r23_no_value_of_a_person_in_errors_log_jobs_or_names(tmp_path):
     said = []
 
     def refused(call, *arguments, **options):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 
 import polars as pl
 import pytest
@@ -139,10 +140,8 @@ class Two:
         self.frames = {name: people(30, seed) for name, seed in (("one", 1), ("two", 2))}
         self.uploads = {name: self.send(name, frame) for name, frame in self.frames.items()}
 
-    def send(self, name, frame):
-        batch = Batch(
-            SubmissionKind.EXTRACT, name, "NPD", Format.ARROW, tuple(frame.columns), id_column="person_id"
-        )
+    def send(self, name, frame, kind=SubmissionKind.EXTRACT):
+        batch = Batch(kind, name, "NPD", Format.ARROW, tuple(frame.columns), id_column="person_id")
         upload = self.intake.open(batch, Mandate(f"request-{name}", PROJECT, PURPOSE), name.encode())
         contents = [arrow(part) for part in frame.iter_slices(10)]
         upload.keep([upload.examine(n, digest(one), one) for n, one in enumerate(contents, start=1)])
@@ -281,6 +280,23 @@ def test_a_restart_finishes_what_a_crash_cut_off(two, tmp_path, monkeypatch, bro
     with pytest.raises(Damaged):
         Folder(two.store.safe, kept, done.submission_id).read("layout")
     assert two.path("two").exists()
+
+
+def test_r45_extracts_of_registers_are_destroyed_after_31_days_and_councils_files_are_not(two):
+    two.end("one")
+    two.uploads["families"] = two.send("families", people(30, 3), SubmissionKind.IDENTITIES)
+    now = time.time()
+    assert two.intake.delete_overdue(lambda: now + 31 * 86_400 - 60) == 0
+    assert two.path("one").exists()
+    # Whole or broken off: both are gone, and what a job still waits for goes on another day.
+    one = two.uploads["one"].submission.submission_id
+    job = two.runner.submit(Work(JobKind.DEDUPLICATION, (one,)), mandate("job"), "StartDeduplication", b"job")
+    assert two.intake.delete_overdue(lambda: now + 31 * 86_400 + 60) == 1
+    assert [two.path(name).exists() for name in ("one", "two", "families")] == [True, False, True]
+    two.runner.cancel(mandate("cancel"), job.job_id, b"cancel")
+    assert two.intake.delete_overdue(lambda: now + 32 * 86_400) == 1
+    assert two.intake.delete_overdue(lambda: now + 32 * 86_400) == 0
+    assert [two.path(name).exists() for name in ("one", "two", "families")] == [False, False, True]
 
 
 def test_a_database_that_was_sealed_with_other_keys_is_refused(two, tmp_path):

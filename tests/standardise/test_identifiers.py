@@ -26,7 +26,7 @@ def standardised(kind: Kind, values: list[str]) -> list[str | None]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case['kind']} {case['raw']}" for case in CASES])
-def test_published_cases(case: dict[str, str]) -> None:
+def test_r82_published_cases(case: dict[str, str]) -> None:
     kind = Kind(case["kind"])
     frame = pl.DataFrame({"raw": [case["raw"]]})
     assert standardised(kind, [case["raw"]]) == [case["canonical"] or None]

@@ -50,6 +50,8 @@ PARTS = {
     Kind.NINO: {"", "first8"},
     Kind.EMAIL: {"", "user", "domain"},
     Kind.TEXT: {"", "tokens"},
+    Kind.INITIALS: {"", "turned"},
+    Kind.PARTIAL_POSTCODE: {"", "outcode", "sector", "area"},
 }
 TYPES = {"days": pl.Int32(), "nickname": pl.List(pl.String), "tokens": pl.List(pl.String)}
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from typer.testing import CliRunner, Result
 
-from pseudonym.audit import proofs
+from pseudonym.audit import Signer, proofs
 from pseudonym.cli.audit import audit_app
 from pseudonym.errors import AuditProofError, AuditTamperedError
 from tests.pseudonym.audit import oracle
@@ -192,3 +192,14 @@ def test_help_names_every_command():
     for name in ("verify", "show", "prove-inclusion", "prove-consistency", "check"):
         assert name in shown
         assert run(name, "--help").exit_code == 0
+
+
+def test_the_key_may_be_the_file_beside_the_log(log):
+    successor = Signer(log.signer.verifier.name, Ed25519PrivateKey.generate())
+    with log.open() as opened:
+        opened.hand_over(successor)
+    beside = log.folder / "public-key"
+    shown = run("verify", log.folder, "--checkpoints", log.kept, "--key", beside).stdout
+    assert f"Signed now with {successor.verifier}" in shown
+    beside.write_text("")
+    run("verify", log.folder, "--checkpoints", log.kept, "--key", beside, code=2)

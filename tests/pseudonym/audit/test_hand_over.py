@@ -149,3 +149,24 @@ def test_only_the_log_writes_such_entries_and_only_for_itself(place):
             log.hand_over(signer("kinlink.example/tf/broker"))
         log.hand_over(place.signer)
         assert log.size == 0
+
+
+def test_the_public_keys_stand_beside_the_log_and_check_it(place):
+    second, third = signer(), signer()
+    handed(place, second)
+    said = place.folder / "public-key"
+    assert said.read_text() == f"{place.key}\n{second.verifier}\n"
+    # Closed meanwhile, and under a keyset that has lost the first key.
+    place.signer = third
+    with place.open(former=[second]):
+        pass
+    lines = [place.key, str(second.verifier), str(third.verifier)]
+    assert said.read_text().splitlines() == lines
+    said.write_text("nothing of it\n")
+    with place.open(former=[second]):
+        assert said.read_text().splitlines() == lines[1:]
+    said.unlink()
+    said.mkdir()  # what cannot be written stops nothing
+    with place.open() as log:
+        log.append(place.events())
+    assert verify(place.folder, place.kept, place.keys).key == third.verifier

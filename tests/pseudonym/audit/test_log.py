@@ -440,6 +440,7 @@ def test_files_are_for_the_owner_alone(place):
         "entries",
         "lock",
         "mark",
+        "public-key",
         "starts",
         "tree",
     }

@@ -132,11 +132,13 @@ def governance(folder: Path, quota: int = 1_000_000, **decided: Any) -> Path:
     return path
 
 
-def client(server: Server, certificates: Path, name: str, project: str = "tf-2026") -> Client:
+def client(
+    server: Server, certificates: Path, name: str, project: str = "tf-2026", purpose: str = PURPOSE
+) -> Client:
     """A client of the engine's services, as one bearer of a certificate."""
     files = (certificates / file for file in ("authority.pem", f"{name}.pem", f"{name}.key"))
     address = server.address.replace("127.0.0.1", "localhost")
-    return Client(address, project=project, purpose=PURPOSE, tls=Tls(*files), patience=30)
+    return Client(address, project=project, purpose=purpose, tls=Tls(*files), patience=30)
 
 
 def start_join(

@@ -110,6 +110,6 @@ def test_a_person_hears_what_is_said_of_them(roles, certificates):
     elsewhere = {Role.BROKER: roles[Role.ATTRIBUTES]}
     with (
         client(BrokerClient, elsewhere, certificates, "key-custodian") as custodian,
-        pytest.raises(PeerRefusedError, match="not the broker role"),
+        pytest.raises(PeerRefusedError, match="the attributes role, not the broker role"),
     ):
         custodian.begin_project()

@@ -93,7 +93,9 @@ def destroy_project(trio, role, **changes):
 
 
 @pytest.mark.slow
-def test_epochs_recipients_and_the_project_end_with_certificates(tmp_path, certificates, governance):
+def test_r37_r47_r48_epochs_recipients_and_the_project_end_with_certificates(
+    tmp_path, certificates, governance
+):
     with Trio(tmp_path, certificates, governance) as trio:
         trio.start()
         study = Study(trio, people=4)
@@ -109,6 +111,9 @@ def test_epochs_recipients_and_the_project_end_with_certificates(tmp_path, certi
             assert before > 4
             assert renew(trio, role).total == before
             check_renewed(trio, role, tables)
+            shown = trio.kinlink(renew_app, role, CUSTODIAN, "show", "--role", role).stdout
+            assert f"{before:,} were under others" in shown
+            assert "destroyed" in shown
         later = study.rows([os.urandom(16)]).with_columns(protected=pl.lit("yes"))
         identity = trio.servers[Role.IDENTITY]
         join(identity, certificates, later, "b-2", protected_column="protected")

@@ -185,7 +185,7 @@ def governance(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_one_call_erases_a_person_everywhere_and_an_old_backup_brings_nobody_back(
+def test_r61_one_call_erases_a_person_everywhere_and_an_old_backup_brings_nobody_back(
     tmp_path, certificates, governance
 ):
     with Trio(tmp_path, certificates, governance) as trio:
@@ -345,5 +345,8 @@ def test_a_broker_that_is_down_is_told_later_without_anybody_asking(tmp_path, ce
         listed = ["--project", PROJECT, "--recipient", RECIPIENT]
         urns = trio.kinlink(erase_app, Role.BROKER, OFFICER, "urns", *listed)
         assert urns.stdout.split()[0] == study.urns[0]
+        later = trio.kinlink(erase_app, Role.BROKER, OFFICER, "urns", *listed, "--since", 40_000)
+        assert (later.exit_code, later.stdout) == (0, "")
+        assert "There are none" in later.stderr
         study.check_gone(0)
         trio.stop()

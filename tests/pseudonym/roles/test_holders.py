@@ -11,7 +11,7 @@ import pytest
 from pseudonym.roles import callers, governance, serving
 from pseudonym.roles.attribute_service import AttributeServicer
 from pseudonym.roles.callers import DEVELOPMENT, Caller, Role
-from pseudonym.roles.refusals import CallerRefusedError, StreamError
+from pseudonym.roles.refusals import CallerRefusedError, FieldError, StreamError
 from pseudonym.roles.submissions import Submissions
 from pseudonym.v1 import attribute_pb2, common_pb2
 
@@ -58,6 +58,41 @@ def test_only_whom_the_file_names_sends_under_a_recipients_numbers(
     with pytest.raises(StreamError if let_in else CallerRefusedError):
         attach(tmp_path, caller, project, recipient, holders)
     assert bool(list((tmp_path / "submissions").iterdir())) == let_in
+
+
+def submit(tmp_path, caller, project, dataset="attainment"):
+    """What the header of an upload by row reference meets."""
+    named = frozenset((one["project"], one["recipient"], one["person"]) for one in HOLDERS)
+    servicer = AttributeServicer(NOBODY, Submissions(tmp_path / "submissions"), NOBODY, NOBODY, named)
+    mandate = common_pb2.Mandate(request_id="request-1", project=project, purpose="evaluation")
+    header = attribute_pb2.SubmissionHeader(mandate=mandate, batch_id="b-1", dataset=dataset)
+
+    async def call():
+        callers.enter(caller)
+
+        async def messages():
+            yield attribute_pb2.SubmitAttributesRequest(header=header)
+
+        await servicer.SubmitAttributes(messages(), None)
+
+    asyncio.run(call())
+
+
+@pytest.mark.parametrize(
+    ("caller", "project", "let_in"),
+    [
+        (CAROL, "tf-2026", True),
+        (CAROL, "tf-2027", False),
+        (Caller("tests.example", Role.DATASET_HOLDER, "dave"), "tf-2026", False),
+        (Caller("tests.example", Role.COUNCIL, "dave"), "tf-2026", True),
+        (DEVELOPMENT, "tf-2027", True),
+    ],
+)
+def test_r31_a_holder_of_the_project_sends_by_row_reference_too(tmp_path, caller, project, let_in):
+    with pytest.raises(StreamError if let_in else CallerRefusedError):
+        submit(tmp_path, caller, project)
+    with pytest.raises(FieldError if let_in else CallerRefusedError):
+        submit(tmp_path, caller, project, dataset="links")
 
 
 @pytest.mark.parametrize(("make", "expected"), [(True, None), (False, ())])

@@ -13,10 +13,12 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from linker.sending import ServiceError
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2, vault_pb2
 from tests.pseudonym.roles import test_processes as chain
 from tests.pseudonym.roles.harness import (
+    PURPOSE,
     Called,
     client,
     finished,
@@ -126,7 +128,7 @@ def postgres_rows(url):
 # --- deliveries ------------------------------------------------------------------------------------------
 
 
-def test_a_second_delivery_joins_the_people_of_the_first(world, certificates):
+def test_r13_a_second_delivery_joins_the_people_of_the_first(world, certificates):
     first = made_up(60, seed=11)
     changed = pl.int_range(pl.len()) % 5 == 0
     typed = pl.when(changed).then(pl.col("surname") + "e").otherwise("surname")
@@ -175,7 +177,6 @@ def test_what_cannot_be_joined_is_refused_and_nothing_is_stored(world, certifica
         for batch, wrong, more, why in (
             ("w-1", named, {}, "INPUT_INVALID"),
             ("w-2", rows, {"protected_column": "surname"}, "LINKER_ERROR"),
-            ("w-3", rows, {"protected_column": "vault"}, "LINKER_ERROR"),
         ):
             job = operator.wait(start_join(identity, certificates, wrong, batch, **more))
             assert job.problem is not None
@@ -185,10 +186,45 @@ def test_what_cannot_be_joined_is_refused_and_nothing_is_stored(world, certifica
     assert join(identity, certificates, rows, "w-4")["new"] == 3
 
 
+def test_what_is_known_to_come_to_nothing_is_not_even_started(world, certificates):
+    """Before anybody is in the vault of the project, too: the purpose is refused, not what it would open."""
+    identity = world[Role.IDENTITY]
+    rows = made_up(3, seed=22)
+    for number, (project, purpose, family, protected, why, said) in enumerate(
+        (
+            (PROJECT, PURPOSE, "", "vault", "FIELD_INVALID", "no column 'vault'"),
+            (PROJECT, PURPOSE, "row_ref", "", "FIELD_INVALID", "no column 'row_ref'"),
+            (PROJECT, "curiosity", "", "", "PURPOSE_REFUSED", "not opened for this purpose"),
+            ("never-begun", PURPOSE, "", "", "PROJECT_UNKNOWN", "does not know the project"),
+        )
+    ):
+        with client(identity, certificates, "council", project) as council:
+            sent = council.submit(rows, batch_id=f"n-{number}", source="x", id_column="row_ref")
+        with client(identity, certificates, "linkage-operator", project, purpose) as operator:
+            before = len(list(operator.jobs()))
+            with pytest.raises(ServiceError, match=said) as caught:
+                operator.start_join(sent.submission_id, family_column=family, protected_column=protected)
+            assert caught.value.reason == why
+            assert len(list(operator.jobs())) == before
+
+
+def test_a_file_that_says_of_nobody_who_they_are_is_no_identities(world, certificates):
+    with client(world[Role.IDENTITY], certificates, "council") as council:
+        rows = made_up(20, seed=23)
+        scores = rows.select("row_ref", score=pl.Series([str(n % 7) for n in range(20)]), town=pl.lit("Ely"))
+        sent = council.submit(scores, batch_id="scores", source="x", id_column="row_ref")
+        assert sent.problem is not None
+        assert sent.problem.reason == "RECORDS_INVALID"
+        assert "no name, no date of birth and no number" in sent.problem.message
+        assert "--map" in sent.problem.help
+        born = rows.select("row_ref", "dob")
+        assert council.submit(born, batch_id="born", source="x", id_column="row_ref").problem is None
+
+
 # --- decisions -------------------------------------------------------------------------------------------
 
 
-def test_decisions_reach_recipients_and_attributes(world, certificates):
+def test_r80_decisions_reach_recipients_and_attributes(world, certificates):
     what_becomes_of_people(world, certificates, sqlite_rows)
 
 
@@ -301,7 +337,7 @@ def what_becomes_of_people(roles, certificates, rows_of):
     assert len({now[ref]["family_aid"] for ref in first["row_ref"][4:12]}) == 1
 
 
-def test_nothing_leads_to_a_protected_person(world, certificates):
+def test_r83_nothing_leads_to_a_protected_person(world, certificates):
     first = made_up(8, seed=41)
     second = again(first[:2], seed=42)
     identity = world[Role.IDENTITY]
@@ -348,7 +384,7 @@ def test_nothing_leads_to_a_protected_person(world, certificates):
     chain.eventually(lambda: (late, "", "withdrawn") in superseded(world, certificates))
 
 
-def test_rows_that_are_delivered_as_protected_are_linked_with_nobody(world, certificates):
+def test_r83_rows_that_are_delivered_as_protected_are_linked_with_nobody(world, certificates):
     first = made_up(6, seed=51)
     identity = world[Role.IDENTITY]
     join(identity, certificates, first, "q-1")

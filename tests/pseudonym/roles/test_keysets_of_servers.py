@@ -148,7 +148,7 @@ def started(worlds, certificates):
 
 
 @pytest.mark.parametrize("name", MATERIAL)
-def test_a_wrong_secret_starts_nothing_and_changes_nothing(started, certificates, name):
+def test_r36_a_wrong_secret_starts_nothing_and_changes_nothing(started, certificates, name):
     world = started[name]
     wrong = [world.sources["wrong"]]
     if name == "quorum":

@@ -188,7 +188,7 @@ def test_certificates_with_no_or_two_or_other_uris_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("version", "taken"), [("TLSv1_2", False), ("TLSv1_3", True)])
-def test_nothing_older_than_tls_1_3(roles, certificates, version, taken):
+def test_r20_nothing_older_than_tls_1_3(roles, certificates, version, taken):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
@@ -331,7 +331,7 @@ def entries(called):
             return found
 
 
-def test_every_call_is_in_the_log_before_its_reply_and_can_be_proved(roles, certificates):
+def test_r22_every_call_is_in_the_log_before_its_reply_and_can_be_proved(roles, certificates):
     address = roles[Role.BROKER].address
     asked = mandate()
     with Called(address, certificates, "key-custodian") as custodian, pytest.raises(grpc.RpcError):
@@ -384,7 +384,7 @@ def eventually(attempt, seconds=60):
     return found
 
 
-def test_row_ref_to_pid_to_aid_to_urn_and_back_to_aid(roles, certificates, begun):
+def test_r33_row_ref_to_pid_to_aid_to_urn_and_back_to_aid(roles, certificates, begun):
     walk_the_chain(roles, certificates, sqlite_aids)
 
 
@@ -629,10 +629,20 @@ def test_one_process_says_what_it_does_not_protect_and_still_keeps_the_way_betwe
                 rows = council_file(refs, ["p1"])
                 sent = client.submit(rows, batch_id="b-1", source="x", id_column="row_ref")
                 at = ["--service", server.address, "--project", PROJECT, "--purpose", PURPOSE, "--json"]
-                started = CliRunner().invoke(app, ["job", "join", sent.submission_id, *at])
+                started = CliRunner().invoke(
+                    app, ["job", "join", sent.submission_id, "--family", "surname", *at]
+                )
                 assert started.exit_code == 0, started.output
                 job = json.loads(started.stdout)["job"]["job_id"]
                 assert client.wait(job).state is JobState.SUCCEEDED
+                shown = json.loads(CliRunner().invoke(app, ["job", "show", job, *at]).stdout)["job"]
+                work = {name: shown["work"][name] for name in ("family_column", "purpose", "actor")}
+                assert work == {
+                    "family_column": "surname",
+                    "purpose": PURPOSE,
+                    "actor": "spiffe://development.invalid/role/development/anyone-on-this-machine",
+                }
+                assert shown["joined"] == {"new": 1, "joined": 0, "refused_links": 0}
             rows = call(
                 f"{B}ListRows", broker_pb2.ListRowsRequest(project=PROJECT), broker_pb2.ListRowsResponse
             )

@@ -80,6 +80,21 @@ def test_two_halves_become_one_whichever_comes_first(url, tmp_path):
         assert everything(store).equals(read)
 
 
+def test_a_record_has_any_number_of_rows(url, tmp_path):
+    refs, aids = ids(3), ids(3)
+    each = [refs[i] for i in (0, 1, 0, 2, 0, 1)]
+    told = values(6, seed=8)
+    with attributes(url, tmp_path) as store:
+        sent = told.with_columns(column(row_ref=each))
+        assert declared(store).intake.receive(PROJECT, "ks2", "b1", sent).rows == 6
+        whose = column(row_ref=refs, aid=aids, handle=ids(3))
+        assert sorted(store.intake.attach(PROJECT, whose)["row_ref"]) == sorted(refs)
+        found = everything(store)
+    of = dict(zip(refs, aids, strict=True))
+    expected = sorted((of[ref], score) for ref, score in zip(each, told["score"], strict=True))
+    assert sorted(found.select("aid", "score").rows()) == expected
+
+
 def test_a_batch_is_received_once(url, tmp_path):
     refs = ids(5)
     batch = values(5).with_columns(column(row_ref=refs))
@@ -309,7 +324,7 @@ def test_a_thousand_refusals_are_listed_and_all_are_counted(tmp_path, sqlite_url
         "x" * 64,
     ],
 )
-def test_no_column_is_called_like_an_identifier(name):
+def test_r35_no_column_is_called_like_an_identifier(name):
     with pytest.raises(InputError):
         Column(name, Kind.FLAG)
 
@@ -339,7 +354,7 @@ def test_a_declaration_says_what_it_must(wrong):
         Dataset("d", ())
 
 
-def test_declarations_grow_keep_their_tags_and_list_no_identifier(url, tmp_path):
+def test_r24_declarations_grow_keep_their_tags_and_list_no_identifier(url, tmp_path):
     with attributes(url, tmp_path) as store:
         declared(store)
         assert store.datasets(PROJECT) == [SCHOOL]

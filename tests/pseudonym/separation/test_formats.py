@@ -110,4 +110,4 @@ def test_a_waiting_value_is_bound_to_its_dataset_as_the_page_says(tmp_path):
     dek = kek().unwrap(batches[batch_key].wrapped, batch_key)
     place = hashlib.sha256(enc("half/1", PROJECT, number.to_bytes(4, "big"))).digest()[:16]
     said = enc("row/1", "attributes", ref, place, bytes(4))
-    assert AESGCM(dek).decrypt(sealed[1:13], sealed[13:], said).startswith(b'{"score":')
+    assert AESGCM(dek).decrypt(sealed[1:13], sealed[13:], said).startswith(b'\0\0\0\1{"score":')

@@ -101,6 +101,35 @@ def test_a_key_that_is_there_already(url):
     assert found == [pid(1), pid(2), pid(4)]
 
 
+def test_a_row_among_many_that_is_refused_undoes_the_transaction(url):
+    many = subjects(range(3000))
+    twice = {name: [*values, values[7]] for name, values in subjects(range(5000, 8000)).items()}
+    total = sa.select(sa.func.count()).select_from(SUBJECT)
+    with open_store(url, "identity") as store:
+        with store.transaction() as connection:
+            assert store.insert(connection, SUBJECT, many) == 3000
+            assert connection.execute(total).scalar_one() == 3000  # the next question knows of them
+        for refused in (many, twice):
+            with pytest.raises(errors.DuplicateError), store.transaction() as connection:
+                store.insert(connection, SUBJECT, refused)
+            with store.read() as connection:
+                assert connection.execute(total).scalar_one() == 3000
+        keys: Columns = {"pid": twice["pid"], "kid": ["k"] * 3001, "wrapped": [b"w"] * 3001}
+        with pytest.raises(errors.StoreError), store.transaction() as connection:
+            store.insert(connection, SUBJECT_KEY, keys)
+        with store.read() as connection:
+            assert connection.execute(sa.select(SUBJECT_KEY)).all() == []
+
+
+def test_a_transaction_that_raises_after_many_rows_leaves_nothing(url):
+    with open_store(url, "identity") as store:
+        with pytest.raises(ZeroDivisionError), store.transaction() as connection:
+            print(store.insert(connection, SUBJECT, subjects(range(3000))) // 0)
+        with store.transaction() as connection:
+            assert connection.execute(sa.select(SUBJECT)).all() == []
+            store.insert(connection, SUBJECT, subjects([1]))
+
+
 def test_a_row_without_what_it_refers_to_is_refused(url):
     with open_store(url, "identity") as store:
         keys: Columns = {"pid": [pid(1)], "kid": ["k"], "wrapped": [b"w"]}

@@ -221,6 +221,23 @@ def test_an_event_that_is_not_the_next_is_refused(store, people):
     assert everything(store) == before
 
 
+def test_nobody_sees_which_records_are_alone(store, people):
+    links = [(11, 12, 9), (12, 13, 9)]
+    people.deliver(delivery([11, 12, 13, 21, 22], links, families={11: 901, 21: 902}), stamp())
+    people.merge(*pids(people, 21, 22), stamp(1))
+    people.split(pids(people, 11)[0], parts_of({11: 1, 12: 2, 13: 2}), stamp(2))
+    people.remove(series(22), stamp(3))
+    # Records that are alone, in a part with others, gone, and families: one length of them all.
+    assert {len(row.ct) for row in rows_of(store, REGISTER_PLACE)} == {1 + 12 + 192 + 16}
+    assert len(rows_of(store, REGISTER_PLACE)) == 5 + 2 * 2
+    assert len(rows_of(store, REGISTER_PART)) == 1
+    check(store, people)
+
+
+def parts_of(parts):
+    return pl.DataFrame({"unit": [unit(n) for n in parts], "part": list(parts.values())})
+
+
 def tags_of(store, row_ids):
     return {(row.field, row.tag) for row in rows_of(store, BLIND_INDEX) if row.row_id in row_ids}
 

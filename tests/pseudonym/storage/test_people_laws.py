@@ -45,7 +45,9 @@ def test_what_is_read_for_some_records_is_what_concerns_them_of_the_whole(store,
     for event in made.events:
         with store.transaction() as at:
             register.lock(at)
-            register.append(at, Kind.FAMILY, event, register.seen(at, Kind.FAMILY, about(event.changes)))
+            seen = register.seen(at, Kind.FAMILY, about(event.changes))
+            after = register.append(at, Kind.FAMILY, event, seen)
+            register.keep(at, Kind.FAMILY, event, seen, after)
         state = apply(state, event)
         everybody = sorted(state.units["unit"])
         some = pl.Series(chance.sample(everybody, min(len(everybody), 2)), dtype=pl.Binary)

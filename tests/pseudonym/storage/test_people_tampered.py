@@ -109,7 +109,7 @@ def test_a_row_rolled_back_to_the_person_before_is_noticed(store, people):
     "table", [REGISTER_PLACE, REGISTER_PART, REGISTER_EVENT, REGISTER_HEAD, REGISTER_KEY]
 )
 def test_what_the_register_holds_cannot_be_exchanged_or_altered(store, people, table):
-    people.deliver(delivery([11, 21]), stamp())
+    people.deliver(delivery([11, 12, 21, 22], [(11, 12, 9), (21, 22, 9)]), stamp())
     people.deliver(delivery([31]), stamp(1))
     one, other = pids(people, 11, 21)
     column = table.c.wrapped if table is REGISTER_KEY else table.c.ct
@@ -125,7 +125,7 @@ def test_what_the_register_holds_cannot_be_exchanged_or_altered(store, people, t
 
 
 def test_a_part_taken_away_is_noticed(store, people):
-    people.deliver(delivery([11, 21]), stamp())
+    people.deliver(delivery([11, 21], [(11, 21, 9)]), stamp())
     with store.transaction() as at:
         at.execute(sa.delete(REGISTER_PART))
     with pytest.raises(SealBrokenError, match="taken away"):

@@ -51,7 +51,7 @@ ALLOWED = (
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_an_accounts_credentials_open_its_own_database_and_no_other(attacked, role):
+def test_r34_an_accounts_credentials_open_its_own_database_and_no_other(attacked, role):
     for database in (*ROLES, "postgres", "template1"):
         if database == role:
             attacked.cluster.connect(database, role).close()
@@ -99,7 +99,7 @@ def scanner():
     return Scanner(canaries())
 
 
-def test_no_canary_is_in_a_dump_of_any_database_or_of_all(attacked, dumps, scanner):
+def test_r34_no_canary_is_in_a_dump_of_any_database_or_of_all(attacked, dumps, scanner):
     for role, dump in dumps.items():
         assert len(dump) > 100_000, role  # they are the right bytes
         assert scanner.found(dump) == set(), role

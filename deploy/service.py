@@ -1,0 +1,70 @@
+"""The three roles as their callers see them, each caller with a certificate of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pseudonym.roles.callers import Role
+
+if TYPE_CHECKING:
+    from linker.client import Client
+    from pseudonym.roles.client import AttributesClient, BrokerClient
+    from pseudonym.roles.peer import Peer, PeerTls
+
+
+class StudyError(Exception):
+    """The study cannot go on; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """Three roles that run.
+
+    Attributes:
+        addresses: of each role.
+        certificates: the folder with those of all callers.
+        project: what is called for …
+        purpose: … and why.
+    """
+
+    addresses: dict[Role, str]
+    certificates: Path
+    project: str
+    purpose: str
+
+    def linker(self, caller: Role) -> Client:
+        """A client of the identity role."""
+        from linker.client import Client, Tls
+
+        own = (self.certificates / f"{caller}{end}" for end in (".pem", ".key"))
+        tls = Tls(self.certificates / "authority.pem", *own)
+        address = self.addresses[Role.IDENTITY]
+        return Client(address, project=self.project, purpose=self.purpose, tls=tls, patience=10.0)
+
+    def broker(self, caller: Role) -> BrokerClient:
+        """A client of the broker."""
+        from pseudonym.roles.client import BrokerClient
+
+        address = self.addresses[Role.BROKER]
+        return BrokerClient(address, project=self.project, purpose=self.purpose, tls=self._tls(caller))
+
+    def attributes(self, caller: Role) -> AttributesClient:
+        """A client of the attributes role."""
+        from pseudonym.roles.client import AttributesClient
+
+        address = self.addresses[Role.ATTRIBUTES]
+        return AttributesClient(address, project=self.project, purpose=self.purpose, tls=self._tls(caller))
+
+    def at_attributes(self, caller: Role) -> Peer:
+        """The attributes role, for calls that no client has."""
+        from pseudonym.roles.peer import Peer
+
+        return Peer(Role.ATTRIBUTES, self.addresses[Role.ATTRIBUTES], self._tls(caller), person=True)
+
+    def _tls(self, caller: Role) -> PeerTls:
+        from pseudonym.roles.peer import PeerTls
+
+        names = ("authority.pem", f"{caller}.pem", f"{caller}.key")
+        return PeerTls(*((self.certificates / name).read_bytes() for name in names))

@@ -1,0 +1,268 @@
+"""The study over three roles, step by step: what the demo shows, and what is measured and tested.
+
+    councils' files ──check, divide──▶ halves ──▶ persons and families ─┐
+    registers' extracts ──band, divide──▶ halves ──link each──▶ whose ──┴─▶ analysis file, approved by two
+
+Every step can be done again: what was sent is known by its batch id, and jobs by their request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from benchmarks.county.councils import COUNCILS
+from benchmarks.county.presets import REGISTERS
+from deploy.service import Service, StudyError
+from linker.resources import Job, SubmissionKind
+from pseudonym import registers
+from pseudonym.datasets import Dataset
+from pseudonym.halves import ROW_REF, Halves, divide_extract
+from pseudonym.hpke import OpeningKey
+from pseudonym.registers.banding import banded
+from pseudonym.release.bundle import Content, opened
+from pseudonym.release.papers import Approval
+from pseudonym.roles.callers import Role
+from pseudonym.study import files
+from pseudonym.study.declaring import dataset
+from pseudonym.study.delivery import Delivery, check, divide
+from pseudonym.study.layouts import Layout
+from pseudonym.study.schemes import scheme
+from pseudonym.v1 import common_pb2, release_pb2
+
+PROJECT, PURPOSE, RECIPIENT = "tf-2026", "evaluation-2026", "nis-analysis"
+AUTHORITY = "Kinshire"
+SINCE = "2010-01-01"  # registers of a made-up county go back to here
+NHS_NUMBER_REASON = "s251-made-up"
+RESEARCHER, APPROVERS = "alice", ("alice", "bob")
+LAYOUTS = Path(__file__).resolve().parent.parent / "benchmarks" / "county" / "layouts"
+RELEASES = "/pseudonym.v1.ReleaseService/"
+Feed = Callable[[str, int, int], None]
+
+
+def governance(approvers: Mapping[str, Ed25519PrivateKey]) -> dict[str, Any]:
+    """What the three roles are told: who approves, for which purpose identities are opened, when it ends."""
+    return {
+        "projects": {PROJECT: "2030-12-31T00:00:00Z"},
+        "quotas": {PURPOSE: 50_000_000},
+        "requesters": {"olive": "olive"},
+        "approvers": [
+            {"name": name, "person": name, "public_key": key.public_key().public_bytes_raw().hex()}
+            for name, key in approvers.items()
+        ],
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """Two halves that were sent.
+
+    Attributes:
+        submission: the id of the identifiers'.
+        references: `row_ref` and `record_id`, the sender's own id: what the sender alone has.
+        rows: of the attributes.
+    """
+
+    submission: str
+    references: pl.DataFrame
+    rows: int
+
+
+def begin(service: Service) -> list[Dataset]:
+    """Begin the project, open its recipient, and declare what may be stored; what was declared."""
+    with service.broker(Role.KEY_CUSTODIAN) as custodian:
+        custodian.begin_project()
+        custodian.open_domain(RECIPIENT)
+    with service.attributes(Role.KEY_CUSTODIAN) as custodian:
+        custodian.open_project()
+    declared = [dataset(scheme("tf-2015"), COUNCILS), *(registers.load(name).dataset for name in REGISTERS)]
+    with service.attributes(Role.DATA_PROTECTION_OFFICER) as officer:
+        for one in declared:
+            officer.declare(one)
+    return declared
+
+
+def look_through(county: Path, council: str, day: str) -> Delivery:
+    """Look through a council's file of a day, and decide about its families."""
+    layout = Layout.from_toml((LAYOUTS / f"{council}.toml").read_text())
+    return check(
+        files.read(county / "councils" / council / f"{day}.parquet"), layout, date.fromisoformat(day)
+    )
+
+
+def deliver(service: Service, delivery: Delivery, key: bytes, feed: Feed) -> Sent:
+    """Send a council's delivery in two halves.
+
+    Args:
+        service: the roles.
+        delivery: what was looked through.
+        key: the council's own.
+        feed: called with (what, done, total).
+    """
+    made = divide(delivery, key)
+    batch, halves = made.receipt["batch"], made.halves
+    submission = _submit(service, Role.COUNCIL, halves.identifiers, batch, SubmissionKind.IDENTITIES, feed)
+    with service.attributes(Role.COUNCIL) as client:
+        rows = client.submit(halves.attributes, batch_id=batch, dataset=made.dataset.name).rows
+    return Sent(submission, _references(delivery, halves.identifiers), rows)
+
+
+def extract(county: Path, register: str) -> Halves:
+    """A register's extract as its holder sends it: dates made coarse, its own ids replaced."""
+    records = pl.read_parquet(county / "registers" / f"{register}.parquet")
+    events = pl.read_parquet(county / "attributes" / f"{register}.parquet")
+    coarse = banded(events, registers.load(register), "record_id").cast(pl.String)
+    return divide_extract(records, coarse, "record_id")
+
+
+def send_extract(service: Service, register: str, halves: Halves, batch: str, feed: Feed) -> tuple[str, int]:
+    """Send both halves of an extract; the id of the submission, and the rows of attributes."""
+    kind = SubmissionKind.EXTRACT
+    submission = _submit(service, Role.DATASET_HOLDER, halves.identifiers, batch, kind, feed, register)
+    with service.attributes(Role.DATASET_HOLDER) as client:
+        return submission, client.submit(halves.attributes, batch_id=batch, dataset=register).rows
+
+
+def join(service: Service, submission: str, feed: Feed) -> dict[str, int]:
+    """Join a submission with the persons in the vault; what came of it."""
+    with service.linker(Role.LINKAGE_OPERATOR) as client:
+        started = client.start_join(submission, family_column="family", request_id=f"join-{submission}")
+        job = _done(client.wait(started.job_id, progress=feed))
+        counts: dict[str, int] = client.report(job.job_id)["figures"]["joined"]
+    return counts
+
+
+def link(
+    service: Service, submission: str, register: str, day: str, feed: Feed
+) -> tuple[Job, dict[str, Any]]:
+    """Link a register with the persons in the vault; the job, and its figures."""
+    # Whoever links with the NHS number says why; here somebody has agreed to it.
+    reason = NHS_NUMBER_REASON if registers.load(register).health and register != "ndtms" else ""
+    with service.linker(Role.LINKAGE_OPERATOR) as client:
+        started = client.start_register(
+            submission,
+            register,
+            day=date.fromisoformat(day),
+            since=date.fromisoformat(SINCE),
+            nhs_number_reason=reason,
+            request_id=f"link-{submission}",
+        )
+        job = _done(client.wait(started.job_id, progress=feed))
+        return job, client.report(job.job_id)["figures"]
+
+
+def links_of(service: Service, job: Job) -> pl.DataFrame:
+    """The links of a job: a known record by its id in the vault, a row of the register by its reference."""
+    with service.linker(Role.LINKAGE_OPERATOR) as client:
+        return client.read_links(job.job_id)
+
+
+def release(
+    service: Service, text: str, approvers: Mapping[str, Ed25519PrivateKey]
+) -> tuple[release_pb2.Release, Callable[[OpeningKey], Content]]:
+    """Have an analysis file built, checked and approved by two.
+
+    Args:
+        service: the roles.
+        text: the specification.
+        approvers: their keys by name; the certificate of each is there.
+
+    Returns:
+        The release, and what fetches and opens it at its recipient.
+
+    Raises:
+        StudyError: something blocks it.
+    """
+    with service.at_attributes(Role.DATA_PROTECTION_OFFICER) as officer:
+        asked = release_pb2.CreateReleaseRequest(mandate=_mandate(), specification=text.encode())
+        name = officer.call(f"{RELEASES}CreateRelease", asked, release_pb2.CreateReleaseResponse).release.name
+        checking = release_pb2.CheckReleaseRequest(mandate=_mandate(), name=name)
+        made = officer.call(f"{RELEASES}CheckRelease", checking, release_pb2.CheckReleaseResponse).release
+    if made.state != release_pb2.RELEASE_STATE_CHECKED:
+        raise StudyError("Something keeps the analysis file back:\n" + made.report.decode())
+    digest = hashlib.sha256(made.manifest).digest()
+    for bearer, approver in zip((Role.APPROVER, f"{Role.APPROVER}-2"), APPROVERS, strict=True):
+        now = datetime.now(UTC).replace(microsecond=0)
+        approval = Approval.sign(digest, approver, approvers[approver], now).to_file()
+        with service.at_attributes(bearer) as peer:  # type: ignore[arg-type]
+            request = release_pb2.ApproveReleaseRequest(mandate=_mandate(), name=name, approval=approval)
+            made = peer.call(f"{RELEASES}ApproveRelease", request, release_pb2.ApproveReleaseResponse).release
+
+    def fetched(key: OpeningKey) -> Content:
+        with service.at_attributes(Role.RESEARCHER) as researcher:
+            reading = release_pb2.ReadReleaseRequest(mandate=_mandate(), name=name)
+            pieces = researcher.read(f"{RELEASES}ReadRelease", reading, release_pb2.ReadReleaseResponse)
+            return opened(b"".join(piece.content for piece in pieces), key)
+
+    return made, fetched
+
+
+def _mandate() -> common_pb2.Mandate:
+    return common_pb2.Mandate(request_id=str(uuid.uuid4()), project=PROJECT, purpose=PURPOSE)
+
+
+def _submit(
+    service: Service,
+    caller: Role,
+    rows: pl.DataFrame,
+    batch: str,
+    kind: SubmissionKind,
+    feed: Feed,
+    source: str = AUTHORITY,
+) -> str:
+    council = kind is SubmissionKind.IDENTITIES
+    with service.linker(caller) as client:
+        sent = client.submit(
+            rows,
+            batch_id=batch,
+            source=source,
+            kind=kind,
+            id_column=ROW_REF,
+            mapping={"household": "family"} if council else None,
+            progress=lambda done, total: feed(source, done, total or done),
+        )
+    if sent.problem is not None:
+        raise StudyError(f"{sent.problem.message} {sent.problem.help}")
+    return sent.submission_id
+
+
+def _done(job: Job) -> Job:
+    if job.problem is not None:
+        raise StudyError(f"{job.problem.message} {job.problem.help}")
+    return job
+
+
+def _references(delivery: Delivery, identifiers: pl.DataFrame) -> pl.DataFrame:
+    """Which reference each of the council's own rows has: the row that says the same of the same family."""
+    own = [name for name in identifiers.columns if name != ROW_REF]
+    rows = delivery.leaving.select("member", *(pl.col(name).cast(pl.String) for name in own))
+    return (
+        identifiers.join(rows, on=own, nulls_equal=True).unique(ROW_REF).select(ROW_REF, record_id="member")
+    )
+
+
+def written(content: Content, folder: Path) -> Iterator[Path]:
+    """Write an opened analysis file into a folder, its tables as CSV too; the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in {**content.files, "manifest.json": content.manifest}.items():
+        path = folder / Path(name).name
+        path.write_bytes(data)
+        yield path
+        if name.endswith(".parquet"):
+            pl.read_parquet(path).write_csv(path.with_suffix(".csv"))
+            yield path.with_suffix(".csv")
+
+
+def figures_of(content: Content) -> dict[str, Any]:
+    """The quality figures that come with an analysis file."""
+    found: dict[str, Any] = json.loads(content.files["quality.json"])
+    return found

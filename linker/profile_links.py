@@ -1,0 +1,132 @@
+"""The one place where a register's extract is linked: a person is compared in each of their records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from typing import Final
+
+import polars as pl
+
+from linker.arrival import screened
+from linker.errors import LinkerError, ProfileError
+from linker.joining import KEPT
+from linker.profiles import Profile, load, names
+from linker.profiles.link import link_profile
+from linker.profiles.outcomes import NOT_APPLICABLE, SCHEMA
+from linker.records import Field, Kind, Layout, Records
+
+AUTHORITY: Final = "authority"
+"""The column with the council that a record came from: some registers name it."""
+BESIDE: Final = ("person", "family")
+"""The columns that say what belongs together, and are not compared."""
+_NHS: Final = "nhs_number"
+_SAID: Final = ("outcome", "stage", "key", "weight", "probability", "band")
+
+
+def check_register(register: str) -> None:
+    """Do nothing if there is a profile of this register.
+
+    Raises:
+        ProfileError: there is none.
+    """
+    if register not in names():
+        raise ProfileError("There is no profile of that register.", f"The profiles are {', '.join(names())}.")
+
+
+def applicable(profile: Profile, on: date) -> pl.Expr:
+    """Whether somebody can be in a register on a day, by `born` (text); where it is not known, they can."""
+    born = pl.col("born").str.to_date("%Y-%m-%d", strict=False).cast(pl.Int32)
+    first, last = profile.age_range(on, on)
+    limits = [] if first is None else [born >= first]
+    limits += [] if last is None else [born <= last]
+    return pl.all_horizontal(pl.lit(True), *(limit.fill_null(True) for limit in limits))
+
+
+def link_persons(
+    known: pl.DataFrame,
+    extract: Records,
+    register: str,
+    *,
+    on: date,
+    since: date | None = None,
+    nhs_number_reason: str = "",
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> pl.DataFrame:
+    """Say of persons and rows of a register who is whose: the best over all that is known of a person.
+
+    Args:
+        known: `person`, `family` (null: none known), `authority`, and the columns that are kept of a person,
+            a row for each name and address, all text.
+        extract: the register's records.
+        register: the code of its profile.
+        on: the day on which people have their age.
+        since: the day from which on the extract has people; None: the same.
+        nhs_number_reason: why the NHS number may be used; nothing: it is not.
+        seed: of every random choice.
+        progress: called with (stage, done, total); what it raises ends the work.
+
+    Returns:
+        `person` and `row_ref` (null unless it is linked or somebody has to look at it), `outcome`, `stage`,
+        `key`, `weight` (bits), `probability` and `band` (codes), of each person at least one.
+
+    Raises:
+        LinkerError: the records or the profile cannot be used.
+    """
+    check_register(register)
+    if not len(extract.ids):
+        raise LinkerError("Every row of the extract was refused.", "Look at what was refused, and why.")
+    numbered = known.with_row_index("id").with_columns(pl.col("id").cast(pl.String))
+    kinds = {**KEPT, AUTHORITY: Kind.LOCAL_AUTHORITY}
+    given = [name for name in kinds if known[name].count() and (name != "nhs" or nhs_number_reason)]
+    if not given:
+        return pl.DataFrame(
+            schema={"person": pl.String, "row_ref": pl.String, **{name: SCHEMA[name] for name in _SAID}}
+        )
+    if not known.select(applicable(load(register), on).any()).item():
+        nothing = {name: pl.lit(None, kind) for name, kind in SCHEMA.items() if name in _SAID}
+        everybody = known.select(pl.col("person").unique(maintain_order=True))
+        return everybody.with_columns(row_ref=pl.lit(None, pl.String), **nothing).with_columns(
+            outcome=pl.lit(NOT_APPLICABLE)
+        )
+    fields = tuple(Field(kinds[name].value, kinds[name], (name,), "as kept") for name in given)
+    left = screened(numbered.select("id", *given), Layout("id", fields, ()))
+    beside = left.ids.to_frame("id").join(numbered, on="id", maintain_order="left").select(BESIDE)
+    found = link_profile(
+        Records(left.ids, left.frame.with_columns(beside.get_columns()), left.layout, left.refusals),
+        # A profile knows an id by its heading; these were called something else by their sender.
+        replace(extract, layout=replace(extract.layout, id_column=None)),
+        register,
+        on=on,
+        since=since,
+        person="person",
+        family="family",
+        switches={_NHS: nhs_number_reason} if nhs_number_reason else None,
+        seed=seed,
+        progress=progress,
+    )
+    looked_at = pl.col("outcome").is_in(found.review["outcome"].unique().implode())
+    pairs = pl.concat([found.outcomes.filter(~looked_at), found.review.select(found.outcomes.columns)])
+    persons = numbered.select("id", "person")
+    return (
+        pairs.join(persons, left_on="left_id", right_on="id", maintain_order="left")
+        .sort(pl.col("weight").fill_null(float("-inf")), descending=True, maintain_order=True)
+        .unique(["person", "right_id", "outcome"], keep="first", maintain_order=True)
+        .select(
+            "person",
+            "outcome",
+            _code("stage"),
+            "key",
+            "weight",
+            "probability",
+            _code("band"),
+            row_ref="right_id",
+        )
+    )
+
+
+def _code(name: str) -> pl.Expr:
+    """Words as a code: "15 to 20" is "15-to-20"."""
+    return pl.col(name).str.replace_all(" ", "-").alias(name)

@@ -1,0 +1,163 @@
+"""Linking an extract of a register with those who are known: this side links, the other keeps who they are.
+
+    extract ───identifiers──▶ rows ──┐
+    those who are known (in memory) ─┴─profile──▶ outcomes ──▶ the side that keeps persons
+
+Nothing of who is known is written down here but the weights of pairs, and nobody becomes known by it.
+Protected people are not among those whom this side is shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import date
+from typing import Final, NamedTuple, Protocol
+
+import polars as pl
+
+from linker import report
+from linker.profile_links import link_persons
+from linker.records import Records
+from linker.resources import Job, Table
+from linker.vaulted import Folder
+from linker.work import REPORT
+
+Progress = Callable[[str, int, int], None]
+
+LINKED: Final = "LINKED"
+_LOOKED_AT: Final = ("REVIEW", "AMBIGUOUS")
+_RANK: Final = ("LINKED", "AMBIGUOUS", "REVIEW", "NOT_LINKED", "NOT_APPLICABLE")
+
+
+class Found(NamedTuple):
+    """What of an extract is whose.
+
+    Attributes:
+        rows: `row_ref` and `record` (null: the row is nobody's); without rows that somebody has to look at.
+        persons: `person`, `outcome`, `stage` and `band`: codes, null where there is none.
+        counts: persons by outcome, rows by what became of them.
+    """
+
+    rows: pl.DataFrame
+    persons: pl.DataFrame
+    counts: dict[str, int]
+
+
+Link = Callable[[pl.DataFrame], Found]
+
+
+class Registers(Protocol):
+    """Where persons are kept, as a register is linked with them."""
+
+    def link(
+        self, job: Job, register: str, refs: pl.Series, link: Link, progress: Progress
+    ) -> dict[str, int]:
+        """Link a register's rows with those who are known, and tell whose they are.
+
+        Args:
+            job: what for.
+            register: its code.
+            refs: the row references of the extract.
+            link: finds whose the rows are: gets `person`, `family`, `authority`, `record` and the columns
+                that are kept of a person (`linker.joining`), all text, a row for each name and address.
+            progress: called with (stage, done, total); what it raises ends the work.
+
+        Returns:
+            Counts of what became of the rows and persons.
+
+        Raises:
+            LinkerError: they cannot be linked.
+        """
+        ...
+
+
+def perform(job: Job, extract: Records, registers: Registers, folder: Folder, progress: Progress) -> None:
+    """Link the records of an extract with all who are known.
+
+    Args:
+        job: what to do.
+        extract: the register's records; their ids are row references.
+        registers: where persons are kept.
+        folder: an empty one, for links, pairs to look at, and figures.
+        progress: called with (stage, done, total); what it raises ends the work.
+
+    Raises:
+        LinkerError: the records or the profile cannot be used.
+    """
+    work = job.work
+    figures: dict[str, object] = {"format": report.FORMAT, "kind": "register", "register": work.register}
+
+    def link(known: pl.DataFrame) -> Found:
+        outcomes = link_persons(
+            known,
+            extract,
+            work.register,
+            on=date.fromisoformat(work.day),
+            since=date.fromisoformat(work.since) if work.since else None,
+            nhs_number_reason=work.nhs_number_reason,
+            seed=work.seed,
+            progress=progress,
+        )
+        found = _found(outcomes, known, extract.ids)
+        records = known.unique("person", keep="first", maintain_order=True).select("person", "record")
+        pairs = outcomes.drop_nulls("row_ref").join(records, on="person", maintain_order="left")
+        for table, some in ((Table.LINKS, (LINKED,)), (Table.REVIEW, _LOOKED_AT)):
+            shown = pairs.filter(pl.col("outcome").is_in(some)).select(
+                "outcome",
+                pl.col("stage").fill_null(""),
+                left_id="record",
+                right_id="row_ref",
+                match_weight="weight",
+                match_probability="probability",
+                rule=pl.col("key").fill_null(""),
+            )
+            folder.write_table(str(table), shown.sort("left_id", "right_id"))
+        figures["stages"] = _counted(found.persons, "stage")
+        figures["bands"] = _counted(found.persons, "band")
+        return found
+
+    figures["linked"] = registers.link(job, work.register, extract.ids, link, progress)
+    folder.write(REPORT, json.dumps(figures, allow_nan=False).encode())
+
+
+def _found(outcomes: pl.DataFrame, known: pl.DataFrame, refs: pl.Series) -> Found:
+    """What the outcomes of pairs say of each row and of each person."""
+    records = known.unique("person", keep="first", maintain_order=True).select("person", "record")
+    linked = outcomes.filter(pl.col("outcome") == LINKED).join(records, on="person", maintain_order="left")
+    open_rows = outcomes.filter(pl.col("outcome").is_in(_LOOKED_AT)).select("row_ref").drop_nulls()
+    rows = (
+        refs.rename("row_ref")
+        .to_frame()
+        .join(
+            linked.select("row_ref", "record").unique("row_ref"),
+            on="row_ref",
+            how="left",
+            maintain_order="left",
+        )
+    )
+    waiting = pl.col("record").is_null() & pl.col("row_ref").is_in(open_rows["row_ref"].implode())
+    told = rows.filter(~waiting)
+    rank = pl.col("outcome").replace_strict(_RANK, range(len(_RANK)), return_dtype=pl.Int64)
+    persons = (
+        outcomes.sort(rank, -pl.col("weight").fill_null(float("-inf")), "person", maintain_order=True)
+        .unique("person", keep="first", maintain_order=True)
+        .select("person", "outcome", "stage", "band")
+    )
+    missing = records.select("person").join(persons, on="person", how="anti")
+    persons = pl.concat(
+        [persons, missing.select("person", outcome=pl.lit("NOT_LINKED"), stage=None, band=None)],
+        how="vertical_relaxed",
+    ).sort("person")
+    counts = {f"persons_{name.lower()}": count for name, count in _counted(persons, "outcome").items()}
+    counts |= {
+        "rows_linked": told["record"].count(),
+        "rows_of_nobody": told["record"].null_count(),
+        "rows_to_look_at": rows.height - told.height,
+    }
+    return Found(told, persons, counts)
+
+
+def _counted(frame: pl.DataFrame, column: str) -> dict[str, int]:
+    counts = frame[column].drop_nulls().value_counts().sort(column)
+    return dict(counts.iter_rows())

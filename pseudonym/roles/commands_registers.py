@@ -1,0 +1,148 @@
+"""`kinlink register export`, `key`, `open`, `attach`: what goes to a register's holder and back.
+
+What goes there is sealed to the holder's key. What comes back has attributes only: a row is known by its
+number, and each column was declared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pseudonym.errors import InputError
+from pseudonym.exchange_file import LONGEST_DAYS, ExchangeFile
+from pseudonym.files import read_secret_file
+from pseudonym.hpke import OpeningKey
+from pseudonym.roles.callers import Role
+from pseudonym.roles.client import URN, AttributesClient
+from pseudonym.roles.commands import (
+    Authority,
+    Certificate,
+    Key,
+    Project,
+    Purpose,
+    Recipient,
+    RequestId,
+    Service,
+    V,
+    called,
+    calling,
+    complaining,
+    free,
+    plain,
+    stated,
+    write,
+)
+from pseudonym.tabular import read_table
+from pseudonym.v1 import vault_pb2
+
+register_app = typer.Typer()
+File = Annotated[Path, typer.Argument(metavar="FILE", show_default=False, help="CSV or Parquet file.")]
+Batch = Annotated[
+    str, typer.Option("--batch", help="Your own id of this batch; the same batch is never taken twice.")
+]
+Named = Annotated[str, typer.Option("--dataset", help="The declared dataset.")]
+
+
+@register_app.command("attach")
+def attach_attributes(
+    file: File,
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    batch: Batch,
+    dataset: Named,
+    recipient: Recipient,
+) -> None:
+    """Send attributes by the reference numbers that you were given."""
+    with complaining():
+        rows = read_table(file)
+        if URN not in rows.columns:
+            raise InputError(f"The file has no column {URN}.", "It says whose a row is.")
+    with calling(AttributesClient, service, project, purpose, authority, certificate, key) as client:
+        sent = client.attach(rows, batch_id=batch, dataset=dataset, recipient=recipient)
+        print(f"Batch {plain(sent.batch_id)}: the attributes role has {sent.rows:,} rows.")
+
+
+@register_app.command("key")
+def exchange_key(
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="Where to put the key.")],
+) -> None:
+    """Make a holder's key for one exchange; its public half is printed, for the governance files."""
+    with complaining():
+        free(out)
+        opening, secret = OpeningKey.generate()
+        write(out, secret.hex().encode() + b"\n")
+        print(opening.public.hex())
+
+
+@register_app.command("export")
+def export_register(
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="Where to put the sealed file.")],
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    recipient: Recipient,
+    day: Annotated[str, typer.Option("--day", help="The day on which people have their age, YYYY-MM-DD.")],
+    days: Annotated[
+        int, typer.Option("--days", help="After how many days the exchange ends.")
+    ] = LONGEST_DAYS,
+    nhs_number_reason: Annotated[
+        str, typer.Option("--nhs-number-reason", help="Why the NHS number may be given out; else it is not.")
+    ] = "",
+    request_id: RequestId = None,
+) -> None:
+    """Write the file that a register's holder matches by, sealed to the holder's key."""
+    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+        free(out)
+        request = vault_pb2.ExportRegisterRequest(
+            mandate=stated(project, purpose, request_id),
+            recipient=recipient,
+            day=day,
+            nhs_number_reason=nhs_number_reason,
+            days=days,
+        )
+        parts = list(peer.read(f"{V}ExportRegister", request, vault_pb2.ExportRegisterResponse))
+        if [part.number for part in parts] != list(range(1, len(parts) + 1)) or not parts[-1].last:
+            raise InputError("The file broke off.", "Ask for it again.")
+        made = ExchangeFile(
+            project,
+            recipient,
+            parts[0].register,
+            date.fromisoformat(parts[0].ends),
+            sum(part.persons for part in parts),
+            [(part.identifiers, part.numbers) for part in parts],
+        ).to_bytes()
+        write(out, made)
+        digest = hashlib.sha256(made).hexdigest()
+        print(f"{sum(part.persons for part in parts)} persons, ends {plain(parts[0].ends)}, SHA-256 {digest}")
+
+
+@register_app.command("open")
+def open_export(
+    sealed: Annotated[Path, typer.Argument(metavar="FILE", help="The sealed file.")],
+    exchange_key: Annotated[
+        Path, typer.Option("--exchange-key", metavar="FILE", help="From 'register key'.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="CSV", help="Where to put who is to be matched.")],
+) -> None:
+    """Open a sealed file, for matching: reference numbers with what the register carries of each person."""
+    with complaining():
+        free(out)
+        try:
+            opening = OpeningKey(bytes.fromhex(read_secret_file(exchange_key, "key").decode().strip()))
+            found = ExchangeFile.from_bytes(sealed.read_bytes())
+        except (OSError, ValueError):
+            raise InputError("A file cannot be read, or is no key.", "Check the names.") from None
+        write(out, found.open(opening, datetime.now(UTC).date()).write_csv().encode())
+        print(f"{found.persons} persons; destroy this by {found.ends.isoformat()}.")

@@ -1,0 +1,257 @@
+"""An extract of a register is linked with the persons in the vault, and the broker told whose its rows are.
+
+    everybody known (in memory only) ──link──▶ rows of persons, rows of nobody, outcomes ──▶ broker
+
+The rules this module keeps:
+
+- Nobody is made known, and no row of the register is kept here: what is told names a row by its reference,
+  and a person by their id of now, after the broker has heard who has moved.
+- Identities that are opened for it stay in memory, and are in the audit log before.
+- Each telling is a run of its own: one that broke off is told again from its start, and the later run holds.
+- Protected people are searched in no register, and told as not linked: nobody learns who they are.
+
+Who links is no part of this side: `link` is a function from frames to frames (`linker.registers`).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from datetime import date
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from pseudonym import columns, hpke
+from pseudonym.errors import InputError
+from pseudonym.exchange_file import IDENTIFIERS, context
+from pseudonym.openings import Mandate
+from pseudonym.outcomes import NONE
+from pseudonym.people import People
+from pseudonym.records import NUMBERS
+from pseudonym.roles.arrow import ROWS, written
+from pseudonym.roles.joining import FLAT, NO_ROWS, Errand, Progress, alone, patiently
+from pseudonym.roles.reports import Reports
+from pseudonym.units import UnitKey
+from pseudonym.urn import ID_BYTES, check_label
+
+_TOLD: Final = ("row_ref", "unit", "pid", "fid")
+
+
+class Found(NamedTuple):
+    """What a linkage found.
+
+    Attributes:
+        rows: `row_ref` (text) and `record` (text; null: the row is nobody's), one row each; of rows that
+            somebody has to look at there are none.
+        persons: `person` (text), `outcome`, `stage` and `band` (codes; null where there is none).
+        counts: by name, for the job's report.
+    """
+
+    rows: pl.DataFrame
+    persons: pl.DataFrame
+    counts: dict[str, int]
+
+
+class Asked(NamedTuple):
+    """For whom a register's holder is told of people: the recipient, the holder's key, and the last day."""
+
+    recipient: str
+    public_key: bytes
+    ends: date
+
+
+class Part(NamedTuple):
+    """A part of the file for a holder: identifiers and numbers, each sealed, of so many persons."""
+
+    number: int
+    last: bool
+    identifiers: bytes
+    numbers: bytes
+    persons: int
+
+
+Carry = Callable[[pl.DataFrame], pl.DataFrame]
+"""From those who are known, as for `Link`, to those who can be in a register: `person`, `record` and the
+fields that it carries."""
+Link = Callable[[pl.DataFrame], Found]
+"""From those who are known (`person`, `family`, `authority`, `record` and the columns `FLAT`, all text; a
+record has a row for each of its names and addresses, a person one or more records) to what is theirs."""
+
+
+class Registers:
+    """Links registers with the people in one vault; its methods may be called from any thread."""
+
+    def __init__(self, people: People, key: UnitKey, reports: Reports) -> None:
+        self._people, self._key, self._reports = people, key, reports
+        self._turn = threading.Lock()
+
+    def link(self, errand: Errand, refs: pl.Series, link: Link, progress: Progress) -> dict[str, int]:
+        """Link an extract with everybody who is known.
+
+        Args:
+            errand: what for; its source is the register's code.
+            refs: the row references of the extract, text, 32 hexadecimal digits.
+            link: see `Link`; called once.
+            progress: called with (stage, done, total); what it raises ends the work, which may be done again.
+
+        Returns:
+            How many persons were looked at, and what the linkage counted.
+
+        Raises:
+            PseudonymError: a row or the project cannot be used, or identities may not be opened for this.
+        """
+        check_label(errand.project, "project")
+        check_label(errand.source, "register")
+        if not refs.str.contains("^[0-9a-f]{32}$").all():
+            raise InputError(
+                "The id of a record is no row reference.",
+                "Give every row a random one of 32 hexadecimal digits, the same in both halves.",
+            )
+        patiently(progress, lambda: self._reports.rows(errand.project, errand.purpose, NO_ROWS))
+        with alone(self._turn, progress):
+            known, guarded = self._known(errand, progress)
+            found = link(known)
+            patiently(progress, self._reports.settle)  # or rows would be told of who has moved on
+            rows = self._rows(errand, refs, found.rows)
+            persons = self._persons(errand, known, guarded, found.persons)
+            told = (errand.project, errand.purpose, errand.source, rows, persons)
+            patiently(progress, lambda: self._reports.register(*told))
+        return {"persons": persons.height, **found.counts}
+
+    def export(self, errand: Errand, asked: Asked, carry: Carry) -> Iterator[Part]:
+        """What a register carries of those who can be in it, sealed to its holder, part by part; see `Part`.
+
+        Args:
+            errand: what for; its source is the register's code.
+            asked: for whom, and until when.
+            carry: gives what the register carries; called once.
+
+        Raises:
+            PseudonymError: the project, the recipient or the purpose cannot be used, or the broker be asked.
+        """
+        opened = self._known(errand, lambda stage, done, total: None)[0]
+        told = carry(opened)
+        self._reports.settle()  # or numbers would be given of ids that gave way
+        records = told.unique("person", keep="first", maintain_order=True).select(
+            "person", unit=pl.col("record").str.decode("hex")
+        )
+        now = records.join(self._people.members(records["unit"]), on="unit", maintain_order="left")
+        people = now.unique("pid", keep="first", maintain_order=True).sort("pid").select("person", "pid")
+        drawn = pl.Series("handle", [os.urandom(ID_BYTES) for _ in range(people.height)], dtype=pl.Binary)
+        handed = people.with_columns(drawn)
+        parts = list(handed.iter_slices(ROWS)) or [handed]
+        for number, some in enumerate(parts, start=1):
+            last = number == len(parts)
+            place = (asked.ends.isoformat(), number, last)
+            rows = some.select("handle", "pid").sort("handle")
+            sealed, there = self._reports.numbers(
+                errand.project, errand.purpose, asked.recipient, rows, place
+            )
+            # Whom the broker does not know in this project is nobody's to be told of.
+            mine = some.join(there, on="handle", how="semi").select("handle", "person")
+            shown = mine.join(told.drop("record"), on="person").drop("person").unique().sort(pl.all())
+            where = context(IDENTIFIERS, errand.project, asked.recipient, *place)
+            identifiers = hpke.seal(asked.public_key, written(shown), *where)
+            yield Part(number, last, identifiers, sealed, mine.height)
+
+    def _known(self, errand: Errand, progress: Progress) -> tuple[pl.DataFrame, pl.Series]:
+        """Everybody but those who are protected, and a record of each of these."""
+        mandate = Mandate(errand.actor, errand.purpose, errand.project)
+        found, guarded, opened = [self._spread(_NOBODY)], [_NOBODY["unit"]], 0
+        for some in self._people.known(mandate):
+            opened += some.height
+            progress("open", opened, 0)
+            kept_apart = some.filter("protected")["pid"].implode()
+            hidden = pl.col("pid").is_in(kept_apart)
+            guarded.append(some.filter(hidden).unique("pid")["unit"])
+            found.append(self._spread(some.filter(~hidden)))
+        known = pl.concat(found)
+        # What tells persons and families apart is a number for this linkage, and not their id.
+        numbers = (pl.col(name).rank("dense").cast(pl.String) for name in ("person", "family"))
+        return known.with_columns(numbers), pl.concat(guarded)
+
+    def _spread(self, opened: pl.DataFrame) -> pl.DataFrame:
+        """Those who are known, as who links sees them but for their ids."""
+        of = self._people.members(opened["unit"]).select("unit", "fid")
+        families = opened.select("unit").join(of, on="unit", how="left", maintain_order="left")["fid"]
+        beside = opened.select(
+            person="pid", authority="source", record=pl.col("unit").bin.encode("hex")
+        ).insert_column(1, families.alias("family"))
+        return _each(opened, beside)
+
+    def _rows(self, errand: Errand, refs: pl.Series, found: pl.DataFrame) -> pl.DataFrame:
+        """Whose the rows are now."""
+        strangers = found.join(refs.rename("row_ref").to_frame(), on="row_ref", how="anti").height
+        if strangers or not found["row_ref"].is_unique().all():
+            raise InputError("The linkage is about rows that the extract has not, or twice about one.")
+        octets = found.with_columns(pl.col("row_ref", "record").str.decode("hex"))
+        units = self._key.records(errand.project, octets["row_ref"].to_list())
+        members = self._people.members(octets["record"].drop_nulls())
+        return (
+            octets.with_columns(own=pl.Series(units, dtype=pl.Binary))
+            .join(members, left_on="record", right_on="unit", how="left", maintain_order="left")
+            .select("row_ref", pl.col("own").alias("unit"), "pid", "fid")
+        )
+
+    def _persons(
+        self, errand: Errand, known: pl.DataFrame, guarded: pl.Series, found: pl.DataFrame
+    ) -> pl.DataFrame:
+        """What is said of each person, by their id of now."""
+        records = known.unique("person", maintain_order=True).select("person", "record")
+        said = records.join(found, on="person", maintain_order="left").select(
+            "outcome", "stage", "band", unit=pl.col("record").str.decode("hex")
+        )
+        nothing = (
+            guarded.rename("unit")
+            .to_frame()
+            .select(
+                pl.lit("NOT_LINKED").alias("outcome"),
+                *(pl.lit(None, pl.String).alias(name) for name in ("stage", "band")),
+                pl.col("unit"),
+            )
+        )
+        both = pl.concat([said, nothing])
+        now = both.join(self._people.members(both["unit"]), on="unit", maintain_order="left")
+        # Two who were merged meanwhile are one: what was found of either is said.
+        now = now.sort(pl.col("outcome") != "LINKED", maintain_order=True).unique("pid", keep="first")
+        pids = now["pid"].to_list()
+        units = self._key.outcomes(errand.project, errand.source, pids)
+        refs = [os.urandom(ID_BYTES) for _ in pids]
+        codes = [pl.col(name).fill_null(NONE) for name in ("outcome", "stage", "band")]
+        return now.select(
+            pl.Series("row_ref", refs, dtype=pl.Binary),
+            pl.Series("unit", units, dtype=pl.Binary),
+            "pid",
+            "fid",
+            outcome=pl.concat_str(codes, separator=" "),
+        )
+
+
+_NOBODY: Final = pl.DataFrame(schema={"unit": pl.Binary, "pid": pl.Binary, "source": pl.String})
+
+
+def _each(opened: pl.DataFrame, beside: pl.DataFrame) -> pl.DataFrame:
+    """Each record with each of its names and addresses, after some columns beside it."""
+    whole = columns.checked(opened.drop("unit", "pid", "source", "protected", strict=False))
+    named = whole.select(
+        pl.col("born").dt.to_string("%Y-%m-%d"),
+        "sex",
+        *NUMBERS,
+        name=pl.concat_list(pl.col("names", "aliases").fill_null([])),
+        place="addresses",
+    )
+    name, place = pl.col("name").struct, pl.col("place").struct
+    return (
+        beside.hstack(named)
+        .explode("name")
+        .explode("place")
+        .with_columns(
+            given=name.field("given"),
+            surname=name.field("surname"),
+            address=place.field("lines"),
+            postcode=place.field("postcode"),
+        )
+        .select(*beside.columns, *FLAT)
+    )

@@ -1,0 +1,56 @@
+"""The attributes' table of rows that came of a register's extract: by which run each was last linked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from pseudonym.storage.rows_attributes import AttributeRows, Head
+from pseudonym.storage.schema_attributes import LINK, ROW
+
+
+class LinkRows:
+    """The part of the attributes' database that is about registers."""
+
+    def __init__(self, rows: AttributeRows) -> None:
+        self._rows, self._store = rows, rows.store
+
+    def held(self, at: sa.Connection, handles: Sequence[bytes]) -> list[Head]:
+        """The rows that have one of these handles."""
+        query = sa.select(*(ROW.c[name] for name in Head._fields))
+        return list(map(Head._make, self._store.among(at, query, ROW.c.handle, handles)))
+
+    def mark(
+        self, at: sa.Connection, project: int, register: str, run: int, handles: Sequence[bytes]
+    ) -> None:
+        """Note by which run rows were linked."""
+        self.forget(at, handles)
+        some = sorted(set(handles))
+        n = len(some)
+        columns: dict[str, Sequence[Any]] = {
+            "handle": some,
+            "project": [project] * n,
+            "register": [register] * n,
+            "run": [run] * n,
+        }
+        self._store.insert(at, LINK, columns)
+
+    def forget(self, at: sa.Connection, handles: Sequence[bytes]) -> None:
+        """Know nothing more of rows."""
+        self._store.delete_among(at, LINK.c.handle, handles)
+
+    def before(
+        self, at: sa.Connection, project: int, register: str, run: int, after: bytes, limit: int
+    ) -> list[bytes]:
+        """The handles of rows that were linked by an earlier run and by none since, some at a time."""
+        query = sa.select(LINK.c.handle).where(
+            LINK.c.project == project, LINK.c.register == register, LINK.c.run < run, LINK.c.handle > after
+        )
+        return list(at.execute(query.order_by(LINK.c.handle).limit(limit)).scalars())
+
+    def delete_project(self, project: int) -> None:
+        """Know nothing more of a project's rows."""
+        with self._rows.write() as at:
+            at.execute(sa.delete(LINK).where(LINK.c.project == project))
