@@ -80,7 +80,7 @@ def opens_and_is_what_was_stored(set_up):
     assert sorted(tables["families"]["members_offences"]) == members
 
     # Links: a column for each register, and no internal id anywhere.
-    linked = stored["links"].filter(pl.col("register") == "pnc")["outcome"].value_counts().sort("outcome")
+    linked = stored["linked"].filter(pl.col("register") == "pnc")["outcome"].value_counts().sort("outcome")
     told = tables["persons"]["link_pnc_outcome"].value_counts().sort("link_pnc_outcome")
     assert told.rows() == linked.rows()
     whole = b"".join(content.files.values())
@@ -272,7 +272,7 @@ def test_every_reading_is_said_before_and_names_its_columns(set_up):
     set_up.checked()
     read = {one.detail[0]: set(one.detail[1:]) for one in set_up.said if one.action == "read"}
     assert read["pnc"] == {"offence_month", "offence_group", "disposal"}
-    assert read.keys() == {"family-file", "pnc", "links"}
+    assert read.keys() == {"family-file", "pnc", "linked"}
     assert {one.mandate for one in set_up.said if one.action == "read"} == {MANDATE}
 
 

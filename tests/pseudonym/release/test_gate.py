@@ -20,7 +20,7 @@ from pseudonym.urn import Kind as Subject
 from tests.pseudonym.release.scene import FAMILY_FILE, LINKS, PNC, SPEC, Numbers, people
 
 TODAY = date(2026, 11, 23)
-DECLARED = {"family-file": FAMILY_FILE, "pnc": PNC, "links": LINKS}
+DECLARED = {"family-file": FAMILY_FILE, "pnc": PNC, "linked": LINKS}
 KEYS = {"sealing": "11" * 32, "signing": "22" * 32}
 
 
