@@ -227,7 +227,7 @@ def _check_once(persons: pl.Series, use: Use) -> None:
     if several:
         raise InputError(
             f"{several} rows of dataset {use.name} are a person's second.",
-            "Take it as events or counts, or correct the rows.",
+            "Take it as events or counts, or the latest of each (latest).",
         )
 
 

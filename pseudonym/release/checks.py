@@ -60,7 +60,8 @@ def check(what: Checked) -> Report:
     """Make all checks."""
     sets = tuple(_measured(what))
     found = [finding for _, make in CHECKS for finding in make(what)]
-    found += [*_of_sets(what, sets), *_uncovered(what)]
+    alone = {table.name: anonymity.uniques(table.frame, table.names) for table in what.built.tables}
+    found += [*_of_sets(what, sets), *_uncovered(what), *_alone(what, alone)]
     new = {table.name: table.columns for table in what.built.tables}
     found += differences(new, what.earlier, max(one.k for one in what.spec.sets))
     tables = what.built.tables
@@ -73,7 +74,7 @@ def check(what: Checked) -> Report:
         checks=(*(name for name, _ in CHECKS), "sets of columns", DIFFERENCES),
         findings=tuple(sorted(found, key=lambda one: (one.weight, one.check, one.place))),
         sets=sets,
-        row_uniques={table.name: anonymity.uniques(table.frame, table.names) for table in tables},
+        row_uniques=alone,
     )
 
 
@@ -155,7 +156,9 @@ def _strange(values: pl.Series, out: Out) -> int:
 def _identifiers(what: Checked) -> Iterator[Finding]:
     """Nothing looks like an identifier, in the tables and in what the dictionary says."""
     for name, frame in _looked_at(what):
-        for finding in scan(frame):
+        # Columns have few different values: these are looked at first, and rows counted where needed.
+        suspects = [one.name for one in frame.iter_columns() if scan(one.unique().to_frame())]
+        for finding in scan(frame.select(suspects)):
             weight = WARNS if finding.like_chance else BLOCKS
             message = f"{finding.rows} values look like a {finding.sort.value}."
             yield Finding("identifiers", weight, message, f"{name}.{finding.column}", finding.rows)
@@ -246,6 +249,14 @@ def _uncovered(what: Checked) -> Iterator[Finding]:
         if left:
             message = f"{len(left)} columns are in no set: {', '.join(left)}."
             yield Finding("sets of columns", WARNS, message, table.name, len(left))
+
+
+def _alone(what: Checked, alone: Mapping[str, int]) -> Iterator[Finding]:
+    """Rows that nobody shares: whoever knows all of somebody's values finds them in such a file."""
+    for table in what.built.tables:
+        if alone[table.name]:
+            message = f"{alone[table.name]:,} of {table.frame.height:,} rows are alone in all their columns."
+            yield Finding("sets of columns", WARNS, message, table.name, alone[table.name])
 
 
 CHECKS: Final = (

@@ -181,7 +181,8 @@ def _numbers(
     edges = [(max(start, first), min(start + width - 1, last)) for start in starts]
     if len(edges) > 1_000:
         raise _cannot(use, "it would have more than 1,000 bands; give a bottom and a top")
-    labels = [f"{a}-{b}" if a != b else str(a) for a, b in edges]
+    between = "-" if low >= 0 else " to "
+    labels = [f"{a}{between}{b}" if a != b else str(a) for a, b in edges]
     place = (value.clip(first, last) // width - first // width).cast(pl.Int64)
     result = place.replace_strict(list(range(len(labels))), labels, default=None, return_dtype=pl.String)
     codes = labels

@@ -39,7 +39,7 @@ FAMILY_FILE = Dataset(
     ),
 )
 LINKS = Dataset(
-    "links",
+    "linked",
     (
         Column("register", Kind.CODE, codes=("-", "npd", "pnc"), tags=EVERY_TAG),
         Column("outcome", Kind.CODE, codes=("LINKED", "NOT_APPLICABLE", "NOT_LINKED"), tags=EVERY_TAG),
@@ -84,7 +84,7 @@ counts = [
 ]
 
 [[datasets]]
-name = "links"
+name = "linked"
 form = "links"
 columns = [
     {{ name = "outcome", meaning = "What linking came to" }},
@@ -144,7 +144,7 @@ def people(count: int = 400, seed: int = 1) -> People:
         stage=pl.Series([chance.choice(("matchkeys", "probabilistic", None)) for _ in range(2 * count)]),
         band=pl.Series([chance.choice(("high", "low", None)) for _ in range(2 * count)]),
     )
-    return People(aids, {"family-file": family_file, "pnc": pnc, "links": links})
+    return People(aids, {"family-file": family_file, "pnc": pnc, "linked": links})
 
 
 class Numbers:

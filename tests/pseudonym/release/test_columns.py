@@ -54,7 +54,7 @@ def test_r39_a_band_holds_its_value_and_is_in_its_list(values, width, bottom, to
         elif top is not None and value >= top:
             assert label == f"{top} or more"
         else:
-            low, _, high = label.rpartition("-") if not label.lstrip("-").isdigit() else (label, "", label)
+            low, _, high = label.partition(" to ") if " to " in label else (label, "", label)
             assert int(low) <= value <= int(high)
             assert int(high) - int(low) < width
     assert len(set(out.codes)) == len(out.codes)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import polars as pl
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pseudonym.attributes import Flag
+from pseudonym.audit import Event
 from pseudonym.destruction import rewrap
 from pseudonym.errors import (
     ConflictError,
@@ -26,6 +29,7 @@ from pseudonym.keks import KekRing
 from pseudonym.release import bundle
 from pseudonym.release.keeping import State
 from pseudonym.release.papers import Approval
+from pseudonym.roles.release_service import overdue_alarm
 from pseudonym.storage.rows_attributes import AttributeRows
 from tests.pseudonym.release.scene import MANDATE, scene
 from tests.pseudonym.separation.parts import PROJECT, column, kek
@@ -76,7 +80,7 @@ def opens_and_is_what_was_stored(set_up):
     assert sorted(tables["families"]["members_offences"]) == members
 
     # Links: a column for each register, and no internal id anywhere.
-    linked = stored["links"].filter(pl.col("register") == "pnc")["outcome"].value_counts().sort("outcome")
+    linked = stored["linked"].filter(pl.col("register") == "pnc")["outcome"].value_counts().sort("outcome")
     told = tables["persons"]["link_pnc_outcome"].value_counts().sort("link_pnc_outcome")
     assert told.rows() == linked.rows()
     whole = b"".join(content.files.values())
@@ -93,7 +97,7 @@ def opens_and_is_what_was_stored(set_up):
     )
 
 
-def test_r32_nothing_is_readable_before_two_have_approved(set_up):
+def test_r32_r43_nothing_is_readable_before_two_have_approved(set_up):
     for step in (lambda: set_up.created(), lambda: set_up.checked()):
         record = step()
         with pytest.raises(ReleaseError):
@@ -212,6 +216,13 @@ def test_what_expired_is_deleted_not_read_and_overdue(set_up):
     with pytest.raises(ReleaseError):
         set_up.fetched(record)
     assert [one.name for one in set_up.desk.overdue()] == ["nis-1"]
+    written: list[Event] = []
+    house: Any = SimpleNamespace(log=SimpleNamespace(append=written.extend))
+    assert overdue_alarm(house, set_up.desk)() == 1
+    assert [(one.action, one.project, one.purpose) for one in written] == [
+        ("release.overdue", PROJECT, "evaluation-2026")
+    ]
+    written[0].check()  # what the log takes
     assert (set_up.desk.drop_expired(), set_up.desk.drop_expired()) == (1, 0)
     done = set_up.desk.certify_destroyed(PROJECT, record.name, set_up.stated(record))
     assert done.state is State.DESTROYED
@@ -261,7 +272,7 @@ def test_every_reading_is_said_before_and_names_its_columns(set_up):
     set_up.checked()
     read = {one.detail[0]: set(one.detail[1:]) for one in set_up.said if one.action == "read"}
     assert read["pnc"] == {"offence_month", "offence_group", "disposal"}
-    assert read.keys() == {"family-file", "pnc", "links"}
+    assert read.keys() == {"family-file", "pnc", "linked"}
     assert {one.mandate for one in set_up.said if one.action == "read"} == {MANDATE}
 
 

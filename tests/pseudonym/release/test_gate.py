@@ -20,7 +20,7 @@ from pseudonym.urn import Kind as Subject
 from tests.pseudonym.release.scene import FAMILY_FILE, LINKS, PNC, SPEC, Numbers, people
 
 TODAY = date(2026, 11, 23)
-DECLARED = {"family-file": FAMILY_FILE, "pnc": PNC, "links": LINKS}
+DECLARED = {"family-file": FAMILY_FILE, "pnc": PNC, "linked": LINKS}
 KEYS = {"sealing": "11" * 32, "signing": "22" * 32}
 
 
@@ -72,6 +72,9 @@ def test_r32_what_is_as_declared_passes_and_its_report_reads_back():
     assert Report.from_file(report.to_file()) == report
     assert "may be approved" in report.text()
     assert (report.persons, report.families) == (400, 100)
+    rows = made().built.table("persons").frame.drop("person", "family").rows()
+    assert report.row_uniques["persons"] == sum(rows.count(row) == 1 for row in rows)
+    assert any("alone in all their columns" in one.message for one in report.findings)
 
 
 def test_r28_a_column_beyond_the_specification_blocks():

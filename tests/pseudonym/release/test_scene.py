@@ -155,7 +155,7 @@ def walk(folder, roles, certificates, signers):
         .replace('"rita"', '"alice"')
         .replace('"dora"', '"alice"')
     )
-    text = text[: text.index('[[datasets]]\nname = "links"')] + text[text.index("[[sets]]") :]
+    text = text[: text.index('[[datasets]]\nname = "linked"')] + text[text.index("[[sets]]") :]
     (folder / "release.toml").write_text(text)
 
     def run(bearer, *arguments, code=0):
