@@ -1,5 +1,5 @@
 # Each of these works alone on a fresh checkout, with Python 3.11 to 3.13 and make:
-#   demo   the service links two files of made-up people        test   the test suite, but what is slow
+#   demo   a study of made-up families, whole (SIZE=100k)       test   the test suite, but what is slow
 #   check  format, lint, types, imports, definitions           slow   what is slow: kills, whole demos, builds
 #   serve  the service on this machine                         bench  the benchmarks
 #   roles  the three roles on this machine, apart              docs   docs/cli.md from the command line
@@ -9,6 +9,7 @@
 PYTHON ?= python3
 JOBS ?= 2
 ARGS ?=
+SIZE ?=
 BIN := .venv/bin
 # Folders too: theirs is the time that changes when a definition goes away.
 PROTOS := $(shell find proto -name '*.proto' -o -type d)
@@ -20,7 +21,7 @@ SHELL := /bin/bash
 .PHONY: demo test slow check bench serve roles docs lock fmt clean breaking
 
 demo: .venv/installed
-	$(BIN)/python deploy/demo.py
+	$(BIN)/python deploy/demo.py $(if $(SIZE),--families $(SIZE))
 
 test: MARKED := not slow
 slow: MARKED := slow
