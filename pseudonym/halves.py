@@ -103,8 +103,9 @@ def divide_extract(
         raise InputError(f"{strangers} events are of no record.", "Send both of one extract.")
     known = records.with_columns(_references(records.height, draw))
     told = events.join(known.select(key, ROW_REF), on=key)
-    halves = (frame.drop(key).select(ROW_REF, pl.exclude(ROW_REF)) for frame in (known, told))
-    return Halves(*(_shuffled(half, draw) for half in halves))
+    who, what = (frame.drop(key).select(ROW_REF, pl.exclude(ROW_REF)) for frame in (known, told))
+    # The rows of a record stand together, in the order of what is random.
+    return Halves(_shuffled(who, draw), what.sort(ROW_REF, maintain_order=True))
 
 
 def _references(count: int, draw: Callable[[int], bytes]) -> pl.Series:

@@ -13,6 +13,7 @@ import hashlib
 import io
 import uuid
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, Self
 
 import polars as pl
@@ -124,7 +125,8 @@ class AttributesClient(RoleClient):
         """Send attributes by row reference, going on after the last chunk that is held (council, holder).
 
         Args:
-            rows: `row_ref` first, then the dataset's columns, all text. A record may have several rows.
+            rows: `row_ref` first, then the dataset's columns, all text. A record may have several rows, which
+                stand together.
             batch_id: the sender's own id of the batch; the same one goes on with the same upload.
             dataset: the declared dataset.
             chunk_rows: rows of a chunk, at most 25,000.
@@ -175,6 +177,10 @@ class AttributesClient(RoleClient):
             recipient=recipient,
             columns=columns,
         )
+        sent = rows.select(id_column, *columns)
+        # What a person is known by, a holder may send in any order; a record's rows wait together.
+        each = range(0, rows.height + chunk_rows, chunk_rows)
+        starts = _starts(sent[id_column], chunk_rows) if id_column == ROW_REF else list(each)
         part: Any = getattr(attribute_pb2, f"{method}Request")
         answer_of: Any = getattr(attribute_pb2, f"{method}Response")
 
@@ -183,13 +189,12 @@ class AttributesClient(RoleClient):
 
         def stream(durable: int) -> Iterator[Any]:
             yield part(header=header)
-            number = 0
-            for number, chunk in enumerate(_chunks(rows.select(id_column, *columns), chunk_rows), start=1):
+            for number, (start, end) in enumerate(pairwise(starts), start=1):
                 if number > durable:
-                    content = written(chunk.rechunk())
+                    content = written(sent[start:end].rechunk())
                     digest = hashlib.sha256(content).digest()
                     yield part(chunk=attribute_pb2.Chunk(number=number, sha256=digest, arrow=content))
-            yield part(end=attribute_pb2.SubmissionEnd(chunks=number, rows=rows.height))
+            yield part(end=attribute_pb2.SubmissionEnd(chunks=len(starts) - 1, rows=rows.height))
 
         submission: attribute_pb2.Submission = self._peer.send(
             f"{_ATTRIBUTES}{method}", messages, answer_of, STREAM_SECONDS
@@ -202,21 +207,23 @@ class AttributesClient(RoleClient):
         answer = self._peer.call(f"{_ATTRIBUTES}GetSubmission", request, attribute_pb2.GetSubmissionResponse)
         return answer.submission
 
-    def refusals(self, batch_id: str, *, chunk_rows: int = ROWS) -> pl.DataFrame:
+    def refusals(self, batch_id: str) -> pl.DataFrame:
         """What was refused in a batch: `row` (from 1, in the order in which it was sent), `column`, `reason`.
 
         Args:
             batch_id: the sender's id of the batch.
-            chunk_rows: as it was sent.
         """
+        submission = self.submission(batch_id)
         request = attribute_pb2.ListRefusalsRequest(
-            project=self._project, submission_id=self.submission(batch_id).submission_id, page_size=1_000
+            project=self._project, submission_id=submission.submission_id, page_size=1_000
         )
         found: list[tuple[int, str, str]] = []
         while True:
             page = self._peer.call(f"{_ATTRIBUTES}ListRefusals", request, attribute_pb2.ListRefusalsResponse)
             found += [
-                ((one.chunk - 1) * chunk_rows + one.row + 1, one.column, one.reason) for one in page.refusals
+                # An upload ends with the chunk that is refused: all before it are durable.
+                (submission.rows + one.row + 1, one.column, one.reason)
+                for one in page.refusals
             ]
             request.page_token = page.next_page_token
             if not page.next_page_token:
@@ -232,24 +239,21 @@ class AttributesClient(RoleClient):
             return 0
 
 
-def _chunks(rows: pl.DataFrame, most: int) -> Iterator[pl.DataFrame]:
-    """The rows in chunks of at most so many, all rows of one record in one chunk.
+def _starts(ids: pl.Series, most: int) -> list[int]:
+    """Where chunks of at most so many rows begin and the last one ends, each record in one chunk.
 
     Raises:
-        InputError: a record has more rows than a chunk.
+        InputError: the rows of a record do not stand together, or are more than a chunk.
     """
-    ids = rows.columns[0]
-    if not rows[ids].is_duplicated().any():
-        yield from rows.iter_slices(most)
-        return
-    ordered = rows.sort(ids, maintain_order=True)
-    first = ordered.select(pl.int_range(pl.len()).min().over(ids)).to_series()
-    start = 0
-    while start < ordered.height:
-        end = min(start + most, ordered.height)
-        if end < ordered.height:
-            end = first[end]
-        if end == start:
+    new = ids.ne_missing(ids.shift()) | (pl.int_range(len(ids), eager=True) == 0)
+    if int(new.sum()) != ids.n_unique():
+        raise InputError("The rows of a record do not stand together.", f"Sort them by {ids.name}.")
+    first = pl.select(pl.when(new).then(pl.int_range(len(ids))).forward_fill()).to_series()
+    starts = [0]
+    while starts[-1] < len(ids):
+        end = starts[-1] + most
+        end = first[end] if end < len(ids) else len(ids)
+        if end == starts[-1]:
             raise InputError(f"A record has more than {most:,} rows.", "Send what belongs to it in less.")
-        yield ordered[start:end]
-        start = end
+        starts.append(end)
+    return starts

@@ -10,7 +10,7 @@ import polars as pl
 import typer
 
 from pseudonym.errors import InputError
-from pseudonym.halves import ROW_REF
+from pseudonym.halves import ROW_REF, divide_extract
 from pseudonym.halves import divide as in_halves
 from pseudonym.roles.client import AttributesClient
 from pseudonym.roles.commands import (
@@ -42,18 +42,27 @@ def divide(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", show_default=False, help="The file: CSV or Parquet.")
     ],
-    identifiers: Annotated[
-        list[str], typer.Option("--identifiers", metavar=_COLUMNS, help="Columns that say who people are.")
-    ],
-    attributes: Annotated[
-        list[str], typer.Option("--attributes", metavar=_COLUMNS, help="Columns of what is known of them.")
-    ],
     out: Annotated[
         Path, typer.Option("--out", metavar="FOLDER", help="Where the halves go; there are none there yet.")
     ],
+    identifiers: Annotated[
+        list[str] | None,
+        typer.Option("--identifiers", metavar=_COLUMNS, help="Columns that say who people are."),
+    ] = None,
+    attributes: Annotated[
+        list[str] | None,
+        typer.Option("--attributes", metavar=_COLUMNS, help="Columns of what is known of them."),
+    ] = None,
     leave_out: Annotated[
         list[str] | None, typer.Option("--leave-out", metavar=_COLUMNS, help="Columns that go nowhere.")
     ] = None,
+    events: Annotated[
+        Path | None,
+        typer.Option("--events", metavar="FILE", help="What is known of them, any number of rows each."),
+    ] = None,
+    id_column: Annotated[
+        str, typer.Option("--id", metavar="COLUMN", help="With --events: the id of a record, in both files.")
+    ] = "",
 ) -> None:
     """Divide a file into identifiers.parquet and attributes.parquet, which share a random row reference.
 
@@ -67,7 +76,18 @@ def divide(
         rows, gone = read_table(file), _names(leave_out or [])
         if missing := [name for name in gone if name not in rows.columns]:
             raise InputError(f"There is no column {', '.join(missing)}.", "Correct the name.")
-        made = in_halves(rows.drop(gone), _names(identifiers), _names(attributes))
+        rows = rows.drop(gone)
+        if events is not None:
+            if not id_column or identifiers or attributes:
+                raise InputError(
+                    "With --events all of FILE but the id are identifiers, and all of the events attributes.",
+                    "Give --id, and neither --identifiers nor --attributes.",
+                )
+            made = divide_extract(rows, read_table(events), id_column)
+        elif identifiers and attributes:
+            made = in_halves(rows, _names(identifiers), _names(attributes))
+        else:
+            raise InputError("Nobody has said what goes where.", "Give --identifiers and --attributes.")
         for path, half in zip(places, (made.identifiers, made.attributes), strict=True):
             write(path, parquet_of(half))
             print(f"{path}: {half.height:,} rows, {', '.join(half.columns)}")

@@ -111,6 +111,22 @@ def test_a_file_is_divided_on_this_machine(tmp_path, form):
     assert "is there already" in divided(path, tmp_path / "halves", "--leave-out", "note", code=1).stderr
 
 
+def test_r31_an_extract_and_its_events_are_divided_and_the_holders_ids_stay(tmp_path):
+    records, events = tmp_path / "records.csv", tmp_path / "events.csv"
+    records.write_text("record_id,surname\nP1,Baxter\nP2,Cole\n")
+    events.write_text("record_id,absences\nP2,3\nP1,4\nP2,5\n")
+    local("divide", records, "--events", events, "--id", "record_id", "--out", tmp_path / "halves")
+    who, what = (
+        pl.read_parquet(tmp_path / "halves" / f"{name}.parquet") for name in ("identifiers", "attributes")
+    )
+    assert (who.columns, what.columns) == (["row_ref", "surname"], ["row_ref", "absences"])
+    told = who.join(what, on="row_ref").select("surname", "absences").sort("absences").rows()
+    assert told == [("Cole", "3"), ("Baxter", "4"), ("Cole", "5")]
+    for wrong in ([], ["--events", events], ["--events", events, "--id", "nhs"]):
+        assert local("divide", records, *wrong, "--out", tmp_path / "none", code=1).stderr
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pseudonym.datasets import Column, Dataset, Kind
+from pseudonym.errors import InputError
 from pseudonym.roles.callers import Role
-from pseudonym.roles.client import AttributesClient, BrokerClient
+from pseudonym.roles.client import AttributesClient, BrokerClient, _starts
 from pseudonym.roles.peer import PeerTls
 from pseudonym.roles.refusals import PeerRefusedError, PeerUnavailableError
 from pseudonym.v1 import attribute_pb2
@@ -113,3 +117,23 @@ def test_a_person_hears_what_is_said_of_them(roles, certificates):
         pytest.raises(PeerRefusedError, match="the attributes role, not the broker role"),
     ):
         custodian.begin_project()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=30), st.integers(1, 12))
+def test_chunks_keep_the_rows_of_a_record_together(sizes, most):
+    ids = pl.Series("row_ref", [f"{number:032x}" for number, size in enumerate(sizes) for _ in range(size)])
+    if max(sizes) > most:
+        with pytest.raises(InputError, match="more than"):
+            _starts(ids, most)
+        return
+    starts = _starts(ids, most)
+    parts = [ids[start:end] for start, end in pairwise(starts)]
+    assert pl.concat(parts).equals(ids)
+    assert all(0 < len(part) <= most for part in parts)
+    assert all(one[-1] != other[0] for one, other in pairwise(parts))
+
+
+def test_rows_of_a_record_that_stand_apart_are_not_sent():
+    with pytest.raises(InputError, match="together"):
+        _starts(pl.Series("row_ref", ["a", "b", "a"]), 10)
