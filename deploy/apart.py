@@ -12,8 +12,9 @@ from typing import Any
 
 from deploy.service import StudyError
 from pseudonym.roles.callers import SERVER_ROLES, Role
+from pseudonym.roles.exchange import MOVES_EVERY
 
-ATTACH_SECONDS = 300.0
+ATTACH_SECONDS = 3_600.0
 _WORDS = rb"[A-Za-z]{7,}|[0-9]{10}|[A-Z]{2}[0-9]{6}[A-D]|[A-Z][0-9]{12}"
 
 
@@ -23,26 +24,33 @@ def folder_of(roles: Path, role: Role) -> Path:
 
 
 def settled(roles: Path) -> int:
-    """Wait until every row of attributes has found its person, or is gone; how many are stored.
+    """Wait until the attributes role has heard of all rows whose they are; how many rows are stored.
+
+    Some rows wait on: those of records that have no attributes, and those that somebody has to look at.
 
     Raises:
         StudyError: not in time.
     """
-    until, before = time.monotonic() + ATTACH_SECONDS, None
+    until, since, before = time.monotonic() + ATTACH_SECONDS, time.monotonic(), (0, 0, 0)
     while True:
-        with database(roles, Role.ATTRIBUTES) as attributes:
-            stored = attributes.execute("SELECT count(*) FROM a_row").fetchone()[0]
-        with database(roles, Role.BROKER) as broker:
-            waiting = sum(
-                broker.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in ("half", "stray")
-            )
-        # Who were merged follow a moment after their rows.
-        if not waiting and stored == before:
-            return int(stored)
+        now = (
+            _count(roles, Role.ATTRIBUTES, "a_row"),
+            _count(roles, Role.BROKER, "half"),
+            _count(roles, Role.BROKER, "stray"),
+        )
+        if now != before:
+            since, before = time.monotonic(), now
+        # It asks again and again; who were merged follow a moment after their rows.
+        if time.monotonic() - since > MOVES_EVERY + 2:
+            return now[0]
         if time.monotonic() > until:
             raise StudyError("Attributes and persons have not found together. See the logs in roles/.")
-        before = stored
         time.sleep(1.0)
+
+
+def _count(roles: Path, role: Role, name: str) -> int:
+    with database(roles, role) as connection:
+        return int(connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0])
 
 
 def found_in(roles: Path, words: Mapping[str, set[str]]) -> dict[Role, dict[str, int]]:

@@ -8,8 +8,8 @@
     registers ─┬─ identifiers ──▶ identity ◀─────────────────────────────┘
                └─ attributes ──▶ attributes ──▶ analysis file: checked, approved by two, sealed
 
-Everything is made up, and made in one folder, `demo/`; a further run replaces what an earlier one made there, and
-nothing else. The truth about who is who is kept where no server looks, and judges the links at the end.
+Everything is made up, and made in one folder, `demo/`; a further run replaces what an earlier one made there,
+and nothing else. The truth about who is who is kept where no server looks, and judges the links at the end.
 """
 
 from __future__ import annotations

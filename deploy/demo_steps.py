@@ -11,8 +11,9 @@ import polars as pl
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rich.text import Text
 
+from benchmarks.county.councils import COUNCILS
 from benchmarks.county.county import County
-from benchmarks.county.presets import PRESETS
+from benchmarks.county.presets import PRESETS, REGISTERS
 from benchmarks.county.score import Truth
 from benchmarks.county.write import delivery_days, write_county
 from deploy import apart, study, truth
@@ -26,11 +27,11 @@ from pseudonym.release.report import Report
 from pseudonym.roles.callers import SERVER_ROLES
 
 TITLES = {
-    "pnc": "Police National Computer",
+    "pnc": "Police computer",
     "prisons": "Prisons",
     "npd": "Pupils",
-    "ilr": "Learners after 16",
-    "wpls": "Work and benefits",
+    "ilr": "Learners 16+",
+    "wpls": "Work, benefits",
     "hes": "Hospitals",
     "mhmds": "Mental health",
     "ndtms": "Drug treatment",
@@ -92,7 +93,7 @@ class Demo:
         declared = study.begin(self._service)
         columns = sum(len(one.columns) for one in declared)
         self._story.say(
-            f"Project {study.PROJECT}, recipient {study.RECIPIENT}; {len(declared)} datasets, {columns} columns:",
+            f"Project {study.PROJECT}, for {study.RECIPIENT}; {len(declared)} datasets, {columns} columns:",
             "numbers, codes, months and flags. There is no place for text.",
         )
 
@@ -100,7 +101,7 @@ class Demo:
         """Look through the councils' files, divide and send what leaves."""
         shown = table(["File", "rows", "leave", "families", "eligible", "refused"], right=(1, 2, 3, 4, 5))
         for day in delivery_days():
-            for council in study.COUNCILS:
+            for council in COUNCILS:
                 found = study.look_through(self._county, council, day)
                 with self._story.bar("Sending") as feed:
                     sent = study.deliver(self._service, found, self._key, feed)
@@ -143,7 +144,7 @@ class Demo:
         shown = table(
             ["Register", "records", "of age", "linked", "right", "found", "review", "kin"], right=range(1, 8)
         )
-        for register in study.REGISTERS:
+        for register in REGISTERS:
             halves, references = study.extract(self._county, register, self._key)
             with self._story.bar("Sending") as feed:
                 submission, _ = study.send_extract(self._service, register, halves, f"{register}-1", feed)
@@ -177,8 +178,8 @@ class Demo:
             shown,
             f"{hits:,} of {of:,} linked persons are linked rightly ({100 * low:.2f} to {100 * high:.2f}%).",
             "found: of those who are in the register. review: for people to decide.",
-            "kin: links to a twin, brother or sister. Hospitals and drug treatment have no",
-            "names; who has moved since cannot be told there without an NHS number.",
+            "kin: links to a twin, brother or sister. Hospitals and drug treatment have",
+            "no names: who has moved cannot be told there without an NHS number.",
         )
 
     def release(self, approvers: Mapping[str, Ed25519PrivateKey]) -> None:
