@@ -32,6 +32,13 @@ _CODES: dict[type[errors.PseudonymError], str] = {
     errors.AuditClockError: INTERNAL,
     errors.AuditCheckpointError: INTERNAL,
     errors.AuditTamperedError: INTERNAL,
+    # What a council or a partner does on its own machine: no server raises these.
+    errors.LayoutError: INTERNAL,
+    errors.CouncilFileError: INTERNAL,
+    errors.OperatorError: INTERNAL,
+    errors.PartnerRowsError: INTERNAL,
+    errors.PartnerAnswerError: INTERNAL,
+    errors.PartnerLateError: INTERNAL,
     errors.PseudonymError: "FAILED_PRECONDITION",
 }
 
