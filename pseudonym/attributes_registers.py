@@ -162,6 +162,7 @@ class AttributeRegisters:
                 if going:
                     self._context.audit(Access("withdraw", project, mandate, len(going), (register,)))
                 self._take_away(at, going)
+                self._rows.leave_releases(at, list({head.aid for head in going}))
                 staying = {head.handle for head in held if head.aid in kept}
                 self._links.forget(at, [handle for handle in handles if handle not in staying])
                 count += len(going)
