@@ -192,7 +192,9 @@ class Broker:
         """Drop halves that have waited for seven days; how many, by project. To be called every day."""
         with self._rows.write() as at:
             names = {project.number: project.name for project in self._rows.projects(at)}
-            dropped = self._rows.drop_halves(at, self._rows.store.now() - KEEP_HALVES + 1)
+            before = self._rows.store.now() - KEEP_HALVES + 1
+            self.registers.reopen(at, before)
+            dropped = self._rows.drop_halves(at, before)
             if dropped:
                 self._rows.store.purge_later(at)
         self._rows.store.purge_if_due()

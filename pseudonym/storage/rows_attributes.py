@@ -296,6 +296,9 @@ class AttributeRows(Rows):
     def delete_subjects(self, at: sa.Connection, aids: Sequence[bytes]) -> dict[str, int]:
         """Delete subjects with their keys and rows; counts by table."""
         self.store.purge_later(at)
+        query = sa.select(ROW.c.handle).where(ROW.c.handle.is_not(None))
+        handles = [row.handle for row in self.store.among(at, query, ROW.c.aid, aids)]
+        self.store.delete_among(at, LINK.c.handle, handles)
         columns = (ROW.c.aid, KEY.c.aid, SUBJECT.c.aid)
         gone = {column.table.name: self.store.delete_among(at, column, aids) for column in columns}
         released = self.leave_releases(at, aids)

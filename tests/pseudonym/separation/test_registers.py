@@ -295,6 +295,45 @@ def test_r25_rows_of_one_reference_in_two_datasets_are_both_kept(both):
     )
 
 
+def test_r80_nothing_is_withdrawn_by_a_run_that_was_dropped_unheard(tmp_path, url):
+    clock = Clock()
+    beside = f"sqlite:///{tmp_path / 'broker.db'}"
+    with (
+        broker(beside, tmp_path, keys=Keys(), clock=clock) as role,
+        attributes(url, tmp_path, clock=clock) as store,
+    ):
+        begun(role)
+        declared(store)
+        pids, refs = ids(1), ids(3)
+        known(role, pids)
+        sent(store, refs)
+        rows = [(ref, pids[0]) for ref in refs]
+        tell(role, rows)
+        settle(role, store)
+        before = scores(store)
+        tell(role, rows)  # the attributes role is away for a week
+        clock.now += 7 * 86_400
+        role.drop_overdue()
+        settle(role, store)
+        assert scores(store) == before
+        tell(role, rows[:1])
+        settle(role, store)
+        assert len(next(iter(scores(store).values()))) == 1
+
+
+def test_r21_nothing_of_a_register_is_known_of_somebody_who_was_erased(both):
+    role, store, pids, aids = both
+    refs = ids(3)
+    sent(store, refs)
+    tell(role, [(refs[0], pids[0]), (refs[1], pids[0]), (refs[2], pids[1])], [(pids[0], "LINKED a b")])
+    settle(role, store)
+    store.erasure.erase(PROJECT, column(aid=[aids[pids[0]]]), WHO)
+    with store._context.rows.read() as at:
+        left = [row.handle for row in at.execute(LINK.select())]
+        assert left == [row.handle for row in at.execute(ROW.select())]
+    assert len(left) == 1
+
+
 def test_r80_a_later_run_takes_the_place_of_the_one_before(both):
     role, store, pids, aids = both
     refs = ids(4)
