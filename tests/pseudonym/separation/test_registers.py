@@ -321,7 +321,7 @@ def test_r80_nothing_is_withdrawn_by_a_run_that_was_dropped_unheard(tmp_path, ur
         assert len(next(iter(scores(store).values()))) == 1
 
 
-def test_r21_nothing_of_a_register_is_known_of_somebody_who_was_erased(both):
+def test_r61_nothing_of_a_register_is_known_of_somebody_who_was_erased(both):
     role, store, pids, aids = both
     refs = ids(3)
     sent(store, refs)
