@@ -61,7 +61,8 @@ class Service:
         """The attributes role, for calls that no client has."""
         from pseudonym.roles.peer import Peer
 
-        return Peer(Role.ATTRIBUTES, self.addresses[Role.ATTRIBUTES], self._tls(caller), person=True)
+        address = self.addresses[Role.ATTRIBUTES]
+        return Peer(Role.ATTRIBUTES, address, self._tls(caller), timeout=3600.0, person=True)
 
     def _tls(self, caller: Role) -> PeerTls:
         from pseudonym.roles.peer import PeerTls

@@ -159,6 +159,14 @@ class Runner:
                 layout = self._intake.layout(submission)
                 joining.check(asked, mandate.project, layout, self._keeper())
             if asked.kind is JobKind.REGISTER:
+                # Under another name its links would take the place of that register's.
+                if submission.source.lower() != asked.register:
+                    raise Invalid(
+                        "FIELD_INVALID",
+                        "The extract came as another register's.",
+                        "Name the register that its holder gave as its source.",
+                        field="register",
+                    )
                 self._keeper().check(mandate.project, asked.purpose, asked.actor)
         if asked.model and asked.kind is not JobKind.TRAINING:
             model, _ = self._store.models.get(mandate.project, asked.model)

@@ -121,6 +121,7 @@ class AttributeMoves:
         leaving = [(head, ct) for head, ct in sealed if plan.place[head.row_id] != head.aid]
         going = [(head, ct) for head, ct in leaving if plan.place[head.row_id] is not None]
         payloads = subjects.opened(deks, going)
+        self._rows.leave_releases(at, list({head.aid for head, _ in leaving}))
         # The rows of an earlier place go first: a subject cannot be deleted while it has some.
         self._rows.delete_rows(at, [head.row_id for head, _ in leaving])
         staying = {head.row_id for head, _ in sealed} - {head.row_id for head, _ in leaving}

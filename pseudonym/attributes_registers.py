@@ -83,12 +83,12 @@ class AttributeRegisters:
         aids, handles = frames.ids(frame, "aid"), frames.ids(frame, "handle")
         with self._rows.write() as at:
             number = self._rows.project(at, project).number
-            here, _ = self._rows.halves(at, number, refs)
-            # What was sent again takes the place of what was stored before.
-            anew = [
-                handle for ref, handle in zip(refs, handles, strict=True) if (here.get(ref) or (b"", None))[1]
-            ]
-            self._take_away(at, self._links.held(at, anew))
+            here, batches = self._rows.halves(at, number, refs)
+            # What was sent again takes the place of what was stored before, in the same dataset.
+            waiting = {ref: batches[key].dataset for ref, (key, ct) in here.items() if ct is not None}
+            anew = {handle: waiting[ref] for ref, handle in zip(refs, handles, strict=True) if ref in waiting}
+            before = self._links.held(at, list(anew))
+            self._take_away(at, [one for one in before if one.handle and anew[one.handle] == one.dataset])
         arrived = set(self._intake.attach(project, frame.drop("run", "outcome", strict=False))["row_ref"])
         with self._rows.read() as at:
             held = {head.handle: head.aid for head in self._links.held(at, handles)}
@@ -162,6 +162,7 @@ class AttributeRegisters:
                 if going:
                     self._context.audit(Access("withdraw", project, mandate, len(going), (register,)))
                 self._take_away(at, going)
+                self._rows.leave_releases(at, list({head.aid for head in going}))
                 staying = {head.handle for head in held if head.aid in kept}
                 self._links.forget(at, [handle for handle in handles if handle not in staying])
                 count += len(going)

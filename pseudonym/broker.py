@@ -162,11 +162,17 @@ class Broker:
             found = self._rows.halves(at, self._rows.project(at, project).number, after, limit)
         return frames.columns(**{name: [getattr(half, name) for half in found] for name in Half._fields})
 
-    def acknowledge(self, project: str, refs: frames.Table) -> int:
-        """Forget the row_refs (column `row_ref`) that the attributes role has; how many were still known."""
+    def acknowledge(self, project: str, refs: frames.Table, run: int | None = None) -> int:
+        """Forget the row_refs (column `row_ref`) that the attributes role has; how many were still known.
+
+        Args:
+            project: its name.
+            refs: a binary column `row_ref`.
+            run: which run of a register said it of them (None: none did); what another one says stays.
+        """
         given = frames.ids(frames.table(refs), "row_ref")
         with self._rows.write() as at:
-            return self._rows.forget(at, self._rows.project(at, project).number, given)
+            return self._rows.forget(at, self._rows.project(at, project).number, given, run)
 
     def scatter(self) -> int:
         """Put what came in into an order that tells nothing of when it came; how many tables were rewritten.
@@ -186,7 +192,9 @@ class Broker:
         """Drop halves that have waited for seven days; how many, by project. To be called every day."""
         with self._rows.write() as at:
             names = {project.number: project.name for project in self._rows.projects(at)}
-            dropped = self._rows.drop_halves(at, self._rows.store.now() - KEEP_HALVES + 1)
+            before = self._rows.store.now() - KEEP_HALVES + 1
+            self.registers.reopen(at, before)
+            dropped = self._rows.drop_halves(at, before)
             if dropped:
                 self._rows.store.purge_later(at)
         self._rows.store.purge_if_due()

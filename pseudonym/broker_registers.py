@@ -185,6 +185,10 @@ class BrokerRegisters:
         urns = pl.Series("urn", [word for _, word in kept], dtype=pl.String)
         return frames.columns(handle=[handle for handle, _ in kept]).with_columns(urns).sort("urn")
 
+    def reopen(self, at: At, received_before: int) -> None:
+        """Before rows are dropped that waited for too long: what they said is not taken for withdrawn."""
+        self._registers.reopen(at, received_before)
+
     def ended(self) -> list[tuple[str, str]]:
         """Project and recipient of the exchanges whose last day is over: destroy them, then `forget` them."""
         with self._rows.read() as at:

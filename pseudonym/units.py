@@ -40,6 +40,16 @@ class UnitKey:
             raise InputError(f"A row reference is {ID_BYTES} bytes.")
         return self._all("unit/1", check_label(project, "project"), row_refs)
 
+    def rows(self, project: str, register: str, row_refs: Sequence[bytes]) -> list[bytes]:
+        """The units of a register's rows: PRF(key, "register-row/1", project, register, row_ref)[:16].
+
+        In their order. They are apart from those of records and of other registers: whoever sends a row
+        reference that another sender used moves and withdraws nothing of theirs.
+        """
+        if not set(map(len, row_refs)) <= {ID_BYTES}:
+            raise InputError(f"A row reference is {ID_BYTES} bytes.")
+        return self._all("register-row/1", check_label(project, "project"), row_refs, register)
+
     def families(self, project: str, source: str, references: Sequence[str]) -> list[bytes]:
         """The units of a source's families: PRF(key, "family/1", project, source, reference)[:16]."""
         return self._all("family/1", check_label(project, "project"), references, source)

@@ -20,6 +20,8 @@ from pseudonym.datasets import Kind
 from pseudonym.errors import InputError, PseudonymError
 from pseudonym.registers import Field, Register, Retention
 from pseudonym.registers.banding import banded
+from pseudonym.study.outbox import write
+from pseudonym.tabular import parquet_of
 
 registers_app = typer.Typer(
     help="List and show the national registers that are declared, and band an extract for one.",
@@ -79,7 +81,7 @@ def band(
         except (OSError, pl.exceptions.PolarsError):
             raise InputError(f"{extract} cannot be read as Parquet or CSV.") from None
         made = banded(rows, registers.load(name), keep)
-        made.write_parquet(out)
+        write(out, parquet_of(made))
         typer.echo(f"{out}: {made.height:,} rows, {made.width} columns")
 
 

@@ -4,7 +4,7 @@ The rules this module keeps:
 
 - Building reads nothing but what the specification names, as a reading that the audit log has before.
 - A build is given out only after two approvals of exactly this build, before it expires, to the researchers
-  that it names, and as long as nobody who is in it was erased, moved or restricted since.
+  that it names, and as long as nobody who is in it was erased, moved or restricted since, or lost rows.
 - What was given out is never built anew under its name: later releases are held against it.
 - Content is deleted when the recipient states that its copy is destroyed, and when it expires, whichever
   comes first.
@@ -309,7 +309,7 @@ class ReleaseDesk:
     def _check_whole(self, record: Record) -> None:
         if not self._kept.whole(record):
             raise ReleaseError(
-                "People who are in the release were erased, moved or restricted since it was built.",
+                "People who are in the release were erased, moved or restricted since, or lost rows.",
                 "Check it again; if it was given out already, make another one.",
             )
 

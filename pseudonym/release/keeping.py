@@ -4,9 +4,9 @@ The rules this module keeps:
 
 - Everything but names and the random ids is sealed under a key of the release, which is wrapped under a
   key-encrypting key and renewed with it. Nobody but the attributes role opens it.
-- A release knows who is in it. Somebody who is erased, or becomes another person, is in none any more, so
-  that it is noticed; what was given out to a recipient stays, to hold later releases against it, until the
-  project ends.
+- A release knows who is in it. Somebody who is erased, or becomes another person, or whose rows are taken
+  away or turn out to be another's, is in none any more, so that it is noticed; what was given out to a
+  recipient stays, to hold later releases against it, until the project ends.
 """
 
 from __future__ import annotations

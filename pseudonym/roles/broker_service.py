@@ -155,7 +155,7 @@ class BrokerServicer(RegisterMethods, broker_pb2_grpc.BrokerServiceServicer):
         def acknowledge() -> broker_pb2.AcknowledgeRowsResponse:
             rows = frame(self._read, request.arrow, ("row_ref",))
             account().count = rows.height
-            forgotten = self._broker.acknowledge(mandate.project, rows)
+            forgotten = self._broker.acknowledge(mandate.project, rows, request.run or None)
             return broker_pb2.AcknowledgeRowsResponse(forgotten=forgotten)
 
         return await asyncio.to_thread(acknowledge)

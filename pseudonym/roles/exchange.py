@@ -169,10 +169,10 @@ class Exchange:
             numbers += frame(self._read, answer.arrow, (), ("urn",))["urn"].to_list()
         return numbers
 
-    def _acknowledge(self, project: str, done: pl.DataFrame) -> None:
+    def _acknowledge(self, project: str, done: pl.DataFrame, run: int = 0) -> None:
         for some in done.iter_slices(ROWS):
             request = broker_pb2.AcknowledgeRowsRequest(
-                mandate=_mandate(project, PURPOSE), arrow=written(some)
+                mandate=_mandate(project, PURPOSE), arrow=written(some), run=run
             )
             self._broker().call(f"{SERVICE}AcknowledgeRows", request, broker_pb2.AcknowledgeRowsResponse)
             self._attributes.intake.forget(project, some)

@@ -99,6 +99,7 @@ class Folding:
 
     async def close(self) -> None:
         """Write all that was held back."""
+        await asyncio.gather(*self._writing)
         while self._alike:
             _, alike = self._alike.popitem()
             if alike.count:

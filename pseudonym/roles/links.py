@@ -5,12 +5,13 @@
            ──(aid, handle, outcome, run)────▶ said ────┘
            ──(runs that are whole)──────────▶ withdrawn: what earlier runs had and this one has not
 
-Runs are asked for before the rows: of a run that is whole then, every row is among those that come after.
+Runs are asked for before the rows and once more after them: of a run that is whole before and the latest
+still, every row is among those that came between. A later one would have taken rows out of their midst.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import polars as pl
@@ -28,7 +29,7 @@ def settle(
     attributes: Attributes,
     broker: Callable[[], Peer],
     read: ReadArrow,
-    acknowledge: Callable[[str, pl.DataFrame], object],
+    acknowledge: Callable[[str, pl.DataFrame, int], object],
     project: str,
     mandate: Mandate,
 ) -> int:
@@ -38,7 +39,8 @@ def settle(
         attributes: the attribute store's operations.
         broker: gives the broker, or raises why it cannot be called.
         read: see `ReadArrow`.
-        acknowledge: tells the broker which row_refs (column `row_ref`) it can forget, and forgets them here.
+        acknowledge: tells the broker which row_refs (column `row_ref`) of a run (0: of none) it can forget,
+            and forgets them here.
         project: its name.
         mandate: for the store's audit.
 
@@ -46,33 +48,45 @@ def settle(
         PeerUnavailableError, PeerRefusedError: the broker cannot be asked.
     """
     registers = attributes.registers
-    stored, token, runs = 0, "", {}
+    stored, token, runs = 0, "", list[broker_pb2.RegisterRun]()
+
+    def ask(token: str, size: int = 0) -> broker_pb2.ListLinksResponse:
+        asked = broker_pb2.ListLinksRequest(project=project, page_token=token, page_size=size)
+        return broker().call("/pseudonym.v1.BrokerService/ListLinks", asked, broker_pb2.ListLinksResponse)
+
     while True:
-        asked = broker_pb2.ListLinksRequest(project=project, page_token=token)
-        page = broker().call("/pseudonym.v1.BrokerService/ListLinks", asked, broker_pb2.ListLinksResponse)
+        page = ask(token)
         if not token:
-            runs = {run.number: run for run in page.runs}
+            runs = list(page.runs)
+        known = {run.number: run for run in runs}
         rows = frame(read, page.arrow, _IDS, ("outcome", "run")).rename({"family_aid": "family"})
         strays = rows.filter(pl.col("aid").is_null()).select("row_ref")
-        done = [registers.drop(project, strays, mandate)]
-        for (number,), some in rows.drop_nulls("aid").group_by(["run"], maintain_order=True):
-            run = runs.get(int(str(number)))
+        done = [(0, registers.drop(project, strays, mandate))]
+        for (text,), some in rows.drop_nulls("aid").group_by(["run"], maintain_order=True):
+            run = known.get(int(str(text)))
             if run is None:
                 continue  # it began after this round: the next one takes it
             said = some.drop_nulls("outcome")
             values = some.filter(pl.col("outcome").is_null()).select("row_ref", "aid", "family", "handle")
             if values.height:
-                done.append(registers.link(project, run.register, run.number, values, mandate))
+                linked = registers.link(project, run.register, run.number, values, mandate)
+                done.append((run.number, linked))
             if said.height:
-                done.append(registers.say(project, run.register, run.number, said))
-        known = pl.concat(done)
-        if known.height:
-            acknowledge(project, known)
-        stored, token = stored + known.height, page.next_page_token
+                done.append((run.number, registers.say(project, run.register, run.number, said)))
+        for number, refs in done:
+            if refs.height:
+                acknowledge(project, refs, number)
+            stored += refs.height
+        token = page.next_page_token
         if not token:
             break
-    newest = {run.register: run for _, run in sorted(runs.items())}
-    for run in newest.values():
-        if run.whole:
-            registers.withdraw(project, run.register, run.number, mandate)
+    latest = _latest(ask("", 1).runs)
+    for register, run in _latest(runs).items():
+        if run.whole and latest[register].number == run.number:
+            registers.withdraw(project, register, run.number, mandate)
     return stored
+
+
+def _latest(runs: Iterable[broker_pb2.RegisterRun]) -> dict[str, broker_pb2.RegisterRun]:
+    """The latest run of each register."""
+    return {run.register: run for run in sorted(runs, key=lambda run: run.number)}

@@ -187,7 +187,7 @@ class Registers:
         if strangers or not found["row_ref"].is_unique().all():
             raise InputError("The linkage is about rows that the extract has not, or twice about one.")
         octets = found.with_columns(pl.col("row_ref", "record").str.decode("hex"))
-        units = self._key.records(errand.project, octets["row_ref"].to_list())
+        units = self._key.rows(errand.project, errand.source, octets["row_ref"].to_list())
         members = self._people.members(octets["record"].drop_nulls())
         return (
             octets.with_columns(own=pl.Series(units, dtype=pl.Binary))

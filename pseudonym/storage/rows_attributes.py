@@ -296,11 +296,20 @@ class AttributeRows(Rows):
     def delete_subjects(self, at: sa.Connection, aids: Sequence[bytes]) -> dict[str, int]:
         """Delete subjects with their keys and rows; counts by table."""
         self.store.purge_later(at)
+        query = sa.select(ROW.c.handle).where(ROW.c.handle.is_not(None))
+        handles = [row.handle for row in self.store.among(at, query, ROW.c.aid, aids)]
+        self.store.delete_among(at, LINK.c.handle, handles)
         columns = (ROW.c.aid, KEY.c.aid, SUBJECT.c.aid)
         gone = {column.table.name: self.store.delete_among(at, column, aids) for column in columns}
-        # A release that they are in is not given out any more: see `pseudonym.release.keeping`.
-        released = self.store.delete_among(at, RELEASE_PERSON.c.aid, aids)
+        released = self.leave_releases(at, aids)
         return gone | ({RELEASE_PERSON.name: released} if released else {})
+
+    def leave_releases(self, at: sa.Connection, aids: Sequence[bytes]) -> int:
+        """Take people out of the releases that they are in, which are then not given out any more.
+
+        See `pseudonym.release.keeping`.
+        """
+        return self.store.delete_among(at, RELEASE_PERSON.c.aid, aids)
 
     def delete_intake(self, project: int) -> dict[str, int]:
         """Delete a project's batches and halves; counts by table."""

@@ -175,12 +175,13 @@ class BrokerRows(Rows):
         }
         self.store.update(at, HALF, ["row_ref"], columns)
 
-    def forget(self, at: sa.Connection, project: int, refs: Sequence[bytes]) -> int:
-        """Forget row_refs of a project."""
+    def forget(self, at: sa.Connection, project: int, refs: Sequence[bytes], run: int | None = None) -> int:
+        """Forget row_refs of a project: those of a register's run, or those of no run."""
         self.store.purge_later(at)
         gone = 0
-        for table in (HALF, STRAY):
-            query = sa.select(table.c.row_ref).where(table.c.project == project)
+        of_run = HALF.c.run.is_(None) if run is None else HALF.c.run == run
+        for table, here in ((HALF, of_run), *(((STRAY, sa.true()),) if run is None else ())):
+            query = sa.select(table.c.row_ref).where(table.c.project == project, here)
             known = [row[0] for row in self.store.among(at, query, table.c.row_ref, refs)]
             gone += self.store.delete_among(at, table.c.row_ref, known)
         return gone

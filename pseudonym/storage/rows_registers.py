@@ -76,6 +76,15 @@ class RegisterRows:
         query = sa.update(REGISTER_RUN).where(REGISTER_RUN.c.number == run.number)
         at.execute(query.values(state=RunState.WHOLE.value))
 
+    def reopen(self, at: sa.Connection, received_before: int) -> None:
+        """Say that runs are not whole of which rows waited for too long, and will be dropped.
+
+        The attributes role may not have heard them: it must not take for withdrawn what they said.
+        """
+        old = (HALF.c.received < received_before) & HALF.c.run.is_not(None)
+        here = REGISTER_RUN.c.number.in_(sa.select(HALF.c.run).where(old))
+        at.execute(sa.update(REGISTER_RUN).where(here).values(state=RunState.OPEN.value))
+
     def runs(self, at: sa.Connection, project: int, register: str | None = None) -> list[Run]:
         """The runs of a project, or of one of its registers, by number."""
         query = sa.select(REGISTER_RUN).where(REGISTER_RUN.c.project == project)

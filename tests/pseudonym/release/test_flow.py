@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,7 +32,7 @@ from pseudonym.release.keeping import State
 from pseudonym.release.papers import Approval
 from pseudonym.roles.release_service import overdue_alarm
 from pseudonym.storage.rows_attributes import AttributeRows
-from tests.pseudonym.release.scene import MANDATE, scene
+from tests.pseudonym.release.scene import MANDATE, PNC, scene
 from tests.pseudonym.separation.parts import PROJECT, column, kek
 
 CANARY = "Zebulon Quillfeather"
@@ -206,6 +207,33 @@ def test_nobody_who_was_erased_or_restricted_since_goes_out(set_up, what):
     for name in ("bob", "dora"):
         record = set_up.desk.approve(PROJECT, record.name, set_up.approval(record, name))
     assert frames(bundle.opened(set_up.fetched(record), set_up.opening))["persons"].height == 399
+
+
+@pytest.mark.parametrize("what", ["withdrawn", "another's"])
+def test_r80_rows_that_a_later_run_takes_away_do_not_go_out(set_up, what):
+    store, (one, other, *_) = set_up.store, set_up.people.aids
+    refs, handles = [os.urandom(16) for _ in range(3)], [os.urandom(16) for _ in range(3)]
+    rows = pl.DataFrame(
+        {column.name: ["2022-05" if column.name == "offence_month" else None] * 3 for column in PNC.columns},
+        schema={column.name: pl.String for column in PNC.columns},
+    )
+    store.intake.receive(PROJECT, "pnc", "extract", rows.with_columns(column(row_ref=refs)))
+
+    def linked(run, aid):
+        told = column(row_ref=refs, aid=[aid] * 3, family=[None] * 3, handle=handles)
+        store.registers.link(PROJECT, "pnc", run, told, MANDATE)
+
+    linked(1, one)
+    record = set_up.approved()
+    linked(2, one)
+    assert store.registers.withdraw(PROJECT, "pnc", 2, MANDATE) == 0
+    assert set_up.fetched(record)  # the run said the same
+    if what == "withdrawn":
+        assert store.registers.withdraw(PROJECT, "pnc", 3, MANDATE) == 3
+    else:
+        linked(3, other)
+    with pytest.raises(ReleaseError):
+        set_up.fetched(record)
 
 
 def test_what_expired_is_deleted_not_read_and_overdue(set_up):

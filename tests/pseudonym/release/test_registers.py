@@ -114,6 +114,7 @@ def test_the_commands_tell_it_in_plain_words(county, tmp_path):
     run("show", "dvla", code=1)
     out = tmp_path / "rows.parquet"
     run("band", "pnc", county / "pnc.parquet", "--keep", "record_id", "--out", out)
+    assert out.stat().st_mode & 0o077 == 0  # nobody else reads whose offences these are
     assert pl.read_parquet(out).columns == ["record_id", "offence_month", "offence_group", "disposal"]
     run("band", "pnc", county / "pnc.parquet", "--keep", "record_id", "--out", out, code=1)
 

@@ -120,6 +120,25 @@ def test_what_is_counted_is_written_when_its_time_is_over_and_nothing_is_dropped
     assert (repeated.purpose, repeated.project) == ("p", "tf-2026")
 
 
+def test_the_end_waits_for_what_is_being_written():
+    async def scene():
+        log, held, shut = Log(), Folding(), asyncio.Event()
+
+        async def slowly(event):
+            if event.count:
+                shut.set()
+                await asyncio.sleep(0.05)
+            await log.write(event)
+
+        for _ in range(3):
+            await held.take("k", event(), 0.01, slowly)
+        await shut.wait()
+        await held.close()
+        return log.entries
+
+    assert [one.count for one in asyncio.run(scene())] == [0, 2]
+
+
 def test_the_first_is_never_held_back():
     async def scene():
         held = Folding()

@@ -296,6 +296,7 @@ def test_an_extract_is_not_joined_and_a_councils_file_is_no_extract(world, certi
         for refused in (
             lambda: operator.start_register(sent, "pnc", day=DAY),
             lambda: operator.start_join(extract),
+            lambda: operator.start_register(extract, "npd", day=DAY),  # its links would replace the NPD's
             lambda: operator.start_register(extract, "NPD 9434765919", day=DAY),
             lambda: operator.start_register(extract, "pnc", day=DAY, nhs_number_reason="of course"),
         ):

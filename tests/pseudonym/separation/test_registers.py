@@ -18,6 +18,7 @@ from pseudonym.roles import links
 from pseudonym.roles.arrow import written
 from pseudonym.storage.schema_attributes import LINK, ROW
 from pseudonym.storage.schema_broker import HALF, REGISTER_RUN, STRAY
+from pseudonym.units import UnitKey
 from pseudonym.urn import Kind as Who
 from pseudonym.v1 import broker_pb2
 from tests.pseudonym.separation.parts import (
@@ -59,12 +60,13 @@ class Wire:
             raise OSError("the wire broke before")
         if method.endswith("ListLinks"):
             runs = self.role.registers.runs(PROJECT)
-            rows = self.role.registers.waiting(PROJECT, bytes.fromhex(asked.page_token), self.page)
+            size = min(asked.page_size or self.page, self.page)
+            rows = self.role.registers.waiting(PROJECT, bytes.fromhex(asked.page_token), size)
             answer = broker_pb2.ListLinksResponse(
                 arrow=written(
                     rows.rename({"family": "family_aid"}).with_columns(pl.col("run").cast(pl.String))
                 ),
-                next_page_token=rows["row_ref"][-1].hex() if rows.height == self.page else "",
+                next_page_token=rows["row_ref"][-1].hex() if rows.height == size else "",
                 runs=[
                     broker_pb2.RegisterRun(number=number, register=register, whole=whole)
                     for number, register, whole in runs
@@ -75,13 +77,14 @@ class Wire:
         return answer
 
 
-def settle(role, store, wire=None):
+def settle(role, store, wire=None, meanwhile=lambda: None):
     wire = wire or Wire(role)
 
-    def acknowledge(project, done):
+    def acknowledge(project, done, run):
+        meanwhile()
         if wire.broken is not None and wire.broken.random() < 0.2:
             raise OSError("nothing was acknowledged")
-        role.acknowledge(project, done)
+        role.acknowledge(project, done, run or None)
         if wire.broken is not None and wire.broken.random() < 0.2:
             raise OSError("nothing was forgotten")
         store.intake.forget(project, done)
@@ -187,6 +190,148 @@ def test_r25_what_nobody_said_anything_of_goes_after_seven_days(tmp_path, url):
         assert role.drop_overdue() == {PROJECT: 3}  # two of the council's, and one of the register's
         assert role.registers.waiting(PROJECT).is_empty()
         assert store.intake.drop_overdue() == {PROJECT: 1}
+
+
+def test_r80_what_a_later_run_says_outlives_the_acknowledgement_of_the_one_before(both):
+    role, store, pids, aids = both
+    refs = ids(5)
+    score = sent(store, refs)
+    rows = [(ref, pids[0]) for ref in refs]
+    tell(role, rows)
+    settle(role, store)
+    tell(role, rows)
+    # The attributes role has heard the second run, and not yet acknowledged it, when a third is told.
+    third = [*rows[:3], (refs[3], pids[1])]
+    said = iter([lambda: tell(role, third)])
+    settle(role, store, meanwhile=lambda: next(said, lambda: None)())
+    assert set(role.registers.waiting(PROJECT)["row_ref"]) == set(refs[:4])
+    settle(role, store)
+    assert scores(store) == {
+        aids[pids[0]]: sorted(score[ref] for ref in refs[:3]),
+        aids[pids[1]]: [score[refs[3]]],
+    }
+    assert role.registers.waiting(PROJECT).is_empty()
+
+
+def test_r80_nothing_is_withdrawn_by_a_run_that_a_later_one_interrupts(both):
+    role, store, pids, aids = both
+    refs = ids(20)
+    score = sent(store, refs)
+    rows = [(ref, pids[0]) for ref in refs]
+    tell(role, rows)
+    settle(role, store)
+    tell(role, rows)
+
+    class Interrupted(Wire):
+        pages = 0
+
+        def call(self, *asked):
+            self.pages += 1
+            if self.pages == 2:  # what is left of the second run gives way
+                tell(role, rows[:9], run=later, last=False)
+            return super().call(*asked)
+
+    later = os.urandom(16)
+    settle(role, store, Interrupted(role))
+    everything_there = {aids[pids[0]]: sorted(score.values())}
+    assert scores(store) == everything_there
+    settle(role, store)
+    assert scores(store) == everything_there
+    tell(role, rows[9:19], run=later)
+    settle(role, store)
+    assert scores(store) == {aids[pids[0]]: sorted(score[ref] for ref in refs[:19])}
+
+
+def test_r25_a_reference_that_a_council_used_moves_nothing_of_the_councils(both):
+    role, store, pids, aids = both
+    key, refs = UnitKey(b"k" * 32), ids(3)
+    score = sent(store, refs)
+    role.take(PROJECT, column(row_ref=refs, pid=pids[:3], unit=key.records(PROJECT, refs)))
+    done = store.intake.attach(PROJECT, role.outgoing(PROJECT))
+    role.acknowledge(PROJECT, done)
+    store.intake.forget(PROJECT, done)
+    before = scores(store)
+    assert before == {aids[pid]: [score[ref]] for pid, ref in zip(pids, refs, strict=False)}
+    # Two registers' extracts come under the council's references, for another person.
+    nothing = NOTHING_SAID
+    for register in (NPD, "pnc"):
+        again = sent(store, refs[:1])
+        units = key.rows(PROJECT, register, refs)
+        told = column(row_ref=refs, unit=units, pid=[pids[5]] * 3, fid=[None] * 3)
+        role.registers.take(PROJECT, register, os.urandom(16), told, nothing, last=True)
+        settle(role, store)
+        before[aids[pids[5]]] = sorted([*before.get(aids[pids[5]], []), again[refs[0]]])
+        assert scores(store) == before
+        acknowledged = role.registers.waiting(PROJECT).select("row_ref", "run")
+        for number in acknowledged["run"].unique():
+            role.acknowledge(PROJECT, acknowledged.filter(pl.col("run") == number), number)
+    tell(role, [])
+    settle(role, store)
+    assert len(scores(store)[aids[pids[5]]]) == 1  # what the first register linked; the rest is not its own
+    assert all(scores(store)[aids[pid]] == before[aids[pid]] for pid in pids[:3])
+
+
+def test_r25_rows_of_one_reference_in_two_datasets_are_both_kept(both):
+    role, store, pids, aids = both
+    two = Dataset("visits", (Column("count", Kind.INTEGER, low=0, high=9),))
+    store.declare(PROJECT, two)
+    (ref,) = ids(1)
+    score = sent(store, [ref])
+    tell(role, [(ref, pids[0])])
+    settle(role, store)
+    visits = pl.DataFrame({"count": ["3", "4"]}).with_columns(column(row_ref=[ref, ref]))
+    store.intake.receive(PROJECT, "visits", "visits", visits)
+    tell(role, [(ref, pids[0])])
+    settle(role, store)
+    assert scores(store) == {aids[pids[0]]: [score[ref]]}
+    kept = pl.concat(store.read(PROJECT, "visits", WHO))
+    assert sorted(kept["count"].to_list()) == [3, 4]
+    tell(role, [(ref, None)])
+    settle(role, store)
+    assert scores(store) == {}
+    assert (
+        not list(store.read(PROJECT, "visits", WHO))
+        or pl.concat(store.read(PROJECT, "visits", WHO)).is_empty()
+    )
+
+
+def test_r80_nothing_is_withdrawn_by_a_run_that_was_dropped_unheard(tmp_path, url):
+    clock = Clock()
+    beside = f"sqlite:///{tmp_path / 'broker.db'}"
+    with (
+        broker(beside, tmp_path, keys=Keys(), clock=clock) as role,
+        attributes(url, tmp_path, clock=clock) as store,
+    ):
+        begun(role)
+        declared(store)
+        pids, refs = ids(1), ids(3)
+        known(role, pids)
+        sent(store, refs)
+        rows = [(ref, pids[0]) for ref in refs]
+        tell(role, rows)
+        settle(role, store)
+        before = scores(store)
+        tell(role, rows)  # the attributes role is away for a week
+        clock.now += 7 * 86_400
+        role.drop_overdue()
+        settle(role, store)
+        assert scores(store) == before
+        tell(role, rows[:1])
+        settle(role, store)
+        assert len(next(iter(scores(store).values()))) == 1
+
+
+def test_r61_nothing_of_a_register_is_known_of_somebody_who_was_erased(both):
+    role, store, pids, aids = both
+    refs = ids(3)
+    sent(store, refs)
+    tell(role, [(refs[0], pids[0]), (refs[1], pids[0]), (refs[2], pids[1])], [(pids[0], "LINKED a b")])
+    settle(role, store)
+    store.erasure.erase(PROJECT, column(aid=[aids[pids[0]]]), WHO)
+    with store._context.rows.read() as at:
+        left = [row.handle for row in at.execute(LINK.select())]
+        assert left == [row.handle for row in at.execute(ROW.select())]
+    assert len(left) == 1
 
 
 def test_r80_a_later_run_takes_the_place_of_the_one_before(both):
