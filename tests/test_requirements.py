@@ -1,4 +1,4 @@
-"""What docs/requirements.md says is kept has tests of its name, and files that are there; the rest has a reason."""
+"""What docs/requirements.md says is kept has tests of its name and files; the rest has a reason."""
 
 from __future__ import annotations
 

@@ -77,7 +77,9 @@ class ReleaseDesk:
         """
         spec = Spec.from_toml(spec_text)
         if (spec.project, spec.purpose) != (project, mandate.purpose):
-            raise InputError("The specification is for another project or purpose.", "Name its own.")
+            raise InputError(
+                "The specification is for another project or purpose than the call.", "Call with its own."
+            )
         now = self._now()
         if spec.expires <= now:
             raise InputError("The release would have expired already.", "Give a later time.")
