@@ -176,7 +176,11 @@ class ReleaseDesk:
                 raise NotFoundError("The project has no release of this name for you.", "Ask who made it.")
             _check_time(record, now)
             if record.state not in (State.APPROVED, State.DELIVERED):
-                raise ReleaseError(f"The release is {record.state}, and not approved.", "Ask its approvers.")
+                over = record.state is State.DESTROYED
+                raise ReleaseError(
+                    f"The release is {record.state}, and not approved.",
+                    "Ask for another one." if over else "Ask its approvers.",
+                )
             self._check_whole(record)
             given = [Approval.from_file(one.encode()) for one in record.approvals]
             complete(*self._approvable(record, spec), given, now)
