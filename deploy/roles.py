@@ -200,7 +200,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--folder", type=Path, default=ROOT / "var", help="where everything goes (var)")
     parser.add_argument("--any-ports", action="store_true", help="take ports that are free")
     given = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # A shell that starts this in its background has it ignore Ctrl-C; SIGTERM ends it all the same.
+    for name in ENDING:
+        signal.signal(name, signal.default_int_handler)
     given.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return run(given.folder.absolute(), ANY_PORTS if given.any_ports else PORTS)
 

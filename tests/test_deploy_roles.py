@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 
+import pytest
+
+from deploy import roles
 from deploy.roles import ANY_PORTS, GOVERNANCE, Processes
 
 
@@ -18,3 +22,15 @@ def test_a_governance_file_that_somebody_changed_is_kept(tmp_path, monkeypatch):
     path.write_text(json.dumps(changed))
     Processes(tmp_path, ANY_PORTS).start()
     assert json.loads(path.read_text()) == changed
+
+
+def test_it_ends_by_sigterm_where_ctrl_c_is_ignored(tmp_path, monkeypatch):
+    before = {name: signal.getsignal(name) for name in roles.ENDING}
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what runs in its background
+    monkeypatch.setattr(roles, "run", lambda *_: signal.raise_signal(signal.SIGTERM))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            roles.main(["--folder", str(tmp_path / "var")])
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
