@@ -211,15 +211,9 @@ def _working(context: typer.Context) -> Iterator[Matching]:
         try:
             yield matching
         except matching.Error as error:
-            raise _Told(error) from None
-
-
-class _Told(InputError):
-    """An error of what matches, in its own words."""
-
-    def __init__(self, error: Any) -> None:
-        super().__init__(error.message, error.help)
-        self.reason = error.reason
+            told = InputError(error.message, error.help)
+            told.reason = error.reason
+            raise told from None
 
 
 def _new_key(make: Any, out: Path, secret: str) -> None:

@@ -229,6 +229,10 @@ class Trio:
         self._ports = {role: quiet_port() for role in SERVER_ROLES}
         self.servers: dict[Role, Server] = {}
 
+    def port(self, role: Role) -> int:
+        """Where a role listens, whenever it runs."""
+        return self._ports[role]
+
     def start(self, *roles: Role) -> None:
         """Start roles, or all."""
         for role in roles or (Role.BROKER, Role.IDENTITY, Role.ATTRIBUTES):
