@@ -204,8 +204,9 @@ class Demo:
         self._story.say(
             f"{rows:,} rows of attributes are stored, sealed.",
             shown,
-            "Checked: allowed columns, ten people of ten families who look alike, identifiers",
-            "in values. Two people signed exactly this; the recipient's key opened it.",
+            "Checked: allowed columns, ten people of ten families who look alike,",
+            "identifiers in values. Two people signed exactly this; the recipient's key",
+            "opened it.",
             Text.assemble(
                 "A person in it is ", (grouped(persons["person"][0]), "cyan"), ", to this recipient alone."
             ),

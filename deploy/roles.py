@@ -6,7 +6,8 @@
 
 Everything is in one folder, `var/`: certificates in `certificates/`, each role's data in a folder of its own.
 A certificate of each role to call with is there too: `certificates/council.pem` and so on. Persons may be
-joined for the purpose "demonstration". docs/audit.md shows how to check the audit logs.
+joined for the purpose "demonstration": `var/governance.json` says so, is kept as you change it, and is read
+at the start. docs/audit.md shows how to check the audit logs.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Processes:
         folder: where certificates and data go; each role's data in `identity-role/` and so on.
         ports: to listen on at the loopback address; 0 for any that is free.
         logs: whether each role's output goes into `identity.log` and so on, and not where this one's goes.
-        governance: what all three are told (docs/running.md).
+        governance: what all three are told (docs/running.md), where the folder has no governance.json.
     """
 
     def __init__(
@@ -68,8 +69,9 @@ class Processes:
             RuntimeError: one ended, or does not listen in time.
         """
         make_all(self.certificates)
-        self._governance.write_text(json.dumps(self._told_all) + "\n")
-        self._governance.chmod(0o600)
+        if not self._governance.exists():  # who tries the roles out may have put approvers into it
+            self._governance.write_text(json.dumps(self._told_all) + "\n")
+            self._governance.chmod(0o600)
         self._begin(Role.BROKER)
         at = {Role.BROKER: self._address(Role.BROKER)}
         others = [role for role in self._ports if role is not Role.BROKER]
@@ -198,7 +200,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--folder", type=Path, default=ROOT / "var", help="where everything goes (var)")
     parser.add_argument("--any-ports", action="store_true", help="take ports that are free")
     given = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # A shell that starts this in its background has it ignore Ctrl-C; SIGTERM ends it all the same.
+    for name in ENDING:
+        signal.signal(name, signal.default_int_handler)
     given.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return run(given.folder.absolute(), ANY_PORTS if given.any_ports else PORTS)
 

@@ -97,7 +97,8 @@ def check(work: Work, project: str, layout: Layout, persons: Persons) -> None:
         persons: where persons are kept.
 
     Raises:
-        LinkerError: a column is not there, no column says who people are, or persons may not be joined.
+        LinkerError: a column is not there, no column says who people are, none is named although one has
+            references of families, or persons may not be joined.
     """
     columns = {name for field in layout.fields for name in field.columns}
     for name, what, field in (
@@ -109,6 +110,15 @@ def check(work: Work, project: str, layout: Layout, persons: Persons) -> None:
             raise Invalid("FIELD_INVALID", error.message, error.help, field=field)
     check_naming(layout)
     persons.check(project, work.purpose, work.actor)
+    households = [name for field in layout.fields if field.kind is Kind.HOUSEHOLD for name in field.columns]
+    if households and not work.family_column:
+        # Rows are known from then on: nobody could be put into a family later.
+        raise Invalid(
+            "FIELD_INVALID",
+            f"The submission has references of families in '{households[0]}', and the join names no column.",
+            f"Name it: --family {households[0]}.",
+            field="family_column",
+        )
 
 
 def perform(

@@ -1,4 +1,4 @@
-"""A dataset's declaration as its data protection officer writes it: a file in TOML.
+"""A dataset's declaration in a file: TOML, as its officer writes it, or JSON, as commands print it.
 
     name = "families"
 
@@ -18,7 +18,8 @@
     codes = ["none", "caution", "conviction"]   # all that may occur
     tags = ["criminal-offence"]                 # and special-category: Articles 10 and 9 of the UK GDPR
 
-What may be declared is said in `datasets`; nothing beside what stands above is taken.
+`kinlink council declaration` and `kinlink registers show … --declaration` print JSON, in the spelling of
+`Dataset.to_json`. What may be declared is said in `datasets`; nothing beside what stands above is taken.
 """
 
 from __future__ import annotations
@@ -44,9 +45,13 @@ def read_dataset(path: Path) -> Dataset:
             column and the key.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         raise InputError(f"{path} cannot be read as text in UTF-8.", "Name the declaration's file.") from None
+    if text.lstrip().startswith("{"):
+        return _printed(path, text)
+    try:
+        content = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is no TOML: {error}.", "docs/persons.md shows a declaration.") from None
     columns = content.get("columns")
@@ -58,6 +63,16 @@ def read_dataset(path: Path) -> Dataset:
     if not isinstance(content["name"], str):
         raise InputError("The name of the dataset is a text.", 'Write it as name = "families".')
     return Dataset(content["name"], tuple(_column(name, said) for name, said in columns.items()))
+
+
+def _printed(path: Path, text: str) -> Dataset:
+    try:
+        return Dataset.from_json(text)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise InputError(
+            f"{path} is no declaration in JSON.",
+            "Take it as 'kinlink council declaration' or 'kinlink registers show' prints it.",
+        ) from None
 
 
 def _column(name: str, said: Any) -> Column:

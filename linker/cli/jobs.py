@@ -30,6 +30,19 @@ _JOINED = {
     "refused_links": "Links refused",
 }
 """What a join counts, by the names in its report."""
+_LINKED = {
+    "persons": "Persons looked for or not applicable",
+    "persons_linked": "linked",
+    "persons_review": "for people to decide",
+    "persons_ambiguous": "linked to nobody, since two are as near",
+    "persons_not_linked": "not linked",
+    "persons_not_applicable": "who cannot be in the register",
+    "rows_linked": "Rows of the extract that are theirs",
+    "rows_to_look_at": "Rows to be looked at",
+    "rows_of_nobody": "Rows of nobody who is known",
+}
+"""What the linking of a register counts, by the names in its report."""
+_COUNTS = {JobKind.JOIN: ("joined", _JOINED), JobKind.REGISTER: ("linked", _LINKED)}
 _REPORT = "kinlink-job-report/1"
 _FOUND = {
     "links": "Pairs linked",
@@ -261,7 +274,9 @@ def say_job(at: At, job: Job, failing: bool = False) -> None:
     at.screen.say(f"Job {job.job_id}: {job.work.kind} {job.state}{part}.")
     if job.problem is not None:
         at.screen.say(f"{job.problem.message} {job.problem.help}".rstrip())
-    if job.work.kind is JobKind.JOIN and job.state is JobState.SUCCEEDED:
-        joined = found["joined"] = at.client.report(job.job_id)["figures"]["joined"]
-        rows = [(_JOINED.get(name, name), f"{number:,}") for name, number in joined.items()]
+    if job.work.kind in _COUNTS and job.state is JobState.SUCCEEDED:
+        what, words = _COUNTS[job.work.kind]
+        counts = found[what] = at.client.report(job.job_id)["figures"][what]
+        rows = [(said, f"{counts[name]:,}") for name, said in words.items() if name in counts]
+        rows += [(name, f"{number:,}") for name, number in sorted(counts.items()) if name not in words]
         at.screen.say(table(["", ""], rows, numbers=[1], heads_shown=False))

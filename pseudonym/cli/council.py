@@ -211,8 +211,13 @@ def _checked(
 def _layout(path: Path, asked: Scheme | None) -> Layout:
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise LayoutError(f"The layout {path} cannot be read.", "It is a text file in UTF-8.") from None
+    except OSError as error:
+        raise LayoutError(
+            f"The layout {path} cannot be read: {error.strerror}.",
+            "Name the file that 'kinlink council layout' made.",
+        ) from None
+    except UnicodeDecodeError:
+        raise LayoutError(f"The layout {path} is no text in UTF-8.", "Save it as UTF-8.") from None
     read = Layout.from_toml(text)
     if asked is not None and read.scheme != asked:
         raise LayoutError(

@@ -22,6 +22,7 @@ from pseudonym.registers import Field, Register, Retention
 from pseudonym.registers.banding import banded
 from pseudonym.study.outbox import write
 from pseudonym.tabular import parquet_of
+from pseudonym.values import ValuesRefused, accept, looks_like_an_identifier
 
 registers_app = typer.Typer(
     help="List and show the national registers that are declared, and band an extract for one.",
@@ -80,9 +81,28 @@ def band(
             rows = pl.read_csv(extract) if extract.suffix == ".csv" else pl.read_parquet(extract)
         except (OSError, pl.exceptions.PolarsError):
             raise InputError(f"{extract} cannot be read as Parquet or CSV.") from None
-        made = banded(rows, registers.load(name), keep)
+        register = registers.load(name)
+        made = banded(rows, register, keep)
+        try:
+            accept(made.drop(keep), register.dataset, looks_like_an_identifier)
+        except ValuesRefused as refused:
+            raise InputError(
+                f"{refused.count:,} values are not what {name} may have: {_places(refused.table)}.",
+                f"kinlink registers show {name} lists what each column may hold. Nothing was written.",
+            ) from None
         write(out, parquet_of(made))
         typer.echo(f"{out}: {made.height:,} rows, {made.width} columns")
+
+
+def _places(refused: pl.DataFrame) -> str:
+    """Where values were refused: each column and reason with the first row, counted from 1, and how many."""
+    found = (
+        refused.group_by("column", "reason").agg(pl.len(), pl.col("row").min() + 1).sort("column", "reason")
+    )
+    return ", ".join(
+        f"{column} {reason} ({number:,}, the first in row {row:,})"
+        for column, reason, number, row in found.iter_rows()
+    )
 
 
 def _words(found: Register) -> str:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ import polars as pl
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pseudonym.audit import Event, Log, Signer
-from pseudonym.errors import InputError, OperatorError, PartnerLateError
+from pseudonym.errors import InputError, OperatorError, PartnerLateError, PseudonymError
 from pseudonym.files import canonical, locked, parse, read_secret_file, replace_file
 from pseudonym.log_keys import read_officer
 from pseudonym.partners.answers import set_of
@@ -71,9 +72,13 @@ def create(folder: Path, name: str, officer: Path, checkpoints: Path) -> str:
     except OSError as error:
         raise InputError(f"{folder} cannot be made: {os.strerror(error.errno or 0)}.") from None
     secret = os.urandom(32)
-    signer = Signer(name, Ed25519PrivateKey.from_private_bytes(secret))
-    with Log.create(folder / "audit", checkpoints.absolute(), signer, public):
-        pass
+    try:
+        signer = Signer(name, Ed25519PrivateKey.from_private_bytes(secret))
+        with Log.create(folder / "audit", checkpoints.absolute(), signer, public):
+            pass
+    except PseudonymError:  # no half of a desk stands in the way of the next try
+        shutil.rmtree(folder)
+        raise
     (folder / "kept").mkdir(mode=0o700)
     replace_file(folder / "log.key", secret.hex().encode())
     replace_file(folder / "officer.pem", officer.read_bytes())
@@ -177,7 +182,15 @@ def opened(
 
 
 def sets(folder: Path) -> list[Kept]:
-    """The sets that a desk keeps, the oldest first: what anybody at the desk may see of them."""
+    """The sets that a desk keeps, the oldest first: what anybody at the desk may see of them.
+
+    Raises:
+        InputError: there is no desk.
+    """
+    if not (folder / "desk.json").exists():
+        raise InputError(
+            f"There is no desk at {folder}.", "Name the folder that 'kinlink partner desk' made."
+        )
     files = [path.read_bytes() for path in (folder / "kept").glob("*.json")]
     return sorted((Kept.from_file(data) for data in files if data), key=lambda one: (one.made, one.id))
 

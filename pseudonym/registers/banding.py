@@ -28,7 +28,12 @@ def banded(extract: pl.DataFrame, register: Register, *keep: str) -> pl.DataFram
     Raises:
         InputError: a column is missing, or holds a date that is none. No value is shown.
     """
-    missing = [name for name in (*keep, *(one.made_from for one in register.fields)) if name not in extract]
+    if absent := [name for name in keep if name not in extract]:
+        raise InputError(
+            f"The extract of {register.name} has no column {', '.join(absent)}.",
+            "--keep names the column that its rows go by: urn, or the id of a record.",
+        )
+    missing = [name for name in (one.made_from for one in register.fields) if name not in extract]
     if missing:
         raise InputError(
             f"The extract of {register.name} lacks {len(missing)} columns: {', '.join(missing)}.",

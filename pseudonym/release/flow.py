@@ -77,7 +77,9 @@ class ReleaseDesk:
         """
         spec = Spec.from_toml(spec_text)
         if (spec.project, spec.purpose) != (project, mandate.purpose):
-            raise InputError("The specification is for another project or purpose.", "Name its own.")
+            raise InputError(
+                "The specification is for another project or purpose than the call.", "Call with its own."
+            )
         now = self._now()
         if spec.expires <= now:
             raise InputError("The release would have expired already.", "Give a later time.")
@@ -174,7 +176,11 @@ class ReleaseDesk:
                 raise NotFoundError("The project has no release of this name for you.", "Ask who made it.")
             _check_time(record, now)
             if record.state not in (State.APPROVED, State.DELIVERED):
-                raise ReleaseError(f"The release is {record.state}, and not approved.", "Ask its approvers.")
+                over = record.state is State.DESTROYED
+                raise ReleaseError(
+                    f"The release is {record.state}, and not approved.",
+                    "Ask for another one." if over else "Ask its approvers.",
+                )
             self._check_whole(record)
             given = [Approval.from_file(one.encode()) for one in record.approvals]
             complete(*self._approvable(record, spec), given, now)

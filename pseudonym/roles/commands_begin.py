@@ -80,7 +80,7 @@ def open_recipient(
 @dataset_app.command("declare")
 def declare_dataset(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", show_default=False, help="The declaration, in TOML.")
+        Path, typer.Argument(metavar="FILE", show_default=False, help="The declaration, in TOML or JSON.")
     ],
     service: Service,
     project: Project,
@@ -102,7 +102,7 @@ def declare_dataset(
 @dataset_app.command("check")
 def check_dataset(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", show_default=False, help="The declaration, in TOML.")
+        Path, typer.Argument(metavar="FILE", show_default=False, help="The declaration, in TOML or JSON.")
     ],
 ) -> None:
     """Say whether a declaration could be made; nothing is sent."""

@@ -9,6 +9,7 @@ from typing import Annotated
 import polars as pl
 import typer
 
+from pseudonym.datasets import Column, Kind
 from pseudonym.errors import InputError
 from pseudonym.halves import ROW_REF, divide_extract
 from pseudonym.halves import divide as in_halves
@@ -116,6 +117,9 @@ def send_attributes(
             )
         if rows.select(pl.col(ROW_REF).is_null().any()).item():
             raise InputError(f"A row has no {ROW_REF}.", "Send the half that 'kinlink divide' made.")
+        for name in rows.columns:
+            if name != ROW_REF:
+                Column(name, Kind.FLAG)  # the other half, sent by mistake, is refused before it leaves
     with calling(AttributesClient, service, project, purpose, authority, certificate, key) as attributes:
         sent = attributes.submit(rows, batch_id=batch, dataset=dataset)
         print(f"Batch {sent.batch_id}: the attributes role has {sent.rows:,} rows.")

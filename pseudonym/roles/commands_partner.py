@@ -211,8 +211,9 @@ def _working(context: typer.Context) -> Iterator[Matching]:
         try:
             yield matching
         except matching.Error as error:
-            told = InputError(error.message, error.help)
-            told.reason = error.reason
+            said = cast(Any, error)
+            told = InputError(said.message, said.help)
+            told.reason = said.reason
             raise told from None
 
 

@@ -89,7 +89,8 @@ class Submissions:
                 if (one.project, one.batch_id, one.sender) == (project, batch_id, sender):
                     if (one.dataset, one.manner) != (dataset, manner):
                         raise ConflictError(
-                            "Another upload was announced under this batch id.", "Give each an id of its own."
+                            f"An upload of dataset {one.dataset} was announced under this batch id.",
+                            "Name that dataset, or give this upload an id of its own.",
                         )
                     return one
             now = datetime.now(UTC).isoformat(timespec="seconds")

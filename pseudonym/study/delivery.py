@@ -104,6 +104,21 @@ class Division:
     receipt: dict[str, Any]
 
 
+def _most(faults: pl.DataFrame, layout: Layout) -> str:
+    """Why rows are refused and in which of the council's columns, the most frequent first."""
+    columns = {source.field.name: source.column for source in layout.sources}
+    found = (
+        faults.filter("refused")
+        .group_by("code", "field")
+        .len()
+        .sort("len", "code", "field", descending=[True, False, False])
+    )
+    return ", ".join(
+        f"{code} in {columns[field]} ({number:,})" if columns.get(field) else f"{code} ({number:,})"
+        for code, field, number in found.iter_rows()
+    )
+
+
 def check(
     frame: pl.DataFrame, layout: Layout, day: date, left_out: pl.DataFrame = withdrawals.NOBODY
 ) -> Delivery:
@@ -125,9 +140,9 @@ def check(
     untold = arrived.faults.join(out, on="row", how="anti")
     found = checks.check(Read(rest.drop("withdrawn"), untold), day)
     if rest.height and not found.rows.height:
-        codes = ", ".join(checks.counts(found.faults, refused=True))
         raise CouncilFileError(
-            f"All rows of the file are refused: {codes}.", "Correct the file or its layout."
+            f"All rows of the file are refused: {_most(found.faults, layout)}.",
+            "Correct the file or its layout.",
         )
     rows = pl.concat([found.rows.with_columns(withdrawn=pl.lit(None, pl.String)), out])
     # A row that is there twice was told once already: without the second one nothing is missing.

@@ -108,7 +108,12 @@ class Layout:
         if extra := set(content) - {"format", "council", "scheme", "dates", "columns"}:
             raise LayoutError(f"The layout says {_told(extra)}, which no layout has.", "Correct the names.")
         for name in ("council", "scheme"):
-            if not isinstance(content.get(name), str) or content[name] == TO_DECIDE:
+            if content.get(name) == TO_DECIDE:
+                raise LayoutError(
+                    f'The layout has still {name} = "{TO_DECIDE}".',
+                    "Decide, and write it in the place of the ?.",
+                )
+            if not isinstance(content.get(name), str):
                 raise LayoutError(f"The layout does not say {name} = …", "Add it.")
         council, of = content["council"], scheme(content["scheme"])
         check_label(council.lower(), "council")

@@ -211,3 +211,22 @@ def test_no_value_of_a_person_is_shown_whatever_is_done(place):
         assert value not in shown
     for path in place.path("desk").rglob("*"):
         assert not path.is_file() or b"Smith" not in path.read_bytes()
+
+
+def test_a_desk_that_could_not_be_made_leaves_nothing_in_the_way_and_none_is_none(place):
+    words = ["desk", "second", "--log", "council.example/second", "--officer-key", "officer.pem"]
+
+    def made():
+        told = [*words, "--checkpoints", place.path("second-watcher")]
+        told = [place.path(word) if word in ("second", "officer.pem") else word for word in told]
+        return CliRunner().invoke(partner_app, list(map(str, told)))
+
+    refused = made()
+    assert refused.exit_code == 1
+    assert "no folder of checkpoints" in refused.stderr
+    assert not place.path("second").exists()
+    none = CliRunner().invoke(partner_app, ["status", "--desk", str(place.path("second"))])
+    assert none.exit_code == 1
+    assert "no desk" in none.stderr
+    place.path("second-watcher").mkdir()
+    assert made().exit_code == 0

@@ -80,3 +80,22 @@ def test_what_is_no_declaration_is_refused_in_words(tmp_path, text, said):
 def test_a_file_that_is_not_there_is_said(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         read_dataset(tmp_path / "absent.toml")
+
+
+def test_what_commands_print_is_a_declaration_too(tmp_path):
+    whole = declared(tmp_path, WHOLE)
+    assert declared(tmp_path, "\n" + whole.to_json() + "\n") == whole
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"name": "families"', "no declaration in JSON"),
+        ('{"name": "families", "columns": [{"name": "a"}]}', "no declaration in JSON"),
+        ('{"name": "families", "columns": [{"name": "a", "kind": "text", "codes": [], "tags": []}]}', "JSON"),
+        ('{"columns": []}', "no declaration in JSON"),
+    ],
+)
+def test_what_is_no_declaration_in_json_is_refused(tmp_path, text, said):
+    with pytest.raises(InputError, match=said):
+        declared(tmp_path, text)

@@ -126,3 +126,31 @@ def test_a_register_that_says_too_little_is_refused():
         registers.load("pnc").purpose("enforcement")
     with pytest.raises(InputError):
         registers.read({"name": "pnc"})
+
+
+def test_band_refuses_what_a_column_may_not_have_before_anything_is_sent(tmp_path):
+    rows = pl.DataFrame(
+        {
+            "record_id": ["r1", "r2", "r3"],
+            "offence_date": ["2020-01-31", "2021-02-03", None],
+            "offence_group": ["theft", "piracy", "theft"],
+            "disposal": ["fine", "fine", "9434765919"],
+        }
+    )
+    rows.write_parquet(tmp_path / "events.parquet")
+
+    def band(*more):
+        words = ["band", "pnc", tmp_path / "events.parquet", "--out", tmp_path / "banded.parquet", *more]
+        return CliRunner().invoke(registers_app, list(map(str, words)), catch_exceptions=False)
+
+    done = band("--keep", "record_id")
+    assert done.exit_code == 1
+    assert "2 values are not what pnc may have" in done.stderr
+    assert "disposal looks_like_nhs (1, the first in row 3)" in done.stderr
+    assert "offence_group not_in_list (1, the first in row 2)" in done.stderr
+    assert "9434765919" not in done.output
+    assert "piracy" not in done.output
+    assert not (tmp_path / "banded.parquet").exists()
+    assert "no column urn" in band().stderr
+    rows.head(1).write_parquet(tmp_path / "events.parquet")
+    assert band("--keep", "record_id").exit_code == 0

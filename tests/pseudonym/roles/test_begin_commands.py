@@ -151,6 +151,19 @@ def test_a_half_without_references_is_not_sent(run, tmp_path):
     assert "row_ref" in run(Role.ATTRIBUTES, "council", *sent, code=1).stderr
 
 
+def test_the_half_of_identifiers_does_not_leave_for_the_attributes_role(tmp_path):
+    path = tmp_path / "identifiers.parquet"
+    pl.DataFrame({"row_ref": [os.urandom(16).hex()], "surname": [CANARY]}).write_parquet(path)
+    # Nobody answers at the address: what is refused here was not sent.
+    nowhere = ("--service", "localhost:1", "--project", "tf-2026", "--purpose", "trial")
+    papers = [word for name in ("--ca", "--cert", "--key") for word in (name, tmp_path / "none.pem")]
+    said = local(
+        "attributes", "send", path, "--batch", "b1", "--dataset", "families", *nowhere, *papers, code=1
+    ).stderr
+    assert "called as if it held an identifier" in said
+    assert CANARY not in said
+
+
 def test_attributes_are_declared_sent_and_their_refusals_listed(run, tmp_path):
     run(Role.BROKER, "key-custodian", "project", "begin")
     run(Role.ATTRIBUTES, "key-custodian", "project", "open")

@@ -208,6 +208,21 @@ def test_what_is_known_to_come_to_nothing_is_not_even_started(world, certificate
             assert len(list(operator.jobs())) == before
 
 
+def test_a_join_that_names_no_families_is_refused_where_the_submission_has_them(world, certificates):
+    """Else nobody would be in a family, and thresholds on families would count persons."""
+    rows = made_up(20, seed=29).with_columns(family=pl.Series([f"F{n // 4}" for n in range(20)]))
+    with client(world[Role.IDENTITY], certificates, "council") as council:
+        sent = council.submit(
+            rows, batch_id="families", source="x", id_column="row_ref", mapping={"household": "family"}
+        )
+    with client(world[Role.IDENTITY], certificates, "linkage-operator") as operator:
+        before = len(list(operator.jobs()))
+        with pytest.raises(ServiceError, match="references of families in 'family'") as caught:
+            operator.start_join(sent.submission_id)
+        assert caught.value.reason == "FIELD_INVALID"
+        assert len(list(operator.jobs())) == before
+
+
 def test_a_file_that_says_of_nobody_who_they_are_is_no_identities(world, certificates):
     with client(world[Role.IDENTITY], certificates, "council") as council:
         rows = made_up(20, seed=23)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 from contextlib import ExitStack
 from datetime import date
@@ -72,14 +73,20 @@ def start(roles, certificates, submission, **more):
         return operator.start_register(submission, "pnc", day=DAY, **more).job_id
 
 
+def typed(server, certificates, *words):
+    """What an operator's command shows."""
+    words += ("--service", server.address.replace("127.0.0.1", "localhost"), "--project", PROJECT)
+    words += ("--purpose", PURPOSE, "--ca", certificates / "authority.pem")
+    words += ("--cert", certificates / "linkage-operator.pem", "--key", certificates / "linkage-operator.key")
+    done = CliRunner().invoke(app, list(map(str, words)))
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
 def commanded(server, certificates, submission):
     """Start it as an operator does at the command line; the job's id."""
-    words = ["register", "link", submission, "--register", "pnc", "--day", DAY, "--project", PROJECT]
-    words += ["--service", server.address.replace("127.0.0.1", "localhost"), "--purpose", PURPOSE, "--json"]
-    words += ["--ca", certificates / "authority.pem", "--cert", certificates / "linkage-operator.pem"]
-    done = CliRunner().invoke(app, list(map(str, [*words, "--key", certificates / "linkage-operator.key"])))
-    assert done.exit_code == 0, done.output
-    return json.loads(done.stdout)["job"]["job_id"]
+    words = ("register", "link", submission, "--register", "pnc", "--day", DAY, "--json")
+    return json.loads(typed(server, certificates, *words))["job"]["job_id"]
 
 
 def figures(roles, certificates, job_id):
@@ -141,6 +148,9 @@ def test_r25_a_register_that_is_matched_here_reaches_the_attributes_of_whose_its
     assert linked["rows_linked"] == linked["persons_linked"] == 25
     assert linked["rows_of_nobody"] + linked["rows_to_look_at"] == 30
     assert linked["persons"] == 40
+    shown = typed(identity, certificates, "job", "wait", job)
+    assert re.search(r"^linked +25$", shown, re.M)
+    assert re.search(r"^Rows of the extract that are theirs +25$", shown, re.M)
     settled(world, certificates)
 
     # Nobody came into the vault by it, and no row.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 
 import polars as pl
@@ -145,3 +146,18 @@ def test_a_layout_is_proposed_once_and_a_declaration_printed(desk):
     assert "there already" in run("layout", desk / "file.csv", "--out", desk / "new.toml", code=1).stderr
     text = run("declaration", "--council", "fenham", "--council", "marwick").stdout
     assert Dataset.from_json(text).column("council").codes == ("fenham", "marwick")
+
+
+def test_a_layout_that_is_not_there_or_not_decided_is_said(desk):
+    absent = run("check", desk / "file.csv", "--layout", desk / "absent.toml", *DAY, code=1)
+    assert "No such file or directory" in absent.stderr
+    undecided = desk / "undecided.toml"
+    undecided.write_text(re.sub(r"(?m)^council = .*$", 'council = "?"', LAYOUT))
+    said = run("check", desk / "file.csv", "--layout", undecided, *DAY, code=1).stderr
+    assert 'still council = "?"' in said
+
+
+def test_where_all_rows_are_refused_the_columns_are_named(desk):
+    rows({"First": "Zyzzyva", "Screened": "01/01/2025"}).write_csv(desk / "bad.csv")
+    said = run("check", desk / "bad.csv", "--layout", desk / "layout.toml", *DAY, code=1).stderr
+    assert "All rows of the file are refused: DATE_IN_FUTURE in Screened (1)." in said

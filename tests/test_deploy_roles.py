@@ -1,0 +1,36 @@
+"""What `make roles` tells the three roles: its own governance file, until somebody changes it."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from deploy import roles
+from deploy.roles import ANY_PORTS, GOVERNANCE, Processes
+
+
+def test_a_governance_file_that_somebody_changed_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(Processes, "_begin", lambda *_: None)
+    monkeypatch.setattr(Processes, "_address", lambda *_: "localhost:1")
+    path = tmp_path / "governance.json"
+    Processes(tmp_path, ANY_PORTS).start()
+    assert json.loads(path.read_text()) == GOVERNANCE
+    assert path.stat().st_mode & 0o777 == 0o600
+    changed = {**GOVERNANCE, "requesters": {"olive": "olive"}}
+    path.write_text(json.dumps(changed))
+    Processes(tmp_path, ANY_PORTS).start()
+    assert json.loads(path.read_text()) == changed
+
+
+def test_it_ends_by_sigterm_where_ctrl_c_is_ignored(tmp_path, monkeypatch):
+    before = {name: signal.getsignal(name) for name in roles.ENDING}
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what runs in its background
+    monkeypatch.setattr(roles, "run", lambda *_: signal.raise_signal(signal.SIGTERM))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            roles.main(["--folder", str(tmp_path / "var")])
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
