@@ -21,7 +21,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -40,6 +39,7 @@ from linker.destruction import destroy_doomed
 from linker.errors import LinkerError
 from linker.events import event, open_log
 from linker.gate import Gate
+from linker.idle import lock_when_idle
 from linker.intake import Intake
 from linker.jobs import Runner
 from linker.joining import Link, Progress
@@ -77,7 +77,6 @@ THREADS = 16
 CONNECTION_AGE = 3_600.0
 """Seconds after which a caller connects anew: a certificate that has expired meanwhile is then refused."""
 FAILURES = (LinkerError, PseudonymError)
-LOOK_EVERY = 1.0  # seconds between two looks at whether the vault is idle
 
 
 @dataclass(frozen=True)
@@ -330,20 +329,6 @@ def _duty_done(duty: str, count: int) -> None:
 
 def _not_renewed() -> None:
     event("certificates_not_renewed", logging.ERROR)
-
-
-async def lock_when_idle(minutes: float, gate: Gate, runner: Runner, stop: asyncio.Event) -> None:
-    """Have the server stop once nobody has called and no job has run for so long: the keys go with it."""
-    worked = time.monotonic()
-    while True:
-        if runner.busy:
-            worked = time.monotonic()
-        idle = min(gate.rested, time.monotonic() - worked)
-        if idle >= minutes * 60:
-            break
-        await asyncio.sleep(min(minutes * 60 - idle, LOOK_EVERY))
-    event("locked", idle_minutes=round(idle / 60, 2))
-    stop.set()
 
 
 async def serve(settings: Settings, houses: dict[Role, House], linking: Linking | None) -> None:

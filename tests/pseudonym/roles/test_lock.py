@@ -11,6 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 import server as program
+from linker import idle
 from pseudonym.v1 import key_pb2
 from tests.pseudonym.roles.harness import Called, tls_flags
 from tests.service.harness import Server
@@ -54,7 +55,7 @@ def test_r36_the_vault_locks_itself_when_nobody_calls_and_looks_at_its_health_do
 
 
 def test_a_running_job_holds_the_vault_open(monkeypatch):
-    monkeypatch.setattr(program, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(idle, "LOOK_EVERY", 0.01)
 
     async def play() -> float:
         stop = asyncio.Event()
@@ -62,7 +63,7 @@ def test_a_running_job_holds_the_vault_open(monkeypatch):
         runner: Any = SimpleNamespace(busy=True)
         began = time.monotonic()
         asyncio.get_running_loop().call_later(0.5, setattr, runner, "busy", False)
-        await program.lock_when_idle(0.1 / 60, gate, runner, stop)
+        await idle.lock_when_idle(0.1 / 60, gate, runner, stop)
         assert stop.is_set()
         return time.monotonic() - began
 
