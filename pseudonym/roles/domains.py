@@ -9,7 +9,7 @@ from dataclasses import replace
 from pseudonym import access, destruction, openings, uses
 from pseudonym.attributes import Attributes
 from pseudonym.audit import Event, Log
-from pseudonym.blind import BlindIndex
+from pseudonym.blind import BlindIndex, bits_for
 from pseudonym.broker import Broker
 from pseudonym.errors import LedgerError
 from pseudonym.extracts import Extracts
@@ -34,7 +34,7 @@ _ROWS: Mapping[Role, Callable[[Store], Following]] = {
     Role.BROKER: BrokerRows,
     Role.ATTRIBUTES: AttributeRows,
 }
-INDEX_EPOCH, INDEX_BITS = 1, 18  # for a million people; another length needs the index made anew
+INDEX_EPOCH = 1
 
 
 def open_broker(house: House) -> Broker:
@@ -67,7 +67,8 @@ def open_vault(house: House, quotas: Mapping[str, int]) -> tuple[Vault, Identity
     Raises:
         LedgerError: the ledger is older than the store, or another one's.
     """
-    index = BlindIndex(house.keyset.blind_key(INDEX_EPOCH), INDEX_EPOCH, INDEX_BITS)
+    bits = bits_for(house.settings.population)
+    index = BlindIndex(house.keyset.blind_key(INDEX_EPOCH), INDEX_EPOCH, bits)
     gate = Openings(house.store, opened(house.log), quotas)
     vault = Vault(house.store, keks=KeysetKeks(house.keyset), index=index, openings=gate)
     return vault, IdentityErasure.open(vault, house.store, _ledger(house), erased(house.log))

@@ -15,6 +15,7 @@ from pathlib import Path
 from pseudonym.given import Given
 from pseudonym.roles.callers import SERVER_ROLES, Role
 
+POPULATION = 1_000_000
 DEVELOPMENT_DOMAIN = "development.invalid"
 """The domain of what names itself without a certificate."""
 TOGETHER = (
@@ -55,6 +56,7 @@ class Options:
         ledger: the ledger of erasures.
         governance: the file of projects, approvers and quotas (`governance.read`).
         broker: HOST:PORT of the broker.
+        population: how many people the vault is made for, or None for `POPULATION`; fixed when it is made.
         lock_after: minutes without a call or a job after which the identity role locks the vault: it stops.
     """
 
@@ -72,6 +74,7 @@ class Options:
     ledger: Path | None = None
     governance: Path | None = None
     broker: str | None = None
+    population: int | None = None
     lock_after: float | None = None
 
     @classmethod
@@ -103,8 +106,9 @@ class Options:
             raise ValueError(ALONE)
         if role is Role.BROKER and self.broker is not None:
             raise ValueError("The broker calls no other role: leave out --broker.")
-        if role is not Role.IDENTITY and self.lock_after is not None:
-            raise ValueError("The vault is the identity role's, and so is --lock-after.")
+        for name, given in (("--lock-after", self.lock_after), ("--population", self.population)):
+            if role is not Role.IDENTITY and given is not None:
+                raise ValueError(f"The vault is the identity role's, and so is {name}.")
         missing = sorted(_NEEDED - set(named) - ({"--broker"} if role is Role.BROKER else set()))
         if production and missing:
             raise ValueError(f"In production a role makes nothing by itself. Give {', '.join(missing)}.")
@@ -138,6 +142,7 @@ class RoleSettings:
         passphrase_file: where the passphrase of one goes.
         given: what opens the keyset.
         ledger: the ledger of erasures.
+        population: how many people the vault is made for: its index has tags that a few of them share.
         make: whether what is missing is made at the start, with a throw-away passphrase and officer's key
             beside it: in development alone.
     """
@@ -155,6 +160,7 @@ class RoleSettings:
     ledger: Path
     governance: Path | None
     broker: str | None
+    population: int
     make: bool
 
     @property
@@ -190,6 +196,7 @@ def resolve(role: Role, data: Path, options: Options, *, make: bool) -> RoleSett
         ledger=options.ledger or folder / "erasures",
         governance=options.governance,
         broker=options.broker,
+        population=options.population or POPULATION,
         make=make,
     )
 
@@ -223,12 +230,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--governance", type=Path, help="file of projects, approvers and quotas, JSON")
     group.add_argument("--broker", metavar="HOST:PORT", help="where the broker is (identity, attributes)")
     group.add_argument(
+        "--population",
+        type=_population,
+        metavar="PEOPLE",
+        help=f"how many people the vault is made for, fixed when it is made ({POPULATION:,}; identity)",
+    )
+    group.add_argument(
         "--lock-after",
         type=_minutes,
         metavar="MINUTES",
         help="stop after this long without a call or a job, so that the vault is opened with its secret anew "
         "(identity)",
     )
+
+
+def _population(text: str) -> int:
+    people = int(text)
+    if not 1_000 <= people <= 10**9:
+        raise ValueError("Between a thousand and a thousand million people.")
+    return people
 
 
 def _minutes(text: str) -> float:

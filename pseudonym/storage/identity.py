@@ -43,7 +43,7 @@ def check_index(store: Store, epoch: int, fingerprint: bytes) -> None:
     if bytes(found) != fingerprint:
         raise StoreError(
             "The blind index was begun with another key, or with tags of another length.",
-            "Use the key and the length it was begun with, or begin another epoch.",
+            "Use the keyset and the --population that it was begun with.",
         )
 
 

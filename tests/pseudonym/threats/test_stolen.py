@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from pseudonym.blind import BlindIndex, field_key
+from pseudonym.blind import BlindIndex, bits_for, field_key
 from pseudonym.errors import SealBrokenError, UrnCheckError
 from pseudonym.keyrecord import RAW_KEY_ACCESS
-from pseudonym.roles import domains
+from pseudonym.roles import domains, settings
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.seal import Kek, open_rows
 from pseudonym.symbols import ALPHABET
@@ -27,7 +27,7 @@ from tests.pseudonym.threats.canaries import DIGESTS, Scanner, spellings
 from tests.pseudonym.threats.scene import CANARIES, MARKS, PROJECT, RECIPIENTS, canaries
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-INDEX_BITS = domains.INDEX_BITS
+INDEX_BITS = bits_for(settings.POPULATION)
 
 
 @pytest.fixture(scope="module")
