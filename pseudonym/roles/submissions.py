@@ -85,9 +85,11 @@ class Submissions:
         with self._lock:
             if self._clock() - self._swept > DAY:
                 self._sweep()
-            for one in self._known.values():
+            for one in list(self._known.values()):
                 if (one.project, one.batch_id, one.sender) == (project, batch_id, sender):
                     if (one.dataset, one.manner) != (dataset, manner):
+                        if self._forgotten(one):  # announced as something else by mistake
+                            break
                         raise ConflictError(
                             f"An upload of dataset {one.dataset} was announced under this batch id.",
                             "Name that dataset, or give this upload an id of its own.",
@@ -136,7 +138,7 @@ class Submissions:
             ConflictError: it brought another one.
         """
         with self._lock:
-            now = self._known[submission.submission_id]
+            now = self._now(submission)
             place = len(submission.chunks)
             if place == len(now.chunks) and not now.complete:
                 return self._keep(replace(now, chunks=(*now.chunks, digest), rows=now.rows + rows))
@@ -150,7 +152,7 @@ class Submissions:
         content = io.BytesIO()
         error.table.select(chunk, "row", "column", "reason").write_parquet(content)
         with self._lock:
-            now = self._known[submission.submission_id]
+            now = self._now(submission)
             with locked(self._folder):
                 replace_file(self._refusals(submission.submission_id), content.getvalue())
             return self._keep(replace(now, refused=error.count))
@@ -168,7 +170,7 @@ class Submissions:
             ConflictError: another stream of it has brought more.
         """
         with self._lock:
-            now = self._known[submission.submission_id]
+            now = self._now(submission)
             if now.chunks != submission.chunks:
                 raise ConflictError("Another stream sent this upload otherwise.", "Begin another batch.")
             return self._keep(replace(now, complete=True))
@@ -177,6 +179,21 @@ class Submissions:
         """The projects that uploads have come for."""
         with self._lock:
             return sorted({one.project for one in self._known.values()})
+
+    def _now(self, submission: Submission) -> Submission:
+        now = self._known.get(submission.submission_id)
+        if now is None:
+            raise ConflictError("The upload was announced anew.", "Begin it again.")
+        return now
+
+    def _forgotten(self, submission: Submission) -> bool:
+        """Forget an upload of which nothing came; whether that is so."""
+        if submission.chunks or submission.complete or submission.refused:
+            return False
+        with locked(self._folder):
+            (self._folder / f"{submission.submission_id}.json").unlink(missing_ok=True)
+        del self._known[submission.submission_id]
+        return True
 
     def _refusals(self, submission_id: str) -> Path:
         return self._folder / f"{submission_id}.refusals.parquet"

@@ -209,6 +209,21 @@ def test_each_sender_has_batch_ids_of_its_own(tmp_path):
     assert kept.get("tf-2026", submission_id=one.submission_id) == one
 
 
+def test_an_upload_of_which_nothing_came_may_be_announced_as_another_dataset(tmp_path):
+    kept = Submissions(tmp_path / "submissions")
+    wrong = kept.open("tf", "b", "ks1", "row_ref", "alice")
+    right = kept.open("tf", "b", "ks2", "row_ref", "alice")
+    assert kept.get("tf", batch_id="b") == right
+    for late in (lambda: kept.add_chunk(wrong, "d1", 5), lambda: kept.end(wrong)):
+        with pytest.raises(ConflictError):
+            late()
+    kept.add_chunk(right, "d1", 5)
+    with pytest.raises(ConflictError, match="ks2"):
+        kept.open("tf", "b", "ks1", "row_ref", "alice")
+    again = Submissions(tmp_path / "submissions")
+    assert [one.dataset for one in again._known.values()] == ["ks2"]
+
+
 def test_a_second_stream_of_an_upload_takes_nothing_back(tmp_path):
     kept = Submissions(tmp_path / "submissions")
     one = kept.add_chunk(kept.open("tf", "b", "ks2", "row_ref", "alice"), "d1", 5)
