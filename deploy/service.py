@@ -57,14 +57,14 @@ class Service:
         address = self.addresses[Role.ATTRIBUTES]
         return AttributesClient(address, project=self.project, purpose=self.purpose, tls=self._tls(caller))
 
-    def at_attributes(self, caller: Role) -> Peer:
-        """The attributes role, for calls that no client has."""
+    def at_attributes(self, caller: str) -> Peer:
+        """The attributes role, for calls that no client has; callers are named as their certificates."""
         from pseudonym.roles.peer import Peer
 
         address = self.addresses[Role.ATTRIBUTES]
         return Peer(Role.ATTRIBUTES, address, self._tls(caller), timeout=3600.0, person=True)
 
-    def _tls(self, caller: Role) -> PeerTls:
+    def _tls(self, caller: str) -> PeerTls:
         from pseudonym.roles.peer import PeerTls
 
         names = ("authority.pem", f"{caller}.pem", f"{caller}.key")

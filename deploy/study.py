@@ -207,7 +207,7 @@ def release(
     for bearer, approver in zip((Role.APPROVER, f"{Role.APPROVER}-2"), APPROVERS, strict=True):
         now = datetime.now(UTC).replace(microsecond=0)
         approval = Approval.sign(digest, approver, approvers[approver], now).to_file()
-        with service.at_attributes(bearer) as peer:  # type: ignore[arg-type]
+        with service.at_attributes(bearer) as peer:
             request = release_pb2.ApproveReleaseRequest(mandate=_mandate(), name=name, approval=approval)
             made = peer.call(f"{RELEASES}ApproveRelease", request, release_pb2.ApproveReleaseResponse).release
 
