@@ -49,7 +49,7 @@ class AttributeRegisters:
         given = frames.ids(frames.table(refs), "row_ref")
         if given:
             self._context.audit(Access("drop", project, mandate, len(given)))
-        gone: list[bytes] = []
+        gone, dropped = list[bytes](), 0
         for first in range(0, len(given), AT_ONCE):
             with self._rows.write() as at:
                 number = self._rows.project(at, project).number
@@ -59,8 +59,10 @@ class AttributeRegisters:
                 self._rows.attached(at, waiting)
                 if waiting:
                     self._rows.store.purge_later(at)
+                dropped += len(waiting)
                 gone += here
-        self._rows.store.purge_if_due()
+        if dropped:  # it rewrites the whole database, and this is asked every few seconds
+            self._rows.store.purge_if_due()
         return frames.columns(row_ref=gone)
 
     def link(

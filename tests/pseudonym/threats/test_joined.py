@@ -114,7 +114,7 @@ def test_all_three_dumps_without_keys_link_nobody(attacked, truth):
 
 
 def test_what_stays_is_which_batch_people_came_with(attacked, truth):
-    """PostgreSQL keeps batches apart: by transaction always, by place until the tables are scattered."""
+    """PostgreSQL keeps batches apart, by place until the tables are scattered and by transaction always."""
     pids, aids, _ = truth
     came = columns(looked_at(attacked, Role.IDENTITY), pids)["identity identity_row: place"]
 
@@ -126,10 +126,7 @@ def test_what_stays_is_which_batch_people_came_with(attacked, truth):
         (Role.BROKER, "member", BrokerRows),
         (Role.ATTRIBUTES, "a_subject", AttributeRows),
     ):
-        place, transaction = seen(role, table)
-        assert transaction > 10
-        # The attributes role writes a subject again when its family is told: its place says less.
-        assert place > 10 or role is Role.ATTRIBUTES
+        assert min(seen(role, table)) > 10
         copy = f"copy_of_{role}"
         with attacked.cluster.connect("postgres") as connection:
             connection.execute(f"CREATE DATABASE {copy} TEMPLATE {role}")
