@@ -46,7 +46,9 @@ from linker.joining import Link, Progress
 from linker.match_service import MatchServicer
 from linker.references import References
 from linker.refusals import NotReady
-from linker.resources import Job, Limits
+from linker.resources import Job, Limits, Mandate
+from linker.review_service import ReviewServicer
+from linker.reviews import Reviews
 from linker.sending import is_loopback
 from linker.store import Store
 from linker.store.models import WORD as MODEL
@@ -56,6 +58,7 @@ from linker.v1 import (
     linkage_pb2_grpc,
     match_pb2_grpc,
     model_pb2_grpc,
+    review_pb2_grpc,
 )
 from linker.vaulted import Damaged, Safe
 from pseudonym.errors import PseudonymError
@@ -238,6 +241,12 @@ class Persons:
         with told():
             return self._opened().join(errand, rows, link, progress)
 
+    def show(self, mandate: Mandate, actor: str, records: Sequence[str]) -> pl.DataFrame:
+        if self.registers is None:
+            raise not_open()
+        with told():
+            return self.registers.show(mandate.project, mandate.purpose, actor, records)
+
     def _opened(self) -> Joining:
         if self.joining is None:
             raise not_open()
@@ -258,6 +267,7 @@ class Linking:
         self.references = References(self.store, intake, settings.data / "references", settings.limits)
         self.jobs = service.JobServicer(self.store, self.runner)
         self._intake = service.IntakeServicer(self.store, intake)
+        self._reviews = Reviews(self.store, intake, self.runner, self.persons)
 
     def add_services(self, server: grpc.aio.Server) -> None:
         """Put the services on a server."""
@@ -268,6 +278,7 @@ class Linking:
         job_pb2_grpc.add_JobServiceServicer_to_server(self.jobs, server)
         model_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
         match_pb2_grpc.add_MatchServiceServicer_to_server(MatchServicer(self.references), server)
+        review_pb2_grpc.add_ReviewServiceServicer_to_server(ReviewServicer(self._reviews), server)
 
     def start(self) -> None:
         """Run what waits in the queue, and load the references."""

@@ -12,7 +12,7 @@ class Caller:
 
     Attributes:
         name: of role and person, as in the certificate; the same for every call of the same caller.
-        only_own: whether it sees no submissions but those that it sent itself.
+        only_own: whether it sees no submissions and judgements but its own.
     """
 
     name: str
@@ -37,6 +37,6 @@ def current() -> Caller:
 
 
 def sender() -> str | None:
-    """Whose submissions the caller sees: its own name, or None for those of everybody in a project."""
+    """Whose submissions and judgements the caller sees: its own name, or None for everybody's."""
     caller = current()
     return caller.name if caller.only_own else None

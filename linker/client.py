@@ -40,6 +40,7 @@ from linker.resources import (
     SubmissionKind,
     Table,
 )
+from linker.review_client import ReviewCalls
 from linker.sending import (
     CHUNK_ROWS,
     STREAM_SECONDS,
@@ -63,6 +64,7 @@ from linker.v1 import (
     match_pb2_grpc,
     model_pb2,
     model_pb2_grpc,
+    review_pb2_grpc,
 )
 
 __all__ = ["Client", "Frames", "ServiceError", "Tls"]
@@ -77,7 +79,7 @@ CHANNEL = [
 ]
 
 
-class Client(JoinCalls, MatchCalls):
+class Client(JoinCalls, MatchCalls, ReviewCalls):
     """A connection to one service, for one project and one purpose; close it or use it as a context."""
 
     def __init__(
@@ -130,6 +132,7 @@ class Client(JoinCalls, MatchCalls):
         self._jobs: Any = job_pb2_grpc.JobServiceStub(self._channel)
         self._models: Any = model_pb2_grpc.ModelServiceStub(self._channel)
         self._match: Any = match_pb2_grpc.MatchServiceStub(self._channel)
+        self._review: Any = review_pb2_grpc.ReviewServiceStub(self._channel)
 
     def close(self) -> None:
         self._channel.close()

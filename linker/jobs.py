@@ -20,8 +20,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import polars as pl
+
 import linker
-from linker import durable, joining, registers, work
+from linker import durable, evidence, joining, registers, work
 from linker.destruction import destroy_doomed, remove
 from linker.errors import Cancelled, LinkerError
 from linker.events import event
@@ -316,9 +318,11 @@ class Runner:
             sealed = Folder(self._store.safe, draft, job.job_id)
             if job.work.kind is JobKind.JOIN:
                 source = submissions[0].source
-                joining.perform(job, source, sides[0], model, self._keeper(), sealed, progress)
+                joining.perform(
+                    job, source, sides[0], model, self._keeper(), self._judged(job), sealed, progress
+                )
             elif job.work.kind is JobKind.REGISTER:
-                registers.perform(job, sides[0], self._keeper(), sealed, progress)
+                registers.perform(job, sides[0], self._keeper(), self._judged(job), sealed, progress)
             else:
                 model = work.perform(job.work, sides[0], right, model, sealed, progress)
             progress("write", 1, 1)
@@ -358,6 +362,14 @@ class Runner:
             raise NotFound("TABLE_NOT_FOUND", f"The job has no table of {table}.", field="table")
         with folder.table(str(table)) as opened:
             yield opened
+
+    def left_to_people(self, project: str, job_id: str) -> pl.DataFrame:
+        """The pairs that a finished job left to people, whole; raises as `table` does."""
+        with self.table(project, job_id, Table.REVIEW) as table:
+            return table.slice(0, table.height)
+
+    def _judged(self, job: Job) -> pl.DataFrame:
+        return evidence.settled(self._store, job, self.left_to_people)
 
     def report(self, project: str, job_id: str) -> dict[str, Any]:
         """The figures of a finished job; raises as `table` does."""

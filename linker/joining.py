@@ -22,6 +22,7 @@ from linker import report
 from linker.arrival import check_naming, screened
 from linker.derive import raw_values, standard_columns
 from linker.errors import LinkerError, RecordsError
+from linker.evidence import not_judged, on_links
 from linker.model import Model
 from linker.records import Field, Kind, Layout, Records
 from linker.refusals import Invalid
@@ -48,6 +49,7 @@ KEPT: Final = {
 """What is kept of a person, and what it is about."""
 NINO_FROM: Final = 16
 """Years of age from which somebody has a National Insurance number."""
+_NO_LINKS: Final = pl.DataFrame(schema={"left": pl.String, "right": pl.String, "weight": pl.Float64})
 _LONGEST: Final = 1_000  # characters of a value
 _YES, _NO = ("yes", "y", "true", "1"), ("no", "n", "false", "0", "")
 
@@ -74,8 +76,8 @@ class Persons(Protocol):
             rows: `row_ref` and `family` (text; null: none known), `protected` (Boolean), and the columns that
                 are kept of a person, text.
             link: finds the links of the rows among themselves and to those who are known: gets `record`,
-                `protected` and the same columns, gives `left`, `right` (row references or records) and
-                `weight`, in bits.
+                `protected` and the same columns, gives `left`, `right` (row references or records),
+                `weight`, in bits, and `decided`: whether people said so.
             progress: called with (stage, done, total); what it raises ends the work.
 
         Returns:
@@ -127,6 +129,7 @@ def perform(
     records: Records,
     model: Model | None,
     persons: Persons,
+    judged: pl.DataFrame,
     folder: Folder,
     progress: Progress,
 ) -> None:
@@ -138,6 +141,7 @@ def perform(
         records: of the submission.
         model: the model to score with, or None to estimate one from the records and all who are known.
         persons: where persons are kept.
+        judged: what people settled before: `linker.evidence.EVIDENCE`.
         folder: an empty one, for links, pairs to look at, and figures.
         progress: called with (stage, done, total); what it raises ends the work.
 
@@ -151,15 +155,17 @@ def perform(
     def link(known: pl.DataFrame) -> pl.DataFrame:
         found = _linked(job, rows, known, model, progress)
         if found is None:
-            return pl.DataFrame(schema={"left": pl.String, "right": pl.String, "weight": pl.Float64})
+            return on_links(_NO_LINKS, judged)
         figures.update(report.figures(found), kind="join")
         shown = pl.concat([_guarded(rows, "row_ref"), _guarded(known, "record")])
         for table, pairs in ((Table.LINKS, found.links), (Table.REVIEW, found.review)):
             pairs = _named(pairs, rows)
             for side in ("left_id", "right_id"):
                 pairs = pairs.join(shown, left_on=side, right_on="id", how="anti")
-            folder.write_table(str(table), pairs.sort("left_id", "right_id"))
-        return _named(found.links, rows).select(left="left_id", right="right_id", weight="match_weight")
+            asked = not_judged(pairs, judged, "left_id", "right_id") if table is Table.REVIEW else pairs
+            folder.write_table(str(table), asked.sort("left_id", "right_id"))
+        links = _named(found.links, rows).select(left="left_id", right="right_id", weight="match_weight")
+        return on_links(links, judged)
 
     joined = persons.join(job, source, rows, link, progress)
     figures |= {"joined": joined, "child_ninos": child_ninos}

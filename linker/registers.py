@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, Protocol
 import polars as pl
 
 from linker import report
+from linker.evidence import on_outcomes
 from linker.profile_links import link_persons
 from linker.records import Records
 from linker.resources import Job, Table
@@ -72,13 +73,21 @@ class Registers(Protocol):
         ...
 
 
-def perform(job: Job, extract: Records, registers: Registers, folder: Folder, progress: Progress) -> None:
+def perform(
+    job: Job,
+    extract: Records,
+    registers: Registers,
+    judged: pl.DataFrame,
+    folder: Folder,
+    progress: Progress,
+) -> None:
     """Link the records of an extract with all who are known.
 
     Args:
         job: what to do.
         extract: the register's records; their ids are row references.
         registers: where persons are kept.
+        judged: what people settled before: `linker.evidence.EVIDENCE`.
         folder: an empty one, for links, pairs to look at, and figures.
         progress: called with (stage, done, total); what it raises ends the work.
 
@@ -99,6 +108,7 @@ def perform(job: Job, extract: Records, registers: Registers, folder: Folder, pr
             seed=work.seed,
             progress=progress,
         )
+        outcomes = on_outcomes(outcomes, known, judged)
         found = _found(outcomes, known, extract.ids)
         records = known.unique("person", keep="first", maintain_order=True).select("person", "record")
         pairs = outcomes.drop_nulls("row_ref").join(records, on="person", maintain_order="left")

@@ -43,11 +43,12 @@ from linker.v1 import (
     match_pb2,
     model_pb2,
     model_pb2_grpc,
+    review_pb2,
 )
 
 SERVICES = tuple(
     service
-    for module in (intake_pb2, linkage_pb2, job_pb2, model_pb2, match_pb2)
+    for module in (intake_pb2, linkage_pb2, job_pb2, model_pb2, match_pb2, review_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 _SECONDS = {

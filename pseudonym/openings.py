@@ -45,7 +45,7 @@ class Opening:
 
     Attributes:
         time: seconds since 1970.
-        action: `open`, `find`, `known` (for linkage) or `extract`.
+        action: `open`, `find`, `known` (for linkage), `review` (of pairs) or `extract`.
         mandate: who, and why.
         count: how many identities, or searches if these are more.
         subjects: whose, as the log calls them (`seal.references`); empty for an extract and for

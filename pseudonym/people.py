@@ -59,7 +59,7 @@ class People:
     """
 
     def __init__(self, vault: Vault) -> None:
-        self._tools = vault.tools
+        self._tools, self._references = vault.tools, vault.references
 
     def deliver(self, delivery: Delivery, stamp: Stamp) -> Outcome:
         """Take in records, each with what it is linked to; all of it is on disk, or nothing.
@@ -205,19 +205,42 @@ class People:
                 return
             after = pids[-1]
             self._tools.openings.admit(mandate, "known", len(pids))
-            with self._tools.store.read() as at:
-                # Somebody may have been erased or restricted meanwhile.
-                states = db.subjects(self._tools.store, at, pids)
-                still = [row.pid for row in states if row.state == Allowed.ACTIVE]
-                held = self._tools.subjects.held(at, still, LIVING)
-                wanted = [(each.dek, row) for each in held.values() for row in each.newest()]
-                places = places_of([row for _, row in wanted]).select("row_id", "pid", "source")
-                seen = self._tools.register.seen(at, Kind.PERSON, places["row_id"])
-            named = seen.state.units.join(seen.beside, on="unit", how="left").select(
-                "unit", row_id=pl.coalesce("row", "unit"), protected=pl.col("fence").is_not_null()
-            )
-            found = places.join(named, on="row_id", how="left", maintain_order="left")
-            yield found.select("unit", "pid", "source", "protected").hstack(opened(wanted)).drop_nulls("unit")
+            yield self._opened(pids)
+
+    def show(self, mandate: Mandate, units: pl.Series) -> pl.DataFrame:
+        """Open a few records of active persons who are not protected, for somebody who judges links.
+
+        Args:
+            mandate: who looks, and why; each person is counted and written down.
+            units: the records; those of nobody else are passed over.
+
+        Returns:
+            A frame of unit, pid, source, protected and the columns of `records.SCHEMA`.
+
+        Raises:
+            SealBrokenError: what the store has of one was tampered with.
+            PurposeError, QuotaError: they may not be opened for this.
+        """
+        pids = self.members(units)["pid"].drop_nulls().unique(maintain_order=True).to_list()
+        self._tools.openings.admit(mandate, "review", len(pids), self._references(pids))
+        found = self._opened(pids)
+        return found.filter(pl.col("unit").is_in(units.implode()) & ~pl.col("protected"))
+
+    def _opened(self, pids: Sequence[bytes]) -> pl.DataFrame:
+        """The newest version of each row of those who are active; see `known`."""
+        with self._tools.store.read() as at:
+            # Somebody may have been erased or restricted meanwhile.
+            states = db.subjects(self._tools.store, at, pids)
+            still = [row.pid for row in states if row.state == Allowed.ACTIVE]
+            held = self._tools.subjects.held(at, still, LIVING)
+            wanted = [(each.dek, row) for each in held.values() for row in each.newest()]
+            places = places_of([row for _, row in wanted]).select("row_id", "pid", "source")
+            seen = self._tools.register.seen(at, Kind.PERSON, places["row_id"])
+        named = seen.state.units.join(seen.beside, on="unit", how="left").select(
+            "unit", row_id=pl.coalesce("row", "unit"), protected=pl.col("fence").is_not_null()
+        )
+        found = places.join(named, on="row_id", how="left", maintain_order="left")
+        return found.select("unit", "pid", "source", "protected").hstack(opened(wanted)).drop_nulls("unit")
 
     def untold(self, limit: int) -> list[Untold]:
         """What the broker has to be told and was not, the first `limit` messages; once told, say so (`told`).

@@ -62,6 +62,7 @@ COMMANDS = {
         "List, look at and delete the submissions that a service holds.",
     ),
     "job": ("jobs", "job_app", "Start, watch, read, cancel and delete jobs at a service."),
+    "review": ("review", "review_app", "Judge the pairs that a job left to people."),
     "register": (
         "registers",
         "register_app",

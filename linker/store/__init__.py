@@ -13,6 +13,7 @@ from pathlib import Path
 from linker.store.database import Database
 from linker.store.doomed import Doomed
 from linker.store.jobs import Jobs
+from linker.store.judgements import Judgements
 from linker.store.models import Models
 from linker.store.references import References
 from linker.store.submissions import Submissions
@@ -40,6 +41,7 @@ class Store:
         self._database = Database(path, safe)
         self.submissions = Submissions(self._database)
         self.jobs = Jobs(self._database)
+        self.judgements = Judgements(self._database, safe)
         self.models = Models(self._database)
         self.references = References(self._database)
         self.doomed = Doomed(self._database)

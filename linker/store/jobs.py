@@ -30,6 +30,7 @@ from linker.store.database import (
     work_json,
     work_of,
 )
+from linker.store.judgements import forget
 from linker.store.models import keep_model
 
 CANCELLED = Problem("CANCELLED", "The job was cancelled by its owner; nothing was written.")
@@ -224,6 +225,7 @@ class Jobs:
             if not job.state.finished:
                 raise NotReady("JOB_NOT_FINISHED", f"The job is {job.state}.", "Cancel it first.")
             connection.execute(sa.update(JOBS).where(JOBS.c.job_id == job_id).values(state=JobState.DELETED))
+            forget(connection, job_id)
             doom(connection, job_id)
             return _one_job(connection, mandate.project, job_id)
 

@@ -44,10 +44,11 @@ PAUSE = 0.5  # seconds between two looks whether the way is free
 
 Link = Callable[[pl.DataFrame], pl.DataFrame]
 """From those who are known (record, protected, `FLAT`) to links: left, right (row references, or records that
-are known) and weight."""
+are known), weight, and whether people decided on it."""
 Progress = Callable[[str, int, int], None]
 NO_ROWS = pl.DataFrame(schema=dict.fromkeys(("row_ref", "pid", "unit", "fid"), pl.Binary))
 """No row, as the broker is told of rows: it answers whether it knows the project."""
+_NO_FAMILIES = pl.DataFrame(schema={"unit": pl.Binary, "family": pl.Binary})
 _NO_LINKS = pl.DataFrame(schema={"left": pl.Binary, "right": pl.Binary, "weight": pl.Float64})
 
 
@@ -131,7 +132,8 @@ class Joining:
         with alone(self._turn, progress):
             known = self._known(errand, mine, progress)
             links = _with_units(link(known), mine)
-            counts = self._deliver(errand, mine, links, progress)
+            counts = self._deliver(errand, mine, links.drop("decided"), progress)
+            counts["refused_links"] += self._decided(errand, mine, links.filter("decided").drop("decided"))
             self._link_families(errand, mine, known, progress)
         self._reports.soon()
         told = self._people.members(mine["unit"]).join(
@@ -178,6 +180,19 @@ class Joining:
         progress("store", ordered.height, ordered.height)
         return counts
 
+    def _decided(self, errand: Errand, mine: pl.DataFrame, links: pl.DataFrame) -> int:
+        """Link records that were known before people decided on them; how many links were refused."""
+        for side in ("left", "right"):  # who was erased meanwhile is linked with nobody
+            known = self._people.members(links[side].rename("unit")).drop_nulls("pid")
+            links = links.join(known.unique("unit"), left_on=side, right_on="unit", how="semi")
+        if links.is_empty():
+            return 0
+        nobody = mine.clear().select("unit", "protected")
+        stamp = Stamp(datetime.now(UTC), errand.actor, errand.purpose, errand.run)
+        return self._people.deliver(
+            Delivery(errand.source, nobody, links, _NO_FAMILIES, _NO_LINKS), stamp
+        ).refused
+
     def _link_families(
         self, errand: Errand, mine: pl.DataFrame, known: pl.DataFrame, progress: Progress
     ) -> None:
@@ -195,9 +210,8 @@ class Joining:
         links = alike(members, self._people.families(mine["unit"])["family"].unique())
         if links.height:
             nobody = mine.clear().select("unit", "protected")
-            none = pl.DataFrame(schema={"unit": pl.Binary, "family": pl.Binary})
             stamp = Stamp(datetime.now(UTC), errand.actor, errand.purpose, errand.run)
-            self._people.deliver(Delivery(errand.source, nobody, _NO_LINKS, none, links), stamp)
+            self._people.deliver(Delivery(errand.source, nobody, _NO_LINKS, _NO_FAMILIES, links), stamp)
 
     def _delivery(self, errand: Errand, some: pl.DataFrame, links: pl.DataFrame) -> Delivery:
         flat = some.select(FLAT).with_columns(born=pl.col("born").str.to_date("%Y-%m-%d"))
@@ -263,4 +277,4 @@ def _with_units(links: pl.DataFrame, mine: pl.DataFrame) -> pl.DataFrame:
             .with_columns(pl.coalesce("unit", pl.col(side).str.decode("hex")).alias(side))
             .drop("unit")
         )
-    return found.select("left", "right", pl.col("weight").cast(pl.Float64))
+    return found.select("left", "right", pl.col("weight").cast(pl.Float64), "decided")

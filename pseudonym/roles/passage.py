@@ -31,7 +31,7 @@ from pseudonym.errors import EndedError, InputError
 from pseudonym.roles import callers
 from pseudonym.roles.callers import SERVER_ROLES, Caller, Role
 from pseudonym.roles.folding import DAY, MINUTE, Folding
-from pseudonym.roles.policy import METHODS, POLLS, QUICK, SENDERS
+from pseudonym.roles.policy import METHODS, OWN_ONLY, POLLS, QUICK
 from pseudonym.roles.refusals import CallerUnknownError
 from pseudonym.roles.threads import to_log
 
@@ -163,8 +163,8 @@ class Passage:
 
     @property
     def only_own(self) -> bool:
-        """Whether the caller sees no submissions but those that it sent itself."""
-        return self._caller.role in SENDERS
+        """Whether the caller sees no submissions and judgements but its own."""
+        return self._caller.role in OWN_ONLY
 
     def allowed(self) -> None:
         """Raise CallerRefusedError if the caller's role may not call the method."""

@@ -34,6 +34,7 @@ SERVED_BY: Mapping[str, tuple[Role, ...]] = {
     "linker.v1.JobService": (IDENTITY,),
     "linker.v1.ModelService": (IDENTITY,),
     "linker.v1.MatchService": (IDENTITY,),
+    "linker.v1.ReviewService": (IDENTITY,),
     "pseudonym.v1.VaultService": (IDENTITY,),
     "pseudonym.v1.BrokerService": (BROKER,),
     "pseudonym.v1.AttributeService": (ATTRIBUTES,),
@@ -77,6 +78,13 @@ CALLERS: Mapping[str, tuple[Role, ...]] = {
     "linker.v1.MatchService/Match": (LINKER,),
     "linker.v1.MatchService/MatchStream": (LINKER,),
     "linker.v1.MatchService/MatchUpload": (LINKER,),
+    # Who links sees what was judged, and not the records; who judges sees the records, and what they judged
+    # themselves.
+    "linker.v1.ReviewService/NextPair": (REVIEWER,),
+    "linker.v1.ReviewService/Judge": (REVIEWER,),
+    "linker.v1.ReviewService/Undo": (REVIEWER,),
+    "linker.v1.ReviewService/ListJudgements": (REVIEWER, LINKER),
+    "linker.v1.ReviewService/GetProgress": (REVIEWER, LINKER),
     "pseudonym.v1.VaultService/LookUp": (OFFICER,),
     # It is sealed to a key of the governance file: who asks for it cannot open it.
     "pseudonym.v1.VaultService/ExportRegister": (LINKER,),
@@ -144,8 +152,8 @@ CALLERS: Mapping[str, tuple[Role, ...]] = {
 }
 """The roles that may call each method. The operator stands beside none: it has health and metrics."""
 
-SENDERS = frozenset({COUNCIL, HOLDER})
-"""Who sees no submissions of `linker.v1` but those that it sent itself."""
+OWN_ONLY = frozenset({COUNCIL, HOLDER, REVIEWER})
+"""Who sees no submissions and judgements in `linker.v1` but its own."""
 
 SECONDS: Mapping[str, float] = {
     "linker.v1.IntakeService/SubmitIdentities": 3600.0,

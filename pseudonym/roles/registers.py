@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from typing import Final, NamedTuple
 
@@ -119,6 +119,25 @@ class Registers:
             told = (errand.project, errand.purpose, errand.source, rows, persons)
             patiently(progress, lambda: self._reports.register(*told))
         return {"persons": persons.height, **found.counts}
+
+    def show(self, project: str, purpose: str, actor: str, records: Sequence[str]) -> pl.DataFrame:
+        """Open a few records of people for somebody who judges pairs.
+
+        Args:
+            project: the project.
+            purpose: what for.
+            actor: who looks.
+            records: by the ids that `Link` is given; those of nobody, or of the protected, are passed over.
+
+        Returns:
+            `record` and the columns `FLAT`, all text, a row for each name and address of a record.
+
+        Raises:
+            PseudonymError: identities may not be opened for this.
+        """
+        units = pl.Series("unit", [bytes.fromhex(record) for record in records], dtype=pl.Binary)
+        opened = self._people.show(Mandate(actor, purpose, project), units)
+        return _each(opened, opened.select(record=pl.col("unit").bin.encode("hex")))
 
     def export(self, errand: Errand, asked: Asked, carry: Carry) -> Iterator[Part]:
         """What a register carries of those who can be in it, sealed to its holder, part by part; see `Part`.

@@ -42,6 +42,8 @@ class Organisation(Authority):
             self.issue(role, "server-1" if hosts else person, hosts).write(folder, role)
         self.issue(Role.APPROVER, "bob").write(folder, "approver-2")
         self.issue(Role.COUNCIL, "bob").write(folder, "council-2")
+        self.issue(Role.REVIEWER, "bob").write(folder, "reviewer-2")
+        self.issue(Role.REVIEWER, "carol").write(folder, "reviewer-3")
 
 
 def tls_flags(certificates: Path, role: str) -> list[str]:

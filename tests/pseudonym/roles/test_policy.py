@@ -25,8 +25,10 @@ MAY = {
     "linkage/explain linkage/get-report job/get-job job/list-jobs job/watch-job job/cancel-job "
     "model/put-model model/get-model model/list-models match/load-reference match/drop-reference "
     "match/get-reference match/list-references match/put-records match/remove-records match/match "
-    "match/match-stream match/match-upload linkage/start-join linkage/start-register vault/export-register",
-    Role.REVIEWER: "linkage/explain vault/merge-subjects vault/split-subject vault/withdraw-link",
+    "match/match-stream match/match-upload linkage/start-join linkage/start-register vault/export-register "
+    "review/list-judgements review/get-progress",
+    Role.REVIEWER: "linkage/explain vault/merge-subjects vault/split-subject vault/withdraw-link "
+    "review/next-pair review/judge review/undo review/list-judgements review/get-progress",
     Role.RESEARCHER: "release/read-release release/certify-destroyed release/get-release "
     "release/list-releases",
     Role.APPROVER: "broker/approve-reidentification broker/get-reidentification "
