@@ -20,6 +20,7 @@ import polars as pl
 from pseudonym import seal
 from pseudonym.columns import frame_of
 from pseudonym.errors import InputError, SealBrokenError, SubjectMissingError
+from pseudonym.forms import filled
 from pseudonym.keks import Keks
 from pseudonym.storage import identity as db
 from pseudonym.storage.engine import Store
@@ -108,7 +109,7 @@ def statement(subject: Mapping[str, Any], places: Iterable[Place]) -> bytes:
 
 
 def new_statements(
-    pids: Sequence[bytes], row_ids: Iterable[Sequence[bytes]], kind: str, day: int, source: str
+    pids: Sequence[bytes], row_ids: Sequence[Sequence[bytes]], kind: str, day: int, source: str
 ) -> list[bytes]:
     """What is stated of people who are new, as are all rows of theirs: as `statement`, for many.
 
@@ -121,15 +122,19 @@ def new_statements(
     """
     fixed, end = _about(kind, State.ACTIVE.value, 1, day) + _number(0), _end(1, day, source)
     start = _number(ID_BYTES + len(end))
-    between, label = end + start, _LABEL + _number(ID_BYTES)
-    return [
-        (7 + len(theirs)).to_bytes(2, "big")
-        + label
-        + pid
-        + fixed
-        + (start + between.join(theirs) + end if theirs else b"")
-        for pid, theirs in zip(pids, row_ids, strict=True)
-    ]
+    said = [b""] * len(pids)
+    alike: dict[int, list[int]] = {}
+    for place, theirs in enumerate(row_ids):
+        alike.setdefault(len(theirs), []).append(place)
+    for count, places in alike.items():  # most have one row, or none
+        head = (7 + count).to_bytes(2, "big") + _LABEL + _number(ID_BYTES)
+        rows: list[bytes | list[bytes]] = []
+        for number in range(count):
+            rows += [start, [row_ids[place][number] for place in places], end]
+        made = filled(len(places), head, [pids[place] for place in places], fixed, *rows)
+        for place, statement_ in zip(places, made, strict=True):
+            said[place] = statement_
+    return said
 
 
 _LABEL = enc("subject/1")[2:]
