@@ -63,7 +63,7 @@ class Newcomers:
         pids: theirs.
         deks: their keys …
         ciphers: … made ready.
-        rows: of each, the ids of the rows.
+        rows: of each, the ids of the rows, one after the other.
         at: where in the columns each pid is.
     """
 
@@ -73,7 +73,7 @@ class Newcomers:
         self.pids = pids
         self.deks = seal.new_deks(len(pids))
         self.ciphers = seal.ciphers(self.deks)
-        self.rows: list[tuple[bytes, ...]] = [()] * len(pids)
+        self.rows = [b""] * len(pids)
         self.at = {pid: place for place, pid in enumerate(pids)}
 
 
@@ -124,7 +124,7 @@ def arriving(
     new, rows = newcomers.ciphers, newcomers.rows
     for place, pid, unit in zip(map(newcomers.at.get, pids), pids, arrived.units, strict=True):
         if place is not None:
-            rows[place] += (unit,)
+            rows[place] += unit
             ciphers.append(new[place])
         else:
             ciphers += seal.ciphers([people[pid].dek])

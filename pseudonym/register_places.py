@@ -80,6 +80,8 @@ def check_rows(seen: Seen, under: Mapping[bytes, bytes]) -> None:
 def only(state: State, units: pl.DataFrame) -> State:
     """The part of a state that some units (column unit) make up; they are whole parts."""
     kept = state.units.join(units, on="unit", how="semi")
+    if kept.height == state.units.height:
+        return state
     return replace(
         state,
         units=kept,

@@ -132,8 +132,7 @@ def _add(
         )
         for (pid, person), day in zip(some.items(), days, strict=True)
     ]
-    theirs = [tuple(sorted(rows)) if len(rows) > 1 else rows for rows in newcomers.rows]
-    said += new_statements(newcomers.pids, theirs, kind.value, today, source)
+    said += new_statements(newcomers.pids, newcomers.rows, kind.value, today, source)
     pids = [*some, *newcomers.pids]
     if not pids:
         return

@@ -109,13 +109,13 @@ def statement(subject: Mapping[str, Any], places: Iterable[Place]) -> bytes:
 
 
 def new_statements(
-    pids: Sequence[bytes], row_ids: Sequence[Sequence[bytes]], kind: str, day: int, source: str
+    pids: Sequence[bytes], row_ids: Sequence[bytes], kind: str, day: int, source: str
 ) -> list[bytes]:
     """What is stated of people who are new, as are all rows of theirs: as `statement`, for many.
 
     Args:
         pids: theirs.
-        row_ids: of each, the ids of the rows, in order.
+        row_ids: of each, the ids of the rows, one after the other.
         kind: person or family.
         day: on which they came.
         source: where from.
@@ -124,17 +124,25 @@ def new_statements(
     start = _number(ID_BYTES + len(end))
     said = [b""] * len(pids)
     alike: dict[int, list[int]] = {}
-    for place, theirs in enumerate(row_ids):
-        alike.setdefault(len(theirs), []).append(place)
-    for count, places in alike.items():  # most have one row, or none
+    for place, rows_of in enumerate(row_ids):
+        alike.setdefault(len(rows_of), []).append(place)
+    for length, places in alike.items():  # most have one row, or none
+        count = length // ID_BYTES
         head = (7 + count).to_bytes(2, "big") + _LABEL + _number(ID_BYTES)
+        theirs = [row_ids[place] for place in places]
+        if count > 1:
+            theirs = [b"".join(sorted(_divided(rows))) for rows in theirs]
         rows: list[bytes | list[bytes]] = []
-        for number in range(count):
-            rows += [start, [row_ids[place][number] for place in places], end]
+        for first in range(0, length, ID_BYTES):
+            rows += [start, [each[first : first + ID_BYTES] for each in theirs], end]
         made = filled(len(places), head, [pids[place] for place in places], fixed, *rows)
-        for place, statement_ in zip(places, made, strict=True):
-            said[place] = statement_
+        for place, octets in zip(places, made, strict=True):
+            said[place] = octets
     return said
+
+
+def _divided(rows: bytes) -> list[bytes]:
+    return [rows[first : first + ID_BYTES] for first in range(0, len(rows), ID_BYTES)]
 
 
 _LABEL = enc("subject/1")[2:]

@@ -102,7 +102,7 @@ class Vault:
         deks, row_ids = seal.new_deks(count), _row_ids(count)
         ready = seal.ciphers(deks)
         sealed = seal.seal_rows(ready, STORE, pids, row_ids, [1] * count, payloads)
-        said = new_statements(pids, list(zip(row_ids, strict=True)), kind.value, today, source)
+        said = new_statements(pids, row_ids, kind.value, today, source)
         subjects: dict[str, list[Any]] = {
             "pid": pids,
             "kind": [kind.value] * count,
