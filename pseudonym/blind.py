@@ -94,12 +94,13 @@ class BlindIndex:
             A whole number below 2^bits for each.
         """
         copy: Callable[[], HMAC] = self._start(field).copy
+        octets = list(map(str.encode, values))
+        lengths = {size: size.to_bytes(4, "big") for size in set(map(len, octets))}
         digests: list[bytes] = []
         append = digests.append
-        for value in values:
-            octets = value.encode()
+        for value in octets:
             mac = copy()
-            mac.update(len(octets).to_bytes(4, "big") + octets)
+            mac.update(lengths[len(value)] + value)
             append(mac.finalize())
         firsts = np.frombuffer(b"".join(digests), dtype=">u4")[::8]
         found: list[int] = (firsts >> np.uint32(32 - self.bits)).tolist()

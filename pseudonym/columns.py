@@ -32,7 +32,16 @@ def payloads(frame: pl.DataFrame) -> list[bytes]:
     Raises:
         InputError: a column is unknown or of another type, or a value may not be in an identity.
     """
+    return _payloads(checked(frame))
+
+
+def payloads_and_values(frame: pl.DataFrame) -> tuple[list[bytes], pl.DataFrame]:
+    """What `payloads` and `found_by` give, of identities that are looked at once."""
     whole = checked(frame)
+    return _payloads(whole), _found_by(whole)
+
+
+def _payloads(whole: pl.DataFrame) -> list[bytes]:
     plain = not any(_has_odd_text(texts, _ESCAPED) for _, texts in _texts(whole))
     said: dict[str, pl.Expr] = {}
     for name, dtype in SCHEMA.items():
@@ -92,7 +101,10 @@ def found_by(frame: pl.DataFrame) -> pl.DataFrame:
     Returns:
         Columns row (from 0), field (of `FIELDS`) and value, no two rows of it alike.
     """
-    whole = checked(frame)
+    return _found_by(checked(frame))
+
+
+def _found_by(whole: pl.DataFrame) -> pl.DataFrame:
     rows = whole.with_row_index("row").lazy()
     born = pl.col("born").dt.to_string(_DAY)
     code = pl.col("value").str.to_uppercase().str.replace_all("[^A-Z0-9]", "")

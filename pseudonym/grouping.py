@@ -36,9 +36,9 @@ def groups(state: State) -> pl.DataFrame:
         state: all, or a part that holds whole groups.
 
     Returns:
-        unit and group (a number of no meaning), one row a unit.
+        unit and group (a number of no meaning), in the order of the state's units.
     """
-    units = state.units.select("unit").sort("unit").with_row_index("place")
+    units = state.units.select("unit").with_row_index("place")
     links = (
         state.links.filter(~pl.col("void"))
         .sort(["weight", "left", "right"], descending=[True, False, False])
@@ -112,7 +112,8 @@ def names(
         draw: gives so many new random ids.
 
     Returns:
-        unit and after, for the units of groups that rule 1 does not settle; the new ids with their ages.
+        The units of groups that rule 1 does not settle, with the id after it (after); the new ids with their
+        ages.
     """
     spread = units.group_by("holder").agg(pl.col("group").n_unique().alias("groups"))
     settled = (
@@ -129,7 +130,7 @@ def names(
     # Units of settled groups still count in rule 4: an id's units may be in one of them.
     open_ = ranked.join(settled, on="group", how="anti")
     if open_.is_empty():
-        return units.head(0).select("unit", after="holder"), IDS.to_frame()
+        return units.head(0).with_columns(after="holder"), IDS.to_frame()
     by_age = ids.rename({"id": "after"})
     living = (
         open_.filter(pl.col("holder").is_not_null())
@@ -160,7 +161,7 @@ def names(
     drawn = pl.Series(draw(unnamed.height), dtype=pl.Binary)
     made = pl.DataFrame({"id": drawn, "age": range(next_age, next_age + unnamed.height)}, schema=IDS)
     named = pl.concat([named, unnamed.with_columns(after=drawn)])
-    return open_.join(named, on="group", how="left").select("unit", "after"), made
+    return open_.join(named, on="group", how="left"), made
 
 
 def _founders(of: str) -> pl.Expr:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -56,12 +56,25 @@ class Person:
         )
 
 
-class Newcomer(NamedTuple):
-    """A person or family who is new and to whom nothing moves: the key, also made ready, and rows' ids."""
+class Newcomers:
+    """Persons or families who are new and to whom nothing moves, by column: most of a delivery.
 
-    dek: bytes
-    cipher: AESGCM
-    rows: list[bytes]
+    Attributes:
+        pids: theirs.
+        deks: their keys …
+        ciphers: … made ready.
+        rows: of each, the ids of the rows, one after the other.
+        at: where in the columns each pid is.
+    """
+
+    __slots__ = ("at", "ciphers", "deks", "pids", "rows")
+
+    def __init__(self, pids: list[bytes]) -> None:
+        self.pids = pids
+        self.deks = seal.new_deks(len(pids))
+        self.ciphers = seal.ciphers(self.deks)
+        self.rows = [b""] * len(pids)
+        self.at = {pid: place for place, pid in enumerate(pids)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +112,7 @@ class Arrived:
 
 
 def arriving(
-    arrived: Arrived, after: State, people: dict[bytes, Person], newcomers: dict[bytes, Newcomer], day: int
+    arrived: Arrived, after: State, people: dict[bytes, Person], newcomers: Newcomers, day: int
 ) -> Arrived:
     """Seal new rows, each for the person that it came under."""
     units = pl.DataFrame({"unit": pl.Series(arrived.units, dtype=pl.Binary)})
@@ -108,15 +121,14 @@ def arriving(
     )
     pids: list[bytes] = of["holder"].to_list()
     ciphers: list[AESGCM] = []
-    for pid, unit in zip(pids, arrived.units, strict=True):
-        newcomer = newcomers.get(pid)
-        if newcomer is not None:
-            _, cipher, rows = newcomer
-            rows.append(unit)
+    new, rows = newcomers.ciphers, newcomers.rows
+    for place, pid, unit in zip(map(newcomers.at.get, pids), pids, arrived.units, strict=True):
+        if place is not None:
+            rows[place] += unit
+            ciphers.append(new[place])
         else:
-            (cipher,) = seal.ciphers([people[pid].dek])
+            ciphers += seal.ciphers([people[pid].dek])
             people[pid].places.append(Place(unit, 1, day, arrived.source))
-        ciphers.append(cipher)
     sealed = seal.seal_rows(ciphers, STORE, pids, arrived.units, [1] * len(pids), arrived.payloads)
     return Arrived(
         arrived.units,

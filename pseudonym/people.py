@@ -79,8 +79,7 @@ class People:
             SealBrokenError: what the store has of one of them was tampered with.
         """
         given = checked(delivery)
-        identities = given.identities()
-        payloads, values = columns.payloads(identities), columns.found_by(identities)
+        payloads, values = columns.payloads_and_values(given.identities())
         rows = given.records.select("unit")
         with self._tools.store.transaction() as at:
             self._tools.register.lock(at)

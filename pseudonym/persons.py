@@ -245,7 +245,7 @@ def _event(
     if stamp.time.tzinfo is None or not stamp.by or not stamp.why:
         raise InputError("An event names its time with the time zone, who did it, and why.")
     after = with_evidence(state, changes, stamp.run)
-    units = after.units.join(groups(after), on="unit")
+    units = after.units.with_columns(groups(after)["group"], before="holder")
     if nameless is not None:
         without = pl.col("unit").is_in(nameless.implode())
         units = units.with_columns(
@@ -254,10 +254,8 @@ def _event(
         )
     named, made = names(units, state.ids, state.next_age, draw)
     unseen = pl.lit(False) if hidden is None else pl.col("unit").is_in(hidden.implode())
-    moved = (
-        named.join(after.units, on="unit")
-        .filter(pl.col("after").ne_missing(pl.col("holder")))
-        .select("unit", before="holder", after="after", hidden=unseen | pl.col("fence").is_not_null())
+    moved = named.filter(pl.col("after").ne_missing(pl.col("before"))).select(
+        "unit", "before", "after", hidden=unseen | pl.col("fence").is_not_null()
     )
     gone = state.units.join(changes.removed, on="unit", how="semi").select(
         "unit",

@@ -60,6 +60,8 @@ def connected(state: State) -> pl.Series:
     known = state.ids.select("id").with_row_index("right", offset=places.height)
     for name in ("holder", "home"):
         named = state.units.select(id=name).with_row_index("left")
+        if name == "home":  # as a rule it is the holder
+            named = named.filter(state.units["home"] != state.units["holder"])
         edges.append(named.join(known, on="id").select("left", "right"))
     left, right = (np.concatenate([frame[side].to_numpy() for frame in edges]) for side in ("left", "right"))
     count = places.height + known.height

@@ -13,7 +13,6 @@ The rules this module keeps (`docs/sealing.md` states the formats):
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Final
 
@@ -24,12 +23,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from pseudonym.errors import SealBrokenError
 from pseudonym.holders import PrfKey
-from pseudonym.seal import NONCE_BYTES, SCHEME
+from pseudonym.seal import NONCE_BYTES, SCHEME, new_nonces
 from pseudonym.urn import ID_BYTES, KEY_BYTES, enc
 
 KEY_ID: Final = b"register/1".ljust(ID_BYTES, b"\0")
 """What the key is bound to where a person's is bound to the pid."""
-BLOCKS: Final = {"head": 64, "place": 192, "part": 256, "event": 4096, "message": 4096}
+BLOCKS: Final = {"head": 64, "place": 64, "part": 256, "event": 4096, "message": 4096}
 _BODY = 1 + NONCE_BYTES
 
 
@@ -65,12 +64,11 @@ class RegisterKeys:
     def seal(self, what: str, places: Sequence[bytes], payloads: Sequence[bytes]) -> list[bytes]:
         """Seal payloads, each bound to its place: 01, nonce, ciphertext of the padded payload, tag."""
         encrypt, block, start = self._ciphers[what].encrypt, BLOCKS[what], enc(f"register-{what}/1")
-        pads = [b"\x80" + bytes(-(used + 1) % block) for used in range(block)]
-        octets = os.urandom(NONCE_BYTES * len(payloads))
-        nonces = [octets[i : i + NONCE_BYTES] for i in range(0, len(octets), NONCE_BYTES)]
+        pads = {size: b"\x80" + bytes(-(size + 1) % block) for size in set(map(len, payloads))}
+        heads, nonces = new_nonces(len(payloads))
         return [
-            SCHEME + nonce + encrypt(nonce, payload + pads[len(payload) % block], start + place)
-            for nonce, payload, place in zip(nonces, payloads, places, strict=True)
+            head + encrypt(nonce, payload + pads[len(payload)], start + place)
+            for head, nonce, payload, place in zip(heads, nonces, payloads, places, strict=True)
         ]
 
     def open(self, what: str, places: Sequence[bytes], sealed: Sequence[bytes]) -> list[bytes]:

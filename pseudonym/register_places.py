@@ -24,16 +24,28 @@ def touched(changes: Changes) -> pl.DataFrame:
 
 
 def found_under(
-    keys: RegisterKeys, kind: Kind, units: pl.DataFrame, beside: pl.DataFrame, parts: pl.DataFrame
+    keys: RegisterKeys, kind: Kind, held: pl.DataFrame, beside: pl.DataFrame, known: Mapping[bytes, bytes]
 ) -> tuple[list[bytes], list[Any]]:
-    """The tags that lead to parts, each with its part: first one for each unit, in the order of `units`.
+    """The tags that lead to parts, each with its part: first one for each unit, in the order of `held`.
 
     Then those of the ids of rows that are not called as their units, and of families' own ids.
+
+    Args:
+        keys: make tags.
+        kind: of persons or of families.
+        held: unit, holder, part.
+        beside: as `register_parts.BESIDE`.
+        known: tags of units that were made already.
     """
-    held = units.select("unit", "holder").join(parts, on="unit", how="left", maintain_order="left")
-    rows = beside.drop_nulls("row").select("unit", id="row").join(held, on="unit")
-    tags = keys.tags(f"{kind.value}-unit", [*held["unit"].to_list(), *rows["id"].to_list()])
-    found = [*held["part"].to_list(), *rows["part"].to_list()]
+    units: list[bytes] = held["unit"].to_list()
+    missing = [unit for unit in units if unit not in known]
+    made = {**known, **dict(zip(missing, keys.tags(f"{kind.value}-unit", missing), strict=True))}
+    tags, found = [made[unit] for unit in units], held["part"].to_list()
+    rows = beside.drop_nulls("row").select("unit", id="row")
+    if rows.height:
+        rows = rows.join(held, on="unit")
+        tags += keys.tags(f"{kind.value}-unit", rows["id"].to_list())
+        found += rows["part"].to_list()
     if kind is Kind.FAMILY:
         ids = held.unique("holder")
         tags += keys.tags(f"{kind.value}-id", ids["holder"].to_list())
@@ -68,6 +80,8 @@ def check_rows(seen: Seen, under: Mapping[bytes, bytes]) -> None:
 def only(state: State, units: pl.DataFrame) -> State:
     """The part of a state that some units (column unit) make up; they are whole parts."""
     kept = state.units.join(units, on="unit", how="semi")
+    if kept.height == state.units.height:
+        return state
     return replace(
         state,
         units=kept,

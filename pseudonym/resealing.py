@@ -17,10 +17,10 @@ from typing import Any
 import polars as pl
 
 from pseudonym import seal
-from pseudonym.moving import Arrived, Moving, Newcomer, Person, arriving, moving
+from pseudonym.moving import Arrived, Moving, Newcomers, Person, arriving, moving
 from pseudonym.standing import Event, State
 from pseudonym.storage.rows import At
-from pseudonym.storage.schema_identity import SUBJECT, SUBJECT_KEY
+from pseudonym.storage.schema_identity import SUBJECT
 from pseudonym.subjects import LIVING, new_statements, statement
 from pseudonym.subjects import State as Allowed
 from pseudonym.urn import Kind
@@ -70,7 +70,7 @@ def settle(
 
 def _people(
     tools: Tools, at: At, event: Event, after: State, forgotten: Collection[bytes]
-) -> tuple[dict[bytes, Person], dict[bytes, Newcomer]]:
+) -> tuple[dict[bytes, Person], Newcomers]:
     """Everybody whom an event touches, checked; those who are new with a new key.
 
     Those to whom nothing moves have nothing but what arrives: they come apart from the others, being many.
@@ -86,14 +86,9 @@ def _people(
         for pid, each in held.items()
     }
     moved_to = set(changes.moved.drop_nulls(["before", "after"])["after"].to_list())
-    newcomers: dict[bytes, Newcomer] = {}
-    deks = seal.new_deks(len(made))
-    for pid, dek, cipher in zip(made, deks, seal.ciphers(deks), strict=True):
-        if pid in moved_to:
-            people[pid] = Person(dek)
-        else:
-            newcomers[pid] = Newcomer(dek, cipher, [])
-    return people, newcomers
+    getting = [pid for pid in made if pid in moved_to]
+    people |= {pid: Person(dek) for pid, dek in zip(getting, seal.new_deks(len(getting)), strict=True)}
+    return people, Newcomers([pid for pid in made if pid not in moved_to] if getting else made)
 
 
 def _lead(event: Event, after: State, people: dict[bytes, Person]) -> None:
@@ -115,7 +110,7 @@ def _add(
     at: At,
     kind: Kind,
     people: dict[bytes, Person],
-    newcomers: dict[bytes, Newcomer],
+    newcomers: Newcomers,
     source: str,
 ) -> None:
     """Write who is new; `source` is where the newcomers' rows come from."""
@@ -137,29 +132,26 @@ def _add(
         )
         for (pid, person), day in zip(some.items(), days, strict=True)
     ]
-    theirs = (sorted(rows) if len(rows) > 1 else rows for _, _, rows in newcomers.values())
-    said += new_statements(list(newcomers), theirs, kind.value, today, source)
-    pids = [*some, *newcomers]
+    said += new_statements(newcomers.pids, newcomers.rows, kind.value, today, source)
+    pids = [*some, *newcomers.pids]
     if not pids:
         return
-    deks = [*(person.dek for person in some.values()), *(each.dek for each in newcomers.values())]
-    ready = [*seal.ciphers(deks[: len(some)]), *(each.cipher for each in newcomers.values())]
+    deks = [*(person.dek for person in some.values()), *newcomers.deks]
+    ready = [*seal.ciphers(deks[: len(some)]), *newcomers.ciphers]
     kek = tools.keks.current  # the transaction holds the lock of those who wrap: `SealedRegister.lock`
-    states = [person.state.value for person in some.values()] + [Allowed.ACTIVE.value] * len(newcomers)
+    states = [person.state.value for person in some.values()] + [Allowed.ACTIVE.value] * len(newcomers.pids)
     columns: dict[str, list[Any]] = {
         "pid": pids,
         "state": states,
-        "created_day": days + [today] * len(newcomers),
+        "created_day": days + [today] * len(newcomers.pids),
         "seal": seal.witness(ready, said),
         "wrapped": kek.wrap_all(deks, pids),
     }
     order = sorted(range(len(pids)), key=pids.__getitem__)
     ordered = {name: [column[place] for place in order] for name, column in columns.items()}
-    wrapped, count = ordered.pop("wrapped"), len(pids)
-    subjects = {**ordered, "kind": [kind.value] * count, "version": [1] * count}
-    tools.store.insert(at, SUBJECT, subjects)
-    keys: dict[str, list[Any]] = {"pid": ordered["pid"], "kid": [kek.kid] * count, "wrapped": wrapped}
-    tools.store.insert(at, SUBJECT_KEY, keys)
+    count = len(pids)
+    same: dict[str, list[Any]] = {"kind": [kind.value] * count, "version": [1] * count, "kid": [kek.kid] * count}
+    tools.store.insert(at, SUBJECT, {**ordered, **same})
 
 
 def _update(tools: Tools, at: At, people: dict[bytes, Person]) -> None:

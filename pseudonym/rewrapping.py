@@ -9,7 +9,7 @@ from pseudonym.seal import Kek
 from pseudonym.storage import identity as db
 from pseudonym.storage import register
 from pseudonym.storage.engine import Store
-from pseudonym.storage.schema_identity import SUBJECT_KEY
+from pseudonym.storage.schema_identity import SUBJECT
 from pseudonym.subjects import Subjects
 
 
@@ -63,7 +63,7 @@ class Rewrapping:
                         "kid": [kek.kid] * len(rows),
                         "wrapped": kek.wrap_all([deks[pid] for pid in pids], pids),
                     }
-                    self._store.update(connection, SUBJECT_KEY, ["pid"], changed)
+                    self._store.update(connection, SUBJECT, ["pid"], changed)
                 if len(rows) < batch:
                     self._register(connection, kek)
             # Only now is it on disk.

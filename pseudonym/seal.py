@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from pseudonym.errors import InputError, SealBrokenError
+from pseudonym.forms import filled
 from pseudonym.urn import ID_BYTES, KEY_BYTES, enc, prf
 
 SCHEME = b"\x01"
@@ -100,10 +101,10 @@ class Kek:
         _check_sizes(deks, KEY_BYTES, "A subject's key")
         encrypt, suffix = self._cipher.encrypt, self._suffix
         start = self._before_pid(pids, len(deks))
-        heads, nonces = _nonces(len(deks))
+        heads, fresh = new_nonces(len(deks))
         return [
             head + encrypt(nonce, dek, start + pid + suffix)
-            for head, nonce, dek, pid in zip(heads, nonces, deks, pids, strict=True)
+            for head, nonce, dek, pid in zip(heads, fresh, deks, pids, strict=True)
         ]
 
     def unwrap_all(self, wrapped: Sequence[bytes], pids: Sequence[bytes]) -> list[bytes]:
@@ -179,12 +180,12 @@ def seal_rows(
         InputError: a size, a version or the store's name is wrong, or the numbers differ.
     """
     places = _places(store, subjects, row_ids, versions, len(payloads))
-    heads, nonces = _nonces(len(payloads))
+    heads, fresh = new_nonces(len(payloads))
     pads = _PADS
     return [
         head + cipher.encrypt(nonce, payload + pads[len(payload) % BLOCK], place)
         for head, nonce, cipher, payload, place in zip(
-            heads, nonces, _ready(deks, len(payloads)), payloads, places, strict=True
+            heads, fresh, _ready(deks, len(payloads)), payloads, places, strict=True
         )
     ]
 
@@ -228,11 +229,11 @@ def witness(deks: Sequence[bytes] | Sequence[AESGCM], statements: Sequence[bytes
     Returns:
         01, nonce, tag for each.
     """
-    heads, nonces = _nonces(len(statements))
+    heads, fresh = new_nonces(len(statements))
     return [
         head + cipher.encrypt(nonce, b"", statement)
         for head, nonce, cipher, statement in zip(
-            heads, nonces, _ready(deks, len(statements)), statements, strict=True
+            heads, fresh, _ready(deks, len(statements)), statements, strict=True
         )
     ]
 
@@ -299,15 +300,17 @@ def _places(
     if count and not (min(versions) >= 0 and max(versions) <= LARGEST_VERSION):
         raise InputError("A row's version is a whole number below 2^32.")
     start = (5).to_bytes(2, "big") + enc("row/1", store)[2:] + _ID_LENGTH
-    # Most rows of a batch are of one version or of a few.
     ends = {version: _VERSION_LENGTH + version.to_bytes(4, "big") for version in set(versions)}
+    if len(ends) == 1:  # most batches are of one version
+        (end,) = ends.values()
+        return filled(count, start, subjects, _ID_LENGTH, row_ids, end)
     return [
         start + subject + _ID_LENGTH + row_id + ends[version]
         for subject, row_id, version in zip(subjects, row_ids, versions, strict=True)
     ]
 
 
-def _nonces(count: int) -> tuple[list[bytes], list[bytes]]:
+def new_nonces(count: int) -> tuple[list[bytes], list[bytes]]:
     """Random nonces, with and without the scheme byte before them; one system call for all."""
     octets = os.urandom(NONCE_BYTES * count)
     nonces = [octets[i : i + NONCE_BYTES] for i in range(0, len(octets), NONCE_BYTES)]

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
 import polars as pl
 
 from pseudonym import register_events, register_parts
@@ -117,7 +116,7 @@ class SealedRegister:
         names = [*(part for part, _ in found), *alone]
         read = register_parts.read(names, [*texts, *alone.values()], number, next_age)
         check_rows(read, under)
-        return replace(read, gone=pl.Series("unit", gone, dtype=pl.Binary)) if gone else read
+        return replace(read, gone=pl.Series("unit", gone, dtype=pl.Binary), tags={unit: tag for tag, unit in of.items()})
 
     def append(
         self,
@@ -266,26 +265,24 @@ class SealedRegister:
     ) -> None:
         """Put the parts that changed anew, under other ids."""
         old = seen.parts.join(seen.parts.join(changed, on="unit", how="semi"), on="part", how="semi")
-        past = seen.state.units.join(old, on="unit", how="semi")
-        former, _ = found_under(keys, kind, past, seen.beside, old)
+        past = seen.state.units.select("unit", "holder").join(old, on="unit")
+        former, _ = found_under(keys, kind, past, seen.beside, seen.tags)
         # A part in its unit's own place goes with the place, whose tag it is called by.
         db.forget(self._store, at, former, sorted(set(old["part"].to_list()).difference(former)))
         new = pl.concat([old.select("unit"), changed.select("unit")]).unique()
         state = only(after, new)
         numbered, texts = register_parts.spelt(state, beside)
-        tags, numbers = found_under(keys, kind, state.units, beside, numbered)
-        alone = np.bincount(numbered["part"].to_numpy(), minlength=len(texts)) == 1
-        ids = random_ids(len(texts))
-        shared = np.flatnonzero(~alone).tolist()
-        bound = [kind.value.encode() + ids[part] for part in shared]
-        parts = [ids[part] for part in shared], keys.seal("part", bound, [texts[part] for part in shared])
-        count, single = state.units.height, alone.tolist()
-        leading = [texts[part] if single[part] else ids[part] for part in numbers[:count]]
+        held = state.units.select("unit", "holder").with_columns(numbered["part"])
+        tags, numbers = found_under(keys, kind, held, beside, seen.tags)
+        shared = [part for part, text in enumerate(texts) if len(text) != register_parts.ALONE]
+        ids = dict(zip(shared, random_ids(len(shared)), strict=True))
+        bound = [kind.value.encode() + part for part in ids.values()]
+        parts = list(ids.values()), keys.seal("part", bound, [texts[part] for part in shared])
+        units = numbers[: held.height]
+        leading = [ids[part] if part in ids else texts[part] for part in units]
         # Other names of a unit that is alone lead to its own place.
-        for part, tag in zip(numbers[:count], tags, strict=False):
-            if single[part]:
-                ids[part] = _BESIDE + tag
-        leading += [ids[part] for part in numbers[count:]]
+        own = dict(zip(units, tags, strict=False))
+        leading += [ids[part] if part in ids else _BESIDE + own[part] for part in numbers[held.height :]]
         left = seen.state.units.join(after.units, on="unit", how="anti")["unit"].to_list()
         tags += keys.tags(f"{kind.value}-unit", left)
         leading += [_GONE] * len(left)

@@ -234,6 +234,8 @@ def pairs_of(frame: pl.DataFrame) -> pl.DataFrame:
 
 def across_fences(units: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """The pairs of which one side is fenced off from the other."""
+    if units["fence"].null_count() == units.height:
+        return pairs.select("left", "right").clear()
     fences = units.select("unit", "fence")
     return (
         pairs.select("left", "right")

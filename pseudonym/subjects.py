@@ -20,6 +20,7 @@ import polars as pl
 from pseudonym import seal
 from pseudonym.columns import frame_of
 from pseudonym.errors import InputError, SealBrokenError, SubjectMissingError
+from pseudonym.forms import filled
 from pseudonym.keks import Keks
 from pseudonym.storage import identity as db
 from pseudonym.storage.engine import Store
@@ -108,28 +109,40 @@ def statement(subject: Mapping[str, Any], places: Iterable[Place]) -> bytes:
 
 
 def new_statements(
-    pids: Sequence[bytes], row_ids: Iterable[Sequence[bytes]], kind: str, day: int, source: str
+    pids: Sequence[bytes], row_ids: Sequence[bytes], kind: str, day: int, source: str
 ) -> list[bytes]:
     """What is stated of people who are new, as are all rows of theirs: as `statement`, for many.
 
     Args:
         pids: theirs.
-        row_ids: of each, the ids of the rows, in order.
+        row_ids: of each, the ids of the rows, one after the other.
         kind: person or family.
         day: on which they came.
         source: where from.
     """
     fixed, end = _about(kind, State.ACTIVE.value, 1, day) + _number(0), _end(1, day, source)
     start = _number(ID_BYTES + len(end))
-    between, label = end + start, _LABEL + _number(ID_BYTES)
-    return [
-        (7 + len(theirs)).to_bytes(2, "big")
-        + label
-        + pid
-        + fixed
-        + (start + between.join(theirs) + end if theirs else b"")
-        for pid, theirs in zip(pids, row_ids, strict=True)
-    ]
+    said = [b""] * len(pids)
+    alike: dict[int, list[int]] = {}
+    for place, rows_of in enumerate(row_ids):
+        alike.setdefault(len(rows_of), []).append(place)
+    for length, places in alike.items():  # most have one row, or none
+        count = length // ID_BYTES
+        head = (7 + count).to_bytes(2, "big") + _LABEL + _number(ID_BYTES)
+        theirs = [row_ids[place] for place in places]
+        if count > 1:
+            theirs = [b"".join(sorted(_divided(rows))) for rows in theirs]
+        rows: list[bytes | list[bytes]] = []
+        for first in range(0, length, ID_BYTES):
+            rows += [start, [each[first : first + ID_BYTES] for each in theirs], end]
+        made = filled(len(places), head, [pids[place] for place in places], fixed, *rows)
+        for place, octets in zip(places, made, strict=True):
+            said[place] = octets
+    return said
+
+
+def _divided(rows: bytes) -> list[bytes]:
+    return [rows[first : first + ID_BYTES] for first in range(0, len(rows), ID_BYTES)]
 
 
 _LABEL = enc("subject/1")[2:]

@@ -35,7 +35,7 @@ from pseudonym.rewrapping import Rewrapping
 from pseudonym.sealed_register import SealedRegister
 from pseudonym.storage import identity as db
 from pseudonym.storage.engine import Store
-from pseudonym.storage.schema_identity import SUBJECT, SUBJECT_KEY
+from pseudonym.storage.schema_identity import SUBJECT
 from pseudonym.subjects import LIVING, STORE, Held, Place, State, Subjects, new_statements, opened, places_of
 from pseudonym.urn import ID_BYTES, Kind
 from pseudonym.vault_rows import Tools, VaultRows
@@ -97,12 +97,12 @@ class Vault:
         pids = random_ids(count) if pids is None else list(pids)
         if len(pids) != count or not {len(pid) for pid in pids} <= {ID_BYTES}:
             raise InputError(f"Each person has an id of {ID_BYTES} bytes.")
-        payloads, values = columns.payloads(people), columns.found_by(people)
+        payloads, values = columns.payloads_and_values(people)
         today = self._store.today()
         deks, row_ids = seal.new_deks(count), _row_ids(count)
         ready = seal.ciphers(deks)
         sealed = seal.seal_rows(ready, STORE, pids, row_ids, [1] * count, payloads)
-        said = new_statements(pids, zip(row_ids), kind.value, today, source)
+        said = new_statements(pids, row_ids, kind.value, today, source)
         subjects: dict[str, list[Any]] = {
             "pid": pids,
             "kind": [kind.value] * count,
@@ -116,10 +116,8 @@ class Vault:
         with self._store.transaction() as connection:
             db.wrapping(self._store, connection)
             kek = self._keks.current
-            wrapped = kek.wrap_all(deks, pids)
-            subject_keys: dict[str, list[Any]] = {"pid": pids, "kid": [kek.kid] * count, "wrapped": wrapped}
+            subjects |= {"kid": [kek.kid] * count, "wrapped": kek.wrap_all(deks, pids)}
             self._store.insert(connection, SUBJECT, _ordered(subjects, order))
-            self._store.insert(connection, SUBJECT_KEY, _ordered(subject_keys, order))
             self._rows.insert(connection, source, today, row_ids, [1] * count, pids, sealed, values)
         return pids
 
@@ -141,7 +139,7 @@ class Vault:
         """
         if len(pids) != people.height:
             raise InputError("There is one identity for each person.")
-        payloads, values = columns.payloads(people), columns.found_by(people)
+        payloads, values = columns.payloads_and_values(people)
         today = self._store.today()
         with self._store.transaction() as connection:
             found = self._subjects.held(connection, pids, LIVING, lock=True)

@@ -18,12 +18,12 @@ from pseudonym.storage.schema_identity import (
     OPENING,
     REGISTER_KEY,
     SUBJECT,
-    SUBJECT_KEY,
 )
 
 Connection = sa.Connection
 Row = sa.Row[Any]
 Columns = dict[str, list[Any]]
+_KEYS = sa.select(SUBJECT.c.pid, SUBJECT.c.kid, SUBJECT.c.wrapped).where(SUBJECT.c.kid.is_not(None))
 
 
 def check_index(store: Store, epoch: int, fingerprint: bytes) -> None:
@@ -63,8 +63,8 @@ def given_way(store: Store, connection: Connection, pids: Sequence[bytes]) -> se
 
 
 def keys(store: Store, connection: Connection, pids: Sequence[bytes]) -> list[Row]:
-    """The rows of subject_key."""
-    return store.among(connection, sa.select(SUBJECT_KEY), SUBJECT_KEY.c.pid, pids)
+    """The wrapped keys of people, by pid, with the KEK's id; whoever is erased has none."""
+    return store.among(connection, _KEYS, SUBJECT.c.pid, pids)
 
 
 def rows(store: Store, connection: Connection, pids: Sequence[bytes]) -> list[Row]:
@@ -155,9 +155,8 @@ def forget(store: Store, connection: Connection, pids: Sequence[bytes]) -> int:
     """Delete everything of people but that they were there; they are `erased` from then on."""
     unindex(store, connection, rows(store, connection, pids))
     store.delete_among(connection, IDENTITY_ROW.c.pid, pids)
-    store.delete_among(connection, SUBJECT_KEY.c.pid, pids)
-    nothing = [None] * len(pids)
-    changed = {"pid": pids, "state": ["erased"] * len(pids), "seal": nothing, "superseded_by": nothing}
+    nothing = dict.fromkeys(("seal", "superseded_by", "kid", "wrapped"), [None] * len(pids))
+    changed = {"pid": pids, "state": ["erased"] * len(pids), **nothing}
     gone = store.update(connection, SUBJECT, ["pid"], changed)
     store.purge_later(connection)
     return gone
@@ -182,9 +181,8 @@ def wrapped(store: Store, connection: Connection) -> None:
 def due_for_wrapping(connection: Connection, kid: str, after: bytes, count: int) -> list[Row]:
     """At most `count` keys, after a pid and in order, that are wrapped under another KEK than `kid`."""
     query = (
-        sa.select(SUBJECT_KEY)
-        .where(SUBJECT_KEY.c.kid != kid, SUBJECT_KEY.c.pid > after)
-        .order_by(SUBJECT_KEY.c.pid)
+        _KEYS.where(SUBJECT.c.kid != kid, SUBJECT.c.pid > after)
+        .order_by(SUBJECT.c.pid)
         .limit(count)
         .with_for_update()
     )
@@ -194,8 +192,8 @@ def due_for_wrapping(connection: Connection, kid: str, after: bytes, count: int)
 def keys_by_kid(connection: Connection) -> dict[str, int]:
     """How many keys are wrapped under each KEK, the register's among them."""
     counts: Counter[str] = Counter()
-    for table in (SUBJECT_KEY, REGISTER_KEY):
-        query = sa.select(table.c.kid, sa.func.count()).group_by(table.c.kid)
+    for table in (SUBJECT, REGISTER_KEY):
+        query = sa.select(table.c.kid, sa.func.count()).where(table.c.kid.is_not(None)).group_by(table.c.kid)
         counts.update({row[0]: row[1] for row in connection.execute(query)})
     return dict(counts)
 

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from pseudonym.storage.common import ledger_table, store_table
 
-REVISION = "identity_0004"
+REVISION = "identity_0005"
 METADATA = sa.MetaData()
 
 STORE = store_table(METADATA)
@@ -21,6 +21,9 @@ SUBJECT = sa.Table(
     sa.Column("created_day", sa.Integer, nullable=False),
     sa.Column("superseded_by", sa.LargeBinary, sa.ForeignKey("subject.pid")),
     sa.Column("seal", sa.LargeBinary),
+    # The person's key; null, like the seal, once they are erased.
+    sa.Column("kid", sa.Text),
+    sa.Column("wrapped", sa.LargeBinary),
     sqlite_with_rowid=False,
 )
 _GAVE_WAY = SUBJECT.c.superseded_by.is_not(None)  # few, so the others are in no index
@@ -30,20 +33,14 @@ sa.Index(
     sqlite_where=_GAVE_WAY,
     postgresql_where=_GAVE_WAY,
 )
-SUBJECT_KEY = sa.Table(
-    "subject_key",
-    METADATA,
-    sa.Column("pid", sa.LargeBinary, sa.ForeignKey("subject.pid"), primary_key=True),
-    sa.Column("kid", sa.Text, nullable=False),
-    sa.Column("wrapped", sa.LargeBinary, nullable=False),
-    sqlite_with_rowid=False,
-)
 IDENTITY_ROW = sa.Table(
     "identity_row",
     METADATA,
     sa.Column("row_id", sa.LargeBinary, primary_key=True),
     sa.Column("version", sa.Integer, primary_key=True),
-    sa.Column("pid", sa.LargeBinary, sa.ForeignKey("subject.pid"), nullable=False, index=True),
+    # Of `subject`: no foreign key, which would be looked up for every row that comes. Whoever writes a row
+    # writes its person in the same transaction, and without the person's key and seal it does not open.
+    sa.Column("pid", sa.LargeBinary, nullable=False, index=True),
     sa.Column("source", sa.Text, nullable=False),
     sa.Column("received_day", sa.Integer, nullable=False),
     sa.Column("tags", sa.LargeBinary, nullable=False),

@@ -12,6 +12,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ _PRAGMAS = (
     "cache_size=-131072",  # KiB
     "wal_autocheckpoint=65536",  # pages of 4 KiB: several batches of bulk intake are moved at once
 )
+_IN_A_STATEMENT = 2_000  # values to insert
 _AT_ONCE = 10_000  # values in one IN list; SQLite allows 32,766 of all kinds
 
 
@@ -80,11 +82,20 @@ class Sqlite:
     def insert(
         self, connection: sa.Connection, table: sa.Table, columns: dict[str, Sequence[Any]], skip: bool
     ) -> int:
-        names = _listed(columns)
-        places = ", ".join("?" * len(columns))
+        # Many rows in a statement, of which SQLite need not be able to undo a part: the transaction is undone.
+        start = f'INSERT {"" if skip else "OR FAIL "}INTO "{table.name}" ({_listed(columns)}) VALUES '
         ending = " ON CONFLICT DO NOTHING" if skip else ""
-        sql = f'INSERT INTO "{table.name}" ({names}) VALUES ({places}){ending}'
-        return self._many(connection, sql, list(columns.values()))
+        width, count = len(columns), len(next(iter(columns.values())))
+        row, at_once = f"({', '.join('?' * width)})", max(_IN_A_STATEMENT // width, 1)
+        values = list(chain.from_iterable(zip(*columns.values(), strict=True)))
+        several = count // at_once * at_once * width
+        inserted = 0
+        for rows, some in ((at_once, values[:several]), (count % at_once, values[several:])):
+            if some:
+                steps = range(0, len(some), rows * width)
+                sql = f"{start}{', '.join([row] * rows)}{ending}"
+                inserted += self._many(connection, sql, [some[i : i + rows * width] for i in steps])
+        return inserted
 
     def update(
         self,
@@ -97,12 +108,12 @@ class Sqlite:
         where = " AND ".join(f'"{name}" = ?' for name in keys)
         order = [columns[name] for name in columns if name not in keys] + [columns[name] for name in keys]
         sql = f'UPDATE "{table.name}" SET {changed} WHERE {where}'
-        return self._many(connection, sql, order)
+        return self._many(connection, sql, zip(*order, strict=True))
 
     def delete(self, connection: sa.Connection, table: sa.Table, columns: dict[str, Sequence[Any]]) -> int:
         where = " AND ".join(f'"{name}" = ?' for name in columns)
         sql = f'DELETE FROM "{table.name}" WHERE {where}'
-        return self._many(connection, sql, list(columns.values()))
+        return self._many(connection, sql, zip(*columns.values(), strict=True))
 
     def among(
         self,
@@ -148,13 +159,11 @@ class Sqlite:
     def release(self) -> None:
         os.close(self._lock)
 
-    def _many(self, connection: sa.Connection, sql: str, columns: list[Sequence[Any]]) -> int:
-        if not columns[0]:
-            return 0
+    def _many(self, connection: sa.Connection, sql: str, values: Iterable[Sequence[Any]]) -> int:
         raw: Any = connection.connection.driver_connection
         with closing(raw.cursor()) as cursor:
             try:
-                cursor.executemany(sql, zip(*columns, strict=True))  # one row at a time in memory
+                cursor.executemany(sql, values)
             except sqlite3.IntegrityError as error:
                 if error.sqlite_errorname in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"):
                     raise DuplicateError("A row with such a key is there already.") from None

@@ -22,6 +22,7 @@ def kids(store: Store) -> dict[str, int]:
     counts = Counter[str]()
     with store.read() as connection:
         for table in wrapping_tables(store):
-            query = sa.select(table.c.kid, sa.func.count()).group_by(table.c.kid)
+            there = table.c.kid.is_not(None)  # whoever is erased has no key
+            query = sa.select(table.c.kid, sa.func.count()).where(there).group_by(table.c.kid)
             counts.update({row[0]: row[1] for row in connection.execute(query)})
     return dict(counts)

@@ -49,8 +49,7 @@ def test_a_part_is_the_bytes_that_are_documented():
     link = struct.pack(">16s16sdBL", one(1), one(2), -2.5, 1, len(run))
     two = struct.pack(">4L", 2, 2, 1, 1) + first + second + ids + link + one(1) + one(2) + run
     assert parts[of[one(1)]] == two
-    alone = struct.pack(">16s16s16s16s16s16sqqBB", one(3), one(30), one(30), none, one(50), none, 7, 0, 1, 2)
-    assert parts[of[one(3)]] == struct.pack(">4L", 1, 1, 0, 0) + alone + struct.pack(">16sq", one(30), 3)
+    assert parts[of[one(3)]] == struct.pack(">16s16s16sQLB", one(3), one(30), one(50), 3, 7, 2)
 
 
 def test_what_was_said_comes_back():

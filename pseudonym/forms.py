@@ -1,0 +1,32 @@
+"""Many strings of bytes of one form, made together: what is the same in all is written once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def filled(count: int, *parts: bytes | Sequence[bytes]) -> list[bytes]:
+    """Strings that are made of the same parts, one after the other.
+
+    Args:
+        count: how many.
+        parts: bytes that all have, or for each string its own; these are of one length within a part.
+    """
+    if not count:
+        return []
+    columns = [
+        np.frombuffer(part if isinstance(part, bytes) else b"".join(part), dtype=np.uint8) for part in parts
+    ]
+    widths = [
+        len(column) if isinstance(part, bytes) else len(column) // count
+        for part, column in zip(parts, columns, strict=True)
+    ]
+    made = np.empty((count, sum(widths)), dtype=np.uint8)
+    start = 0
+    for column, width in zip(columns, widths, strict=True):
+        made[:, start : start + width] = column.reshape(-1, width)
+        start += width
+    strings: list[bytes] = made.view(f"V{start}").ravel().tolist()
+    return strings
