@@ -54,6 +54,7 @@ class Published:
         name, project, title, unit, audience: as declared.
         dimensions: their names.
         area: the name of the dimension of areas, or empty.
+        areas: its categories, each with the areas that it takes in.
         measures: name, meaning and kind of each.
         rules: what was applied, a sentence each.
         lines: the rows.
@@ -66,14 +67,16 @@ class Published:
     audience: str
     dimensions: tuple[str, ...]
     area: str
+    areas: tuple[tuple[str, tuple[str, ...]], ...]
     measures: tuple[tuple[str, str, str], ...]
     rules: tuple[str, ...]
     lines: tuple[Line, ...]
 
     def for_area(self, area: str) -> Self:
-        """What a council reads: its own area, and the total of all areas."""
+        """What a council reads: its own area, or the one that its own is in, and the total of all areas."""
         place = self.dimensions.index(self.area)
-        mine = tuple(one for one in self.lines if one.categories[place] in (area, TOTAL))
+        own = {TOTAL, *(label for label, codes in self.areas if area in codes)}
+        mine = tuple(one for one in self.lines if one.categories[place] in own)
         return type(self)(**{**_slots(self), "lines": mine})
 
     def to_file(self) -> bytes:
@@ -88,6 +91,7 @@ class Published:
         for key in ("dimensions", "rules"):
             content[key] = tuple(content[key])
         content["measures"] = tuple(map(tuple, content["measures"]))
+        content["areas"] = tuple((label, tuple(codes)) for label, codes in content["areas"])
         content["lines"] = tuple(
             Line(**{**one, "categories": tuple(one["categories"])}) for one in content["lines"]
         )
@@ -125,6 +129,12 @@ def published(
         audience=str(spec.audience),
         dimensions=tuple(axis.name for axis in counted.axes),
         area=spec.area_dimension,
+        areas=tuple(
+            (label, tuple(sorted(codes)))
+            for axis in counted.axes
+            if axis.name == spec.area_dimension
+            for label, codes in zip(axis.labels, axis.values, strict=True)
+        ),
         measures=tuple((one.name, one.meaning, str(one.kind)) for one in spec.figures),
         rules=tuple(_rules(spec, coarse)),
         lines=tuple(lines),
