@@ -36,6 +36,7 @@ from pseudonym.release.keeping import Releases
 from pseudonym.storage import Store
 from pseudonym.storage.rows import AT_ONCE, Project, ProjectState
 from pseudonym.storage.rows_attributes import AttributeRows
+from pseudonym.tables.keeping import Tables
 from pseudonym.urn import check_epoch, check_label
 from pseudonym.values import Scan, check_declaration, values
 
@@ -55,6 +56,7 @@ class Attributes:
         self.moves = AttributeMoves(context)
         self.registers = AttributeRegisters(context, self.intake, self.moves)
         self.releases = Releases(context)
+        self.tables = Tables(context)
 
     @classmethod
     def open(cls, store: Store, ledger: Ledger, keks: Keks, scan: Scan, audit: Audit) -> Self:

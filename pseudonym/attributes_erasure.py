@@ -12,6 +12,7 @@ from pseudonym.erasure import What, carry_out
 from pseudonym.storage.rows import AT_ONCE, Project, ProjectState
 from pseudonym.storage.rows_links import LinkRows
 from pseudonym.storage.rows_releases import ReleaseRows
+from pseudonym.storage.rows_tables import TableRows
 
 
 class AttributeErasure:
@@ -113,6 +114,7 @@ class AttributeErasure:
         counts.update(self._rows.delete_intake(project.number))
         LinkRows(self._rows).delete_project(project.number)
         counts.update(ReleaseRows(self._rows.store).delete_project(project.number))
+        counts.update(TableRows(self._rows.store).delete_project(project.number))
         with self._rows.write() as at:
             counts["a_dataset"] += self._rows.delete_datasets(at, project.number)
             self._rows.set_state(at, project.number, ProjectState.ENDED)

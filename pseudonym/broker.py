@@ -31,11 +31,12 @@ from pseudonym.broker_registers import BrokerRegisters
 from pseudonym.changes import Changes
 from pseudonym.cover import cover
 from pseudonym.erasure import Ledger, What, check_not_ended, replay
+from pseudonym.holders import PrfKey
 from pseudonym.storage import Store
 from pseudonym.storage.rows import AT_ONCE
 from pseudonym.storage.rows_broker import BrokerRows, Half
 from pseudonym.tracing import Tracing
-from pseudonym.urn import AidKey, Kind, check_epoch, check_label
+from pseudonym.urn import AidKey, Kind, check_epoch, check_label, enc
 
 KEEP_HALVES = 7 * 86_400
 """Seconds for which a row_ref waits for its other half."""
@@ -247,6 +248,27 @@ class Broker:
         return frames.columns(aid=given).with_columns(
             pl.Series("urn", [mapped[aid] for aid in given], dtype=pl.String)
         )
+
+    def record_keys(self, project: str, aids: frames.Table, key: PrfKey, mandate: Mandate) -> bytes:
+        """The record keys of a project's persons or families, for cell-key perturbation of counts.
+
+        Args:
+            project: its name.
+            aids: a binary column `aid`; rows may repeat.
+            key: the project's cell key.
+            mandate: who asks, and what for.
+
+        Returns:
+            A byte for each, in the same order: the first of PRF(key, "ckp/1", project, aid).
+
+        Raises:
+            NotFoundError, EndedError: there is no such project, or it has ended.
+        """
+        given = frames.ids(frames.table(aids), "aid")
+        with self._rows.read() as at:
+            self._rows.project(at, project)
+        self._audit(Access("record-keys", project, mandate, len(given)))
+        return bytes(one[0] for one in key.digests([enc("ckp/1", project, aid) for aid in given]))
 
     def members(self, project: str, kind: Kind) -> Iterator[pl.DataFrame]:
         """All aids of a project's persons or families, some at a time (column `aid`)."""

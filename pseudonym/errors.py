@@ -323,6 +323,12 @@ class ReleaseError(PseudonymError):
     reason = "RELEASE_STATE"
 
 
+class TableError(PseudonymError):
+    """A protected table is in no state that allows what was asked. Nothing was changed."""
+
+    reason = "TABLE_STATE"
+
+
 class ExtractError(StoreError):
     """An extract is not in a state, or not of a size, that allows what was asked."""
 

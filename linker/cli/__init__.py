@@ -137,6 +137,11 @@ COMMANDS = {
         "release_app",
         "Make, check, approve, fetch and open analysis files.",
     ),
+    "table": (
+        "pseudonym.roles.commands_table",
+        "table_app",
+        "Make, check, approve, read and publish protected tables.",
+    ),
     "urn": (
         "pseudonym.cli.urn",
         "urn_app",

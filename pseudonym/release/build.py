@@ -169,17 +169,26 @@ def _beside(
     persons: pl.DataFrame, said: list[Out], use: Use, dataset: Dataset, found: pl.DataFrame, today: date
 ) -> tuple[pl.DataFrame, list[Out]]:
     if use.latest:
-        if dataset.column(use.latest).kind not in _TIMES:
-            raise InputError(f"Column {use.latest} of dataset {use.name} is no month, quarter or year.")
-        order = [use.latest, *sorted(set(found.columns) - {use.latest, PERSON})]
-        ranked = found.sort(order, descending=[True] + [False] * (len(order) - 1), nulls_last=True)
-        found = ranked.unique(PERSON, keep="first", maintain_order=True)
+        found = latest_rows(found, dataset, use.latest)
     _check_once(found[PERSON], use)
     made = [column(one, dataset, one.out, today) for one in use.columns]
     here = [*said, *(out for _, out in made)]
     _check_names(here)
     columns = found.select(PERSON, *(expression for expression, _ in made))
     return persons.join(columns, on=PERSON, how="left"), here
+
+
+def latest_rows(found: pl.DataFrame, dataset: Dataset, by: str) -> pl.DataFrame:
+    """Of each person's rows the latest by a column, and of several the first in the order of all columns.
+
+    Raises:
+        InputError: the column tells no time.
+    """
+    if dataset.column(by).kind not in _TIMES:
+        raise InputError(f"Column {by} of dataset {dataset.name} is no month, quarter or year.")
+    order = [by, *sorted(set(found.columns) - {by, PERSON})]
+    ranked = found.sort(order, descending=[True] + [False] * (len(order) - 1), nulls_last=True)
+    return ranked.unique(PERSON, keep="first", maintain_order=True)
 
 
 def _links(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -198,8 +198,7 @@ class Releases:
         return unwrapped(self._context.keks, [(found.release_key, found.kid, found.wrapped)])[0]
 
     def _opened(self, found: SealedRelease) -> Record:
-        file = SealedFile(self._key(found), found.release_key.hex(), _RECORD, io.BytesIO(found.ct))
-        content = json.loads(file.end)
+        content = opened_record(self._key(found), found.release_key, found.ct)
         content["id"], content["state"] = bytes.fromhex(content["id"]), State(content["state"])
         content["approvals"] = tuple(content["approvals"])
         return Record(**content)
@@ -208,9 +207,25 @@ class Releases:
 _RECORD = "record"
 
 
+def sealed_record(key: bytes, of: bytes, content: Mapping[str, Any]) -> bytes:
+    """A record of plain types, sealed under the key of what it is about.
+
+    Args:
+        key: of the release or table.
+        of: its id.
+        content: the record.
+    """
+    return b"".join(seal_parts(key, of.hex(), _RECORD, [], json.dumps(content).encode()))
+
+
+def opened_record(key: bytes, of: bytes, ct: bytes) -> dict[str, Any]:
+    """Open what `sealed_record` sealed. Raises SealBrokenError."""
+    content: dict[str, Any] = json.loads(SealedFile(key, of.hex(), _RECORD, io.BytesIO(ct)).end)
+    return content
+
+
 def _sealed(key: bytes, record: Record) -> bytes:
-    content = json.dumps({**asdict(record), "id": record.id.hex()}).encode()
-    return b"".join(seal_parts(key, record.id.hex(), _RECORD, [], content))
+    return sealed_record(key, record.id, {**asdict(record), "id": record.id.hex()})
 
 
 def _even(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -269,7 +269,7 @@ class Spec:
             content["tags"] = frozenset(map(Tag, content.get("tags", ())))
             content["datasets"] = tuple(_use(one) for one in content["datasets"])
             content["sets"] = tuple(_set(one) for one in content["sets"])
-            return _made(cls, content)
+            return made(cls, content)
         except (ValueError, TypeError, KeyError, AttributeError):
             raise InputError(
                 "The specification cannot be read as one: something is missing, or not of its form.",
@@ -292,20 +292,20 @@ def _use(one: Mapping[str, Any]) -> Use:
     given = dict(one)
     given["form"] = Form(given["form"])
     given["columns"] = tuple(
-        _made(ColumnUse, {**column, "recode": tuple(column.get("recode", {}).items())})
+        made(ColumnUse, {**column, "recode": tuple(column.get("recode", {}).items())})
         for column in given.get("columns", ())
     )
-    given["counts"] = tuple(_made(Count, count) for count in given.get("counts", ()))
-    return _made(Use, given)
+    given["counts"] = tuple(made(Count, count) for count in given.get("counts", ()))
+    return made(Use, given)
 
 
 def _set(one: Mapping[str, Any]) -> QuasiSet:
     given = dict(one)
-    given["sensitive"] = tuple(_made(Sensitive, column) for column in given.get("sensitive", ()))
-    return _made(QuasiSet, given)
+    given["sensitive"] = tuple(made(Sensitive, column) for column in given.get("sensitive", ()))
+    return made(QuasiSet, given)
 
 
-def _made(kind: type[T], given: Mapping[str, Any]) -> T:
+def made(kind: type[T], given: Mapping[str, Any]) -> T:
     """A frozen object of a table of the file; members that it does not have are refused by name."""
     known = {one.name for one in fields(kind)}  # type: ignore[arg-type]
     strange = sorted(set(given) - known)

@@ -10,10 +10,11 @@ from typing import TypeVar
 
 import polars as pl
 
-from pseudonym import access, hpke
+from pseudonym import access, hpke, uses
 from pseudonym.broker import Broker
 from pseudonym.changes import renewal_context, sealed
 from pseudonym.errors import KeyMissingError, NotFoundError
+from pseudonym.holders import PrfKey
 from pseudonym.keys import Keyset
 from pseudonym.requests import Request
 from pseudonym.roles import callers, checks, ending
@@ -173,6 +174,23 @@ class BrokerServicer(RegisterMethods, broker_pb2_grpc.BrokerServiceServicer):
             return broker_pb2.IssueUrnsResponse(arrow=written(urns))
 
         return await asyncio.to_thread(issue)
+
+    async def ListRecordKeys(
+        self, request: broker_pb2.ListRecordKeysRequest, context: object
+    ) -> broker_pb2.ListRecordKeysResponse:
+        project, purpose = (
+            checks.label(request.project, "project"),
+            checks.purpose(request.purpose, "purpose"),
+        )
+        asked = access.Mandate(str(callers.current()), purpose)
+
+        def keys() -> broker_pb2.ListRecordKeysResponse:
+            aids = frame(self._read, request.arrow, ("aid",))
+            account().count = aids.height
+            key = _cell_key(self._house.keyset, project)
+            return broker_pb2.ListRecordKeysResponse(keys=self._broker.record_keys(project, aids, key, asked))
+
+        return await asyncio.to_thread(keys)
 
     async def ResolveAids(
         self, request: broker_pb2.ResolveAidsRequest, context: object
@@ -365,6 +383,15 @@ def _make_aid_key(keyset: Keyset, project: str) -> None:
         keyset.aid_key(project)
     except KeyMissingError:
         keyset.add_aid_key(project)  # refuses where there was one that is destroyed
+
+
+def _cell_key(keyset: Keyset, project: str) -> PrfKey:
+    """The project's key for record keys, made when it is first asked for."""
+    try:
+        return keyset.cell_key(project)
+    except KeyMissingError:
+        keyset.add(f"{uses.CKP}:{project}")  # refuses where there was one that is destroyed
+        return keyset.cell_key(project)
 
 
 def _make_urn_key(keyset: Keyset, project: str, recipient: str, following: bool) -> int:

@@ -138,3 +138,21 @@ def moment(when: Timestamp) -> str:
 def plain(text: object) -> str:
     """Text that cannot steer a terminal."""
     return "".join(sign if sign.isprintable() else "?" for sign in str(text))
+
+
+def several(text: str) -> str:
+    """Text of several lines that cannot steer a terminal."""
+    return "\n".join(plain(line) for line in text.split("\n"))
+
+
+def content_of(path: Path) -> bytes:
+    """The bytes of a file that somebody named. Raises InputError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def now() -> datetime:
+    """This moment, in whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0)

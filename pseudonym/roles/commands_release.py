@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -37,9 +36,12 @@ from pseudonym.roles.commands import (
     Service,
     called,
     complaining,
+    content_of,
     free,
     moment,
+    now,
     plain,
+    several,
     stated,
     write,
 )
@@ -84,7 +86,7 @@ def create(
     """Have a specification kept; nothing is built yet."""
     with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
         request = release_pb2.CreateReleaseRequest(
-            mandate=stated(project, purpose, request_id), specification=_read(specification)
+            mandate=stated(project, purpose, request_id), specification=content_of(specification)
         )
         answer = peer.call(f"{R}CreateRelease", request, release_pb2.CreateReleaseResponse)
         print(_line(answer.release))
@@ -106,7 +108,7 @@ def check(
         request = release_pb2.CheckReleaseRequest(mandate=stated(project, purpose, request_id), name=name)
         answer = peer.call(f"{R}CheckRelease", request, release_pb2.CheckReleaseResponse)
     report = Report.from_file(answer.release.report)
-    print(_shown(report.text()), end="")
+    print(several(report.text()), end="")
     if report.blocked:
         raise typer.Exit(1)
 
@@ -152,7 +154,7 @@ def show(
         approval = Approval.from_file(one)
         print(f"approved by {plain(approval.approver)}, {approval.time:%Y-%m-%dT%H:%M:%SZ}")
     if found.report:
-        print(_shown(Report.from_file(found.report).text()), end="")
+        print(several(Report.from_file(found.report).text()), end="")
 
 
 @release_app.command("approve")
@@ -174,14 +176,14 @@ def approve(
     with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
         found = _got(peer, project, name)
         _check_manifest(found)
-        print(_shown(found.specification.decode()), file=sys.stderr)
-        print(_shown(Report.from_file(found.report).text()), file=sys.stderr)
+        print(several(found.specification.decode()), file=sys.stderr)
+        print(several(Report.from_file(found.report).text()), file=sys.stderr)
         digest = hashlib.sha256(found.manifest).digest()
         print(f"Build {digest.hex()}", file=sys.stderr)
         if not yes and not typer.confirm("Do you approve?", err=True):
             raise typer.Exit(1)
         signer = signing_key(approver_key, passphrase_of(passphrase_file))
-        approval = Approval.sign(digest, approver, signer, _now())
+        approval = Approval.sign(digest, approver, signer, now())
         request = release_pb2.ApproveReleaseRequest(
             mandate=stated(project, purpose, request_id), name=name, approval=approval.to_file()
         )
@@ -222,7 +224,7 @@ def open_(
     """Open a release at the recipient: its tables, dictionary, quality figures and manifest."""
     with complaining():
         free(out)
-        content = opened(_read(bundle), OpeningKey(_keys(recipient_keys)[0]))
+        content = opened(content_of(bundle), OpeningKey(_keys(recipient_keys)[0]))
         for name, data in {**content.files, MANIFEST: content.manifest}.items():
             write(out / Path(name).name, data)
             if csv and name.endswith(".parquet"):
@@ -254,7 +256,7 @@ def destroyed(
         free(out)
         digest = hashlib.sha256(_got(peer, project, name).manifest).digest()
         signer = Ed25519PrivateKey.from_private_bytes(_keys(recipient_keys)[1])
-        statement = Statement.sign(digest, who, signer, _now(), how)
+        statement = Statement.sign(digest, who, signer, now(), how)
         request = release_pb2.CertifyDestroyedRequest(
             mandate=stated(project, purpose, request_id), name=name, statement=statement.to_file()
         )
@@ -286,13 +288,6 @@ def _keys(path: Path) -> tuple[bytes, bytes]:
     return bytes.fromhex(content["sealing"]), bytes.fromhex(content["signing"])
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
-
-
 def _state(found: release_pb2.Release) -> str:
     return release_pb2.ReleaseState.Name(found.state).removeprefix("RELEASE_STATE_").lower()
 
@@ -301,12 +296,3 @@ def _line(found: release_pb2.Release) -> str:
     overdue = ", OVERDUE: nobody has stated that it was destroyed" if found.overdue else ""
     until = f"expires {moment(found.expire_time)}"
     return f"{plain(found.name)} for {plain(found.recipient)}: {_state(found)}, {until}{overdue}"
-
-
-def _shown(text: str) -> str:
-    """Text of several lines that cannot steer a terminal."""
-    return "\n".join(plain(line) for line in text.split("\n"))
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)

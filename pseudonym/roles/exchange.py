@@ -169,6 +169,21 @@ class Exchange:
             numbers += frame(self._read, answer.arrow, (), ("urn",))["urn"].to_list()
         return numbers
 
+    def record_keys(self, project: str, aids: pl.Series, purpose: str) -> pl.Series:
+        """The record keys, 0 to 255, of persons or families, in the order of their aids.
+
+        Raises:
+            PeerUnavailableError, PeerRefusedError: the broker cannot be asked.
+        """
+        keys = b""
+        for some in pl.DataFrame({"aid": aids}).iter_slices(ROWS):
+            request = broker_pb2.ListRecordKeysRequest(project=project, purpose=purpose, arrow=written(some))
+            answer = self._broker().call(
+                f"{SERVICE}ListRecordKeys", request, broker_pb2.ListRecordKeysResponse
+            )
+            keys += answer.keys
+        return pl.Series("key", list(keys), dtype=pl.Int64)
+
     def _acknowledge(self, project: str, done: pl.DataFrame, run: int = 0) -> None:
         for some in done.iter_slices(ROWS):
             request = broker_pb2.AcknowledgeRowsRequest(

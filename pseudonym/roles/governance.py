@@ -8,9 +8,11 @@
      "holders": [{"project": "tf-2026", "recipient": "dwp-extract", "person": "carol"}],
      "exchanges": [{"project": "tf-2026", "recipient": "npd-exchange", "register": "npd",
                     "public_key": "…64 hexadecimal digits…"}],
+     "councils": [{"project": "tf-2026", "person": "dora", "area": "fenham"}],
      "partner_checks": {…}}
 
-`partner_checks` is a council's, and `pseudonym.partners.register` has its form. Each role has a copy of its
+`partner_checks` is a council's, and `pseudonym.partners.register` has its form; `pseudonym.tables.areas` has
+that of `councils`. Each role has a copy of its
 own, so that nobody opens the way back by changing one file. Nobody but the user who runs the role, or root,
 can change it. It is read at the start.
 """
@@ -28,11 +30,12 @@ from typing import Any
 from pseudonym.approvers import Approver, Register
 from pseudonym.errors import InputError
 from pseudonym.partners.register import PartnerRegister
+from pseudonym.tables.areas import NOWHERE, Areas
 from pseudonym.urn import check_label
 
 _MEMBERS = {
     *("projects", "requesters", "approvers", "quotas"),
-    *("holders", "exchanges", "partner_checks", "canaries"),
+    *("holders", "exchanges", "partner_checks", "canaries", "councils"),
 }
 
 
@@ -57,6 +60,7 @@ class Governance:
         exchanges: by project and recipient, the register that its holder matches, and the holder's key.
         partner_checks: who asks partners what, or None where the file says nothing of it.
         canaries: values that were planted to be found; a release that holds one is blocked.
+        areas: which council reads which area of tables.
     """
 
     ends: Mapping[str, datetime]
@@ -66,6 +70,7 @@ class Governance:
     exchanges: Mapping[tuple[str, str], Exchange] = field(default_factory=dict)
     partner_checks: PartnerRegister | None = None
     canaries: tuple[str, ...] = ()
+    areas: Areas = NOWHERE
 
 
 NOTHING = Governance({}, Register((), {}), {})
@@ -105,7 +110,8 @@ def read(path: Path | None) -> Governance:
         partners = None if checks is None else PartnerRegister.read(checks)
         canaries = tuple(str(one) for one in content.get("canaries", []))
         holders = _holders(content.get("holders"))
-        return Governance(ends, register, quotas, holders, exchanges, partners, canaries)
+        areas = Areas.read(content.get("councils", []))
+        return Governance(ends, register, quotas, holders, exchanges, partners, canaries, areas)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise InputError(
             "The file of --governance cannot be read as one.", "docs/running.md shows its form."

@@ -39,6 +39,7 @@ SERVED_BY: Mapping[str, tuple[Role, ...]] = {
     "pseudonym.v1.BrokerService": (BROKER,),
     "pseudonym.v1.AttributeService": (ATTRIBUTES,),
     "pseudonym.v1.ReleaseService": (ATTRIBUTES,),
+    "pseudonym.v1.TableService": (ATTRIBUTES,),
     "pseudonym.v1.KeyService": SERVER_ROLES,
     "pseudonym.v1.AuditService": SERVER_ROLES,
 }
@@ -107,6 +108,7 @@ CALLERS: Mapping[str, tuple[Role, ...]] = {
     "pseudonym.v1.BrokerService/ResolveAids": (ATTRIBUTES,),
     "pseudonym.v1.BrokerService/AcknowledgeRows": (ATTRIBUTES,),
     "pseudonym.v1.BrokerService/IssueUrns": (ATTRIBUTES,),
+    "pseudonym.v1.BrokerService/ListRecordKeys": (ATTRIBUTES,),
     "pseudonym.v1.BrokerService/ListSupersessions": (ATTRIBUTES, OFFICER),
     # Who may have the list from epoch to epoch cannot open or destroy epochs, nor the reverse.
     "pseudonym.v1.BrokerService/RenewUrns": (OFFICER,),
@@ -138,6 +140,15 @@ CALLERS: Mapping[str, tuple[Role, ...]] = {
     "pseudonym.v1.ReleaseService/CertifyDestroyed": (RESEARCHER,),
     "pseudonym.v1.ReleaseService/GetRelease": (OFFICER, APPROVER, RESEARCHER),
     "pseudonym.v1.ReleaseService/ListReleases": (OFFICER, APPROVER, RESEARCHER),
+    # Nobody who makes or approves tables may read what was not released as one for whom it is; what each
+    # reads of a table is for the table's desk to say.
+    "pseudonym.v1.TableService/CreateTable": (OFFICER,),
+    "pseudonym.v1.TableService/CheckTable": (OFFICER,),
+    "pseudonym.v1.TableService/ApproveTable": (APPROVER,),
+    "pseudonym.v1.TableService/PublishTable": (APPROVER,),
+    "pseudonym.v1.TableService/ReadTable": (COUNCIL, RESEARCHER, OFFICER, APPROVER),
+    "pseudonym.v1.TableService/GetTable": (OFFICER, APPROVER),
+    "pseudonym.v1.TableService/ListTables": (COUNCIL, RESEARCHER, OFFICER, APPROVER),
     "pseudonym.v1.KeyService/ListKeys": (CUSTODIAN, AUDITOR, OFFICER),
     "pseudonym.v1.KeyService/AddKey": (CUSTODIAN,),
     "pseudonym.v1.KeyService/RotateKey": (CUSTODIAN,),
@@ -167,6 +178,7 @@ SECONDS: Mapping[str, float] = {
     "pseudonym.v1.VaultService/ExportRegister": 3600.0,
     "pseudonym.v1.ReleaseService/CheckRelease": 3600.0,
     "pseudonym.v1.ReleaseService/ReadRelease": 3600.0,
+    "pseudonym.v1.TableService/CheckTable": 3600.0,
     "pseudonym.v1.BrokerService/RenewUrns": 3600.0,
     "pseudonym.v1.BrokerService/DestroyDomain": 3600.0,
     "pseudonym.v1.KeyService/DestroyProject": 3600.0,
@@ -203,6 +215,12 @@ GROWING = frozenset(
         "pseudonym.v1.ReleaseService/CheckRelease",
         "pseudonym.v1.ReleaseService/ApproveRelease",
         "pseudonym.v1.ReleaseService/ReadRelease",
+        "pseudonym.v1.BrokerService/ListRecordKeys",
+        "pseudonym.v1.TableService/CreateTable",
+        "pseudonym.v1.TableService/CheckTable",
+        "pseudonym.v1.TableService/ApproveTable",
+        "pseudonym.v1.TableService/PublishTable",
+        "pseudonym.v1.TableService/ReadTable",
     }
 )
 """What adds to a project or gives numbers out, and is refused from the project's end on.

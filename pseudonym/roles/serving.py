@@ -42,14 +42,17 @@ from pseudonym.roles.reports import Reports
 from pseudonym.roles.rounds import Rounds
 from pseudonym.roles.spent import Spent
 from pseudonym.roles.submissions import Submissions
+from pseudonym.roles.table_service import TableServicer
 from pseudonym.roles.vault_service import Carried, VaultServicer
 from pseudonym.roles.wayback_desk import WaybackDesk
+from pseudonym.tables.flow import TableDesk
 from pseudonym.v1 import (
     attribute_pb2_grpc,
     audit_pb2_grpc,
     broker_pb2_grpc,
     key_pb2_grpc,
     release_pb2_grpc,
+    table_pb2_grpc,
     vault_pb2_grpc,
 )
 
@@ -231,6 +234,8 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     decided = Decided(told.register, told.canaries)
     desk = ReleaseDesk(attributes, exchange.issue, decided, release_certifier(certify))
     release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseServicer(house, desk), parts.server)
+    tables = TableDesk(attributes, exchange.record_keys, told.register, told.areas)
+    table_pb2_grpc.add_TableServiceServicer_to_server(TableServicer(house, tables), parts.server)
     duties = {
         "halves_dropped": lambda: sum(attributes.intake.drop_overdue().values()),
         "releases_expired": desk.drop_expired,

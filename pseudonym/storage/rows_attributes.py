@@ -24,9 +24,10 @@ from pseudonym.storage.schema_attributes import (
     RELEASE_PERSON,
     ROW,
     SUBJECT,
+    TABLE,
 )
 
-_WRAPPED = ((KEY, "aid"), (BATCH, "batch_key"), (RELEASE, "release_key"))
+_WRAPPED = ((KEY, "aid"), (BATCH, "batch_key"), (RELEASE, "release_key"), (TABLE, "table_key"))
 """Where keys lie that are wrapped under a key-encrypting key, and whose they are."""
 _WRITING = 0x6B696E6D  # for PostgreSQL: one server at a time changes subjects, as on SQLite
 

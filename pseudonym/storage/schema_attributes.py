@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pseudonym.storage.common import ledger_table, project_table, store_table
 
-REVISION = "attributes_0004"
+REVISION = "attributes_0005"
 METADATA = sa.MetaData()
 
 STORE = store_table(METADATA)
@@ -120,4 +120,15 @@ RELEASE_PERSON = sa.Table(
     sa.Column("release_key", sa.LargeBinary, sa.ForeignKey("a_release.release_key"), primary_key=True),
     sa.Column("aid", sa.LargeBinary, primary_key=True, index=True),
     sqlite_with_rowid=False,
+)
+TABLE = sa.Table(
+    "a_table",
+    METADATA,
+    sa.Column("table_key", sa.LargeBinary, primary_key=True),
+    sa.Column("project", sa.Integer, sa.ForeignKey("a_project.number"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("kid", sa.Text, nullable=False),
+    sa.Column("wrapped", sa.LargeBinary, nullable=False),
+    sa.Column("ct", sa.LargeBinary, nullable=False),
+    sa.UniqueConstraint("project", "name"),
 )

@@ -9,13 +9,14 @@ from pseudonym.roles import callers, policy, serving
 from pseudonym.roles.callers import SERVER_ROLES, Caller, Role
 from pseudonym.roles.passage import action
 from pseudonym.roles.refusals import CallerRefusedError
-from pseudonym.v1 import attribute_pb2, audit_pb2, broker_pb2, key_pb2, release_pb2, vault_pb2
+from pseudonym.v1 import attribute_pb2, audit_pb2, broker_pb2, key_pb2, release_pb2, table_pb2, vault_pb2
 
 # What each role may do, in the words of the design; everything else is refused.
 MAY = {
     Role.COUNCIL: "intake/submit-identities intake/get-submission intake/list-submissions "
     "intake/list-refusals intake/delete-submission "
-    "attribute/submit-attributes attribute/get-submission attribute/list-refusals",
+    "attribute/submit-attributes attribute/get-submission attribute/list-refusals "
+    "table/read-table table/list-tables",
     Role.DATASET_HOLDER: "intake/submit-extract intake/get-submission intake/list-submissions "
     "intake/list-refusals intake/delete-submission "
     "attribute/submit-attributes attribute/attach-dataset attribute/get-submission attribute/list-refusals",
@@ -30,15 +31,17 @@ MAY = {
     Role.REVIEWER: "linkage/explain vault/merge-subjects vault/split-subject vault/withdraw-link "
     "review/next-pair review/judge review/undo review/list-judgements review/get-progress",
     Role.RESEARCHER: "release/read-release release/certify-destroyed release/get-release "
-    "release/list-releases",
+    "release/list-releases table/read-table table/list-tables",
     Role.APPROVER: "broker/approve-reidentification broker/get-reidentification "
-    "release/approve-release release/get-release release/list-releases",
+    "release/approve-release release/get-release release/list-releases "
+    "table/approve-table table/publish-table table/read-table table/get-table table/list-tables",
     Role.DATA_PROTECTION_OFFICER: "vault/look-up attribute/declare-dataset vault/merge-subjects "
     "vault/split-subject vault/withdraw-link vault/protect-subject vault/admit-record vault/erase-subjects "
     "vault/get-erasure broker/list-erased-urns broker/renew-urns key/get-renewal "
     "broker/request-reidentification broker/get-reidentification broker/list-supersessions key/list-keys "
     "audit/get-checkpoint audit/prove-inclusion audit/prove-consistency audit/list-entries "
-    "release/create-release release/check-release release/get-release release/list-releases",
+    "release/create-release release/check-release release/get-release release/list-releases "
+    "table/create-table table/check-table table/read-table table/get-table table/list-tables",
     Role.KEY_CUSTODIAN: "key/list-keys key/add-key key/rotate-key key/destroy-key "
     "key/renew-kek key/get-renewal key/destroy-project broker/destroy-domain "
     "broker/begin-project broker/open-domain attribute/open-project",
@@ -50,13 +53,13 @@ MAY = {
     Role.BROKER: "",
     Role.ATTRIBUTES: "broker/list-rows broker/resolve-aids broker/acknowledge-rows broker/issue-urns "
     "broker/list-supersessions broker/follow-moves broker/list-erasures broker/acknowledge-erasure "
-    "broker/list-links",
+    "broker/list-links broker/list-record-keys",
 }
 SERVICES = (
     *service.SERVICES,
     *(
         descriptor
-        for module in (attribute_pb2, audit_pb2, broker_pb2, key_pb2, release_pb2, vault_pb2)
+        for module in (attribute_pb2, audit_pb2, broker_pb2, key_pb2, release_pb2, table_pb2, vault_pb2)
         for descriptor in module.DESCRIPTOR.services_by_name.values()
     ),
 )
@@ -95,7 +98,8 @@ def test_r38_nobody_asks_and_approves_nor_walks_the_chain_of_numbers():
     rules = {name.rpartition("/")[2]: rule for name, rule in policy.METHODS.items() if "Broker" in name}
     asks, approves = rules["RequestReidentification"].callers, rules["ApproveReidentification"].callers
     assert asks.isdisjoint(approves)
-    others = [rule for name, rule in policy.METHODS.items() if "ReleaseService" not in name]
+    theirs = ("ReleaseService", "TableService/ReadTable", "TableService/ListTables")
+    others = [rule for name, rule in policy.METHODS.items() if not any(one in name for one in theirs)]
     assert all(Role.RESEARCHER not in rule.callers for rule in others)
     release = {name.rpartition("/")[2]: rule for name, rule in policy.METHODS.items() if "Release" in name}
     asks = release["CreateRelease"].callers | release["CheckRelease"].callers
@@ -112,6 +116,7 @@ def test_r38_nobody_asks_and_approves_nor_walks_the_chain_of_numbers():
         "ListLinks",
         "ResolveAids",
         "IssueUrns",
+        "ListRecordKeys",
         "AcknowledgeRows",
         "ResolveReidentification",
     ):
@@ -123,7 +128,7 @@ def test_each_role_serves_its_own():
         return {f"pseudonym.v1.{name}Service" for name in names}
 
     assert policy.served_by(Role.BROKER) == services("Broker", "Key", "Audit")
-    assert policy.served_by(Role.ATTRIBUTES) == services("Attribute", "Release", "Key", "Audit")
+    assert policy.served_by(Role.ATTRIBUTES) == services("Attribute", "Release", "Table", "Key", "Audit")
     linking = {one.full_name for one in service.SERVICES}
     assert policy.served_by(Role.IDENTITY) == linking | services("Vault", "Key", "Audit")
     for role in SERVER_ROLES:

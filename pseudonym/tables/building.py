@@ -1,0 +1,173 @@
+"""From rows to a table that may be looked at: count, protect, hold against what was released, report.
+
+count ──▶ people ──▶ who has any, sums ──▶ differences ──▶ published, facts, report
+  ▲                        │
+  └── coarser categories ◀─┘ where it cannot be protected, or more than half would be gone
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from pseudonym.datasets import Dataset
+from pseudonym.tables.board import Change, Past
+from pseudonym.tables.cellkey import Noise
+from pseudonym.tables.cells import Key, Sheet
+from pseudonym.tables.counting import Counted, count
+from pseudonym.tables.facts import Fact, Facts, Kind, inner_keys, pasts
+from pseudonym.tables.lawful import findings
+from pseudonym.tables.protect import Given, Protected, Unprotected, protect
+from pseudonym.tables.published import Published, published
+from pseudonym.tables.report import DIFFERENCE, UNPROTECTED, TableReport
+from pseudonym.tables.rules import THRESHOLD
+from pseudonym.tables.spec import TableSpec
+
+MOST_SUPPRESSED: Final = 0.5
+"""The share of cells above which coarser categories are tried, where the declaration has some."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """What came of a table.
+
+    Attributes:
+        report: what was found.
+        table, facts: None where the table is refused.
+        persons: how many are counted.
+    """
+
+    report: TableReport
+    table: Published | None
+    facts: Facts | None
+    persons: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Guarded:
+    facts: tuple[Fact, ...]
+    cells: int
+    gone: int
+    secondary: int
+    attacked: int
+    changes: tuple[Change, ...]
+
+
+def build_table(
+    spec: TableSpec,
+    declared: Mapping[str, Dataset],
+    rows: Mapping[str, pl.DataFrame],
+    now: datetime,
+    earlier: Sequence[Facts],
+    noise: Noise | None = None,
+) -> Made:
+    """Count a table, protect it, and attack it together with what was released before.
+
+    Args:
+        spec: its declaration.
+        declared: the datasets' declarations.
+        rows: of each dataset, as `counting.count` takes them.
+        now: for the report.
+        earlier: the tables that were released.
+        noise: for cell keys.
+
+    Raises:
+        InputError: the declaration asks for what datasets do not have.
+    """
+    found = findings(spec, declared)
+    order = [one.name for one in reversed(spec.dimensions) if one.coarser]
+    best: tuple[Counted, _Guarded, list[str]] | None = None
+    persons = families = 0
+    for size in range(len(order) + 1):
+        coarse = order[:size]
+        counted = count(spec, declared, rows, now.date(), frozenset(coarse), noise)
+        persons, families = counted.persons, counted.families
+        try:
+            guarded = _guarded(spec, counted, earlier)
+        except Unprotected:
+            continue
+        best = counted, guarded, coarse
+        if guarded.gone <= MOST_SUPPRESSED * guarded.cells:
+            break
+    report = TableReport(
+        table=spec.name,
+        checked=now.isoformat(timespec="seconds"),
+        persons=persons,
+        families=families,
+        findings=tuple(found),
+    )
+    if best is None or best[1].gone == best[1].cells:
+        return Made(report.refused(UNPROTECTED), None, None, persons)
+    counted, guarded, coarse = best
+    report = report.told(
+        cells=guarded.cells,
+        suppressed=guarded.gone,
+        secondary=guarded.secondary,
+        attacked=guarded.attacked,
+        earlier=tuple(one.name for one in earlier),
+        coarser=tuple(coarse),
+    )
+    if any(_too_few(one) for one in guarded.changes):
+        return Made(report.refused(DIFFERENCE), None, None, persons)
+    if report.blocked:
+        return Made(report, None, None, persons)
+    hidden = {id(one.sheet): one.suppressed for one in guarded.facts}
+    table = published(spec, counted, hidden, coarse)
+    return Made(report, table, Facts(spec.name, guarded.facts), persons)
+
+
+def _too_few(one: Change) -> bool:
+    """Whether people came or left since an earlier table, and so few that the difference is about them."""
+    return bool(one.persons or one.families) and min(one.persons, one.families) < THRESHOLD
+
+
+def _guarded(spec: TableSpec, counted: Counted, earlier: Sequence[Facts]) -> _Guarded:
+    """Protect all sheets; the people first, since every other sheet tells of them too. Raises Unprotected."""
+    people: dict[int, Sheet] = {id(one.people): one.people for one in counted.told}
+    places = {identity: place for place, identity in enumerate(people)}
+    done = protect(Given(list(people.values()), pasts=pasts(earlier, Kind.PEOPLE, spec.topic)))
+    kept = [done]
+    facts = [
+        Fact(Kind.PEOPLE, spec.topic, sheet, done.suppressed, place)
+        for place, sheet in enumerate(people.values())
+    ]
+    for one in counted.told:
+        if one.sheet is one.people:
+            continue
+        kind = Kind.SUM if one.sheet.base else Kind.ANY
+        topic = f"{spec.topic} {one.sheet.axes[-1].column}" if kind is Kind.ANY else one.sheet.about
+        given = _given(one.sheet, one.people, done, pasts(earlier, kind, topic), kind)
+        found = protect(given)
+        kept.append(found)
+        facts.append(Fact(kind, topic, one.sheet, found.suppressed, places[id(one.people)]))
+    shown = [(one, key) for one in facts for key in _shown(one.sheet)]
+    gone = sum(key in one.suppressed for one, key in shown)
+    return _Guarded(
+        tuple(facts),
+        len(shown),
+        gone,
+        sum(one.secondary for one in kept),
+        sum(one.attacked for one in kept),
+        tuple(change for one in kept for change in one.changes),
+    )
+
+
+def _given(sheet: Sheet, people: Sheet, done: Protected, before: Sequence[Past], kind: Kind) -> Given:
+    """What is protected together with the people that a sheet is about."""
+    if kind is Kind.SUM:
+        return Given([sheet], forced=done.suppressed, pasts=before)
+    pairs = [(sheet.key((*place, 0)), sheet.key((*place, 1))) for place, _ in inner_keys(people)]
+    forced = set(done.suppressed)
+    for (_, key), pair in zip(inner_keys(people), pairs, strict=True):
+        if key in done.suppressed:
+            forced |= set(pair)
+    return Given([sheet], forced, pairs, [people], done.suppressed, before)
+
+
+def _shown(sheet: Sheet) -> list[Key]:
+    """The cells that a table shows, or would."""
+    return [key for place, key in inner_keys(sheet) if sheet.shown[place] and sheet.possible[place]]
