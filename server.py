@@ -58,15 +58,15 @@ from linker.v1 import (
     model_pb2_grpc,
 )
 from linker.vaulted import Damaged, Safe
+from pseudonym import clock
 from pseudonym.errors import PseudonymError
-from pseudonym.roles import callers, certificates, domains, governance, serving
+from pseudonym.roles import callers, certificates, domains, passage, serving
 from pseudonym.roles import settings as role_settings
 from pseudonym.roles.arrow import ReadArrow
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.roles.certificates import Certificates, Renewal
 from pseudonym.roles.joining import Errand, Joining
 from pseudonym.roles.opening import House, open_house
-from pseudonym.roles.passage import Desk
 from pseudonym.roles.policy import served_by
 from pseudonym.roles.refusals import PeerUnavailableError
 from pseudonym.roles.registers import Found, Registers
@@ -261,7 +261,8 @@ class Linking:
 
     def add_services(self, server: grpc.aio.Server) -> None:
         """Put the services on a server."""
-        linkage = service.LinkageServicer(self.store, self.runner, lambda: str(callers.current()))
+        asked = (lambda: str(callers.current())), passage.grounds
+        linkage = service.LinkageServicer(self.store, self.runner, *asked)
         models = service.ModelServicer(self.store)
         intake_pb2_grpc.add_IntakeServiceServicer_to_server(self._intake, server)
         linkage_pb2_grpc.add_LinkageServiceServicer_to_server(linkage, server)
@@ -277,11 +278,11 @@ class Linking:
 
 def build(
     settings: Settings, houses: dict[Role, House], linking: Linking | None, domain: str
-) -> tuple[Gate, grpc.aio.Server, Desk]:
+) -> tuple[Gate, grpc.aio.Server, passage.Desk]:
     """What every call passes, the server with its services, and where calls are let in."""
     logs = {role: house.log for role, house in houses.items()}
-    ends = {role: governance.read(house.settings.governance).ends for role, house in houses.items()}
-    desk = Desk(logs, ends, development=settings.authority is None, domain=domain)
+    terms = {role: serving.terms_of(house) for role, house in houses.items()}
+    desk = passage.Desk(logs, terms, development=settings.authority is None, domain=domain)
     methods = serving.methods_of(houses) | (service.METHODS if linking else {})
     gate = Gate(methods, settings.limits.calls, desk.enter, describe, settings.role or "")
     server = grpc.aio.server(
@@ -353,7 +354,9 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
         _reader(settings.limits),
         _round_failed,
         _duty_done,
-        serving.Engine(linking.persons.opened, carried, linking.intake.delete_overdue) if linking else None,
+        serving.Engine(linking.persons.opened, carried, partial(linking.intake.delete_overdue, clock.seconds))
+        if linking
+        else None,
     )
     names = sorted({name for role in settings.roles for name in served_by(role)})
     healthy = health.aio.HealthServicer()
@@ -439,6 +442,7 @@ def settings_from(arguments: Sequence[str]) -> Settings:
 def run(settings: Settings) -> int:
     """Own the data folder, serve until a signal, and return the exit code: 0 stopped, 1 failed."""
     os.umask(0o077)
+    clock.set_ahead(settings.options.days_ahead)
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
         lock = (settings.data / "lock").open("w")

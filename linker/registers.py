@@ -87,6 +87,7 @@ def perform(job: Job, extract: Records, registers: Registers, folder: Folder, pr
     """
     work = job.work
     figures: dict[str, object] = {"format": report.FORMAT, "kind": "register", "register": work.register}
+    figures.update(work.lawfulness)
 
     def link(known: pl.DataFrame) -> Found:
         outcomes = link_persons(

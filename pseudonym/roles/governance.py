@@ -1,6 +1,6 @@
 """Who decided what, as one role was told: projects and their ends, who may ask, approve and send, quotas.
 
-    {"projects": {"tf-2026": "2027-12-31T00:00:00Z"},
+    {"projects": {"tf-2026": {"end": "2027-12-31T00:00:00Z", …}},
      "requesters": {"alice": "alice"},
      "approvers": [{"name": "bob", "person": "bob", "public_key": "…64 hexadecimal digits…"}],
      "quotas": {"reidentification": 500},
@@ -10,6 +10,7 @@
                     "public_key": "…64 hexadecimal digits…"}],
      "partner_checks": {…}}
 
+A project's record has the form that `pseudonym.lawful.records` gives; in development its end alone will do.
 `partner_checks` is a council's, and `pseudonym.partners.register` has its form. Each role has a copy of its
 own, so that nobody opens the way back by changing one file. Nobody but the user who runs the role, or root,
 can change it. It is read at the start.
@@ -27,6 +28,7 @@ from typing import Any
 
 from pseudonym.approvers import Approver, Register
 from pseudonym.errors import InputError
+from pseudonym.lawful.records import ProjectRecord
 from pseudonym.partners.register import PartnerRegister
 from pseudonym.urn import check_label
 
@@ -50,6 +52,7 @@ class Governance:
 
     Attributes:
         ends: when each project ends.
+        records: what each project stands on, where the file says it.
         register: who may ask for the way back, and who may approve it.
         quotas: how many identities may be opened in a day for each purpose that was agreed.
         holders: project, recipient and person of those who may send data under a recipient's numbers, or None
@@ -66,6 +69,7 @@ class Governance:
     exchanges: Mapping[tuple[str, str], Exchange] = field(default_factory=dict)
     partner_checks: PartnerRegister | None = None
     canaries: tuple[str, ...] = ()
+    records: Mapping[str, ProjectRecord] = field(default_factory=dict)
 
 
 NOTHING = Governance({}, Register((), {}), {})
@@ -76,7 +80,8 @@ def read(path: Path | None) -> Governance:
     """Read the file of a role; `NOTHING` where there is none.
 
     Raises:
-        InputError: it cannot be read, others can change it, or it is not of the form above.
+        InputError: it cannot be read, others can change it, or it is not of the form above; of a project's
+            record the message says what is wrong.
     """
     if path is None:
         return NOTHING
@@ -86,8 +91,13 @@ def read(path: Path | None) -> Governance:
             content: dict[str, Any] = json.load(file)
         if not set(content) <= _MEMBERS:
             raise ValueError
+        projects = content.get("projects", {})
+        records = {
+            name: ProjectRecord.read(name, one) for name, one in projects.items() if isinstance(one, dict)
+        }
         ends = {
-            check_label(name, "project"): _end(text) for name, text in content.get("projects", {}).items()
+            check_label(name, "project"): records[name].end if name in records else _end(one)
+            for name, one in projects.items()
         }
         approvers = tuple(
             Approver(**{**one, "public_key": bytes.fromhex(one["public_key"])})
@@ -105,7 +115,7 @@ def read(path: Path | None) -> Governance:
         partners = None if checks is None else PartnerRegister.read(checks)
         canaries = tuple(str(one) for one in content.get("canaries", []))
         holders = _holders(content.get("holders"))
-        return Governance(ends, register, quotas, holders, exchanges, partners, canaries)
+        return Governance(ends, register, quotas, holders, exchanges, partners, canaries, records)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise InputError(
             "The file of --governance cannot be read as one.", "docs/running.md shows its form."

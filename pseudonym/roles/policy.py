@@ -204,6 +204,30 @@ is never refused for being late.
 """
 
 
+OPENING = frozenset(
+    {
+        "linker.v1.LinkageService/ReadLinks",
+        "linker.v1.LinkageService/Explain",
+        "linker.v1.MatchService/PutRecords",
+        "linker.v1.MatchService/Match",
+        "linker.v1.MatchService/MatchStream",
+        "linker.v1.MatchService/MatchUpload",
+    }
+)
+"""What shows records of people, or finds them, and is refused from the project's end on as well."""
+
+
+COVERED = GROWING | {
+    "pseudonym.v1.BrokerService/RequestReidentification",
+    "pseudonym.v1.VaultService/LookUp",
+}
+"""What needs a purpose with a lawful basis (`pseudonym.lawful.cover`).
+
+Nobody is refused their rights because an accreditation has run out: what corrects, erases and destroys is not
+here.
+"""
+
+
 POLLS = frozenset(
     f"/pseudonym.v1.BrokerService/{name}" for name in ("ListRows", "FollowMoves", "ListErasures")
 )
@@ -219,12 +243,14 @@ class Rule:
         callers: the roles that may call it.
         seconds: how long a call may take at most.
         growing: whether it is refused from the end of its project on.
+        covered: whether its project's purpose must have a lawful basis.
     """
 
     served_by: tuple[Role, ...]
     callers: frozenset[Role]
     seconds: float
     growing: bool
+    covered: bool
 
     def check(self, caller: Caller) -> None:
         """Let the caller in or not.
@@ -244,7 +270,8 @@ METHODS: Mapping[str, Rule] = {
         SERVED_BY[method.partition("/")[0]],
         frozenset(callers),
         SECONDS.get(method, QUICK),
-        method in GROWING,
+        method in GROWING | OPENING,
+        method in COVERED,
     )
     for method, callers in CALLERS.items()
 }

@@ -13,6 +13,7 @@ import grpc
 from pseudonym import wayback
 from pseudonym.audit import Event
 from pseudonym.errors import StoreError
+from pseudonym.lawful.cover import Cover
 from pseudonym.people import People
 from pseudonym.release.flow import Decided, ReleaseDesk
 from pseudonym.roles import domains, governance
@@ -31,6 +32,7 @@ from pseudonym.roles.joining import Joining
 from pseudonym.roles.key_service import KeyServicer
 from pseudonym.roles.opening import House
 from pseudonym.roles.papers import Papers
+from pseudonym.roles.passage import Terms
 from pseudonym.roles.peer import Peer, PeerTls
 from pseudonym.roles.people_desk import PeopleDesk
 from pseudonym.roles.policy import METHODS
@@ -223,12 +225,13 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     parts.renew[house.role] = renewing
     exchange = Exchange(attributes, certify, way.broker, parts.read, parts.failed)
     submissions = Submissions(house.settings.folder / "submissions")
-    servicer = AttributeServicer(attributes, submissions, exchange, parts.read, _holders(house))
+    cover = terms_of(house).cover
+    servicer = AttributeServicer(attributes, submissions, exchange, parts.read, _holders(house), cover)
     attribute_pb2_grpc.add_AttributeServiceServicer_to_server(servicer, parts.server)
     parts.begin(renewing.rounds)
     parts.begin(exchange.rounds)
     told = governance.read(house.settings.governance)
-    decided = Decided(told.register, told.canaries)
+    decided = Decided(told.register, told.canaries, cover)
     desk = ReleaseDesk(attributes, exchange.issue, decided, release_certifier(certify))
     release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseServicer(house, desk), parts.server)
     duties = {
@@ -278,6 +281,12 @@ def methods_of(roles: Mapping[Role, object]) -> dict[str, float]:
         for method, rule in METHODS.items()
         if method.startswith(PACKAGE) and not set(rule.served_by).isdisjoint(roles)
     }
+
+
+def terms_of(house: House) -> Terms:
+    """On what terms a role serves; in development a project that nobody described is served as well."""
+    told = governance.read(house.settings.governance)
+    return Terms(told.ends, Cover(told.records, required=not house.settings.make))
 
 
 def _holders(house: House) -> Collection[tuple[str, str, str]] | None:

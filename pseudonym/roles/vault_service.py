@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
-from pseudonym import wayback
+from pseudonym import clock, wayback
 from pseudonym.exchange_file import LONGEST_DAYS
 from pseudonym.openings import Mandate
 from pseudonym.requests import Approval, Request
@@ -113,7 +113,7 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         account().count = len(known)
         if len(known) == 1:
             account().subject = next(iter(self._vault.references(known)), b"")
-        now = datetime.now(UTC)
+        now = clock.now()
         wayback.check_before(self._gate, request, approvals, now, count=len(known))
         opened = self._vault.open(known, Mandate(str(caller), mandate.purpose, mandate.project))
         by_pid: dict[bytes, list[object]] = {pid: [] for pid in known}
@@ -140,7 +140,7 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
                 return seek(self._vault, people, why, several=request.sought.all_agreeing)
             approved, approvals, pids = self._resolved(mandate, caller, request.reidentification)
             known = list(dict.fromkeys(pid for pid in pids if pid))
-            wayback.check_request(self._gate, approved, approvals, datetime.now(UTC), count=len(known))
+            wayback.check_request(self._gate, approved, approvals, clock.now(), count=len(known))
             return self._vault.all_ids(known)
 
         def erase() -> vault_pb2.EraseSubjectsResponse:
@@ -240,7 +240,7 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         mandate, caller = checks.mandate(request.mandate), callers.current()
 
         def work() -> Any:
-            stamp = Stamp(datetime.now(UTC), str(caller), mandate.purpose, mandate.request_id)
+            stamp = Stamp(clock.now(), str(caller), mandate.purpose, mandate.request_id)
             records = decide(mandate.project, stamp)
             account().count = records
             return response(decision=vault_pb2.Decision(changed=records > 0, records=records))
