@@ -85,21 +85,7 @@ class Cover:
         found = self.check(project, purpose, today)
         if found is None:
             return None
-        strange = sorted(set(datasets) - found.datasets)
-        if strange:
-            raise LawError(
-                "DATASET_NOT_COVERED",
-                f"The purpose does not cover {', '.join(strange)}.",
-                f"Add it to the purpose's datasets {_FILE}",
-            )
-        unfounded = sorted(set(tags) - found.tags)
-        if unfounded:
-            names = ", ".join(tag.replace("-", "_") for tag in unfounded)
-            raise LawError(
-                "CONDITION_MISSING",
-                f"The purpose has no condition for {', '.join(unfounded)} attributes.",
-                f"Leave these columns out, or add {names} to the purpose {_FILE}",
-            )
+        check_uses(found, datasets, tags)
         return found
 
     def check_readers(
@@ -143,14 +129,7 @@ class Cover:
         found = self.check(project, purpose, today)
         if found is None:
             return stated
-        reason = stated or found.sharing
-        if reason is None:
-            raise LawError(
-                "SHARING_REASON_MISSING",
-                "Nothing goes outside without a reason.",
-                f"Name one of {', '.join(Sharing)}, or add sharing to the purpose {_FILE}",
-            )
-        return reason
+        return sharing_of(found, stated)
 
     def grounds(self, project: str, purpose: str) -> dict[str, str]:
         """What a use stands on, as manifests and audit entries say it; empty where nobody was asked."""
@@ -173,6 +152,45 @@ class Cover:
                 f"{whose} expired on {last}.",
                 f"Renew it, and put its new last day under accreditations {_FILE}",
             )
+
+
+def check_uses(purpose: Purpose, datasets: Collection[str], tags: Collection[Tag]) -> None:
+    """Refuse datasets, or kinds of attributes, that a purpose does not cover.
+
+    Raises:
+        LawError: it does not.
+    """
+    strange = sorted(set(datasets) - purpose.datasets)
+    if strange:
+        raise LawError(
+            "DATASET_NOT_COVERED",
+            f"The purpose does not cover {', '.join(strange)}.",
+            f"Add it to the purpose's datasets {_FILE}",
+        )
+    unfounded = sorted(set(tags) - purpose.tags)
+    if unfounded:
+        names = ", ".join(tag.replace("-", "_") for tag in unfounded)
+        raise LawError(
+            "CONDITION_MISSING",
+            f"The purpose has no condition for {', '.join(unfounded)} attributes.",
+            f"Leave these columns out, or add {names} to the purpose {_FILE}",
+        )
+
+
+def sharing_of(purpose: Purpose, stated: Sharing | None) -> Sharing:
+    """Why something goes outside: the reason that is stated, else the purpose's.
+
+    Raises:
+        LawError: there is none.
+    """
+    reason = stated or purpose.sharing
+    if reason is None:
+        raise LawError(
+            "SHARING_REASON_MISSING",
+            "Nothing goes outside without a reason.",
+            f"Name one of {', '.join(Sharing)}, or add sharing to the purpose {_FILE}",
+        )
+    return reason
 
 
 def grounds(record: ProjectRecord, purpose: Purpose) -> dict[str, str]:

@@ -174,12 +174,17 @@ class ProjectRecord:
             said["processor"],
             said["contact"],
             tuple(_accreditation(where, one) for one in content.get("accreditations", [])),
-            {code: _purpose(where, code, one) for code, one in given.items()},
+            {code: read_purpose(where, code, one) for code, one in given.items()},
             _text(content["schedules"], f"schedules of {where.lower()}") if "schedules" in content else "",
         )
 
 
-def _purpose(where: str, code: str, content: Any) -> Purpose:
+def read_purpose(where: str, code: str, content: Any) -> Purpose:
+    """A purpose of something, whose name stands in what is said of it.
+
+    Raises:
+        InputError: something is missing or unknown; the message says what.
+    """
     where = f"purpose {code} of {where.lower()}"
     if not isinstance(content, dict):
         raise InputError(f"The {where} is not written as purposes are.", "docs/lawfulness.md shows one.")

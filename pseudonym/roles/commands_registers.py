@@ -17,6 +17,7 @@ from pseudonym.errors import InputError
 from pseudonym.exchange_file import LONGEST_DAYS, ExchangeFile
 from pseudonym.files import read_secret_file
 from pseudonym.hpke import OpeningKey
+from pseudonym.lawful.sharing import Sharing
 from pseudonym.roles.callers import Role
 from pseudonym.roles.client import URN, AttributesClient
 from pseudonym.roles.commands import (
@@ -103,6 +104,10 @@ def export_register(
     nhs_number_reason: Annotated[
         str, typer.Option("--nhs-number-reason", help="Why the NHS number may be given out; else it is not.")
     ] = "",
+    sharing: Annotated[
+        Sharing | None,
+        typer.Option("--sharing", help="Why this may be shared, if it is not the purpose's own reason."),
+    ] = None,
     request_id: RequestId = None,
 ) -> None:
     """Write the file that a register's holder matches by, sealed to the holder's key."""
@@ -115,6 +120,7 @@ def export_register(
             nhs_number_reason=nhs_number_reason,
             days=days,
             since=since,
+            sharing_reason=f"SHARING_REASON_{(sharing or 'unspecified').upper().replace('-', '_')}",
         )
         parts = list(peer.read(f"{V}ExportRegister", request, vault_pb2.ExportRegisterResponse))
         if [part.number for part in parts] != list(range(1, len(parts) + 1)) or not parts[-1].last:

@@ -13,7 +13,6 @@ import grpc
 from pseudonym import wayback
 from pseudonym.audit import Event
 from pseudonym.errors import StoreError
-from pseudonym.lawful.cover import Cover
 from pseudonym.people import People
 from pseudonym.release.flow import Decided, ReleaseDesk
 from pseudonym.roles import domains, governance
@@ -22,6 +21,7 @@ from pseudonym.roles.attribute_service import AttributeServicer
 from pseudonym.roles.audit_service import AuditServicer
 from pseudonym.roles.broker_service import BrokerServicer
 from pseudonym.roles.callers import Role
+from pseudonym.roles.covering import cover_of
 from pseudonym.roles.destroying import Destroy, certifier, destroyer
 from pseudonym.roles.duties import Duties, destroy_due
 from pseudonym.roles.ending import End, end_exchanges, end_in_attributes, end_in_broker, end_in_identity
@@ -225,7 +225,7 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     parts.renew[house.role] = renewing
     exchange = Exchange(attributes, certify, way.broker, parts.read, parts.failed)
     submissions = Submissions(house.settings.folder / "submissions")
-    cover = terms_of(house).cover
+    cover = cover_of(house)
     servicer = AttributeServicer(attributes, submissions, exchange, parts.read, _holders(house), cover)
     attribute_pb2_grpc.add_AttributeServiceServicer_to_server(servicer, parts.server)
     parts.begin(renewing.rounds)
@@ -284,9 +284,8 @@ def methods_of(roles: Mapping[Role, object]) -> dict[str, float]:
 
 
 def terms_of(house: House) -> Terms:
-    """On what terms a role serves; in development a project that nobody described is served as well."""
-    told = governance.read(house.settings.governance)
-    return Terms(told.ends, Cover(told.records, required=not house.settings.make))
+    """On what terms a role serves."""
+    return Terms(governance.read(house.settings.governance).ends, cover_of(house))
 
 
 def _holders(house: House) -> Collection[tuple[str, str, str]] | None:

@@ -17,6 +17,7 @@ from pseudonym.requests import Approval, Request
 from pseudonym.roles import callers, checks
 from pseudonym.roles.answers import Answer, Answers
 from pseudonym.roles.callers import SERVER_ROLES, Caller
+from pseudonym.roles.covering import shared_for
 from pseudonym.roles.erasing import Erasing, Erasure
 from pseudonym.roles.joining import Errand
 from pseudonym.roles.opening import House
@@ -72,13 +73,19 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         if not 1 <= request.days <= LONGEST_DAYS:
             raise FieldError("An exchange ends after 1 to 31 days.", "Say after how many.", field="days")
         found = exchange_of(self._house, mandate.project, recipient)
+        shared = shared_for(self._house, mandate, request.sharing_reason, found.register)
         ends = datetime.fromtimestamp(self._house.store.now(), UTC).date() + timedelta(request.days)
         carry = self._carry
         if carry is None:
             raise FieldError("This server links no registers.", "Ask the identity role's.", field="recipient")
         errand = Errand(mandate.project, mandate.purpose, str(caller), found.register, "")
         asked = Asked(recipient, found.public_key, ends)
-        account().details = {"recipient": recipient, "register": found.register, "nhs": reason}
+        account().details = {
+            "recipient": recipient,
+            "register": found.register,
+            "nhs": reason,
+            "sharing": shared,
+        }
         parts = self._registers.export(
             errand, asked, lambda known: carry(known, found.register, on, reason, since)
         )
