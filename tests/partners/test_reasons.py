@@ -59,7 +59,7 @@ def test_r69_a_check_leaves_for_a_reason_or_not_at_all(council):
 def test_r71_a_requested_service_is_shown_by_what_the_family_did():
     rows = FAMILIES.with_columns(wish=pl.lit("plan-signed"), wish_day=pl.lit("2026-11-20"))
     found = pick(BENEFITS, rows, TODAY, adults_only=True, wished=True)
-    assert found.wishes == {"plan-signed": 4}
+    assert found.wishes == {"plan-signed": 3}
     assert {"wish", "wish_day"}.isdisjoint(found.frame.columns)  # it goes no further
     with pytest.raises(PartnerRowsError, match=r"lacks wish, wish_day"):
         pick(BENEFITS, FAMILIES, TODAY, adults_only=True, wished=True)
