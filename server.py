@@ -22,7 +22,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,9 +35,10 @@ from grpc_reflection.v1alpha import reflection
 from linker import arrow, durable, registers, service, status
 from linker.carried import carried
 from linker.destruction import destroy_doomed
+from linker.ending import end_project
 from linker.errors import LinkerError
 from linker.events import event, open_log
-from linker.gate import Gate
+from linker.gate import Gate, listen
 from linker.idle import lock_when_idle
 from linker.intake import Intake
 from linker.jobs import Runner
@@ -50,6 +50,7 @@ from linker.resources import Job, Limits
 from linker.sending import is_loopback
 from linker.store import Store
 from linker.store.models import WORD as MODEL
+from linker.threads import Threads
 from linker.v1 import (
     intake_pb2_grpc,
     job_pb2_grpc,
@@ -139,13 +140,6 @@ class Settings:
     def roles(self) -> tuple[Role, ...]:
         """The roles that run."""
         return SERVER_ROLES if self.role is None else (self.role,)
-
-
-class Threads(ThreadPoolExecutor):
-    """Threads that a stop does not wait for: what one of them still does is undone or done by a crash too."""
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        super().shutdown(wait=False, cancel_futures=True)
 
 
 def credentials(settings: Settings) -> Certificates | None:
@@ -270,6 +264,18 @@ class Linking:
         model_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
         match_pb2_grpc.add_MatchServiceServicer_to_server(MatchServicer(self.references), server)
 
+    def engine(self) -> serving.Engine:
+        """What the linkage service does for the identity role."""
+        parts = self.store, self.runner, self.intake, self.references
+        return serving.Engine(
+            self.persons.opened,
+            carried,
+            partial(self.intake.delete_overdue, clock.seconds),
+            partial(self.intake.overdue, clock.seconds),
+            partial(end_project, *parts),
+            lambda project: bool(self.store.submissions.page(project, 0, 1)),
+        )
+
     def start(self) -> None:
         """Run what waits in the queue, and load the references."""
         self.runner.start()
@@ -302,18 +308,6 @@ def build(
     if linking is not None:
         linking.add_services(server)
     return gate, server, desk
-
-
-def listen(server: grpc.aio.Server, address: str, secured: grpc.ServerCredentials | None) -> int:
-    """Take an address and return its port.
-
-    Raises:
-        LinkerError: the address cannot be had.
-    """
-    try:
-        return server.add_secure_port(address, secured) if secured else server.add_insecure_port(address)
-    except RuntimeError:
-        raise LinkerError("The address cannot be listened on.", "Choose a free one with --listen.") from None
 
 
 def _reader(limits: Limits) -> ReadArrow:
@@ -354,9 +348,7 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
         _reader(settings.limits),
         _round_failed,
         _duty_done,
-        serving.Engine(linking.persons.opened, carried, partial(linking.intake.delete_overdue, clock.seconds))
-        if linking
-        else None,
+        linking.engine() if linking else None,
     )
     names = sorted({name for role in settings.roles for name in served_by(role)})
     healthy = health.aio.HealthServicer()

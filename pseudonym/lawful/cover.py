@@ -9,6 +9,7 @@ The rules this module keeps:
 - Attributes of special categories and of criminal offences need the purpose's condition
   (`CONDITION_MISSING`), and a reader who was let in to them (`READER_NOT_COVERED`).
 - What goes outside has its reason (`SHARING_REASON_MISSING`).
+- What is stored has a schedule that says how long, and why (`SCHEDULE_MISSING`).
 
 Where the governance file has no record of a project, nothing is covered in production; in development, with
 made-up data, nobody is asked.
@@ -25,6 +26,7 @@ from pseudonym.datasets import Tag
 from pseudonym.errors import LawError
 from pseudonym.lawful.records import BASES, CRIMINAL, GATEWAYS, SPECIAL, ProjectRecord, Purpose
 from pseudonym.lawful.sharing import Sharing
+from pseudonym.retention.schedules import EVERY, Store
 
 _FILE: Final = "of the role's governance file; docs/lawfulness.md shows the form."
 
@@ -130,6 +132,15 @@ class Cover:
         if found is None:
             return stated
         return sharing_of(found, stated)
+
+    def check_kept(self, project: str, store: Store, dataset: str = EVERY) -> None:
+        """Let a store keep a dataset, or anything at all.
+
+        Raises:
+            LawError: it has no schedule.
+        """
+        if (record := self.records.get(project)) is not None:
+            record.schedules.kept(store, dataset)
 
     def grounds(self, project: str, purpose: str) -> dict[str, str]:
         """What a use stands on, as manifests and audit entries say it; empty where nobody was asked."""

@@ -13,7 +13,10 @@
        "words": "to find out how well services for families work",
        "basis": "6(1)(e)", "special_category": "9(2)(g)", "criminal_offence": "10",
        "schedule_1": "DPA 2018 Schedule 1 paragraph 6", "gateway": "dea-2017-s64",
-       "sharing": "statutory-function", "datasets": ["families", "pnc", "hes"]}}}
+       "sharing": "statutory-function", "datasets": ["families", "pnc", "hes"]}},
+     "schedules": "schedules.toml"}
+
+`schedules` names a file beside this one; without it the ready-made schedules hold (`pseudonym.retention`).
 
 Codes are those of the tables below, so that a mistyped article is refused when the file is read, and not in
 court. `docs/lawfulness.md` has the form with what each part is for.
@@ -24,12 +27,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any, Final, Self
 
 from pseudonym.datasets import Tag
 from pseudonym.errors import InputError
 from pseudonym.lawful.sharing import Sharing
 from pseudonym.requests import check_name
+from pseudonym.retention import schedules
+from pseudonym.retention.schedules import Schedules
 from pseudonym.urn import check_label
 
 BASES: Final = {
@@ -133,7 +139,7 @@ class ProjectRecord:
         contact: where people may turn to.
         accreditations: of project, processor and researchers.
         purposes: by code.
-        schedules: the file of retention schedules beside the governance file; empty: the ready-made ones.
+        schedules: how long what is kept.
     """
 
     name: str
@@ -143,11 +149,16 @@ class ProjectRecord:
     contact: str
     accreditations: tuple[Accreditation, ...]
     purposes: Mapping[str, Purpose]
-    schedules: str = ""
+    schedules: Schedules
 
     @classmethod
-    def read(cls, name: str, content: Mapping[str, Any]) -> Self:
+    def read(cls, name: str, content: Mapping[str, Any], beside: Path = Path()) -> Self:
         """Read the form above.
+
+        Args:
+            name: the project's.
+            content: of its record.
+            beside: the folder in which a file of schedules that it names is.
 
         Raises:
             InputError: something is missing or unknown; the message says what.
@@ -175,7 +186,7 @@ class ProjectRecord:
             said["contact"],
             tuple(_accreditation(where, one) for one in content.get("accreditations", [])),
             {code: read_purpose(where, code, one) for code, one in given.items()},
-            _text(content["schedules"], f"schedules of {where.lower()}") if "schedules" in content else "",
+            schedules.read(beside / own) if (own := content.get("schedules")) else schedules.read(),
         )
 
 

@@ -36,6 +36,7 @@ from pseudonym.release.keeping import Record, State
 from pseudonym.release.papers import Approval, Statement, check_approval, complete
 from pseudonym.release.report import Report
 from pseudonym.release.spec import Spec, digest
+from pseudonym.retention.schedules import Store
 from pseudonym.urn import Kind
 
 Issue = Callable[[str, str, Kind, Sequence[bytes], str], list[str]]
@@ -253,6 +254,7 @@ class ReleaseDesk:
             *(declared[one.name].column(name).tags for one in spec.datasets for name in one.reads)
         )
         cover.check_columns(*use, names, tags, now.date())
+        cover.check_kept(spec.project, Store.RECIPIENT)
         cover.check_readers(*use, (person,) if person else spec.researchers, tags, now.date())
 
     def _declared(self, spec: Spec) -> dict[str, Dataset]:

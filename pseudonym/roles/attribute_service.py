@@ -13,6 +13,7 @@ from pseudonym.attributes import Attributes
 from pseudonym.datasets import Dataset, Tag
 from pseudonym.errors import ConflictError, PseudonymError
 from pseudonym.lawful.cover import Cover
+from pseudonym.retention.schedules import Store
 from pseudonym.roles import callers, checks
 from pseudonym.roles.arrow import ReadArrow, frame
 from pseudonym.roles.callers import Role
@@ -74,6 +75,7 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
             ) from None
         tags = frozenset[Tag]().union(*(column.tags for column in dataset.columns))
         self._cover.check_columns(mandate.project, mandate.purpose, (dataset.name,), tags, clock.today())
+        self._cover.check_kept(mandate.project, Store.ATTRIBUTES, dataset.name)
         await asyncio.to_thread(self._attributes.declare, mandate.project, dataset)
         return attribute_pb2.DeclareDatasetResponse()
 

@@ -6,6 +6,7 @@ from pseudonym import clock
 from pseudonym.errors import LawError
 from pseudonym.lawful.cover import Cover
 from pseudonym.lawful.sharing import Sharing
+from pseudonym.retention.schedules import Store
 from pseudonym.roles import checks, governance
 from pseudonym.roles.opening import House
 from pseudonym.roles.refusals import FieldError
@@ -32,6 +33,7 @@ def shared_for(house: House, mandate: checks.Mandate, stated: int, register: str
     name = vault_pb2.SharingReason.Name(stated).removeprefix(_PREFIX).lower().replace("_", "-")
     cover, use = cover_of(house), (mandate.project, mandate.purpose)
     cover.check_columns(*use, (register,), (), clock.today())
+    cover.check_kept(mandate.project, Store.HOLDER, register)
     reason = cover.check_sharing(*use, Sharing(name) if stated else None, clock.today())
     if reason is Sharing.REQUESTED_SERVICE:
         raise LawError(

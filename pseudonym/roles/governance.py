@@ -93,7 +93,9 @@ def read(path: Path | None) -> Governance:
             raise ValueError
         projects = content.get("projects", {})
         records = {
-            name: ProjectRecord.read(name, one) for name, one in projects.items() if isinstance(one, dict)
+            name: ProjectRecord.read(name, one, path.parent)
+            for name, one in projects.items()
+            if isinstance(one, dict)
         }
         ends = {
             check_label(name, "project"): records[name].end if name in records else _end(one)

@@ -13,6 +13,7 @@ The rules this module keeps:
   back of a call that touched anything, or may have.
 - What uses people's data is let in for a purpose that has a lawful basis, and not after the project's end;
   the entry's details say the basis.
+- What comes in to be stored has a schedule that says how long it is kept.
 - The open part of an entry holds names and codes only. A purpose in the caller's own words, and a project's
   name of another form, go into the sealed details, and so does the id of the submission or job that a call
   names.
@@ -32,6 +33,7 @@ from pseudonym import clock
 from pseudonym.audit.entries import Event
 from pseudonym.errors import EndedError, InputError
 from pseudonym.lawful.cover import Cover
+from pseudonym.retention.schedules import EVERY, Store
 from pseudonym.roles import callers
 from pseudonym.roles.callers import SERVER_ROLES, Caller, Role
 from pseudonym.roles.folding import DAY, MINUTE, Folding
@@ -43,6 +45,16 @@ NO_PURPOSE = "none-stated"
 OWN_WORDS = "in-details"
 
 EXTRACTS = "/linker.v1.IntakeService/SubmitExtract"
+STORES = {
+    EXTRACTS: Store.IDENTITY,
+    "/linker.v1.IntakeService/SubmitIdentities": Store.IDENTITY,
+    "/linker.v1.LinkageService/StartJoin": Store.IDENTITY,
+    "/pseudonym.v1.AttributeService/SubmitAttributes": Store.ATTRIBUTES,
+    "/pseudonym.v1.AttributeService/AttachDataset": Store.ATTRIBUTES,
+    "/pseudonym.v1.BrokerService/MapSubjects": Store.BROKER,
+    "/pseudonym.v1.BrokerService/LinkRegister": Store.BROKER,
+}
+"""What brings something in, and where it is kept: refused where there is no schedule for it."""
 
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 _LONGEST_DETAIL = 1_000  # characters
@@ -230,6 +242,9 @@ class Passage:
                 continue
             cover = terms.cover
             if cover.check_columns(self._project, self._purpose, datasets, (), today) is not None:
+                if (store := STORES.get(self._method)) is not None:
+                    for dataset in datasets or [EVERY]:
+                        cover.check_kept(self._project, store, dataset)
                 said = cover.grounds(self._project, self._purpose)
                 self._named["grounds"] = "; ".join(said.values())
                 _grounds.set(json.dumps(said))

@@ -40,6 +40,7 @@ SERVED_BY: Mapping[str, tuple[Role, ...]] = {
     "pseudonym.v1.ReleaseService": (ATTRIBUTES,),
     "pseudonym.v1.KeyService": SERVER_ROLES,
     "pseudonym.v1.AuditService": SERVER_ROLES,
+    "pseudonym.v1.RetentionService": SERVER_ROLES,
 }
 """The server roles that serve each service."""
 
@@ -141,6 +142,10 @@ CALLERS: Mapping[str, tuple[Role, ...]] = {
     "pseudonym.v1.AuditService/ProveInclusion": (AUDITOR, OFFICER),
     "pseudonym.v1.AuditService/ProveConsistency": (AUDITOR, OFFICER),
     "pseudonym.v1.AuditService/ListEntries": (AUDITOR, OFFICER),
+    # Who sees what is due sees names of projects and recipients; who destroys it holds the role's keys.
+    "pseudonym.v1.RetentionService/ListDue": (CUSTODIAN, AUDITOR, OFFICER),
+    "pseudonym.v1.RetentionService/RunDestruction": (CUSTODIAN,),
+    "pseudonym.v1.RetentionService/ListCertificates": (CUSTODIAN, AUDITOR, OFFICER),
 }
 """The roles that may call each method. The operator stands beside none: it has health and metrics."""
 
@@ -162,6 +167,7 @@ SECONDS: Mapping[str, float] = {
     "pseudonym.v1.BrokerService/RenewUrns": 3600.0,
     "pseudonym.v1.BrokerService/DestroyDomain": 3600.0,
     "pseudonym.v1.KeyService/DestroyProject": 3600.0,
+    "pseudonym.v1.RetentionService/RunDestruction": 3600.0,
 }
 """How long a call may take at most; `QUICK` where nothing stands here."""
 QUICK = 60.0

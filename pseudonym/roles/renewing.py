@@ -141,6 +141,11 @@ class Renewing:
         self.rounds.soon()
         return renewal
 
+    @property
+    def under_way(self) -> str | None:
+        """The project for which a renewal is under way, or None where none is."""
+        return next((one.project for one in list(self._known.values()) if not one.done), None)
+
     def last(self) -> tuple[Renewal, dict[str, int]]:
         """The last renewal, and how many keys are left under each former key.
 

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from linker import status
 from linker.client import Client, Tls
 from linker.resources import JobState
+from pseudonym.retention.schedules import READY_MADE
 from pseudonym.roles import settings
 from pseudonym.roles.authority import HOSTS, Authority, write_private
 from pseudonym.roles.callers import SERVER_ROLES, Role
@@ -86,6 +87,12 @@ def lawful(
     } | changes
 
 
+def schedules_of(*datasets: str) -> str:
+    """The ready-made schedules, with datasets of tests beside the registers."""
+    named = "".join(f'"{one}", ' for one in datasets)
+    return READY_MADE.read_text().replace('datasets = ["', f'datasets = [{named}"')
+
+
 def production_flags(certificates: Path, data: Path, role: Role, broker: str = "") -> list[str]:
     """What a role needs in production, made beforehand as its keepers would."""
     beside = apart(data)
@@ -94,7 +101,12 @@ def production_flags(certificates: Path, data: Path, role: Role, broker: str = "
     made = settings.resolve(role, data, options, make=True)
     open_house(made, DOMAIN).close()
     told = beside / "governance.json"
-    told.write_text(json.dumps({"projects": {"families": lawful("npd", "e06", purposes=["tests"])}}))
+    told.write_text(
+        json.dumps(
+            {"projects": {"families": lawful("npd", "e06", purposes=["tests"], schedules="schedules.toml")}}
+        )
+    )
+    (beside / "schedules.toml").write_text(schedules_of("npd", "e06"))
     flags = ["--environment", "production", "--role", role, *tls_flags(certificates, role)]
     flags += ["--governance", str(told)]
     flags += ["--secret", f"file:{made.passphrase_file}"]

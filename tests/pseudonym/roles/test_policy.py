@@ -9,7 +9,7 @@ from pseudonym.roles import callers, policy, serving
 from pseudonym.roles.callers import SERVER_ROLES, Caller, Role
 from pseudonym.roles.passage import action
 from pseudonym.roles.refusals import CallerRefusedError
-from pseudonym.v1 import attribute_pb2, audit_pb2, broker_pb2, key_pb2, release_pb2, vault_pb2
+from pseudonym.v1 import attribute_pb2, audit_pb2, broker_pb2, key_pb2, release_pb2, retention_pb2, vault_pb2
 
 # What each role may do, in the words of the design; everything else is refused.
 MAY = {
@@ -36,12 +36,14 @@ MAY = {
     "vault/get-erasure broker/list-erased-urns broker/renew-urns key/get-renewal "
     "broker/request-reidentification broker/get-reidentification broker/list-supersessions key/list-keys "
     "audit/get-checkpoint audit/prove-inclusion audit/prove-consistency audit/list-entries "
+    "retention/list-due retention/list-certificates "
     "release/create-release release/check-release release/get-release release/list-releases",
     Role.KEY_CUSTODIAN: "key/list-keys key/add-key key/rotate-key key/destroy-key "
     "key/renew-kek key/get-renewal key/destroy-project broker/destroy-domain "
-    "broker/begin-project broker/open-domain attribute/open-project",
+    "broker/begin-project broker/open-domain attribute/open-project "
+    "retention/list-due retention/run-destruction retention/list-certificates",
     Role.AUDITOR: "key/list-keys key/get-renewal audit/get-checkpoint audit/prove-inclusion "
-    "audit/prove-consistency audit/list-entries",
+    "audit/prove-consistency audit/list-entries retention/list-due retention/list-certificates",
     Role.OPERATOR: "",
     Role.IDENTITY: "broker/map-subjects broker/move-subjects broker/resolve-reidentification "
     "broker/erase-subjects broker/list-members broker/link-register broker/seal-numbers",
@@ -54,7 +56,7 @@ SERVICES = (
     *service.SERVICES,
     *(
         descriptor
-        for module in (attribute_pb2, audit_pb2, broker_pb2, key_pb2, release_pb2, vault_pb2)
+        for module in (attribute_pb2, audit_pb2, broker_pb2, key_pb2, release_pb2, retention_pb2, vault_pb2)
         for descriptor in module.DESCRIPTOR.services_by_name.values()
     ),
 )
