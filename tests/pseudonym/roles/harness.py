@@ -271,6 +271,7 @@ class Trio:
         self.folder, self.certificates = folder, certificates
         self._governance, self._databases = governance, databases
         self._ports = {role: quiet_port() for role in SERVER_ROLES}
+        self.days_ahead = 0  # by how many days the clock is moved at the next start
         self.servers: dict[Role, Server] = {}
 
     def port(self, role: Role) -> int:
@@ -288,6 +289,8 @@ class Trio:
                 flags += ["--database", self._databases[role]]
             if self._governance:
                 flags += ["--governance", str(self._governance)]
+            if self.days_ahead:
+                flags += ["--days-ahead", str(self.days_ahead)]
             self.servers[role] = Server(self.folder / role, *flags, code=self.CODE)
 
     def stop(self, *roles: Role) -> None:

@@ -122,10 +122,10 @@ def test_each_role_serves_its_own():
     def services(*names):
         return {f"pseudonym.v1.{name}Service" for name in names}
 
-    assert policy.served_by(Role.BROKER) == services("Broker", "Key", "Audit")
-    assert policy.served_by(Role.ATTRIBUTES) == services("Attribute", "Release", "Key", "Audit")
+    assert policy.served_by(Role.BROKER) == services("Broker", "Key", "Audit", "Retention")
+    assert policy.served_by(Role.ATTRIBUTES) == services("Attribute", "Release", "Key", "Audit", "Retention")
     linking = {one.full_name for one in service.SERVICES}
-    assert policy.served_by(Role.IDENTITY) == linking | services("Vault", "Key", "Audit")
+    assert policy.served_by(Role.IDENTITY) == linking | services("Vault", "Key", "Audit", "Retention")
     for role in SERVER_ROLES:
         served = {method.rpartition("/")[0][1:] for method in serving.methods_of({role: None})}
         assert served == {name for name in policy.served_by(role) if name.startswith("pseudonym.")}
