@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from pseudonym import clock
+from pseudonym.retention.holder import Premises
 from pseudonym.roles.callers import Role
 from pseudonym.roles.commands import (
     HELP,
@@ -23,12 +25,14 @@ from pseudonym.roles.commands import (
     Service,
     WhichRole,
     called,
+    complaining,
     moment,
     number_of,
     plain,
     stated,
     write,
 )
+from pseudonym.roles.commands_registers import sweep
 from pseudonym.roles.peer import Peer
 from pseudonym.v1 import retention_pb2
 
@@ -97,6 +101,21 @@ def list_certificates(
     with called(Role(role), service, authority, certificate, key) as peer:
         for page in _pages(peer, "ListCertificates", role):
             _show(page.certificates, certificates)
+
+
+@retention_app.command("sweep")
+def sweep_folder(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where a holder has the key of an exchange.")
+    ],
+    days_ahead: Annotated[int, typer.Option("--days-ahead", hidden=True, min=0)] = 0,
+) -> None:
+    """Destroy what a register's holder has kept of exchanges for long enough; run it every day."""
+    with complaining():
+        clock.set_ahead(days_ahead)  # to see what a month does: it can only destroy earlier
+        sweep(folder)
+        for one in Premises(folder).kept():
+            print(f"{plain(one.project)} {plain(one.recipient)}: {len(one.files)} files until {one.until}")
 
 
 def _pages(peer: Peer, method: str, role: ServerRole) -> Iterator[Any]:

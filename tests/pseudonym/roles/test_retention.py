@@ -221,7 +221,6 @@ def test_r68_r69_what_is_not_covered_is_refused_before_anything_changes(tmp_path
         assert found == ("PERMISSION_DENIED", "ACCREDITATION_EXPIRED")
         assert query(trio, Role.BROKER, "SELECT count(*) FROM project") == [(0,)]
         trio.stop()
-        del content["projects"][PROJECT]["accreditations"][1]["expires"]
         content["projects"][PROJECT]["accreditations"][1]["expires"] = END.isoformat()
         told.write_text(json.dumps(content))
         trio.start()
@@ -243,11 +242,11 @@ def test_r68_r69_what_is_not_covered_is_refused_before_anything_changes(tmp_path
         with client(trio.servers[Role.IDENTITY], certificates, "linkage-operator") as operator:
             sent = [one.submission_id for one in operator.submissions()]
             assert len(sent) == 1
-            job = operator.start_dedupe(sent[0]).job_id if hasattr(operator, "start_dedupe") else None
-            if job:
-                operator.wait(job)
-                said = operator.report(job)["figures"]["lawfulness"]
-                assert said["basis"].startswith("UK GDPR Article 6(1)(e)")
+            job = operator.start_deduplication(sent[0]).job_id
+            operator.wait(job)
+            said = operator.report(job)["figures"]["lawfulness"]
+            assert said["basis"].startswith("UK GDPR Article 6(1)(e)")
+            assert said["accreditation_of_processor"].startswith("DEA/2")
         trio.stop()
 
 
