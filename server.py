@@ -22,7 +22,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,9 +35,10 @@ from grpc_reflection.v1alpha import reflection
 from linker import arrow, durable, registers, service, status
 from linker.carried import carried
 from linker.destruction import destroy_doomed
+from linker.ending import end_project
 from linker.errors import LinkerError
 from linker.events import event, open_log
-from linker.gate import Gate
+from linker.gate import Gate, listen
 from linker.idle import lock_when_idle
 from linker.intake import Intake
 from linker.jobs import Runner
@@ -52,6 +52,7 @@ from linker.reviews import Reviews
 from linker.sending import is_loopback
 from linker.store import Store
 from linker.store.models import WORD as MODEL
+from linker.threads import Threads
 from linker.v1 import (
     intake_pb2_grpc,
     job_pb2_grpc,
@@ -61,15 +62,15 @@ from linker.v1 import (
     review_pb2_grpc,
 )
 from linker.vaulted import Damaged, Safe
+from pseudonym import clock
 from pseudonym.errors import PseudonymError
-from pseudonym.roles import callers, certificates, domains, governance, serving
+from pseudonym.roles import callers, certificates, domains, passage, serving
 from pseudonym.roles import settings as role_settings
 from pseudonym.roles.arrow import ReadArrow
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.roles.certificates import Certificates, Renewal
 from pseudonym.roles.joining import Errand, Joining
 from pseudonym.roles.opening import House, open_house
-from pseudonym.roles.passage import Desk
 from pseudonym.roles.policy import served_by
 from pseudonym.roles.refusals import PeerUnavailableError
 from pseudonym.roles.registers import Found, Registers
@@ -142,13 +143,6 @@ class Settings:
     def roles(self) -> tuple[Role, ...]:
         """The roles that run."""
         return SERVER_ROLES if self.role is None else (self.role,)
-
-
-class Threads(ThreadPoolExecutor):
-    """Threads that a stop does not wait for: what one of them still does is undone or done by a crash too."""
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        super().shutdown(wait=False, cancel_futures=True)
 
 
 def credentials(settings: Settings) -> Certificates | None:
@@ -271,7 +265,8 @@ class Linking:
 
     def add_services(self, server: grpc.aio.Server) -> None:
         """Put the services on a server."""
-        linkage = service.LinkageServicer(self.store, self.runner, lambda: str(callers.current()))
+        asked = (lambda: str(callers.current())), passage.grounds
+        linkage = service.LinkageServicer(self.store, self.runner, *asked)
         models = service.ModelServicer(self.store)
         intake_pb2_grpc.add_IntakeServiceServicer_to_server(self._intake, server)
         linkage_pb2_grpc.add_LinkageServiceServicer_to_server(linkage, server)
@@ -279,6 +274,18 @@ class Linking:
         model_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
         match_pb2_grpc.add_MatchServiceServicer_to_server(MatchServicer(self.references), server)
         review_pb2_grpc.add_ReviewServiceServicer_to_server(ReviewServicer(self._reviews), server)
+
+    def engine(self) -> serving.Engine:
+        """What the linkage service does for the identity role."""
+        parts = self.store, self.runner, self.intake, self.references
+        return serving.Engine(
+            self.persons.opened,
+            carried,
+            partial(self.intake.delete_overdue, clock.seconds),
+            partial(self.intake.overdue, clock.seconds),
+            partial(end_project, *parts),
+            lambda project: bool(self.store.submissions.page(project, 0, 1)),
+        )
 
     def start(self) -> None:
         """Run what waits in the queue, and load the references."""
@@ -288,11 +295,11 @@ class Linking:
 
 def build(
     settings: Settings, houses: dict[Role, House], linking: Linking | None, domain: str
-) -> tuple[Gate, grpc.aio.Server, Desk]:
+) -> tuple[Gate, grpc.aio.Server, passage.Desk]:
     """What every call passes, the server with its services, and where calls are let in."""
     logs = {role: house.log for role, house in houses.items()}
-    ends = {role: governance.read(house.settings.governance).ends for role, house in houses.items()}
-    desk = Desk(logs, ends, development=settings.authority is None, domain=domain)
+    terms = {role: serving.terms_of(house) for role, house in houses.items()}
+    desk = passage.Desk(logs, terms, development=settings.authority is None, domain=domain)
     methods = serving.methods_of(houses) | (service.METHODS if linking else {})
     gate = Gate(methods, settings.limits.calls, desk.enter, describe, settings.role or "")
     server = grpc.aio.server(
@@ -312,18 +319,6 @@ def build(
     if linking is not None:
         linking.add_services(server)
     return gate, server, desk
-
-
-def listen(server: grpc.aio.Server, address: str, secured: grpc.ServerCredentials | None) -> int:
-    """Take an address and return its port.
-
-    Raises:
-        LinkerError: the address cannot be had.
-    """
-    try:
-        return server.add_secure_port(address, secured) if secured else server.add_insecure_port(address)
-    except RuntimeError:
-        raise LinkerError("The address cannot be listened on.", "Choose a free one with --listen.") from None
 
 
 def _reader(limits: Limits) -> ReadArrow:
@@ -364,7 +359,7 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
         _reader(settings.limits),
         _round_failed,
         _duty_done,
-        serving.Engine(linking.persons.opened, carried, linking.intake.delete_overdue) if linking else None,
+        linking.engine() if linking else None,
     )
     names = sorted({name for role in settings.roles for name in served_by(role)})
     healthy = health.aio.HealthServicer()
@@ -450,6 +445,7 @@ def settings_from(arguments: Sequence[str]) -> Settings:
 def run(settings: Settings) -> int:
     """Own the data folder, serve until a signal, and return the exit code: 0 stopped, 1 failed."""
     os.umask(0o077)
+    clock.set_ahead(settings.options.days_ahead)
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
         lock = (settings.data / "lock").open("w")

@@ -52,11 +52,10 @@ Feed = Callable[[str, int, int], None]
 
 
 def governance(approvers: Mapping[str, Ed25519PrivateKey]) -> dict[str, Any]:
-    """What the three roles are told: who approves, for which purpose identities are opened, when it ends."""
+    """What the three roles are told: the example beside this file, and who approves."""
+    example: dict[str, Any] = json.loads((Path(__file__).parent / "governance.json").read_text())
     return {
-        "projects": {PROJECT: "2030-12-31T00:00:00Z"},
-        "quotas": {PURPOSE: 50_000_000},
-        "requesters": {"olive": "olive"},
+        **example,
         "approvers": [
             {"name": name, "person": name, "public_key": key.public_key().public_bytes_raw().hex()}
             for name, key in approvers.items()

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import grpc
 
 from linker import callers, status
+from linker.errors import LinkerError
 from linker.events import event
 from linker.refusals import Exhausted, Invalid, Unknown
 
@@ -244,6 +245,18 @@ class Gate(grpc.aio.ServerInterceptor):
             await passage.refused(code)
         except Exception as error:  # the caller is refused either way
             event("call_error", logging.ERROR, call=call_id, exception=type(error).__name__)
+
+
+def listen(server: grpc.aio.Server, address: str, secured: grpc.ServerCredentials | None) -> int:
+    """Take an address and return its port.
+
+    Raises:
+        LinkerError: the address cannot be had.
+    """
+    try:
+        return server.add_secure_port(address, secured) if secured else server.add_insecure_port(address)
+    except RuntimeError:
+        raise LinkerError("The address cannot be listened on.", "Choose a free one with --listen.") from None
 
 
 def _log_call(call_id: str, method: str, code: str, reason: str, began: float) -> None:

@@ -118,14 +118,17 @@ class Intake:
         One that a job still reads is destroyed on another day.
         """
         count = 0
-        for project, submission_id in self.store.submissions.announced_before(
-            SubmissionKind.EXTRACT, clock() - EXTRACT_DAYS * 86_400
-        ):
+        for project, submission_id in self.overdue(clock):
             mandate = Mandate(f"overdue-{submission_id}", project, "retention")
             with suppress(NotReady, Exhausted):
                 self.delete(mandate, submission_id, None, submission_id.encode())
                 count += 1
         return count
+
+    def overdue(self, clock: Callable[[], float] = time.time) -> list[tuple[str, str]]:
+        """Project and id of the extracts of registers that came 31 days ago or earlier, and are here."""
+        before = clock() - EXTRACT_DAYS * 86_400
+        return self.store.submissions.announced_before(SubmissionKind.EXTRACT, before)
 
     def destroy_doomed(self) -> None:
         """Destroy the submissions that the store says nobody will read any more."""

@@ -151,6 +151,7 @@ def perform(
     given = rows_of(records, job.work.family_column, job.work.protected_column)
     rows, child_ninos = without_child_ninos(given, date.today())
     figures: dict[str, object] = {"format": report.FORMAT, "kind": "join"}
+    figures.update(job.work.lawfulness)
 
     def link(known: pl.DataFrame) -> pl.DataFrame:
         found = _linked(job, rows, known, model, progress)

@@ -96,6 +96,7 @@ def perform(
     """
     work = job.work
     figures: dict[str, object] = {"format": report.FORMAT, "kind": "register", "register": work.register}
+    figures.update(work.lawfulness)
 
     def link(known: pl.DataFrame) -> Found:
         outcomes = link_persons(

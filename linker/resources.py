@@ -6,6 +6,7 @@ holds a value of a person.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -207,6 +208,7 @@ class Work:
         day: of a register: the day on which people have their age, as YYYY-MM-DD.
         since: of a register: the day from which on the extract has people, or an empty string: the same day.
         nhs_number_reason: of a register: why the NHS number may be used; empty: it is not.
+        grounds: what the use of the records stands on, JSON, for the report; empty where nobody was asked.
     """
 
     kind: JobKind
@@ -227,11 +229,17 @@ class Work:
     day: str = ""
     since: str = ""
     nhs_number_reason: str = ""
+    grounds: str = ""
 
     @property
     def opens_persons(self) -> bool:
         """Whether identities in the vault are opened for it."""
         return self.kind in (JobKind.JOIN, JobKind.REGISTER)
+
+    @property
+    def lawfulness(self) -> dict[str, dict[str, str]]:
+        """The grounds, as a member of the report."""
+        return {"lawfulness": json.loads(self.grounds)} if self.grounds else {}
 
 
 @dataclass(frozen=True)

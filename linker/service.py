@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import polars as pl
@@ -171,9 +172,15 @@ class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
 class LinkageServicer(PersonMethods, linkage_pb2_grpc.LinkageServiceServicer):
     """Linkages, deduplications and trainings, and what came out of them."""
 
-    def __init__(self, store: Store, runner: Runner, caller: Callable[[], str] = lambda: "") -> None:
-        """Make it; `caller` names who makes the present call."""
-        self._store, self._runner, self._caller = store, runner, caller
+    def __init__(
+        self,
+        store: Store,
+        runner: Runner,
+        caller: Callable[[], str] = lambda: "",
+        grounds: Callable[[], str] = lambda: "",
+    ) -> None:
+        """Make it; `caller` names who makes the present call, `grounds` says as JSON what it stands on."""
+        self._store, self._runner, self._caller, self._grounds = store, runner, caller, grounds
 
     async def StartLinkage(
         self, request: linkage_pb2.StartLinkageRequest, context: object
@@ -216,7 +223,7 @@ class LinkageServicer(PersonMethods, linkage_pb2_grpc.LinkageServiceServicer):
         return linkage_pb2.TrainModelResponse(job=messages.job_message(job))
 
     async def _start(self, method: str, request: Any, work: Work) -> Job:
-        mandate = mandate_value(request.mandate)
+        mandate, work = mandate_value(request.mandate), replace(work, grounds=self._grounds())
         return await asyncio.to_thread(self._runner.submit, work, mandate, method, digest_of_request(request))
 
     async def ReadLinks(

@@ -34,3 +34,10 @@ def each(run: Callable[[Task], Result], tasks: Iterable[Task]) -> list[Result]:
         for future in futures:
             future.cancel()
         wait(futures)
+
+
+class Threads(ThreadPoolExecutor):
+    """Threads that a stop does not wait for: what one of them still does is undone or done by a crash too."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait=False, cancel_futures=True)

@@ -50,7 +50,7 @@ def perform(
             "training": training.diagnostics.as_dict(),
             "warnings": list(training.diagnostics.warnings),
         }
-        return _write(folder, figures, training.model)
+        return _write(folder, figures | work.lawfulness, training.model)
     keys = Matchkeys.from_json(work.keys) if work.keys else None
     result: linker.Linkage | linker.Deduplication | linker.KeyLinkage | linker.KeyDeduplication
     if keys is not None and work.keys_only and right is not None:
@@ -89,9 +89,9 @@ def perform(
         if table is not None:
             folder.write_table(str(name), table)
     if isinstance(result, linker.KeyLinkage | linker.KeyDeduplication):
-        return _write(folder, report.figures(result), None)
+        return _write(folder, report.figures(result) | work.lawfulness, None)
     folder.write(MANIFEST, replace(result.manifest, model_file=MODEL_FILE).to_json().encode())
-    return _write(folder, report.figures(result), result.model)
+    return _write(folder, report.figures(result) | work.lawfulness, result.model)
 
 
 def _write(folder: Folder, figures: dict[str, object], model: Model | None) -> Model | None:

@@ -93,6 +93,11 @@ class Attributes:
             found = self._rows.projects(at)
         return [one.name for one in found if one.state is ProjectState.OPEN]
 
+    def known(self) -> set[str]:
+        """The names of all projects that were begun here, those that have ended among them."""
+        with self._rows.read() as at:
+            return {one.name for one in self._rows.projects(at)}
+
     def declare(self, project: str, dataset: Dataset) -> None:
         """Declare a dataset, or a grown form of the one that is declared.
 

@@ -189,6 +189,11 @@ class Broker:
             found = self._rows.waiting(at)
         return [Waiting(names[number], halves, oldest) for number, halves, oldest in found]
 
+    def known(self) -> set[str]:
+        """The names of all projects that were begun here, those that have ended among them."""
+        with self._rows.read() as at:
+            return {one.name for one in self._rows.projects(at)}
+
     def drop_overdue(self) -> dict[str, int]:
         """Drop halves that have waited for seven days; how many, by project. To be called every day."""
         with self._rows.write() as at:

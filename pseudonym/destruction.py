@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Protocol
 
+from pseudonym import clock
 from pseudonym.attribute_subjects import unwrapped
 from pseudonym.certificates import Certificate
 from pseudonym.errors import ConflictError
@@ -99,7 +100,7 @@ def renew(rows: WrappedKeys, keks: Keks, kids: Sequence[str], destroy: Callable[
     rows.purge()  # the old wrappings are out of free pages before their key is gone
     for kid in kids:
         destroy(kid)
-    return Renewal(done, keks.current.kid, tuple(kids), datetime.now(UTC).isoformat(timespec="seconds"))
+    return Renewal(done, keks.current.kid, tuple(kids), clock.now().isoformat(timespec="seconds"))
 
 
 def certificate(

@@ -275,6 +275,16 @@ class RequestRefusedError(PseudonymError):
         self.reason = reason
 
 
+class LawError(PseudonymError):
+    """A use of people's data is not covered; `reason` says in which respect. Nothing was done."""
+
+    reason = "BASIS_MISSING"
+
+    def __init__(self, reason: str, message: str, help: str = "") -> None:
+        super().__init__(message, help)
+        self.reason = reason
+
+
 class OperatorError(PseudonymError):
     """Who wants to make or read partner checks is none of their operators. Nothing was made or opened."""
 

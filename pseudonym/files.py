@@ -21,6 +21,7 @@ from typing import Any
 from pseudonym.errors import KeysetError, PermissionsError, TamperedError
 
 _LARGEST_FILE = 16 << 20
+_AT_ONCE = 1 << 20  # bytes
 
 
 def canonical(content: dict[str, Any]) -> bytes:
@@ -122,6 +123,38 @@ def _replace(path: Path, data: bytes) -> None:
         os.fsync(directory)
         if old is not None:
             _overwrite(old)
+
+
+def destroy_file(path: Path) -> None:
+    """Overwrite a file and delete it; where there is none, nothing: it may be done again after a crash.
+
+    On a journalling or flash file system copies of its blocks may remain all the same. If the file has another
+    name, it is overwritten under that as well.
+
+    Raises:
+        KeysetError: it cannot be written or deleted.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise KeysetError(f"{path} cannot be destroyed: {os.strerror(error.errno or 0)}.") from error
+    try:
+        size = os.fstat(handle).st_size
+        for start in range(0, size, _AT_ONCE):
+            os.pwrite(handle, bytes(min(_AT_ONCE, size - start)), start)
+        os.fsync(handle)
+        os.unlink(path)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise KeysetError(f"{path} cannot be destroyed: {os.strerror(error.errno or 0)}.") from error
+    finally:
+        os.close(handle)
 
 
 def discard_leftover(path: Path) -> None:

@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from pseudonym import uses
+from pseudonym import clock, uses
 from pseudonym.errors import (
     InputError,
     KeyMissingError,
@@ -342,7 +342,7 @@ def _check_clock(held: Held) -> datetime:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    return clock.now()
 
 
 def _text(moment: datetime) -> str:

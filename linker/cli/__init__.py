@@ -122,6 +122,11 @@ COMMANDS = {
         "destroy_app",
         "End a recipient, or a project, for good.",
     ),
+    "retention": (
+        "pseudonym.roles.commands_retention",
+        "retention_app",
+        "What is due to be destroyed, its destruction, and its certificates.",
+    ),
     "partner": (
         "pseudonym.roles.commands_partner",
         "partner_app",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
+from pseudonym import clock
 from pseudonym.errors import AuditClockError
 
 TOLERANCE = 2_000_000  # microseconds that a clock may be set back without harm
@@ -14,8 +14,8 @@ Clock = Callable[[], int]
 
 
 def system_clock() -> int:
-    """The machine's clock."""
-    return time.time_ns() // 1000
+    """The time as `pseudonym.clock` has it."""
+    return clock.microseconds()
 
 
 def later(now: int, last: int) -> int:

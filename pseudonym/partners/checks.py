@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from pseudonym.datasets import Tag
 from pseudonym.errors import InputError
 
 
@@ -45,7 +46,7 @@ class Check:
         needed: the fields of whom or what is asked about that must be there; of a home an address and a
             postcode, or a UPRN.
         further: fields that go along where they are known.
-        purpose: what it is written down under in the audit log.
+        purpose: what it is asked for: the purpose of the governance file, and of the audit log.
     """
 
     name: str
@@ -54,6 +55,11 @@ class Check:
     needed: tuple[str, ...]
     further: tuple[str, ...]
     purpose: str
+
+    @property
+    def tags(self) -> frozenset[Tag]:
+        """What the law says of the answers beyond their being personal data."""
+        return frozenset({Tag.CRIMINAL_OFFENCE} if self.purpose == _POLICE else ())
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ The rules this module keeps:
   and written down.
 - Operators that come or go, and another number of how many there may be, are in the log before anything else
   is done.
-- What leaves and what is read is in the log first.
+- What leaves and what is read is in the log first, with its lawful basis and why it may be shared.
 - A set that has expired is destroyed when the desk is opened next, and its answers are refused.
 """
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,8 +30,10 @@ import polars as pl
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pseudonym.audit import Event, Log, Signer
-from pseudonym.errors import InputError, OperatorError, PartnerLateError, PseudonymError
+from pseudonym.errors import InputError, LawError, OperatorError, PartnerLateError, PseudonymError
 from pseudonym.files import canonical, locked, parse, read_secret_file, replace_file
+from pseudonym.lawful.cover import sharing_of
+from pseudonym.lawful.sharing import Sharing
 from pseudonym.log_keys import read_officer
 from pseudonym.partners.answers import set_of
 from pseudonym.partners.checks import CHECKS, Answer, Check
@@ -103,7 +105,15 @@ class Desk:
         self._folder, self._register, self._log, self._now = folder, register, log, now
         self._operator, self._key = operator, key
 
-    def ask(self, check: Check, partner: str, subjects: pl.DataFrame, days: int) -> tuple[Questions, bytes]:
+    def ask(
+        self,
+        check: Check,
+        partner: str,
+        subjects: pl.DataFrame,
+        days: int,
+        reason: Sharing | None = None,
+        wishes: Mapping[str, int] | None = None,
+    ) -> tuple[Questions, bytes]:
         """Make questions, keep what reading their answers takes, and seal them to the partner.
 
         Args:
@@ -111,19 +121,30 @@ class Desk:
             partner: the partner's name.
             subjects: what `rows.pick` took.
             days: after how many the questions expire.
+            reason: why this may be shared, where it is another reason than the purpose's.
+            wishes: what shows that a service was requested, as `rows.pick` counted it.
 
         Returns:
             The questions, and the file for the partner.
 
         Raises:
             InputError: the partner is not asked this, or the days are too many.
+            LawError: the check has no basis, there is no reason to share, or nothing shows it.
         """
         addressee = self._register.partner(partner, check)
+        purpose = self._register.purpose(check)
+        shared = sharing_of(purpose, reason)
+        if shared.needs_evidence and not wishes:
+            raise LawError(
+                "EVIDENCE_MISSING", "Nothing shows that a service was requested.", "Look at what does first."
+            )
         questions, secret, families = make(
             check, subjects, self._register.council, partner, self._now(), days
         )
         kept = Kept.of(questions, secret, families, self._operator.name, self._key)
         told = {"set": kept.id, "check": check.name, "partner": partner, "expires": f"{questions.expires}"}
+        told |= {"basis": purpose.basis, "sharing": str(shared)}
+        told |= {f"wishes {name}": str(count) for name, count in (wishes or {}).items()}
         self._tell("partner.ask", check.purpose, len(families), told)
         replace_file(self._folder / "kept" / f"{kept.id}.json", kept.to_file())
         return questions, questions.sealed(self._key, addressee.public_key)

@@ -2,19 +2,26 @@
 
     {"council": "e10000003", "most": 12,
      "operators": [{"name": "alice", "person": "alice", "public_key": "…64 hexadecimal digits…"}],
-     "partners": [{"name": "jcp-ely", "checks": ["out-of-work-benefits"], "public_key": "…64 digits…"}]}
+     "partners": [{"name": "jcp-ely", "checks": ["out-of-work-benefits"], "public_key": "…64 digits…"}],
+     "purposes": {"benefit-check": {"words": "to find out whether a family qualifies", "basis": "6(1)(e)",
+                                    "sharing": "statutory-function", "datasets": ["out-of-work-benefits"]}}}
 
-The rule this module keeps: the operators are few, each a person by name with one key, and no register of more
-than `most` is read at all.
+The rules this module keeps:
+
+- The operators are few, each a person by name with one key, and no register of more than `most` is read.
+- A check is asked for a purpose that has a lawful basis and names the check, among its datasets; a check
+  about offending needs its condition as well (`pseudonym.lawful.cover`). Partners need no purposes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from pseudonym.errors import InputError, OperatorError
+from pseudonym.errors import InputError, LawError, OperatorError
+from pseudonym.lawful.cover import check_uses
+from pseudonym.lawful.records import Purpose, read_purpose
 from pseudonym.partners.checks import Check, check_named
 from pseudonym.requests import check_name
 from pseudonym.urn import check_label
@@ -64,6 +71,7 @@ class PartnerRegister:
         most: how many operators there may be.
         operators: by name.
         partners: by name.
+        purposes: by code: what checks stand on.
 
     Raises:
         InputError: a part has not its form, there are too many operators, or two share a person or a key.
@@ -73,6 +81,7 @@ class PartnerRegister:
     most: int
     operators: tuple[Operator, ...]
     partners: tuple[Partner, ...]
+    purposes: Mapping[str, Purpose] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_label(self.council, "council")
@@ -105,7 +114,7 @@ class PartnerRegister:
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> Self:
         """Read the form above; keys and values of other forms raise ValueError, TypeError or KeyError."""
-        if not set(content) <= {"council", "most", "operators", "partners"}:
+        if not set(content) <= {"council", "most", "operators", "partners", "purposes"}:
             raise ValueError
         most = content.get("most", MOST)
         if type(most) is not int:
@@ -121,6 +130,10 @@ class PartnerRegister:
                 Partner(one["name"], frozenset(one["checks"]), bytes.fromhex(one["public_key"]))
                 for one in content.get("partners", [])
             ),
+            {
+                code: read_purpose("partner_checks", code, one)
+                for code, one in content.get("purposes", {}).items()
+            },
         )
 
     def operator(self, public_key: bytes) -> Operator:
@@ -136,6 +149,23 @@ class PartnerRegister:
             "This key is none of an operator of partner checks.",
             "Those who decide on them name operators in the governance file.",
         )
+
+    def purpose(self, check: Check) -> Purpose:
+        """What a check stands on.
+
+        Raises:
+            LawError: nobody said so, or it lacks the condition for what the check asks.
+        """
+        found = self.purposes.get(check.purpose)
+        if found is None:
+            raise LawError(
+                "BASIS_MISSING",
+                f"Nobody said on what basis the {check.purpose} is made.",
+                "Add it to purposes under partner_checks of the governance file; docs/partner-checks.md "
+                "shows the form.",
+            )
+        check_uses(found, (check.name,), check.tags)
+        return found
 
     def partner(self, name: str, check: Check) -> Partner:
         """The partner of a name, if it may be asked this.

@@ -12,17 +12,20 @@ The rules this module keeps:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
 import polars as pl
 
 from pseudonym.errors import PartnerRowsError
+from pseudonym.lawful.sharing import Wish
 from pseudonym.partners.checks import About, Check
 
 FAMILY: Final = "family"
+WISH, WISH_DAY = "wish", "wish_day"
+"""What a family did that shows its wish for a service, and when: read where that is why data are shared."""
 ADULT_AT: Final = 18  # years
 LONGEST: Final = 200  # characters of one value
 MOST_ROWS: Final = 10_000
@@ -35,6 +38,7 @@ _WHY = {
     "child": "a child",
     "adult": "of a family of which nobody is known to be adult",
     "home": "neither a UPRN nor an address with its postcode",
+    "wish": "nothing shows that a service was requested",
 }
 
 
@@ -46,14 +50,18 @@ class Subjects:
         frame: family, and the check's fields, all text; one row a person or home, none twice.
         passed_over: how many rows were left out for being about children, or about nobody known to be adult.
         child_ninos: row numbers, from 1, of children with a National Insurance number, which no child has.
+        wishes: how many rows each kind of evidence has, where that was asked for: it goes no further.
     """
 
     frame: pl.DataFrame
     passed_over: int
     child_ninos: tuple[int, ...]
+    wishes: Mapping[str, int] = field(default_factory=dict)
 
 
-def pick(check: Check, frame: pl.DataFrame, day: date, *, adults_only: bool = False) -> Subjects:
+def pick(
+    check: Check, frame: pl.DataFrame, day: date, *, adults_only: bool = False, wished: bool = False
+) -> Subjects:
     """Take from a file what a check asks, and refuse what it may not.
 
     Args:
@@ -61,6 +69,7 @@ def pick(check: Check, frame: pl.DataFrame, day: date, *, adults_only: bool = Fa
         frame: columns of text; family and those of the check, dates as YYYY-MM-DD; others are ignored.
         day: on which age is reckoned.
         adults_only: leave children out, where a check about adults would refuse them.
+        wished: every row must show that its family requested a service: `wish` and `wish_day`.
 
     Raises:
         PartnerRowsError: names rows by number, and why.
@@ -76,7 +85,8 @@ def pick(check: Check, frame: pl.DataFrame, day: date, *, adults_only: bool = Fa
         raise PartnerRowsError(f"The file has more than {MOST_ROWS:,} rows.", "Ask about fewer at a time.")
     lines = pl.all().str.strip_chars().str.replace_all(r"\s*[\r\n]+\s*", ", ")  # of an address
     text = lines.str.replace_all(r"\s+", " ").replace("", None)
-    rows = frame.select(FAMILY, *check.needed, *known).select(text).with_row_index("row", 1)
+    wish = [name for name in (WISH, WISH_DAY) if wished and name in frame.columns]
+    rows = frame.select(FAMILY, *check.needed, *known, *wish).select(text).with_row_index("row", 1)
     _refuse(rows, "family", pl.col(FAMILY).is_null())
     passed, child_ninos = 0, tuple[int, ...]()
     if check.about is not About.HOME:
@@ -106,7 +116,22 @@ def pick(check: Check, frame: pl.DataFrame, day: date, *, adults_only: bool = Fa
     _refuse(rows, "long", odd.fill_null(False))
     if rows.is_empty():
         raise PartnerRowsError("Nobody is left to ask about.", "The file has no such row.")
-    return Subjects(rows.drop("row").unique(maintain_order=True), passed, child_ninos)
+    wishes = _wishes(rows, day) if wished else {}
+    plain = rows.drop("row", WISH, WISH_DAY, strict=False).unique(maintain_order=True)
+    return Subjects(plain, passed, child_ninos, wishes)
+
+
+def _wishes(rows: pl.DataFrame, day: date) -> dict[str, int]:
+    """How many rows each kind of evidence has that a service was requested; refuses rows that have none."""
+    missing = [name for name in (WISH, WISH_DAY) if name not in rows.columns]
+    if missing:
+        raise PartnerRowsError(
+            f"The file lacks {', '.join(missing)}, which show that a service was requested.",
+            f"{WISH} is one of {', '.join(Wish)}; {WISH_DAY} is its day, as YYYY-MM-DD.",
+        )
+    shown = pl.col(WISH).is_in(list(Wish)) & (pl.col(WISH_DAY).str.to_date(strict=False) <= day)
+    _refuse(rows, "wish", ~shown.fill_null(False))
+    return dict(rows[WISH].value_counts().sort(WISH).iter_rows())
 
 
 def _has_home(known: Sequence[str]) -> pl.Expr:
@@ -122,6 +147,7 @@ def _refuse(rows: pl.DataFrame, why: str, where: pl.Expr) -> None:
     if found:
         shown = ", ".join(map(str, found[:_SHOWN])) + (" …" if len(found) > _SHOWN else "")
         help = {
+            "wish": f"{WISH} is one of {', '.join(Wish)}, on a day that is past.",
             "child": "Only adults are asked about here: take children out, or say --adults-only.",
         }.get(why, "Put them right, or take them out.")
         raise PartnerRowsError(f"Rows that cannot be asked about ({_WHY[why]}): {shown}.", help)

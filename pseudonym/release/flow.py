@@ -15,17 +15,18 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
 import polars as pl
 
-from pseudonym import reading
+from pseudonym import outcomes, reading
 from pseudonym.access import Mandate
 from pseudonym.approvers import Register
 from pseudonym.attributes import Attributes
-from pseudonym.datasets import Dataset
+from pseudonym.datasets import Dataset, Tag
 from pseudonym.errors import ConflictError, InputError, NotFoundError, ReleaseError
+from pseudonym.lawful.cover import Cover
 from pseudonym.release import bundle
 from pseudonym.release.build import FAMILY, PERSON, Built, build, numbered
 from pseudonym.release.checks import Checked, check, suppress, unknown_columns
@@ -35,6 +36,7 @@ from pseudonym.release.keeping import Record, State
 from pseudonym.release.papers import Approval, Statement, check_approval, complete
 from pseudonym.release.report import Report
 from pseudonym.release.spec import Spec, digest
+from pseudonym.retention.schedules import Store
 from pseudonym.urn import Kind
 
 Issue = Callable[[str, str, Kind, Sequence[bytes], str], list[str]]
@@ -46,10 +48,11 @@ _GIVEN_OUT = (State.DELIVERED, State.DESTROYED)
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What was decided of releases elsewhere: who may approve, and what must be in none."""
+    """What was decided of releases elsewhere: who may approve, what must be in none, what is lawful."""
 
     register: Register
     canaries: tuple[str, ...] = ()
+    cover: Cover = field(default_factory=Cover)
 
 
 class ReleaseDesk:
@@ -73,6 +76,7 @@ class ReleaseDesk:
 
         Raises:
             InputError: it is none, is for another project or purpose, or names what is not declared.
+            LawError: the purpose does not cover what it would use, or who would read it.
             ConflictError: there is a release of this name with another specification.
         """
         spec = Spec.from_toml(spec_text)
@@ -83,7 +87,9 @@ class ReleaseDesk:
         now = self._now()
         if spec.expires <= now:
             raise InputError("The release would have expired already.", "Give a later time.")
-        missing = unknown_columns(spec, self._declared(spec), now.date())
+        declared = self._declared(spec)
+        self._check_law(spec, declared, now)
+        missing = unknown_columns(spec, declared, now.date())
         if missing:
             raise InputError(f"Sets name columns that no table has: {', '.join(missing)}.", "Correct them.")
         with self._lock:
@@ -112,6 +118,7 @@ class ReleaseDesk:
             _check_time(record, now)
             spec = Spec.from_toml(record.spec)
             declared = self._declared(spec)
+            self._check_law(spec, declared, now)
             plain, everybody = self._built(spec, declared, mandate, now)
             aids = plain.members[PERSON].to_list()
             built, blanked = suppress(spec, self._with_numbers(spec, plain, mandate))
@@ -181,6 +188,7 @@ class ReleaseDesk:
                     f"The release is {record.state}, and not approved.",
                     "Ask for another one." if over else "Ask its approvers.",
                 )
+            self._check_law(spec, self._declared(spec), now, person)
             self._check_whole(record)
             given = [Approval.from_file(one.encode()) for one in record.approvals]
             complete(*self._approvable(record, spec), given, now)
@@ -235,6 +243,19 @@ class ReleaseDesk:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._kept.now(), UTC)
+
+    def _check_law(
+        self, spec: Spec, declared: Mapping[str, Dataset], now: datetime, person: str | None = None
+    ) -> None:
+        """Refuse what the purpose does not cover; of the readers, one, or all whom the release names."""
+        cover, use = self._decided.cover, (spec.project, spec.purpose)
+        names = {one.name for one in spec.datasets} - {outcomes.NAME}
+        tags = frozenset[Tag]().union(
+            *(declared[one.name].column(name).tags for one in spec.datasets for name in one.reads)
+        )
+        cover.check_columns(*use, names, tags, now.date())
+        cover.check_kept(spec.project, Store.RECIPIENT)
+        cover.check_readers(*use, (person,) if person else spec.researchers, tags, now.date())
 
     def _declared(self, spec: Spec) -> dict[str, Dataset]:
         known = {one.name: one for one in self._attributes.datasets(spec.project)}
@@ -292,6 +313,7 @@ class ReleaseDesk:
             "epoch": epochs[0] if len(epochs) == 1 else epochs,
             "purpose": spec.purpose,
             "use": spec.use,
+            "lawfulness": self._decided.cover.grounds(spec.project, spec.purpose),
             "requester": record.requester,
             "researchers": list(spec.researchers),
             "approvers": list(spec.approvers),

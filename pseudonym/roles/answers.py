@@ -10,9 +10,10 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
+from pseudonym import clock
 from pseudonym.files import locked, read_secret_file, replace_file
 from pseudonym.requests import Request
 from pseudonym.roles.callers import Caller
@@ -51,7 +52,7 @@ class Answers:
         clock: the time.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], datetime] = clock.now) -> None:
         self.lock = threading.Lock()
         self._folder, self._clock = folder, clock
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator, Collection
 from datetime import datetime
 from typing import Any
 
-from pseudonym import outcomes
+from pseudonym import clock, outcomes
 from pseudonym.attributes import Attributes
-from pseudonym.datasets import Dataset
+from pseudonym.datasets import Dataset, Tag
 from pseudonym.errors import ConflictError, PseudonymError
+from pseudonym.lawful.cover import Cover
+from pseudonym.retention.schedules import Store
 from pseudonym.roles import callers, checks
 from pseudonym.roles.arrow import ReadArrow, frame
 from pseudonym.roles.callers import Role
@@ -36,6 +38,7 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
         exchange: Exchange,
         read: ReadArrow,
         holders: Collection[tuple[str, str, str]] | None,
+        cover: Cover,
     ) -> None:
         """Prepare it.
 
@@ -46,9 +49,10 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
             read: see `ReadArrow`.
             holders: project, recipient and person of those who may send data under a recipient's numbers;
                 None for everybody.
+            cover: what each project stands on.
         """
         self._attributes, self._submissions = attributes, submissions
-        self._exchange, self._read, self._holders = exchange, read, holders
+        self._exchange, self._read, self._holders, self._cover = exchange, read, holders, cover
 
     async def OpenProject(
         self, request: attribute_pb2.OpenProjectRequest, context: object
@@ -60,7 +64,7 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
     async def DeclareDataset(
         self, request: attribute_pb2.DeclareDatasetRequest, context: object
     ) -> attribute_pb2.DeclareDatasetResponse:
-        project = checks.mandate(request.mandate).project
+        mandate = checks.mandate(request.mandate)
         try:
             dataset = Dataset.from_json(request.declaration)
         except PseudonymError:
@@ -69,7 +73,10 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
             raise FieldError(
                 "The declaration is none.", "docs/stores.md shows its form.", field="declaration"
             ) from None
-        await asyncio.to_thread(self._attributes.declare, project, dataset)
+        tags = frozenset[Tag]().union(*(column.tags for column in dataset.columns))
+        self._cover.check_columns(mandate.project, mandate.purpose, (dataset.name,), tags, clock.today())
+        self._cover.check_kept(mandate.project, Store.ATTRIBUTES, dataset.name)
+        await asyncio.to_thread(self._attributes.declare, mandate.project, dataset)
         return attribute_pb2.DeclareDatasetResponse()
 
     async def SubmitAttributes(

@@ -20,6 +20,8 @@ import typer
 from pseudonym.errors import InputError
 from pseudonym.files import read_secret_file
 from pseudonym.given import read_secret
+from pseudonym.lawful.cover import sharing_of
+from pseudonym.lawful.sharing import Sharing
 from pseudonym.partners import desk as desks
 from pseudonym.partners.answers import seal_answers
 from pseudonym.partners.checks import CHECKS, About, Answer, check_named
@@ -115,17 +117,21 @@ def ask(
     adults_only: Annotated[
         bool, typer.Option("--adults-only", help="Leave children out, where only adults are asked about.")
     ] = False,
+    reason: Annotated[
+        Sharing | None,
+        typer.Option("--reason", help="Why this may be shared, if it is not the purpose's own reason."),
+    ] = None,
     map: Map = None,
 ) -> None:
     """Make the questions of one check to one partner, sealed to it."""
     with _working(context) as matching:
         free(out)
-        asked = check_named(check)
-        found = pick(
-            asked, matching.tidied(file, _mapping(map)), datetime.now(UTC).date(), adults_only=adults_only
-        )
-        with desks.opened(desk, _register(governance), _operator(key, secret)) as opened:
-            questions, sealed = opened.ask(asked, partner, found.frame, days)
+        asked, register = check_named(check), _register(governance)
+        wished = sharing_of(register.purpose(asked), reason).needs_evidence
+        given, today = matching.tidied(file, _mapping(map)), datetime.now(UTC).date()
+        found = pick(asked, given, today, adults_only=adults_only, wished=wished)
+        with desks.opened(desk, register, _operator(key, secret)) as opened:
+            questions, sealed = opened.ask(asked, partner, found.frame, days, reason, found.wishes)
             write(out, sealed)
         print(f"{len(questions.asked):,} questions to {partner}: {asked.words}")
         print(f"They expire at {questions.expires:%Y-%m-%d %H:%M} UTC. Set {questions.id.hex()}")

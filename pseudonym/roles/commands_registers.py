@@ -1,4 +1,4 @@
-"""`kinlink register export`, `key`, `open`, `attach`: what goes to a register's holder and back.
+"""`kinlink register export`, `key`, `open`, `attach`: to a register's holder and back, then destroyed.
 
 What goes there is sealed to the holder's key. What comes back has attributes only: a row is known by its
 number, and each column was declared.
@@ -7,16 +7,21 @@ number, and each column was declared.
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, date, datetime
+import json
+import sys
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pseudonym import clock
 from pseudonym.errors import InputError
 from pseudonym.exchange_file import LONGEST_DAYS, ExchangeFile
 from pseudonym.files import read_secret_file
 from pseudonym.hpke import OpeningKey
+from pseudonym.lawful.sharing import Sharing
+from pseudonym.retention.holder import Premises
 from pseudonym.roles.callers import Role
 from pseudonym.roles.client import URN, AttributesClient
 from pseudonym.roles.commands import (
@@ -63,12 +68,15 @@ def attach_attributes(
 ) -> None:
     """Send attributes by the reference numbers that you were given."""
     with complaining():
+        sweep(file.parent)
         rows = read_table(file)
         if URN not in rows.columns:
             raise InputError(f"The file has no column {URN}.", "It says whose a row is.")
+        until = Premises(file.parent).keep(project, recipient, [file])
     with calling(AttributesClient, service, project, purpose, authority, certificate, key) as client:
         sent = client.attach(rows, batch_id=batch, dataset=dataset, recipient=recipient)
         print(f"Batch {plain(sent.batch_id)}: the attributes role has {sent.rows:,} rows.")
+        print(f"Your file is kept until {until.isoformat()}, then destroyed by the next command.")
 
 
 @register_app.command("key")
@@ -103,6 +111,10 @@ def export_register(
     nhs_number_reason: Annotated[
         str, typer.Option("--nhs-number-reason", help="Why the NHS number may be given out; else it is not.")
     ] = "",
+    sharing: Annotated[
+        Sharing | None,
+        typer.Option("--sharing", help="Why this may be shared, if it is not the purpose's own reason."),
+    ] = None,
     request_id: RequestId = None,
 ) -> None:
     """Write the file that a register's holder matches by, sealed to the holder's key."""
@@ -115,6 +127,7 @@ def export_register(
             nhs_number_reason=nhs_number_reason,
             days=days,
             since=since,
+            sharing_reason=f"SHARING_REASON_{(sharing or 'unspecified').upper().replace('-', '_')}",
         )
         parts = list(peer.read(f"{V}ExportRegister", request, vault_pb2.ExportRegisterResponse))
         if [part.number for part in parts] != list(range(1, len(parts) + 1)) or not parts[-1].last:
@@ -142,11 +155,23 @@ def open_export(
 ) -> None:
     """Open a sealed file, for matching: reference numbers with what the register carries of each person."""
     with complaining():
+        sweep(exchange_key.parent)
         free(out)
         try:
             opening = OpeningKey(bytes.fromhex(read_secret_file(exchange_key, "key").decode().strip()))
             found = ExchangeFile.from_bytes(sealed.read_bytes())
         except (OSError, ValueError):
             raise InputError("A file cannot be read, or is no key.", "Check the names.") from None
-        write(out, found.open(opening, datetime.now(UTC).date()).write_csv().encode())
-        print(f"{found.persons} persons; destroy this by {found.ends.isoformat()}.")
+        people = found.open(opening, clock.today())
+        until = Premises(exchange_key.parent).keep(
+            found.project, found.recipient, [exchange_key, sealed, out], found.register, found.ends
+        )
+        write(out, people.write_csv().encode())
+        print(f"{found.persons} persons; kept until {until.isoformat()}, then destroyed by the next command.")
+
+
+def sweep(folder: Path) -> None:
+    """Destroy what a holder's folder has kept for long enough, and say what."""
+    for one in Premises(folder).sweep():
+        found = json.loads(one)
+        print(f"Destroyed: {plain(found['what'])} {found['counts']['file']} files.", file=sys.stderr)

@@ -13,6 +13,7 @@ The rules this module keeps:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
@@ -24,6 +25,7 @@ from pseudonym.broker import Broker
 from pseudonym.broker_erasure import Shred
 from pseudonym.identity_erasure import IdentityErasure
 from pseudonym.keys import Key, Keyset, State
+from pseudonym.roles.certified import KeptCertificates
 from pseudonym.roles.destroying import Certify
 from pseudonym.roles.opening import House
 from pseudonym.roles.peer import Peer
@@ -31,6 +33,16 @@ from pseudonym.v1 import broker_pb2
 
 End: TypeAlias = Callable[[str, Mandate], bytes]
 """Ends a project in one role, for somebody and a purpose; the role's signed certificate."""
+
+END_IN_IDENTITY: Final = "The identities of all persons whom no other project has."
+END_IN_BROKER: Final = "All keys and rows of the project."
+END_IN_ATTRIBUTES: Final = "All keys and rows of the project's subjects."
+"""What certificates of a project's end say was destroyed."""
+
+EXTRACTS_HOW: Final = (
+    "The keys of the extracts were destroyed.",
+    "Then their files were deleted.",
+)
 
 METHOD: Final = "/pseudonym.v1.BrokerService/ListMembers"
 
@@ -76,7 +88,7 @@ def end_in_broker(house: House, broker: Broker, certify: Certify) -> End:
     def end(project: str, asked: Mandate) -> bytes:
         shred = shredder(house.keyset, of_project(project))
         kids, counts = broker.erasure.destroy_project(project, shred, asked)
-        return certify(project, "All keys and rows of the project.", (asked.actor,), counts, kids)
+        return certify(project, END_IN_BROKER, (asked.actor,), counts, kids)
 
     return end
 
@@ -100,13 +112,25 @@ def end_in_attributes(attributes: Attributes, certify: Certify) -> End:
 
     def end(project: str, asked: Mandate) -> bytes:
         counts = attributes.erasure.destroy_project(project, asked)
-        return certify(project, "All keys and rows of the project's subjects.", (asked.actor,), counts)
+        return certify(project, END_IN_ATTRIBUTES, (asked.actor,), counts)
 
     return end
 
 
-def end_in_identity(erasure: IdentityErasure, broker: Callable[[], Peer], certify: Certify) -> End:
-    """The identity role's part: persons whom no other project has."""
+def end_in_identity(
+    erasure: IdentityErasure,
+    broker: Callable[[], Peer],
+    certify: Certify,
+    end_linkage: Callable[[str], Mapping[str, int]] = lambda project: {},
+) -> End:
+    """The identity role's part: persons whom no other project has, and what the linkage service has of it.
+
+    Args:
+        erasure: of persons.
+        broker: gives the broker.
+        certify: signs what was done.
+        end_linkage: destroys submissions, results, references and models of a project; how many of each.
+    """
 
     def end(project: str, asked: Mandate) -> bytes:
         pids: list[bytes] = []
@@ -118,15 +142,47 @@ def end_in_identity(erasure: IdentityErasure, broker: Callable[[], Peer], certif
             token = page.next_page_token
             if not token:
                 break
-        counts: Mapping[str, int] = {"subject": erasure.erase(pids) if pids else 0}
-        what = "The identities of all persons whom no other project has."
-        return certify(project, what, (asked.actor,), counts)
+        counts = {"subject": erasure.erase(pids) if pids else 0, **end_linkage(project)}
+        return certify(project, END_IN_IDENTITY, (asked.actor,), counts)
 
     return end
 
 
-def noted(house: House, project: str, asked: Mandate, certificate: bytes) -> str:
-    """Put the end into the role's audit log, and sign it at once; the checkpoint as a note."""
-    done = Event(asked.actor, "project.ended", asked.purpose, project, details=certificate)
+def kept_certificates(house: House) -> KeptCertificates:
+    """The certificates of what was destroyed in a role because its time was over."""
+    return KeptCertificates(house.settings.folder / "certificates")
+
+
+def destroy_submitted(
+    house: House,
+    certify: Certify,
+    overdue: Callable[[], Sequence[tuple[str, str]]],
+    delete: Callable[[], int],
+) -> int:
+    """Destroy the extracts that were sent in and are due, with a certificate for each project; how many.
+
+    Args:
+        house: the identity role's.
+        certify: signs what was done.
+        overdue: project and id of those that are due.
+        delete: destroys them, but for one that a job still reads.
+    """
+    asked = Mandate("role/identity", "retention")
+    before = Counter(project for project, _ in overdue())
+    count = delete()
+    left = Counter(project for project, _ in overdue())
+    for project, number in sorted((before - left).items()):
+        what = "Extracts of registers that were sent in."
+        certificate = certify(project, what, (asked.actor,), {"extract": number}, how=EXTRACTS_HOW)
+        noted(house, project, asked, certificate, "extracts.destroyed")
+    return count
+
+
+def noted(
+    house: House, project: str, asked: Mandate, certificate: bytes, action: str = "project.ended"
+) -> str:
+    """Keep a certificate, put it into the role's audit log, and sign that; the checkpoint as a note."""
+    kept_certificates(house).keep(certificate)
+    done = Event(asked.actor, action, asked.purpose, project, details=certificate)
     house.log.append([done])
     return house.log.sign().note

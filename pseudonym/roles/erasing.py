@@ -20,9 +20,9 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
+from pseudonym import clock
 from pseudonym.errors import ConflictError, NotFoundError, PseudonymError
 from pseudonym.identity_erasure import IdentityErasure
 from pseudonym.roles.callers import SERVER_ROLES, Role
@@ -260,4 +260,4 @@ def _read(name: str, content: dict[str, Any]) -> Erasure:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return clock.now().isoformat(timespec="seconds")

@@ -1,6 +1,6 @@
 """Who decided what, as one role was told: projects and their ends, who may ask, approve and send, quotas.
 
-    {"projects": {"tf-2026": "2027-12-31T00:00:00Z"},
+    {"projects": {"tf-2026": {"end": "2027-12-31T00:00:00Z", …}},
      "requesters": {"alice": "alice"},
      "approvers": [{"name": "bob", "person": "bob", "public_key": "…64 hexadecimal digits…"}],
      "quotas": {"reidentification": 500},
@@ -11,9 +11,9 @@
      "councils": [{"project": "tf-2026", "person": "dora", "area": "fenham"}],
      "partner_checks": {…}}
 
+A project's record has the form that `pseudonym.lawful.records` gives; in development its end alone will do.
 `partner_checks` is a council's, and `pseudonym.partners.register` has its form; `pseudonym.tables.areas` has
-that of `councils`. Each role has a copy of its
-own, so that nobody opens the way back by changing one file. Nobody but the user who runs the role, or root,
+that of `councils`. Each role has a copy of its own, so that nobody opens the way back by changing one file. Nobody but the user who runs the role, or root,
 can change it. It is read at the start.
 """
 
@@ -29,6 +29,7 @@ from typing import Any
 
 from pseudonym.approvers import Approver, Register
 from pseudonym.errors import InputError
+from pseudonym.lawful.records import ProjectRecord
 from pseudonym.partners.register import PartnerRegister
 from pseudonym.tables.areas import NOWHERE, Areas
 from pseudonym.urn import check_label
@@ -53,6 +54,7 @@ class Governance:
 
     Attributes:
         ends: when each project ends.
+        records: what each project stands on, where the file says it.
         register: who may ask for the way back, and who may approve it.
         quotas: how many identities may be opened in a day for each purpose that was agreed.
         holders: project, recipient and person of those who may send data under a recipient's numbers, or None
@@ -71,6 +73,7 @@ class Governance:
     partner_checks: PartnerRegister | None = None
     canaries: tuple[str, ...] = ()
     areas: Areas = NOWHERE
+    records: Mapping[str, ProjectRecord] = field(default_factory=dict)
 
 
 NOTHING = Governance({}, Register((), {}), {})
@@ -81,7 +84,8 @@ def read(path: Path | None) -> Governance:
     """Read the file of a role; `NOTHING` where there is none.
 
     Raises:
-        InputError: it cannot be read, others can change it, or it is not of the form above.
+        InputError: it cannot be read, others can change it, or it is not of the form above; of a project's
+            record the message says what is wrong.
     """
     if path is None:
         return NOTHING
@@ -91,8 +95,15 @@ def read(path: Path | None) -> Governance:
             content: dict[str, Any] = json.load(file)
         if not set(content) <= _MEMBERS:
             raise ValueError
+        projects = content.get("projects", {})
+        records = {
+            name: ProjectRecord.read(name, one, path.parent)
+            for name, one in projects.items()
+            if isinstance(one, dict)
+        }
         ends = {
-            check_label(name, "project"): _end(text) for name, text in content.get("projects", {}).items()
+            check_label(name, "project"): records[name].end if name in records else _end(one)
+            for name, one in projects.items()
         }
         approvers = tuple(
             Approver(**{**one, "public_key": bytes.fromhex(one["public_key"])})
@@ -111,7 +122,7 @@ def read(path: Path | None) -> Governance:
         canaries = tuple(str(one) for one in content.get("canaries", []))
         holders = _holders(content.get("holders"))
         areas = Areas.read(content.get("councils", []))
-        return Governance(ends, register, quotas, holders, exchanges, partners, canaries, areas)
+        return Governance(ends, register, quotas, holders, exchanges, partners, canaries, areas, records)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise InputError(
             "The file of --governance cannot be read as one.", "docs/running.md shows its form."

@@ -19,12 +19,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 import polars as pl
 
-from pseudonym import columns
+from pseudonym import clock, columns
 from pseudonym.deliveries import Delivery
 from pseudonym.errors import InputError
 from pseudonym.families import alike
@@ -159,7 +158,7 @@ class Joining:
         self, errand: Errand, mine: pl.DataFrame, links: pl.DataFrame, progress: Progress
     ) -> dict[str, int]:
         counts = {"new": 0, "joined": 0, "refused_links": 0}
-        stamp = Stamp(datetime.now(UTC), errand.actor, errand.purpose, errand.run)
+        stamp = Stamp(clock.now(), errand.actor, errand.purpose, errand.run)
         ordered = mine.sort("unit").with_row_index("place")
         ends = [
             links.join(ordered.select("place", **{side: "unit"}), on=side, how="left", maintain_order="left")[
@@ -188,7 +187,7 @@ class Joining:
         if links.is_empty():
             return 0
         nobody = mine.clear().select("unit", "protected")
-        stamp = Stamp(datetime.now(UTC), errand.actor, errand.purpose, errand.run)
+        stamp = Stamp(clock.now(), errand.actor, errand.purpose, errand.run)
         return self._people.deliver(
             Delivery(errand.source, nobody, links, _NO_FAMILIES, _NO_LINKS), stamp
         ).refused
@@ -198,7 +197,7 @@ class Joining:
     ) -> None:
         """Link the references of families, now that it is known whom they hold: see `pseudonym.families`."""
         progress("families", 0, 1)
-        grown = pl.Series([datetime.now(UTC).date()]).dt.offset_by("-18y").dt.to_string("%Y-%m-%d").item()
+        grown = pl.Series([clock.today()]).dt.offset_by("-18y").dt.to_string("%Y-%m-%d").item()
         adult = pl.col("born").is_null() | (pl.col("born") <= grown)
         others = known.select("protected", "born", unit=pl.col("record").str.decode("hex"))
         everybody = pl.concat([others, mine.select(others.columns)]).select("unit", "protected", adult=adult)
@@ -210,7 +209,7 @@ class Joining:
         links = alike(members, self._people.families(mine["unit"])["family"].unique())
         if links.height:
             nobody = mine.clear().select("unit", "protected")
-            stamp = Stamp(datetime.now(UTC), errand.actor, errand.purpose, errand.run)
+            stamp = Stamp(clock.now(), errand.actor, errand.purpose, errand.run)
             self._people.deliver(Delivery(errand.source, nobody, _NO_LINKS, _NO_FAMILIES, links), stamp)
 
     def _delivery(self, errand: Errand, some: pl.DataFrame, links: pl.DataFrame) -> Delivery:

@@ -11,6 +11,9 @@ The rules this module keeps:
 - Refusals of one caller, method and status within a minute are one entry, and another with the number of
   the others (`folding`); so are a server's own questions that found nothing, within a day. Nothing is held
   back of a call that touched anything, or may have.
+- What uses people's data is let in for a purpose that has a lawful basis, and not after the project's end;
+  the entry's details say the basis.
+- What comes in to be stored has a schedule that says how long it is kept.
 - The open part of an entry holds names and codes only. A purpose in the caller's own words, and a project's
   name of another form, go into the sealed details, and so does the id of the submission or job that a call
   names.
@@ -23,11 +26,14 @@ import re
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import date, datetime
 from typing import Any, Protocol
 
+from pseudonym import clock
 from pseudonym.audit.entries import Event
 from pseudonym.errors import EndedError, InputError
+from pseudonym.lawful.cover import Cover
+from pseudonym.retention.schedules import EVERY, Store
 from pseudonym.roles import callers
 from pseudonym.roles.callers import SERVER_ROLES, Caller, Role
 from pseudonym.roles.folding import DAY, MINUTE, Folding
@@ -38,6 +44,18 @@ from pseudonym.roles.threads import to_log
 NO_PURPOSE = "none-stated"
 OWN_WORDS = "in-details"
 
+EXTRACTS = "/linker.v1.IntakeService/SubmitExtract"
+STORES = {
+    EXTRACTS: Store.IDENTITY,
+    "/linker.v1.IntakeService/SubmitIdentities": Store.IDENTITY,
+    "/linker.v1.LinkageService/StartJoin": Store.IDENTITY,
+    "/pseudonym.v1.AttributeService/SubmitAttributes": Store.ATTRIBUTES,
+    "/pseudonym.v1.AttributeService/AttachDataset": Store.ATTRIBUTES,
+    "/pseudonym.v1.BrokerService/MapSubjects": Store.BROKER,
+    "/pseudonym.v1.BrokerService/LinkRegister": Store.BROKER,
+}
+"""What brings something in, and where it is kept: refused where there is no schedule for it."""
+
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 _LONGEST_DETAIL = 1_000  # characters
 _NAMES = ("submission_id", "job_id")  # what a call names, and the details tell
@@ -47,6 +65,19 @@ class Log(Protocol):
     """Where entries go: durable when `append` returns."""
 
     def append(self, events: Sequence[Event], /) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a role serves.
+
+    Attributes:
+        ends: when each project ends.
+        cover: what each project stands on.
+    """
+
+    ends: Mapping[str, datetime]
+    cover: Cover
 
 
 @dataclass(slots=True)
@@ -80,9 +111,17 @@ _UNTOUCHED = frozenset(
 _account: ContextVar[Account] = ContextVar("account")
 
 
+_grounds: ContextVar[str] = ContextVar("grounds", default="")
+
+
 def account() -> Account:
     """The account of the call that the present task or thread works on."""
     return _account.get()
+
+
+def grounds() -> str:
+    """What the present call stands on, as JSON; empty where nobody was asked."""
+    return _grounds.get()
 
 
 class Desk:
@@ -91,7 +130,7 @@ class Desk:
     def __init__(
         self,
         logs: Mapping[Role, Log],
-        ends: Mapping[Role, Mapping[str, datetime]],
+        terms: Mapping[Role, Terms],
         *,
         development: bool,
         domain: str = "",
@@ -100,11 +139,11 @@ class Desk:
 
         Args:
             logs: the log of each role that the server runs.
-            ends: when each project ends, as each of these roles was told.
+            terms: of each of these roles.
             development: whether callers without a certificate are the development identity.
             domain: the domain that callers must be of, or an empty string for any.
         """
-        self._logs, self._ends = dict(logs), ends
+        self._logs, self._terms = dict(logs), terms
         self._development, self._domain = development, domain
         self._folding = Folding()
 
@@ -132,7 +171,7 @@ class Desk:
         callers.enter(caller)
         kept = Account()
         _account.set(kept)
-        return Passage(method, caller, kept, self._logs, self._ends, self._folding)
+        return Passage(method, caller, kept, self._logs, self._terms, self._folding)
 
 
 class Passage:
@@ -144,13 +183,13 @@ class Passage:
         caller: Caller,
         kept: Account,
         logs: Mapping[Role, Log],
-        ends: Mapping[Role, Mapping[str, datetime]],
+        terms: Mapping[Role, Terms],
         folding: Folding,
     ) -> None:
         """Not to be called: use `Desk.enter`."""
         self._folding = folding
         self._method, self._rule, self._caller = method, METHODS[method], caller
-        self._account, self._logs, self._ends = kept, logs, ends
+        self._account, self._logs, self._terms = kept, logs, terms
         self._purpose = self._project = ""
         self._named: dict[str, str] = {}
         self._role: Role | None = None
@@ -174,26 +213,41 @@ class Passage:
         """Take from the first message what the entry says of the call.
 
         Raises:
-            EndedError: the call would add to a project that has ended, or give out numbers of it.
+            EndedError: the call would add to a project that has ended, or give out something of it.
+            LawError: the project has no such purpose with a lawful basis.
         """
-        stated = getattr(message, "mandate", None) or getattr(
-            getattr(message, "header", None), "mandate", None
-        )
-        self._purpose = getattr(stated, "purpose", "")
-        self._project = getattr(stated or message, "project", "")
+        header = getattr(message, "header", None) or message
+        stated = getattr(header, "mandate", None) or header
+        self._purpose, self._project = getattr(stated, "purpose", ""), getattr(stated, "project", "")
         self._named = {name: text for name in _NAMES if (text := getattr(message, name, ""))}
         wanted = getattr(message, "role", 0)
         if 0 < wanted <= len(SERVER_ROLES):
             self._role = SERVER_ROLES[wanted - 1]
         if self._rule.growing:
-            self._check_end(datetime.now(UTC))
+            self._check_end(clock.now())
+        if self._rule.covered:
+            self._check_cover(_datasets(self._method, header), clock.today())
         self._begun = True
 
     def _check_end(self, now: datetime) -> None:
         for role in self._rule.served_by:
-            end = self._ends.get(role, {}).get(self._project)
+            terms = self._terms.get(role)
+            end = terms.ends.get(self._project) if terms else None
             if end is not None and now >= end:
                 raise EndedError("The project has ended.", "Its end stands in the role's governance file.")
+
+    def _check_cover(self, datasets: Sequence[str], today: date) -> None:
+        for role in self._rule.served_by:
+            if (terms := self._terms.get(role)) is None:
+                continue
+            cover = terms.cover
+            if cover.check_columns(self._project, self._purpose, datasets, (), today) is not None:
+                if (store := STORES.get(self._method)) is not None:
+                    for dataset in datasets or [EVERY]:
+                        cover.check_kept(self._project, store, dataset)
+                said = cover.grounds(self._project, self._purpose)
+                self._named["grounds"] = "; ".join(said.values())
+                _grounds.set(json.dumps(said))
 
     async def replying(self) -> None:
         """Put the entry on disk."""
@@ -243,6 +297,14 @@ def action(method: str) -> str:
     service, _, name = method[1:].partition("/")
     service = service.rpartition(".")[2].removesuffix("Service")
     return f"{service.lower()}/{_CAPITAL.sub('-', name).lower()}"
+
+
+def _datasets(method: str, header: Any) -> list[str]:
+    """The datasets that a call names in its first message."""
+    named = [getattr(header, name, "") for name in ("dataset", "register")]
+    if method == EXTRACTS:
+        named.append(header.source.lower())  # who sends an extract calls it by its register
+    return [name for name in named if name]
 
 
 def _fits(event: Event) -> bool:

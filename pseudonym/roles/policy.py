@@ -42,6 +42,7 @@ SERVED_BY: Mapping[str, tuple[Role, ...]] = {
     "pseudonym.v1.TableService": (ATTRIBUTES,),
     "pseudonym.v1.KeyService": SERVER_ROLES,
     "pseudonym.v1.AuditService": SERVER_ROLES,
+    "pseudonym.v1.RetentionService": SERVER_ROLES,
 }
 """The server roles that serve each service."""
 
@@ -160,6 +161,10 @@ CALLERS: Mapping[str, tuple[Role, ...]] = {
     "pseudonym.v1.AuditService/ProveInclusion": (AUDITOR, OFFICER),
     "pseudonym.v1.AuditService/ProveConsistency": (AUDITOR, OFFICER),
     "pseudonym.v1.AuditService/ListEntries": (AUDITOR, OFFICER),
+    # Who sees what is due sees names of projects and recipients; who destroys it holds the role's keys.
+    "pseudonym.v1.RetentionService/ListDue": (CUSTODIAN, AUDITOR, OFFICER),
+    "pseudonym.v1.RetentionService/RunDestruction": (CUSTODIAN,),
+    "pseudonym.v1.RetentionService/ListCertificates": (CUSTODIAN, AUDITOR, OFFICER),
 }
 """The roles that may call each method. The operator stands beside none: it has health and metrics."""
 
@@ -182,6 +187,7 @@ SECONDS: Mapping[str, float] = {
     "pseudonym.v1.BrokerService/RenewUrns": 3600.0,
     "pseudonym.v1.BrokerService/DestroyDomain": 3600.0,
     "pseudonym.v1.KeyService/DestroyProject": 3600.0,
+    "pseudonym.v1.RetentionService/RunDestruction": 3600.0,
 }
 """How long a call may take at most; `QUICK` where nothing stands here."""
 QUICK = 60.0
@@ -230,6 +236,30 @@ is never refused for being late.
 """
 
 
+OPENING = frozenset(
+    {
+        "linker.v1.LinkageService/ReadLinks",
+        "linker.v1.LinkageService/Explain",
+        "linker.v1.MatchService/PutRecords",
+        "linker.v1.MatchService/Match",
+        "linker.v1.MatchService/MatchStream",
+        "linker.v1.MatchService/MatchUpload",
+    }
+)
+"""What shows records of people, or finds them, and is refused from the project's end on as well."""
+
+
+COVERED = GROWING | {
+    "pseudonym.v1.BrokerService/RequestReidentification",
+    "pseudonym.v1.VaultService/LookUp",
+}
+"""What needs a purpose with a lawful basis (`pseudonym.lawful.cover`).
+
+Nobody is refused their rights because an accreditation has run out: what corrects, erases and destroys is not
+here.
+"""
+
+
 POLLS = frozenset(
     f"/pseudonym.v1.BrokerService/{name}" for name in ("ListRows", "FollowMoves", "ListErasures")
 )
@@ -245,12 +275,14 @@ class Rule:
         callers: the roles that may call it.
         seconds: how long a call may take at most.
         growing: whether it is refused from the end of its project on.
+        covered: whether its project's purpose must have a lawful basis.
     """
 
     served_by: tuple[Role, ...]
     callers: frozenset[Role]
     seconds: float
     growing: bool
+    covered: bool
 
     def check(self, caller: Caller) -> None:
         """Let the caller in or not.
@@ -270,7 +302,8 @@ METHODS: Mapping[str, Rule] = {
         SERVED_BY[method.partition("/")[0]],
         frozenset(callers),
         SECONDS.get(method, QUICK),
-        method in GROWING,
+        method in GROWING | OPENING,
+        method in COVERED,
     )
     for method, callers in CALLERS.items()
 }

@@ -16,10 +16,9 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
-from pseudonym import uses
+from pseudonym import clock, uses
 from pseudonym.errors import ConflictError, KeysetError, NotFoundError
 from pseudonym.keys import Key, State
 from pseudonym.roles.checks import Mandate
@@ -122,7 +121,7 @@ class Renewing:
                     return one
             if any(not one.done for one in self._known.values()):
                 raise ConflictError("A renewal is under way.", "Wait until it is done.")
-            present = self._rotated(month or uses.month_of(datetime.now(UTC)))
+            present = self._rotated(month or uses.month_of(clock.now()))
             former = tuple(key.kid for key in self._keks_in(State.DECRYPT_ONLY))
             under = wrapped.kids(self._store)
             renewal = self._keep(
@@ -141,6 +140,11 @@ class Renewing:
             )
         self.rounds.soon()
         return renewal
+
+    @property
+    def under_way(self) -> str | None:
+        """The project for which a renewal is under way, or None where none is."""
+        return next((one.project for one in list(self._known.values()) if not one.done), None)
 
     def last(self) -> tuple[Renewal, dict[str, int]]:
         """The last renewal, and how many keys are left under each former key.
@@ -206,4 +210,4 @@ def _read(name: str, content: dict[str, Any]) -> Renewal:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return clock.now().isoformat(timespec="seconds")

@@ -10,12 +10,12 @@ from __future__ import annotations
 import base64
 import json
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from pseudonym import clock
 from pseudonym.roles.kept_lines import DAY, KeptLines
 from pseudonym.roles.refusals import RequestIdError
 
@@ -30,7 +30,7 @@ class Repeats:
     key.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = clock.seconds) -> None:
         """Read what is there, and forget what is older than 31 days.
 
         Args:

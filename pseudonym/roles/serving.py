@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
 
-from pseudonym import wayback
+from pseudonym import clock, wayback
 from pseudonym.audit import Event
 from pseudonym.errors import StoreError
 from pseudonym.people import People
@@ -21,9 +21,20 @@ from pseudonym.roles.attribute_service import AttributeServicer
 from pseudonym.roles.audit_service import AuditServicer
 from pseudonym.roles.broker_service import BrokerServicer
 from pseudonym.roles.callers import Role
+from pseudonym.roles.covering import cover_of
 from pseudonym.roles.destroying import Destroy, certifier, destroyer
 from pseudonym.roles.duties import Duties, destroy_due
-from pseudonym.roles.ending import End, end_exchanges, end_in_attributes, end_in_broker, end_in_identity
+from pseudonym.roles.ending import (
+    END_IN_ATTRIBUTES,
+    END_IN_BROKER,
+    END_IN_IDENTITY,
+    End,
+    destroy_submitted,
+    end_exchanges,
+    end_in_attributes,
+    end_in_broker,
+    end_in_identity,
+)
 from pseudonym.roles.erasing import Erasing
 from pseudonym.roles.erasure_desk import ErasureDesk
 from pseudonym.roles.exchange import Exchange
@@ -31,6 +42,7 @@ from pseudonym.roles.joining import Joining
 from pseudonym.roles.key_service import KeyServicer
 from pseudonym.roles.opening import House
 from pseudonym.roles.papers import Papers
+from pseudonym.roles.passage import Terms
 from pseudonym.roles.peer import Peer, PeerTls
 from pseudonym.roles.people_desk import PeopleDesk
 from pseudonym.roles.policy import METHODS
@@ -39,6 +51,8 @@ from pseudonym.roles.registers import Registers
 from pseudonym.roles.release_service import ReleaseServicer, overdue_alarm, release_certifier
 from pseudonym.roles.renewing import Renewing
 from pseudonym.roles.reports import Reports
+from pseudonym.roles.retaining import Due, Keeping, Retaining, moment
+from pseudonym.roles.retention_service import RetentionServicer
 from pseudonym.roles.rounds import Rounds
 from pseudonym.roles.spent import Spent
 from pseudonym.roles.submissions import Submissions
@@ -53,6 +67,7 @@ from pseudonym.v1 import (
     key_pb2_grpc,
     release_pb2_grpc,
     table_pb2_grpc,
+    retention_pb2_grpc,
     vault_pb2_grpc,
 )
 
@@ -111,11 +126,17 @@ class Engine:
         opened: is given what joins submissions with the persons in the vault, and links registers with them.
         carry: see `pseudonym.roles.vault_service.Carried`.
         delete_overdue: destroys the extracts that were sent in and are due; how many. It is called every day.
+        overdue: project and id of those that are due.
+        end_project: destroys all that it has of a project; how much of each sort there was.
+        knows: whether anything of a project was ever sent to it.
     """
 
     opened: Callable[[Joining, Registers], object]
     carry: Carried
     delete_overdue: Callable[[], int]
+    overdue: Callable[[], Sequence[tuple[str, str]]]
+    end_project: Callable[[str], Mapping[str, int]]
+    knows: Callable[[str], bool]
 
 
 @dataclass
@@ -132,6 +153,7 @@ class Parts:
         destroy: how each role's keys are destroyed.
         end: how a project ends in each role.
         renew: the renewals of the roles that have key-encrypting keys.
+        retain: what of each role is due, and its destruction.
     """
 
     server: grpc.aio.Server
@@ -143,14 +165,18 @@ class Parts:
     destroy: dict[Role, Destroy] = field(default_factory=dict)
     end: dict[Role, End] = field(default_factory=dict)
     renew: dict[Role, Renewing] = field(default_factory=dict)
+    retain: dict[Role, Retaining] = field(default_factory=dict)
 
     def begin(self, rounds: Rounds) -> None:
         """Let work in the background begin, and end with the server."""
         self.stack.enter_context(rounds)
         rounds.start()
 
-    def daily(self, house: House, duties: Mapping[str, Callable[[], int]]) -> None:
-        """Have duties done every day, by the clock of the role's store."""
+    def daily(self, house: House, keeping: Keeping, besides: Mapping[str, Callable[[], int]] = {}) -> None:
+        """Have what is kept for a time destroyed, and other duties done, by the clock of the role's store."""
+        told = governance.read(house.settings.governance)
+        self.retain[house.role] = Retaining(house, told, keeping, self.end[house.role])
+        duties = {**keeping.duties, **besides}
         self.begin(Duties(house.store.now, duties, self.told, self.failed).rounds)
 
 
@@ -193,6 +219,8 @@ def add_services(
                 _add_identity(parts, house, ways[role])
         servicer = KeyServicer(houses, parts.destroy, parts.end, parts.renew)
         key_pb2_grpc.add_KeyServiceServicer_to_server(servicer, server)
+        retention = RetentionServicer(houses, parts.retain)
+        retention_pb2_grpc.add_RetentionServiceServicer_to_server(retention, server)
         return stack.pop_all().close
 
 
@@ -208,12 +236,20 @@ def _add_broker(parts: Parts, house: House) -> None:
     erasures.resume()
     servicer = BrokerServicer(house, broker, desk, erasures, certify, parts.read)
     broker_pb2_grpc.add_BrokerServiceServicer_to_server(servicer, parts.server)
-    daily = {
+    duties = {
         "halves_dropped": lambda: sum(broker.drop_overdue().values()),
-        "tables_put_in_order": broker.scatter,
         "exchanges_ended": lambda: end_exchanges(house, broker, certify),
     }
-    parts.daily(house, daily)
+
+    def listed() -> list[Due]:
+        now = clock.now()
+        return [
+            Due("match-file", project, f"reference numbers of the exchange with {recipient}", now)
+            for project, recipient in broker.registers.ended()
+        ]
+
+    keeping = Keeping(duties, listed, "links", END_IN_BROKER, lambda name: name in broker.known())
+    parts.daily(house, keeping, {"tables_put_in_order": broker.scatter})
 
 
 def _add_attributes(parts: Parts, house: House, way: Way) -> None:
@@ -226,12 +262,13 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     parts.renew[house.role] = renewing
     exchange = Exchange(attributes, certify, way.broker, parts.read, parts.failed)
     submissions = Submissions(house.settings.folder / "submissions")
-    servicer = AttributeServicer(attributes, submissions, exchange, parts.read, _holders(house))
+    cover = cover_of(house)
+    servicer = AttributeServicer(attributes, submissions, exchange, parts.read, _holders(house), cover)
     attribute_pb2_grpc.add_AttributeServiceServicer_to_server(servicer, parts.server)
     parts.begin(renewing.rounds)
     parts.begin(exchange.rounds)
     told = governance.read(house.settings.governance)
-    decided = Decided(told.register, told.canaries)
+    decided = Decided(told.register, told.canaries, cover)
     desk = ReleaseDesk(attributes, exchange.issue, decided, release_certifier(certify))
     release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseServicer(house, desk), parts.server)
     tables = TableDesk(attributes, exchange.record_keys, told.register, told.areas)
@@ -239,10 +276,28 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     duties = {
         "halves_dropped": lambda: sum(attributes.intake.drop_overdue().values()),
         "releases_expired": desk.drop_expired,
+    }
+
+    def listed() -> list[Due]:
+        return [
+            Due(
+                "analysis-file",
+                one.project,
+                f"the recipient's copy of {one.name}",
+                moment(one.expires),
+                False,
+            )
+            for one in desk.overdue()
+        ]
+
+    keeping = Keeping(
+        duties, listed, "attributes", END_IN_ATTRIBUTES, lambda name: name in attributes.known(), renewing
+    )
+    besides = {
         "releases_overdue": overdue_alarm(house, desk),
         "tables_put_in_order": attributes.intake.scatter,
     }
-    parts.daily(house, duties)
+    parts.daily(house, keeping, besides)
 
 
 def _add_identity(parts: Parts, house: House, way: Way) -> None:
@@ -253,7 +308,9 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
     certify = certifier(house, erasure.ledger)
     counted = domains.wrapped_identities(house, vault)
     parts.destroy[house.role] = destroyer(house, counted)
-    parts.end[house.role] = end_in_identity(erasure, way.broker, certify)
+    parts.end[house.role] = end_in_identity(
+        erasure, way.broker, certify, engine.end_project if engine else lambda project: {}
+    )
     rewrap = [domains.rewrap_identities(vault), domains.rewrap_folders(house)]
     renewing = Renewing(house, rewrap, counted, certify, parts.failed)
     parts.renew[house.role] = renewing
@@ -270,10 +327,18 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
         engine.opened(Joining(people, key, reports), registers)
     reports.start()
     extracts = domains.open_extracts(house, quotas)
-    daily: dict[str, Callable[[], int]] = {"extracts_destroyed": lambda: destroy_due(extracts, house.keyset)}
+    duties: dict[str, Callable[[], int]] = {"extracts_destroyed": lambda: destroy_due(extracts, house.keyset)}
     if engine is not None:
-        daily["submitted_extracts_destroyed"] = engine.delete_overdue
-    parts.daily(house, daily)
+        sent = house, certify, engine.overdue, engine.delete_overdue
+        duties["submitted_extracts_destroyed"] = lambda: destroy_submitted(*sent)
+
+    def listed() -> list[Due]:
+        what = "an extract of a register that was sent in"
+        overdue = engine.overdue() if engine else ()
+        return [Due("register-extract", project, what, clock.now()) for project, _ in overdue]
+
+    knows = engine.knows if engine else lambda project: True
+    parts.daily(house, Keeping(duties, listed, "identities", END_IN_IDENTITY, knows, renewing))
 
 
 def methods_of(roles: Mapping[Role, object]) -> dict[str, float]:
@@ -283,6 +348,11 @@ def methods_of(roles: Mapping[Role, object]) -> dict[str, float]:
         for method, rule in METHODS.items()
         if method.startswith(PACKAGE) and not set(rule.served_by).isdisjoint(roles)
     }
+
+
+def terms_of(house: House) -> Terms:
+    """On what terms a role serves."""
+    return Terms(governance.read(house.settings.governance).ends, cover_of(house))
 
 
 def _holders(house: House) -> Collection[tuple[str, str, str]] | None:

@@ -58,6 +58,7 @@ class Options:
         broker: HOST:PORT of the broker.
         population: how many people the vault is made for, or None for `POPULATION`; fixed when it is made.
         lock_after: minutes without a call or a job after which the identity role locks the vault: it stops.
+        days_ahead: by how many days the time is ahead of this machine's, to see what a month does.
     """
 
     database: str | None = None
@@ -76,6 +77,7 @@ class Options:
     broker: str | None = None
     population: int | None = None
     lock_after: float | None = None
+    days_ahead: int = 0
 
     @classmethod
     def read(cls, given: argparse.Namespace) -> Options:
@@ -94,11 +96,13 @@ class Options:
         Raises:
             ValueError: with what is wrong and what to do.
         """
+        if production and self.days_ahead:
+            raise ValueError("In production the time is this machine's: leave out --days-ahead.")
         named = [f"--{one.name.replace('_', '-')}" for one in fields(self) if getattr(self, one.name)]
         if role is None:
             if production:
                 raise ValueError(NOT_IN_PRODUCTION)
-            alone = [name for name in named if name != "--governance"]
+            alone = [name for name in named if name not in ("--governance", "--days-ahead")]
             if alone:
                 raise ValueError(f"{alone[0]} is an option of one role. Give --role as well.")
             return
@@ -228,6 +232,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ledger", type=Path, help="the ledger of erasures; not where backups of the database go"
     )
     group.add_argument("--governance", type=Path, help="file of projects, approvers and quotas, JSON")
+    group.add_argument("--days-ahead", type=_days, default=0, help=argparse.SUPPRESS)
     group.add_argument("--broker", metavar="HOST:PORT", help="where the broker is (identity, attributes)")
     group.add_argument(
         "--population",
@@ -249,6 +254,13 @@ def _population(text: str) -> int:
     if not 1_000 <= people <= 10**9:
         raise ValueError("Between a thousand and a thousand million people.")
     return people
+
+
+def _days(text: str) -> int:
+    days = int(text)
+    if not 0 <= days <= 36_525:
+        raise ValueError("Up to a hundred years.")
+    return days
 
 
 def _minutes(text: str) -> float:

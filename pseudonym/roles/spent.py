@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from pseudonym import clock
 from pseudonym.approvers import Policy
 from pseudonym.roles.kept_lines import KeptLines
 from pseudonym.wayback import Spending
@@ -34,7 +34,7 @@ class Spent:
     """The ledger of one role: `wayback.Ledger`."""
 
     def __init__(
-        self, path: Path, longest: timedelta = LONGEST, clock: Callable[[], float] = time.time
+        self, path: Path, longest: timedelta = LONGEST, clock: Callable[[], float] = clock.seconds
     ) -> None:
         """Read what is there, and forget requests that have expired.
 

@@ -23,6 +23,7 @@ _CODES: dict[type[errors.PseudonymError], str] = {
     errors.StaleError: "ABORTED",
     errors.RequestRefusedError: "PERMISSION_DENIED",
     errors.PurposeError: "PERMISSION_DENIED",
+    errors.LawError: "PERMISSION_DENIED",
     errors.QuotaError: "RESOURCE_EXHAUSTED",
     # Their words are about the server's own files and clock: the log has the type, the caller a call's id.
     errors.KeysetError: INTERNAL,

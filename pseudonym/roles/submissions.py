@@ -10,14 +10,13 @@ import io
 import json
 import secrets
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 
+from pseudonym import clock
 from pseudonym.errors import ConflictError, NotFoundError
 from pseudonym.files import canonical, locked, read_secret_file, replace_file
 from pseudonym.urn import check_label
@@ -68,7 +67,7 @@ class Submissions:
         clock: seconds since 1970.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = clock.seconds) -> None:
         self._folder, self._lock, self._clock = folder, threading.Lock(), clock
         folder.mkdir(mode=0o700, exist_ok=True)
         self._swept = 0.0
@@ -95,7 +94,7 @@ class Submissions:
                             "Name that dataset, or give this upload an id of its own.",
                         )
                     return one
-            now = datetime.now(UTC).isoformat(timespec="seconds")
+            now = clock.now().isoformat(timespec="seconds")
             submission_id = f"att-{secrets.token_hex(8)}"
             names = check_label(project, "project"), batch_id, dataset, manner, sender
             return self._keep(Submission(submission_id, *names, now))

@@ -10,13 +10,14 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
-from pseudonym import wayback
+from pseudonym import clock, wayback
 from pseudonym.exchange_file import LONGEST_DAYS
 from pseudonym.openings import Mandate
 from pseudonym.requests import Approval, Request
 from pseudonym.roles import callers, checks
 from pseudonym.roles.answers import Answer, Answers
 from pseudonym.roles.callers import SERVER_ROLES, Caller
+from pseudonym.roles.covering import shared_for
 from pseudonym.roles.erasing import Erasing, Erasure
 from pseudonym.roles.joining import Errand
 from pseudonym.roles.opening import House
@@ -72,13 +73,19 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         if not 1 <= request.days <= LONGEST_DAYS:
             raise FieldError("An exchange ends after 1 to 31 days.", "Say after how many.", field="days")
         found = exchange_of(self._house, mandate.project, recipient)
+        shared = shared_for(self._house, mandate, request.sharing_reason, found.register)
         ends = datetime.fromtimestamp(self._house.store.now(), UTC).date() + timedelta(request.days)
         carry = self._carry
         if carry is None:
             raise FieldError("This server links no registers.", "Ask the identity role's.", field="recipient")
         errand = Errand(mandate.project, mandate.purpose, str(caller), found.register, "")
         asked = Asked(recipient, found.public_key, ends)
-        account().details = {"recipient": recipient, "register": found.register, "nhs": reason}
+        account().details = {
+            "recipient": recipient,
+            "register": found.register,
+            "nhs": reason,
+            "sharing": shared,
+        }
         parts = self._registers.export(
             errand, asked, lambda known: carry(known, found.register, on, reason, since)
         )
@@ -113,7 +120,7 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         account().count = len(known)
         if len(known) == 1:
             account().subject = next(iter(self._vault.references(known)), b"")
-        now = datetime.now(UTC)
+        now = clock.now()
         wayback.check_before(self._gate, request, approvals, now, count=len(known))
         opened = self._vault.open(known, Mandate(str(caller), mandate.purpose, mandate.project))
         by_pid: dict[bytes, list[object]] = {pid: [] for pid in known}
@@ -140,7 +147,7 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
                 return seek(self._vault, people, why, several=request.sought.all_agreeing)
             approved, approvals, pids = self._resolved(mandate, caller, request.reidentification)
             known = list(dict.fromkeys(pid for pid in pids if pid))
-            wayback.check_request(self._gate, approved, approvals, datetime.now(UTC), count=len(known))
+            wayback.check_request(self._gate, approved, approvals, clock.now(), count=len(known))
             return self._vault.all_ids(known)
 
         def erase() -> vault_pb2.EraseSubjectsResponse:
@@ -240,7 +247,7 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         mandate, caller = checks.mandate(request.mandate), callers.current()
 
         def work() -> Any:
-            stamp = Stamp(datetime.now(UTC), str(caller), mandate.purpose, mandate.request_id)
+            stamp = Stamp(clock.now(), str(caller), mandate.purpose, mandate.request_id)
             records = decide(mandate.project, stamp)
             account().count = records
             return response(decision=vault_pb2.Decision(changed=records > 0, records=records))

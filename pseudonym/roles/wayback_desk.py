@@ -11,13 +11,13 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
 import polars as pl
 
-from pseudonym import access, wayback
+from pseudonym import access, clock, wayback
 from pseudonym.broker import Broker
 from pseudonym.errors import NotFoundError, TamperedError
 from pseudonym.files import locked, read_secret_file, replace_file
@@ -68,9 +68,7 @@ class WaybackDesk:
         clock: the time.
     """
 
-    def __init__(
-        self, folder: Path, gate: wayback.Gate, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, folder: Path, gate: wayback.Gate, clock: Callable[[], datetime] = clock.now) -> None:
         self._folder, self._gate, self._clock = folder, gate, clock
         self._lock = threading.Lock()
         folder.mkdir(mode=0o700, exist_ok=True)

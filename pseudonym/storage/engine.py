@@ -8,13 +8,13 @@ Example:
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, Self
 
 import sqlalchemy as sa
 
+from pseudonym import clock
 from pseudonym.errors import ClockError, StoreError
 from pseudonym.storage import versions
 from pseudonym.storage.common import STORE
@@ -269,7 +269,7 @@ class Store:
             self._touched = max(now, seen)
 
 
-def open_store(url: str, role: Role | str, *, clock: Clock = time.time) -> Store:
+def open_store(url: str, role: Role | str, *, clock: Clock = clock.seconds) -> Store:
     """Open a role's database, or make its tables in an empty one.
 
     Args:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pseudonym.hpke import OpeningKey
+from pseudonym.lawful.records import read_purpose
 from pseudonym.partners import desk as desks
 from pseudonym.partners.checks import CHECKS
 from pseudonym.partners.operator_key import OperatorKey
@@ -45,6 +46,20 @@ class Council:
         return desks.opened(self.folder, register or self.register, key or self.alice, lambda: now)
 
 
+def purposes():
+    """What the checks stand on, as the governance file says it."""
+    checks: dict[str, dict] = {one.purpose: {} for one in CHECKS.values()}
+    for code, said in checks.items():
+        mine = [one.name for one in CHECKS.values() if one.purpose == code]
+        said |= {"words": "to find out whether a family qualifies", "basis": "6(1)(e)", "datasets": mine}
+        said |= {"sharing": "statutory-function"}
+    checks["police-check"] |= {"criminal_offence": "10", "schedule_1": "DPA 2018 Schedule 1 paragraph 6"}
+    return checks
+
+
+PURPOSES = {code: read_purpose("partner_checks", code, one) for code, one in purposes().items()}
+
+
 def operator_key():
     return OperatorKey(Ed25519PrivateKey.generate())
 
@@ -58,7 +73,7 @@ def council_at(tmp_path):
     partner, _ = OpeningKey.generate()
     operators = (Operator("alice", "alice", alice.public), Operator("bob", "bob", bob.public))
     register = PartnerRegister(
-        "e10000003", 12, operators, (Partner("jcp-ely", frozenset(CHECKS), partner.public),)
+        "e10000003", 12, operators, (Partner("jcp-ely", frozenset(CHECKS), partner.public),), PURPOSES
     )
     officer = X25519PrivateKey.generate()
     pem = tmp_path / "officer.pem"

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from linker.cli import app
 from pseudonym.partners.checks import CHECKS
 from pseudonym.roles.commands_partner import partner_app
+from tests.partners.made import purposes
 
 FAMILIES = """family,forename,surname,date_of_birth,nino,address,postcode,social_worker
 F1,Jonathan,Smith,03/04/1990,AB123456C,"Flat 2, 14 High Street, Ely",CB7 4AB,CANARY
@@ -56,6 +57,7 @@ class Place:
             "council": "e10000003",
             "operators": [{"name": "alice", "person": "alice", "public_key": self.alice}],
             "partners": [{"name": "jcp-ely", "checks": list(CHECKS), "public_key": partner}],
+            "purposes": purposes(),
         }
         self.govern(self.checks)
         self.done(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from linker import status
 from linker.client import Client, Tls
 from linker.resources import JobState
+from pseudonym.retention.schedules import READY_MADE
 from pseudonym.roles import settings
 from pseudonym.roles.authority import HOSTS, Authority, write_private
 from pseudonym.roles.callers import SERVER_ROLES, Role
@@ -59,6 +60,41 @@ def apart(data: Path) -> Path:
     return data.with_name(f"{data.name}-apart")
 
 
+def lawful(
+    *datasets: str, purposes: Iterable[str] = ("evaluation-2026",), end: str = "2090-01-01", **changes: Any
+) -> dict[str, Any]:
+    """What the governance file says of a project whose purposes may use these datasets, to its last day."""
+    purpose = {
+        "words": "to find out how well services work",
+        "basis": "6(1)(e)",
+        "special_category": "9(2)(g)",
+        "criminal_offence": "10",
+        "schedule_1": "DPA 2018 Schedule 1 paragraph 6",
+        "gateway": "dea-2017-s64",
+        "sharing": "statutory-function",
+        "datasets": list(datasets),
+    }
+    may = ["special-category", "criminal-offence"]
+    return {
+        "end": f"{end}T00:00:00Z",
+        "controller": "Department of Families",
+        "processor": "Office of Statistics",
+        "contact": "dpo@families.example",
+        "accreditations": [
+            {"of": "project", "reference": "DEA/1", "expires": end},
+            {"of": "processor", "reference": "DEA/2", "expires": end},
+            {"of": "researcher", "person": "alice", "reference": "AR/1", "expires": end, "may": may},
+        ],
+        "purposes": dict.fromkeys(purposes, purpose),
+    } | changes
+
+
+def schedules_of(*datasets: str) -> str:
+    """The ready-made schedules, with datasets of tests beside the registers."""
+    named = "".join(f'"{one}", ' for one in datasets)
+    return READY_MADE.read_text().replace('datasets = ["', f'datasets = [{named}"')
+
+
 def production_flags(certificates: Path, data: Path, role: Role, broker: str = "") -> list[str]:
     """What a role needs in production, made beforehand as its keepers would."""
     beside = apart(data)
@@ -66,7 +102,15 @@ def production_flags(certificates: Path, data: Path, role: Role, broker: str = "
     options = settings.Options(device=beside / "device.json", ledger=beside / "erasures")
     made = settings.resolve(role, data, options, make=True)
     open_house(made, DOMAIN).close()
+    told = beside / "governance.json"
+    told.write_text(
+        json.dumps(
+            {"projects": {"families": lawful("npd", "e06", purposes=["tests"], schedules="schedules.toml")}}
+        )
+    )
+    (beside / "schedules.toml").write_text(schedules_of("npd", "e06"))
     flags = ["--environment", "production", "--role", role, *tls_flags(certificates, role)]
+    flags += ["--governance", str(told)]
     flags += ["--secret", f"file:{made.passphrase_file}"]
     for name in ("database", "keyset", "device", "audit", "checkpoints", "officer_key", "ledger"):
         flags += [f"--{name.replace('_', '-')}", str(getattr(made, name))]
@@ -229,6 +273,7 @@ class Trio:
         self.folder, self.certificates = folder, certificates
         self._governance, self._databases = governance, databases
         self._ports = {role: quiet_port() for role in SERVER_ROLES}
+        self.days_ahead = 0  # by how many days the clock is moved at the next start
         self.servers: dict[Role, Server] = {}
 
     def port(self, role: Role) -> int:
@@ -246,6 +291,8 @@ class Trio:
                 flags += ["--database", self._databases[role]]
             if self._governance:
                 flags += ["--governance", str(self._governance)]
+            if self.days_ahead:
+                flags += ["--days-ahead", str(self.days_ahead)]
             self.servers[role] = Server(self.folder / role, *flags, code=self.CODE)
 
     def stop(self, *roles: Role) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pseudonym.lawful.cover import Cover
 from pseudonym.roles import callers, governance, serving
 from pseudonym.roles.attribute_service import AttributeServicer
 from pseudonym.roles.callers import DEVELOPMENT, Caller, Role
@@ -22,7 +23,9 @@ HOLDERS = [{"project": "tf-2026", "recipient": "dwp-extract", "person": "carol"}
 
 def attach(tmp_path, caller, project, recipient, holders):
     """What a header alone meets: a refusal, or, where it is let in, that nothing follows it."""
-    servicer = AttributeServicer(NOBODY, Submissions(tmp_path / "submissions"), NOBODY, NOBODY, holders)
+    servicer = AttributeServicer(
+        NOBODY, Submissions(tmp_path / "submissions"), NOBODY, NOBODY, holders, Cover()
+    )
     mandate = common_pb2.Mandate(request_id="request-1", project=project, purpose="evaluation")
     header = attribute_pb2.SubmissionHeader(
         mandate=mandate, batch_id="b-1", dataset="attainment", recipient=recipient
@@ -63,7 +66,9 @@ def test_only_whom_the_file_names_sends_under_a_recipients_numbers(
 def submit(tmp_path, caller, project, dataset="attainment"):
     """What the header of an upload by row reference meets."""
     named = frozenset((one["project"], one["recipient"], one["person"]) for one in HOLDERS)
-    servicer = AttributeServicer(NOBODY, Submissions(tmp_path / "submissions"), NOBODY, NOBODY, named)
+    servicer = AttributeServicer(
+        NOBODY, Submissions(tmp_path / "submissions"), NOBODY, NOBODY, named, Cover()
+    )
     mandate = common_pb2.Mandate(request_id="request-1", project=project, purpose="evaluation")
     header = attribute_pb2.SubmissionHeader(mandate=mandate, batch_id="b-1", dataset=dataset)
 

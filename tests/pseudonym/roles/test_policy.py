@@ -9,7 +9,16 @@ from pseudonym.roles import callers, policy, serving
 from pseudonym.roles.callers import SERVER_ROLES, Caller, Role
 from pseudonym.roles.passage import action
 from pseudonym.roles.refusals import CallerRefusedError
-from pseudonym.v1 import attribute_pb2, audit_pb2, broker_pb2, key_pb2, release_pb2, table_pb2, vault_pb2
+from pseudonym.v1 import (
+    attribute_pb2,
+    audit_pb2,
+    broker_pb2,
+    key_pb2,
+    release_pb2,
+    retention_pb2,
+    table_pb2,
+    vault_pb2,
+)
 
 # What each role may do, in the words of the design; everything else is refused.
 MAY = {
@@ -40,13 +49,15 @@ MAY = {
     "vault/get-erasure broker/list-erased-urns broker/renew-urns key/get-renewal "
     "broker/request-reidentification broker/get-reidentification broker/list-supersessions key/list-keys "
     "audit/get-checkpoint audit/prove-inclusion audit/prove-consistency audit/list-entries "
+    "retention/list-due retention/list-certificates "
     "release/create-release release/check-release release/get-release release/list-releases "
     "table/create-table table/check-table table/read-table table/get-table table/list-tables",
     Role.KEY_CUSTODIAN: "key/list-keys key/add-key key/rotate-key key/destroy-key "
     "key/renew-kek key/get-renewal key/destroy-project broker/destroy-domain "
-    "broker/begin-project broker/open-domain attribute/open-project",
+    "broker/begin-project broker/open-domain attribute/open-project "
+    "retention/list-due retention/run-destruction retention/list-certificates",
     Role.AUDITOR: "key/list-keys key/get-renewal audit/get-checkpoint audit/prove-inclusion "
-    "audit/prove-consistency audit/list-entries",
+    "audit/prove-consistency audit/list-entries retention/list-due retention/list-certificates",
     Role.OPERATOR: "",
     Role.IDENTITY: "broker/map-subjects broker/move-subjects broker/resolve-reidentification "
     "broker/erase-subjects broker/list-members broker/link-register broker/seal-numbers",
@@ -59,7 +70,16 @@ SERVICES = (
     *service.SERVICES,
     *(
         descriptor
-        for module in (attribute_pb2, audit_pb2, broker_pb2, key_pb2, release_pb2, table_pb2, vault_pb2)
+        for module in (
+            attribute_pb2,
+            audit_pb2,
+            broker_pb2,
+            key_pb2,
+            release_pb2,
+            retention_pb2,
+            table_pb2,
+            vault_pb2,
+        )
         for descriptor in module.DESCRIPTOR.services_by_name.values()
     ),
 )
@@ -127,10 +147,12 @@ def test_each_role_serves_its_own():
     def services(*names):
         return {f"pseudonym.v1.{name}Service" for name in names}
 
-    assert policy.served_by(Role.BROKER) == services("Broker", "Key", "Audit")
-    assert policy.served_by(Role.ATTRIBUTES) == services("Attribute", "Release", "Table", "Key", "Audit")
+    assert policy.served_by(Role.BROKER) == services("Broker", "Key", "Audit", "Retention")
+    assert policy.served_by(Role.ATTRIBUTES) == services(
+        "Attribute", "Release", "Table", "Key", "Audit", "Retention"
+    )
     linking = {one.full_name for one in service.SERVICES}
-    assert policy.served_by(Role.IDENTITY) == linking | services("Vault", "Key", "Audit")
+    assert policy.served_by(Role.IDENTITY) == linking | services("Vault", "Key", "Audit", "Retention")
     for role in SERVER_ROLES:
         served = {method.rpartition("/")[0][1:] for method in serving.methods_of({role: None})}
         assert served == {name for name in policy.served_by(role) if name.startswith("pseudonym.")}

@@ -33,6 +33,8 @@ def made(kind):
         return ValuesRefused(pl.DataFrame({"row": [0], "column": ["score"], "reason": ["not_in_list"]}))
     if kind is errors.RequestRefusedError:
         return kind("QUOTA", "Said.")
+    if kind is errors.LawError:
+        return kind("BASIS_MISSING", "Said.")
     return kind("Said.")
 
 

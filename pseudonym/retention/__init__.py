@@ -1,0 +1,1 @@
+"""How long what is kept, and why; and that it is destroyed then, neither later nor earlier."""

@@ -1,0 +1,139 @@
+"""`kinlink retention`: what is due to be destroyed at a role, its destruction, and the certificates of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pseudonym import clock
+from pseudonym.retention.holder import Premises
+from pseudonym.roles.callers import Role
+from pseudonym.roles.commands import (
+    HELP,
+    Authority,
+    Certificate,
+    Folder,
+    Key,
+    Project,
+    Purpose,
+    RequestId,
+    ServerRole,
+    Service,
+    WhichRole,
+    called,
+    complaining,
+    moment,
+    number_of,
+    plain,
+    stated,
+    write,
+)
+from pseudonym.roles.commands_registers import sweep
+from pseudonym.roles.peer import Peer
+from pseudonym.v1 import retention_pb2
+
+R = "/pseudonym.v1.RetentionService/"
+retention_app = typer.Typer(
+    name="retention", help="What is due to be destroyed, its destruction, and its certificates.", **HELP
+)
+
+
+@retention_app.command("due")
+def due(
+    service: Service,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    role: WhichRole,
+) -> None:
+    """List what is due to be destroyed at a role, and why."""
+    with called(Role(role), service, authority, certificate, key) as peer:
+        found = 0
+        for page in _pages(peer, "ListDue", role):
+            for one in page.due:
+                how = "by itself, within the day" if one.automatic else "when asked for"
+                line = f"{moment(one.due_time)}  {plain(one.category):<18} {plain(one.project):<16} "
+                print(f"{line}{plain(one.what)}; {how}. {plain(one.reason)}")
+                found += 1
+        if not found:
+            print("Nothing is due.")
+
+
+@retention_app.command("run")
+def run(
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    role: WhichRole,
+    certificates: Folder = None,
+    request_id: RequestId = None,
+) -> None:
+    """Destroy what is due at a role: of a project that has ended at identity first, the broker last."""
+    with called(Role(role), service, authority, certificate, key) as peer:
+        request = retention_pb2.RunDestructionRequest(
+            mandate=stated(project, purpose, request_id), role=number_of(role)
+        )
+        answer = peer.call(f"{R}RunDestruction", request, retention_pb2.RunDestructionResponse)
+        _show(answer.certificates, certificates)
+        if certificates and answer.certificates:
+            write(certificates / f"{project}-{role}.checkpoint", answer.checkpoint.encode())
+        if not answer.certificates:
+            print("Nothing was due.")
+
+
+@retention_app.command("certificates")
+def list_certificates(
+    service: Service,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    role: WhichRole,
+    certificates: Folder = None,
+) -> None:
+    """List the certificates of what a role destroyed because its time was over."""
+    with called(Role(role), service, authority, certificate, key) as peer:
+        for page in _pages(peer, "ListCertificates", role):
+            _show(page.certificates, certificates)
+
+
+@retention_app.command("sweep")
+def sweep_folder(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where a holder has the key of an exchange.")
+    ],
+    days_ahead: Annotated[int, typer.Option("--days-ahead", hidden=True, min=0)] = 0,
+) -> None:
+    """Destroy what a register's holder has kept of exchanges for long enough; run it every day."""
+    with complaining():
+        clock.set_ahead(days_ahead)  # to see what a month does: it can only destroy earlier
+        sweep(folder)
+        for one in Premises(folder).kept():
+            print(f"{plain(one.project)} {plain(one.recipient)}: {len(one.files)} files until {one.until}")
+
+
+def _pages(peer: Peer, method: str, role: ServerRole) -> Iterator[Any]:
+    request, response = (getattr(retention_pb2, f"{method}{end}") for end in ("Request", "Response"))
+    token = ""
+    while True:
+        page = peer.call(f"{R}{method}", request(role=number_of(role), page_token=token), response)
+        yield page
+        token = page.next_page_token
+        if not token:
+            return
+
+
+def _show(certificates: Sequence[bytes], folder: Path | None) -> None:
+    for one in certificates:
+        found = json.loads(one)
+        counts = ", ".join(f"{count:,} {plain(table)}" for table, count in found["counts"].items())
+        print(f"{plain(found['when'])}  {plain(found['project'])}  {plain(found['what'])} {counts}")
+        if folder:
+            name = f"{found['when'][:10]}-{found['role']}-{found['signature']['value'][:8]}.json"
+            write(folder / plain(name), one)
