@@ -70,6 +70,7 @@ from pseudonym.roles.passage import Desk
 from pseudonym.roles.policy import served_by
 from pseudonym.roles.refusals import PeerUnavailableError
 from pseudonym.roles.registers import Found, Registers
+from pseudonym.roles.senders import Holders
 from pseudonym.roles.statuses import INTERNAL, code_of
 from pseudonym.roles.together import listen_within
 
@@ -204,21 +205,25 @@ def told() -> Iterator[None]:
 class Persons:
     """The vault's persons, as jobs of the engine join submissions and link registers with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, holders: Holders) -> None:
         self.joining: Joining | None = None
         self.registers: Registers | None = None
+        self._holders = holders
 
     def opened(self, joining: Joining, registers: Registers) -> None:
         """Take what joins submissions and links registers, once the vault is open."""
         self.joining, self.registers = joining, registers
 
+    def check_holder(self, sender: str, project: str, register: str) -> None:
+        self._holders.check_sender(sender, project, register)
+
     def link(
-        self, job: Job, register: str, refs: pl.Series, link: registers.Link, progress: Progress
+        self, job: Job, register: str, sender: str, refs: pl.Series, link: registers.Link, progress: Progress
     ) -> dict[str, int]:
         if self.registers is None:
             raise not_open()
         work = job.work
-        errand = Errand(job.project, work.purpose, work.actor, register, job.job_id)
+        errand = Errand(job.project, work.purpose, work.actor, register, sender, job.job_id)
         with told():
             return self.registers.link(errand, refs, lambda known: Found(*link(known)), progress)
 
@@ -231,10 +236,10 @@ class Persons:
             raise NotReady(error.reason, error.message, error.help) from None
 
     def join(
-        self, job: Job, source: str, rows: pl.DataFrame, link: Link, progress: Progress
+        self, job: Job, source: str, sender: str, rows: pl.DataFrame, link: Link, progress: Progress
     ) -> dict[str, int]:
         work = job.work
-        errand = Errand(job.project, work.purpose, work.actor, source, job.job_id)
+        errand = Errand(job.project, work.purpose, work.actor, source, sender, job.job_id)
         with told():
             return self._opened().join(errand, rows, link, progress)
 
@@ -247,17 +252,17 @@ class Persons:
 class Linking:
     """The services of `linker.v1`, which the identity role has."""
 
-    def __init__(self, settings: Settings, safe: Safe) -> None:
+    def __init__(self, settings: Settings, safe: Safe, holders: Holders) -> None:
         """Open the store, and finish what a crash kept from being destroyed; nothing runs yet."""
         self.store = Store(settings.data / "kinlink.sqlite", safe)
         destroy_doomed(self.store, MODEL, None)
         self.intake = intake = Intake(self.store, settings.data / "submissions", settings.limits)
-        self.persons = Persons()
+        self.persons = Persons(holders)
         folder, limits = settings.data / "jobs", settings.limits
         self.runner = Runner(self.store, intake, folder, limits, settings.workers, self.persons)
         self.references = References(self.store, intake, settings.data / "references", settings.limits)
         self.jobs = service.JobServicer(self.store, self.runner)
-        self._intake = service.IntakeServicer(self.store, intake)
+        self._intake = service.IntakeServicer(self.store, intake, self.persons)
 
     def add_services(self, server: grpc.aio.Server) -> None:
         """Put the services on a server."""
@@ -268,6 +273,11 @@ class Linking:
         job_pb2_grpc.add_JobServiceServicer_to_server(self.jobs, server)
         model_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
         match_pb2_grpc.add_MatchServiceServicer_to_server(MatchServicer(self.references), server)
+
+    def engine(self) -> serving.Engine:
+        """What it does for the identity role."""
+        senders = self.store.submissions.senders
+        return serving.Engine(self.persons.opened, carried, self.intake.delete_overdue, senders)
 
     def start(self) -> None:
         """Run what waits in the queue, and load the references."""
@@ -353,7 +363,7 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
         _reader(settings.limits),
         _round_failed,
         _duty_done,
-        serving.Engine(linking.persons.opened, carried, linking.intake.delete_overdue) if linking else None,
+        linking.engine() if linking else None,
     )
     names = sorted({name for role in settings.roles for name in served_by(role)})
     healthy = health.aio.HealthServicer()
@@ -470,7 +480,10 @@ def run(settings: Settings) -> int:
                 for role in settings.roles
             }
             identity = houses.get(Role.IDENTITY)
-            linking = Linking(settings, domains.open_folders(identity, Damaged)) if identity else None
+            linking = None
+            if identity is not None:
+                safe = domains.open_folders(identity, Damaged)
+                linking = Linking(settings, safe, serving.holders(identity))
             asyncio.run(serve(settings, houses, linking))
             if linking is not None:
                 linking.store.close()

@@ -167,6 +167,7 @@ class Runner:
                         "Name the register that its holder gave as its source.",
                         field="register",
                     )
+                self._keeper().check_holder(submission.sender, mandate.project, asked.register)
                 self._keeper().check(mandate.project, asked.purpose, asked.actor)
         if asked.model and asked.kind is not JobKind.TRAINING:
             model, _ = self._store.models.get(mandate.project, asked.model)
@@ -315,10 +316,11 @@ class Runner:
             right = sides[1] if len(sides) > 1 else None
             sealed = Folder(self._store.safe, draft, job.job_id)
             if job.work.kind is JobKind.JOIN:
-                source = submissions[0].source
-                joining.perform(job, source, sides[0], model, self._keeper(), sealed, progress)
+                source, sender = submissions[0].source, submissions[0].sender
+                joining.perform(job, source, sender, sides[0], model, self._keeper(), sealed, progress)
             elif job.work.kind is JobKind.REGISTER:
-                registers.perform(job, sides[0], self._keeper(), sealed, progress)
+                sender = submissions[0].sender
+                registers.perform(job, sender, sides[0], self._keeper(), sealed, progress)
             else:
                 model = work.perform(job.work, sides[0], right, model, sealed, progress)
             progress("write", 1, 1)

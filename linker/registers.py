@@ -50,14 +50,19 @@ Link = Callable[[pl.DataFrame], Found]
 class Registers(Protocol):
     """Where persons are kept, as a register is linked with them."""
 
+    def check_holder(self, sender: str, project: str, register: str) -> None:
+        """Refuse an extract that does not come from who holds the register; what it raises is passed on."""
+        ...
+
     def link(
-        self, job: Job, register: str, refs: pl.Series, link: Link, progress: Progress
+        self, job: Job, register: str, sender: str, refs: pl.Series, link: Link, progress: Progress
     ) -> dict[str, int]:
         """Link a register's rows with those who are known, and tell whose they are.
 
         Args:
             job: what for.
             register: its code.
+            sender: who sent the extract, as in the certificate.
             refs: the row references of the extract.
             link: finds whose the rows are: gets `person`, `family`, `authority`, `record` and the columns
                 that are kept of a person (`linker.joining`), all text, a row for each name and address.
@@ -72,11 +77,14 @@ class Registers(Protocol):
         ...
 
 
-def perform(job: Job, extract: Records, registers: Registers, folder: Folder, progress: Progress) -> None:
+def perform(
+    job: Job, sender: str, extract: Records, registers: Registers, folder: Folder, progress: Progress
+) -> None:
     """Link the records of an extract with all who are known.
 
     Args:
         job: what to do.
+        sender: who sent the extract, as in the certificate.
         extract: the register's records; their ids are row references.
         registers: where persons are kept.
         folder: an empty one, for links, pairs to look at, and figures.
@@ -117,7 +125,7 @@ def perform(job: Job, extract: Records, registers: Registers, folder: Folder, pr
         figures["bands"] = _counted(found.persons, "band")
         return found
 
-    figures["linked"] = registers.link(job, work.register, extract.ids, link, progress)
+    figures["linked"] = registers.link(job, work.register, sender, extract.ids, link, progress)
     folder.write(REPORT, json.dumps(figures, allow_nan=False).encode())
 
 

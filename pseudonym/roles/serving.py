@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +40,7 @@ from pseudonym.roles.release_service import ReleaseServicer, overdue_alarm, rele
 from pseudonym.roles.renewing import Renewing
 from pseudonym.roles.reports import Reports
 from pseudonym.roles.rounds import Rounds
+from pseudonym.roles.senders import Holders
 from pseudonym.roles.spent import Spent
 from pseudonym.roles.submissions import Submissions
 from pseudonym.roles.vault_service import Carried, VaultServicer
@@ -108,11 +109,13 @@ class Engine:
         opened: is given what joins submissions with the persons in the vault, and links registers with them.
         carry: see `pseudonym.roles.vault_service.Carried`.
         delete_overdue: destroys the extracts that were sent in and are due; how many. It is called every day.
+        senders: gives who has sent anything for a project, as in their certificates.
     """
 
     opened: Callable[[Joining, Registers], object]
     carry: Carried
     delete_overdue: Callable[[], int]
+    senders: Callable[[str], Sequence[str]]
 
 
 @dataclass
@@ -223,7 +226,7 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     parts.renew[house.role] = renewing
     exchange = Exchange(attributes, certify, way.broker, parts.read, parts.failed)
     submissions = Submissions(house.settings.folder / "submissions")
-    servicer = AttributeServicer(attributes, submissions, exchange, parts.read, _holders(house))
+    servicer = AttributeServicer(attributes, submissions, exchange, parts.read, holders(house))
     attribute_pb2_grpc.add_AttributeServiceServicer_to_server(servicer, parts.server)
     parts.begin(renewing.rounds)
     parts.begin(exchange.rounds)
@@ -256,7 +259,9 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
     erasing = Erasing(papers, erasure, certify, way.broker, parts.failed)
     people, key = People(vault), domains.unit_key(house)
     reports = parts.stack.enter_context(Reports(people, way.broker, parts.failed))
-    desk, registers = PeopleDesk(people, key, reports.soon), Registers(people, key, reports)
+    senders = engine.senders if engine is not None else lambda project: ()
+    desk = PeopleDesk(people, key, senders, reports.soon)
+    registers = Registers(people, key, reports)
     servicer = VaultServicer(house, vault, gate, erasing, way.broker, desk, registers, carry)
     vault_pb2_grpc.add_VaultServiceServicer_to_server(servicer, parts.server)
     parts.begin(renewing.rounds)
@@ -280,10 +285,10 @@ def methods_of(roles: Mapping[Role, object]) -> dict[str, float]:
     }
 
 
-def _holders(house: House) -> Collection[tuple[str, str, str]] | None:
-    """Who may send data under a recipient's numbers; everybody where nobody decided, in development alone."""
+def holders(house: House) -> Holders:
+    """Who may send which register and dataset; everybody where nobody decided, in development alone."""
     told = governance.read(house.settings.governance).holders
-    return told if told is not None or house.settings.make else ()
+    return Holders(told if told is not None or house.settings.make else ())
 
 
 def _granted_before(house: House) -> Path:

@@ -76,7 +76,7 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         carry = self._carry
         if carry is None:
             raise FieldError("This server links no registers.", "Ask the identity role's.", field="recipient")
-        errand = Errand(mandate.project, mandate.purpose, str(caller), found.register, "")
+        errand = Errand(mandate.project, mandate.purpose, str(caller), found.register, "", "")
         asked = Asked(recipient, found.public_key, ends)
         account().details = {"recipient": recipient, "register": found.register, "nhs": reason}
         parts = self._registers.export(
