@@ -232,6 +232,12 @@ class AttributeRows(Rows):
         found = self.store.among(at, sa.select(ROW.c.aid), ROW.c.handle, handles)
         return list(dict.fromkeys(row.aid for row in found))
 
+    def handles_under(self, at: sa.Connection, flag: int, handles: Sequence[bytes]) -> set[bytes]:
+        """Those of the handles whose rows are of subjects with a flag."""
+        query = sa.select(ROW.c.handle).join(SUBJECT, SUBJECT.c.aid == ROW.c.aid)
+        query = query.where(SUBJECT.c.flags.op("&")(int(flag)) != 0)
+        return {row.handle for row in self.store.among(at, query, ROW.c.handle, handles)}
+
     def in_families(self, at: sa.Connection, project: int, families: Sequence[bytes]) -> list[Subject]:
         """The subjects of a project that are in one of these families."""
         columns = (SUBJECT.c[name] for name in Subject._fields[:6])
