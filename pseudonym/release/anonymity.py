@@ -1,10 +1,11 @@
 """k-anonymity on persons and on families, l-diversity, uniques, suppression, and what would help.
 
 k-anonymity: Samarati and Sweeney (1998), here with a threshold on families beside the one on persons, since
-one large family meets the latter alone. l-diversity: Machanavajjhala et al. (2007), in its distinct form. In a
-set's own columns a missing value is a value of its own: it is no wildcard. In a sensitive column it is none of
-the l values: of a group of which one value is known, and otherwise nothing, that value is given away. A group in
-which it is missing for everybody has no value to give away, and is not looked at for it.
+one large family meets the latter alone. l-diversity: Machanavajjhala et al. (2007), in its distinct form.
+
+In a set's own columns a missing value is a value of its own: it is no wildcard. In a sensitive column it is
+none of the l values: where one value is known of a group, and otherwise nothing, that value is given away. A
+group in which it is missing for everybody has no value to give away, and is not looked at for it.
 
 All on frames with `person` and `family` (the table of families: `family` alone).
 """

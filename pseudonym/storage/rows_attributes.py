@@ -21,6 +21,7 @@ from pseudonym.storage.schema_attributes import (
     MOVED,
     PROJECT,
     RELEASE,
+    RELEASE_PART,
     RELEASE_PERSON,
     ROW,
     SUBJECT,
@@ -311,10 +312,15 @@ class AttributeRows(Rows):
         return gone | ({RELEASE_PERSON.name: released} if released else {})
 
     def leave_releases(self, at: sa.Connection, aids: Sequence[bytes]) -> int:
-        """Take people out of the releases that they are in, which are then not given out any more.
+        """Take people out of the releases that they are in, whose content goes: it is not given out any more.
 
         See `pseudonym.release.keeping`.
         """
+        query = sa.select(RELEASE_PERSON.c.release_key)
+        concerned = list({row.release_key for row in self.store.among(at, query, RELEASE_PERSON.c.aid, aids)})
+        if concerned:
+            self.store.purge_later(at)
+            self.store.delete_among(at, RELEASE_PART.c.release_key, concerned)
         return self.store.delete_among(at, RELEASE_PERSON.c.aid, aids)
 
     def delete_intake(self, project: int) -> dict[str, int]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
 from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
 import pytest
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pseudonym.attributes import Flag
 from pseudonym.audit import Event
+from pseudonym.datasets import Tag
 from pseudonym.destruction import rewrap
 from pseudonym.errors import (
     ConflictError,
@@ -31,11 +34,14 @@ from pseudonym.release import bundle
 from pseudonym.release.keeping import State
 from pseudonym.release.papers import Approval
 from pseudonym.roles.release_service import overdue_alarm
+from pseudonym.storage import rows as storage_rows
 from pseudonym.storage.rows_attributes import AttributeRows
+from pseudonym.storage.schema_attributes import RELEASE_PART
 from tests.pseudonym.release.scene import MANDATE, PNC, scene
 from tests.pseudonym.separation.parts import PROJECT, column, kek
 
 CANARY = "Zebulon Quillfeather"
+ALL = frozenset(Tag)
 
 
 @pytest.fixture
@@ -207,6 +213,71 @@ def test_nobody_who_was_erased_or_restricted_since_goes_out(set_up, what):
     for name in ("bob", "dora"):
         record = set_up.desk.approve(PROJECT, record.name, set_up.approval(record, name))
     assert frames(bundle.opened(set_up.fetched(record), set_up.opening))["persons"].height == 399
+
+
+def parts_kept(set_up):
+    with set_up.store._context.rows.read() as at:
+        return at.execute(sa.select(sa.func.count()).select_from(RELEASE_PART)).scalar_one()
+
+
+@pytest.mark.parametrize("what", ["erased", "restricted"])
+def test_r61_who_is_erased_while_a_release_is_built_is_in_no_content_that_is_kept(set_up, monkeypatch, what):
+    one = column(aid=set_up.people.aids[:1])
+    record = set_up.created()
+    given = set_up.desk._issue
+
+    def meanwhile(*asked):
+        if what == "erased":
+            set_up.store.erasure.erase(PROJECT, one, MANDATE)
+        else:
+            set_up.store.flag(PROJECT, one, Flag.RESTRICTED, MANDATE)
+        return given(*asked)
+
+    monkeypatch.setattr(set_up.desk, "_issue", meanwhile)
+    with pytest.raises(ReleaseError):
+        set_up.desk.check(PROJECT, record.name, MANDATE)
+    assert parts_kept(set_up) == 0
+    assert set_up.desk.get(PROJECT, record.name).state is State.CREATED
+    monkeypatch.setattr(set_up.desk, "_issue", given)
+    assert set_up.desk.check(PROJECT, record.name, MANDATE).persons == 399
+
+
+def test_r61_the_content_of_a_release_goes_with_who_is_erased(set_up):
+    record = set_up.approved()
+    assert parts_kept(set_up) > 0
+    _, pieces = set_up.desk.read(PROJECT, record.name, "rita")
+    next(pieces)
+    set_up.store.erasure.erase(PROJECT, column(aid=set_up.people.aids[:1]), MANDATE)
+    assert parts_kept(set_up) == 0
+    with pytest.raises(ReleaseError):  # a fetch that had begun does not end as if it were whole
+        list(pieces)
+
+
+def test_a_release_is_built_of_one_state_of_the_store(url, tmp_path, monkeypatch):
+    with scene(url, tmp_path) as set_up:
+        monkeypatch.setattr(storage_rows, "AT_ONCE", 100)
+        rows, store = set_up.store._context.rows, set_up.store
+        read, last = rows.sealed_rows, max(set_up.people.aids)
+        values = {one.name: ["2022-05" if one.name == "offence_month" else None] for one in PNC.columns}
+        added = pl.DataFrame(values, schema=dict.fromkeys(values, pl.String))
+        added = added.with_columns(column(aid=[last]))
+
+        def meanwhile(*asked):
+            found = read(*asked)
+            other = threading.Thread(target=store.intake.add, args=(PROJECT, "pnc", "late", added))
+            other.start()  # another's work, once for all: the same batch again is not stored again
+            other.join()
+            return found
+
+        monkeypatch.setattr(rows, "sealed_rows", meanwhile)
+        record = set_up.checked()
+        monkeypatch.setattr(rows, "sealed_rows", read)
+        before = set_up.people.rows["pnc"].height
+        assert pl.concat(store.read(PROJECT, "pnc", MANDATE, may=ALL)).height == before + 1
+        for name in ("bob", "dora"):
+            record = set_up.desk.approve(PROJECT, record.name, set_up.approval(record, name))
+        content = bundle.opened(set_up.fetched(record), set_up.opening)
+        assert frames(content)["pnc"].height == before
 
 
 @pytest.mark.parametrize("what", ["withdrawn", "another's"])
