@@ -102,7 +102,7 @@ class ReleaseDesk:
         """Build a release from what the store has now, and check it; approvals of an earlier build are void.
 
         Raises:
-            ReleaseError: it was given out already, has expired, or somebody was erased or restricted meanwhile.
+            ReleaseError: it was given out, has expired, or somebody was erased or restricted meanwhile.
             InputError: the rows are not of the form that it asks for.
         """
         with self._lock:
