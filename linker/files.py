@@ -218,7 +218,7 @@ def beside(path: str | Path, word: str) -> Path:
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that takes its name only once it is complete and on disk.
 
-    Only its owner can read it, whatever the umask: ids of records, links and what is rare in a model are of people.
+    Only its owner can read it, whatever the umask: ids of records and links are of people.
 
     Raises:
         FileError: the place cannot be written; what stood there before still does.

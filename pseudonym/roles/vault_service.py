@@ -64,6 +64,12 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         mandate, caller = checks.mandate(request.mandate), callers.current()
         recipient = checks.label(request.recipient, "recipient")
         on, reason = checks.day(request.day, "day"), request.nhs_number_reason
+        if on > date.today():
+            raise FieldError(
+                "The day on which people have their age is in the future.",
+                "Name one that has come.",
+                field="day",
+            )
         since = checks.day(request.since, "since") if request.since else on
         if since > on:
             raise FieldError("since is no later than day.", "Correct it.", field="since")

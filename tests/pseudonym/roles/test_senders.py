@@ -72,9 +72,7 @@ def test_both_halves_are_taken_from_a_registers_own_holder_alone(world, certific
         assert list(holder.submissions()) == []
     sent = extract(world, certificates, "PNC", "e-1")
     with client(world[Role.IDENTITY], certificates, "linkage-operator") as operator:
-        assert (
-            operator.wait(operator.start_register(sent, "pnc", day=date(2026, 1, 1)).job_id).problem is None
-        )
+        assert operator.wait(operator.start_register(sent, "pnc", day=date.today()).job_id).problem is None
     refs = [os.urandom(16).hex()]
     for bearer, dataset in (("dataset-holder", "npd"), ("council", "attainment")):
         with pytest.raises(grpc.RpcError) as caught:
