@@ -146,7 +146,9 @@ def divide(
     key: Annotated[
         Path | None,
         typer.Option(
-            "--key", metavar="FILE", help="The council's key, made if new; beside the layout if not said."
+            "--council-key",
+            metavar="FILE",
+            help="The council's key, made if new; beside the layout if unsaid.",
         ),
     ] = None,
     scheme: Asked = None,

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from pseudonym import reading
+from pseudonym import outcomes, reading
 from pseudonym.access import Mandate
 from pseudonym.approvers import Register
 from pseudonym.attributes import Attributes
@@ -248,8 +248,16 @@ class ReleaseDesk:
     def _declared(self, spec: Spec) -> dict[str, Dataset]:
         known = {one.name: one for one in self._attributes.datasets(spec.project)}
         missing = sorted({use.name for use in spec.datasets} - known.keys())
+        if outcomes.NAME in missing:
+            raise InputError(
+                f"There is no dataset {outcomes.NAME} yet: no register was linked in the project.",
+                "Link one first, kinlink register link: the dataset comes with what it found of each person.",
+            )
         if missing:
-            raise InputError(f"The project declares no dataset {', '.join(missing)}.", "Declare it first.")
+            raise InputError(
+                f"The project declares no dataset {', '.join(missing)}.",
+                "Declare it first: kinlink dataset declare.",
+            )
         return {use.name: known[use.name] for use in spec.datasets}
 
     def _built(

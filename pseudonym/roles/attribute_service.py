@@ -55,6 +55,7 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
         self, request: attribute_pb2.OpenProjectRequest, context: object
     ) -> attribute_pb2.OpenProjectResponse:
         project = checks.mandate(request.mandate).project
+        await to_peer(self._exchange.check_begun, project)
         await asyncio.to_thread(self._attributes.begin_project, project, request.epoch or 1)
         return attribute_pb2.OpenProjectResponse()
 

@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from pseudonym.approvers import Register
 from pseudonym.attributes import Flag
 from pseudonym.audit import Event
 from pseudonym.datasets import Tag
@@ -31,14 +32,15 @@ from pseudonym.errors import (
 from pseudonym.hpke import OpeningKey
 from pseudonym.keks import KekRing
 from pseudonym.release import bundle
+from pseudonym.release.flow import Decided, ReleaseDesk
 from pseudonym.release.keeping import State
 from pseudonym.release.papers import Approval
 from pseudonym.roles.release_service import overdue_alarm
 from pseudonym.storage import rows as storage_rows
 from pseudonym.storage.rows_attributes import AttributeRows
 from pseudonym.storage.schema_attributes import RELEASE_PART
-from tests.pseudonym.release.scene import MANDATE, PNC, scene
-from tests.pseudonym.separation.parts import PROJECT, column, kek
+from tests.pseudonym.release.scene import MANDATE, PNC, Numbers, Scene, scene
+from tests.pseudonym.separation.parts import PROJECT, attributes, column, kek
 
 CANARY = "Zebulon Quillfeather"
 ALL = frozenset(Tag)
@@ -183,13 +185,25 @@ def test_r39_what_is_blocked_is_neither_kept_nor_approved(sqlite_url, tmp_path):
             made.desk.approve(PROJECT, record.name, made.approval(record, "bob"))
 
 
+def test_a_specification_says_what_comes_before_it(sqlite_url, tmp_path):
+    with attributes(sqlite_url, tmp_path) as store:
+        store.begin_project(PROJECT)
+        desk = ReleaseDesk(store, Numbers(), Decided(Register((), {})), lambda *_: b"")
+        keys: Any = SimpleNamespace(opening=OpeningKey.generate()[0], recipient=Ed25519PrivateKey.generate())
+        text = Scene.spec(keys, linked="links")
+        with pytest.raises(InputError) as linked:
+            desk.create(text, "olive", MANDATE, PROJECT)
+        assert "no register was linked" in str(linked.value)
+        assert "kinlink register link" in linked.value.help
+
+
 def test_only_named_researchers_fetch_and_only_their_key_opens(set_up):
     record = set_up.approved()
     with pytest.raises(NotFoundError):
         set_up.fetched(record, "mallory")
     fetched = set_up.fetched(record)
     stranger, _ = OpeningKey.generate()
-    with pytest.raises(SealedError):
+    with pytest.raises(SealedError, match="not sealed to this key"):
         bundle.opened(fetched, stranger)
     place = len(fetched) // 2
     with pytest.raises(SealBrokenError):

@@ -74,11 +74,11 @@ def test_r1_divide_makes_two_halves_and_a_receipt_once(desk):
     assert other == receipt
     # Only the council can make these: under another key all is different.
     assert stat.S_IMODE((desk / "layout.key").stat().st_mode) == 0o600
-    third = run(*words[:5], desk / "third", *DAY, "--json", "--key", desk / "new.key")
+    third = run(*words[:5], desk / "third", *DAY, "--json", "--council-key", desk / "new.key")
     assert "new.key is new" in third.stderr
     assert json.loads(third.stdout)["batch"] != receipt["batch"]
     (desk / "new.key").write_text('{"key": "Zyzzyva"}')
-    assert "key" in run(*words[:5], desk / "fourth", *DAY, "--key", desk / "new.key", code=1).stderr
+    assert "key" in run(*words[:5], desk / "fourth", *DAY, "--council-key", desk / "new.key", code=1).stderr
 
 
 @pytest.mark.parametrize("command", ["check", "divide"])
