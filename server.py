@@ -74,6 +74,7 @@ from pseudonym.roles.opening import House, open_house
 from pseudonym.roles.policy import served_by
 from pseudonym.roles.refusals import PeerUnavailableError
 from pseudonym.roles.registers import Found, Registers
+from pseudonym.roles.senders import Holders
 from pseudonym.roles.statuses import INTERNAL, code_of
 from pseudonym.roles.together import listen_within
 
@@ -201,21 +202,25 @@ def told() -> Iterator[None]:
 class Persons:
     """The vault's persons, as jobs of the engine join submissions and link registers with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, holders: Holders) -> None:
         self.joining: Joining | None = None
         self.registers: Registers | None = None
+        self._holders = holders
 
     def opened(self, joining: Joining, registers: Registers) -> None:
         """Take what joins submissions and links registers, once the vault is open."""
         self.joining, self.registers = joining, registers
 
+    def check_holder(self, sender: str, project: str, register: str) -> None:
+        self._holders.check_sender(sender, project, register)
+
     def link(
-        self, job: Job, register: str, refs: pl.Series, link: registers.Link, progress: Progress
+        self, job: Job, register: str, sender: str, refs: pl.Series, link: registers.Link, progress: Progress
     ) -> dict[str, int]:
         if self.registers is None:
             raise not_open()
         work = job.work
-        errand = Errand(job.project, work.purpose, work.actor, register, job.job_id)
+        errand = Errand(job.project, work.purpose, work.actor, register, sender, job.job_id)
         with told():
             return self.registers.link(errand, refs, lambda known: Found(*link(known)), progress)
 
@@ -228,10 +233,10 @@ class Persons:
             raise NotReady(error.reason, error.message, error.help) from None
 
     def join(
-        self, job: Job, source: str, rows: pl.DataFrame, link: Link, progress: Progress
+        self, job: Job, source: str, sender: str, rows: pl.DataFrame, link: Link, progress: Progress
     ) -> dict[str, int]:
         work = job.work
-        errand = Errand(job.project, work.purpose, work.actor, source, job.job_id)
+        errand = Errand(job.project, work.purpose, work.actor, source, sender, job.job_id)
         with told():
             return self._opened().join(errand, rows, link, progress)
 
@@ -250,17 +255,17 @@ class Persons:
 class Linking:
     """The services of `linker.v1`, which the identity role has."""
 
-    def __init__(self, settings: Settings, safe: Safe) -> None:
+    def __init__(self, settings: Settings, safe: Safe, holders: Holders) -> None:
         """Open the store, and finish what a crash kept from being destroyed; nothing runs yet."""
         self.store = Store(settings.data / "kinlink.sqlite", safe)
         destroy_doomed(self.store, MODEL, None)
         self.intake = intake = Intake(self.store, settings.data / "submissions", settings.limits)
-        self.persons = Persons()
+        self.persons = Persons(holders)
         folder, limits = settings.data / "jobs", settings.limits
         self.runner = Runner(self.store, intake, folder, limits, settings.workers, self.persons)
         self.references = References(self.store, intake, settings.data / "references", settings.limits)
         self.jobs = service.JobServicer(self.store, self.runner)
-        self._intake = service.IntakeServicer(self.store, intake)
+        self._intake = service.IntakeServicer(self.store, intake, self.persons)
         self._reviews = Reviews(self.store, intake, self.runner, self.persons)
 
     def add_services(self, server: grpc.aio.Server) -> None:
@@ -285,6 +290,7 @@ class Linking:
             partial(self.intake.overdue, clock.seconds),
             partial(end_project, *parts),
             lambda project: bool(self.store.submissions.page(project, 0, 1)),
+            self.store.submissions.senders,
         )
 
     def start(self) -> None:
@@ -477,7 +483,10 @@ def run(settings: Settings) -> int:
                 for role in settings.roles
             }
             identity = houses.get(Role.IDENTITY)
-            linking = Linking(settings, domains.open_folders(identity, Damaged)) if identity else None
+            linking = None
+            if identity is not None:
+                safe = domains.open_folders(identity, Damaged)
+                linking = Linking(settings, safe, serving.holders(identity))
             asyncio.run(serve(settings, houses, linking))
             if linking is not None:
                 linking.store.close()

@@ -45,14 +45,14 @@ PROJECT, PURPOSE, RECIPIENT = "tf-2026", "evaluation-2026", "nis-analysis"
 AUTHORITY = "Kinshire"
 SINCE = "2010-01-01"  # registers of a made-up county go back to here
 NHS_NUMBER_REASON = "s251-made-up"
-RESEARCHER, APPROVERS = "alice", ("alice", "bob")
+RESEARCHER, HOLDER, APPROVERS = "alice", "alice", ("alice", "bob")
 LAYOUTS = Path(__file__).resolve().parent.parent / "benchmarks" / "county" / "layouts"
 RELEASES = "/pseudonym.v1.ReleaseService/"
 Feed = Callable[[str, int, int], None]
 
 
 def governance(approvers: Mapping[str, Ed25519PrivateKey]) -> dict[str, Any]:
-    """What the three roles are told: the example beside this file, and who approves."""
+    """What the roles are told: the example beside this file, and who approves and holds what."""
     example: dict[str, Any] = json.loads((Path(__file__).parent / "governance.json").read_text())
     return {
         **example,
@@ -60,6 +60,7 @@ def governance(approvers: Mapping[str, Ed25519PrivateKey]) -> dict[str, Any]:
             {"name": name, "person": name, "public_key": key.public_key().public_bytes_raw().hex()}
             for name, key in approvers.items()
         ],
+        "holders": [{"project": PROJECT, "dataset": name, "person": HOLDER} for name in REGISTERS],
     }
 
 

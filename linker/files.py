@@ -43,6 +43,7 @@ _OTHER_FORMATS: tuple[tuple[bytes, str, str], ...] = (
 )
 _STREAM_START, _STREAM_END = b"\xff\xff\xff\xff", b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _NOT_TEXT = (pl.Binary, pl.Duration, pl.Object, pl.Unknown)
+_OWN = 0o600
 _DAMAGED = "It is truncated or corrupt; copy or export it again."
 
 
@@ -217,13 +218,16 @@ def beside(path: str | Path, word: str) -> Path:
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that takes its name only once it is complete and on disk.
 
+    Only its owner can read it, whatever the umask: ids of records and links are of people.
+
     Raises:
         FileError: the place cannot be written; what stood there before still does.
     """
     check_place(path)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with draft.open("xb") as file:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _OWN), "wb") as file:
+            os.fchmod(file.fileno(), _OWN)
             yield file
             file.flush()
             os.fsync(file.fileno())

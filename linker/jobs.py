@@ -169,6 +169,7 @@ class Runner:
                         "Name the register that its holder gave as its source.",
                         field="register",
                     )
+                self._keeper().check_holder(submission.sender, mandate.project, asked.register)
                 self._keeper().check(mandate.project, asked.purpose, asked.actor)
         if asked.model and asked.kind is not JobKind.TRAINING:
             model, _ = self._store.models.get(mandate.project, asked.model)
@@ -317,12 +318,13 @@ class Runner:
             right = sides[1] if len(sides) > 1 else None
             sealed = Folder(self._store.safe, draft, job.job_id)
             if job.work.kind is JobKind.JOIN:
-                source = submissions[0].source
+                source, sender, judged = submissions[0].source, submissions[0].sender, self._judged(job)
                 joining.perform(
-                    job, source, sides[0], model, self._keeper(), self._judged(job), sealed, progress
+                    job, source, sender, sides[0], model, self._keeper(), judged, sealed, progress
                 )
             elif job.work.kind is JobKind.REGISTER:
-                registers.perform(job, sides[0], self._keeper(), self._judged(job), sealed, progress)
+                sender, judged = submissions[0].sender, self._judged(job)
+                registers.perform(job, sender, sides[0], self._keeper(), judged, sealed, progress)
             else:
                 model = work.perform(job.work, sides[0], right, model, sealed, progress)
             progress("write", 1, 1)

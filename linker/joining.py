@@ -66,13 +66,14 @@ class Persons(Protocol):
         ...
 
     def join(
-        self, job: Job, source: str, rows: pl.DataFrame, link: Link, progress: Progress
+        self, job: Job, source: str, sender: str, rows: pl.DataFrame, link: Link, progress: Progress
     ) -> dict[str, int]:
         """Store rows under persons and families.
 
         Args:
             job: what for.
             source: the council or register that the rows come from.
+            sender: who sent them, as in the certificate.
             rows: `row_ref` and `family` (text; null: none known), `protected` (Boolean), and the columns that
                 are kept of a person, text.
             link: finds the links of the rows among themselves and to those who are known: gets `record`,
@@ -126,6 +127,7 @@ def check(work: Work, project: str, layout: Layout, persons: Persons) -> None:
 def perform(
     job: Job,
     source: str,
+    sender: str,
     records: Records,
     model: Model | None,
     persons: Persons,
@@ -138,6 +140,7 @@ def perform(
     Args:
         job: what to do.
         source: where the records come from.
+        sender: who sent them, as in the certificate.
         records: of the submission.
         model: the model to score with, or None to estimate one from the records and all who are known.
         persons: where persons are kept.
@@ -168,7 +171,7 @@ def perform(
         links = _named(found.links, rows).select(left="left_id", right="right_id", weight="match_weight")
         return on_links(links, judged)
 
-    joined = persons.join(job, source, rows, link, progress)
+    joined = persons.join(job, source, sender, rows, link, progress)
     figures |= {"joined": joined, "child_ninos": child_ninos}
     folder.write(REPORT, json.dumps(figures, allow_nan=False).encode())
 

@@ -47,6 +47,10 @@ class PersonMethods:
         except ProfileError as error:
             raise Invalid("FIELD_INVALID", error.message, error.help, field="register") from None
         day = _day(request.day, "day")
+        if day > date.today():
+            raise wrong(
+                "day", "The day on which people have their age is in the future: name one that has come."
+            )
         since = _day(request.since, "since") if request.since else None
         if since is not None and since > day:
             raise wrong("since", "since is no later than day.")

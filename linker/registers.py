@@ -51,14 +51,19 @@ Link = Callable[[pl.DataFrame], Found]
 class Registers(Protocol):
     """Where persons are kept, as a register is linked with them."""
 
+    def check_holder(self, sender: str, project: str, register: str) -> None:
+        """Refuse an extract that does not come from who holds the register; what it raises is passed on."""
+        ...
+
     def link(
-        self, job: Job, register: str, refs: pl.Series, link: Link, progress: Progress
+        self, job: Job, register: str, sender: str, refs: pl.Series, link: Link, progress: Progress
     ) -> dict[str, int]:
         """Link a register's rows with those who are known, and tell whose they are.
 
         Args:
             job: what for.
             register: its code.
+            sender: who sent the extract, as in the certificate.
             refs: the row references of the extract.
             link: finds whose the rows are: gets `person`, `family`, `authority`, `record` and the columns
                 that are kept of a person (`linker.joining`), all text, a row for each name and address.
@@ -75,6 +80,7 @@ class Registers(Protocol):
 
 def perform(
     job: Job,
+    sender: str,
     extract: Records,
     registers: Registers,
     judged: pl.DataFrame,
@@ -85,6 +91,7 @@ def perform(
 
     Args:
         job: what to do.
+        sender: who sent the extract, as in the certificate.
         extract: the register's records; their ids are row references.
         registers: where persons are kept.
         judged: what people settled before: `linker.evidence.EVIDENCE`.
@@ -128,7 +135,7 @@ def perform(
         figures["bands"] = _counted(found.persons, "band")
         return found
 
-    figures["linked"] = registers.link(job, work.register, extract.ids, link, progress)
+    figures["linked"] = registers.link(job, work.register, sender, extract.ids, link, progress)
     folder.write(REPORT, json.dumps(figures, allow_nan=False).encode())
 
 

@@ -29,6 +29,7 @@ from linker.paging import digest_of_request, page_size, position, token
 from linker.person_service import PersonMethods
 from linker.receiving import receive
 from linker.refusals import Invalid, Unavailable
+from linker.registers import Registers
 from linker.resources import Job, JobKind, Limits, Submission, SubmissionKind, Table, Work
 from linker.store import Store
 from linker.store.models import WORD as MODEL_WORD
@@ -73,8 +74,9 @@ READ_ROWS = 10_000
 class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
     """Uploads, submissions and refusals."""
 
-    def __init__(self, store: Store, intake: Intake) -> None:
-        self._store, self._intake = store, intake
+    def __init__(self, store: Store, intake: Intake, registers: Registers) -> None:
+        """Make it; `registers` says who holds which register."""
+        self._store, self._intake, self._registers = store, intake, registers
 
     async def SubmitIdentities(
         self, requests: AsyncIterator[intake_pb2.SubmitIdentitiesRequest], context: object
@@ -93,6 +95,9 @@ class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
         if header is None or header.WhichOneof("part") != "header":
             raise _out_of_place("The first message of an upload is its header.")
         batch, mandate = batch_value(kind, header.header), mandate_value(header.header.mandate)
+        if kind is SubmissionKind.EXTRACT:
+            sender = callers.current().name
+            self._registers.check_holder(sender, mandate.project, batch.source.lower())
         upload = await asyncio.to_thread(self._intake.open, batch, mandate, _header_digest(header.header))
         end = None
 

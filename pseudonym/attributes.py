@@ -15,6 +15,7 @@ The rules this module keeps:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Self
 
 import polars as pl
@@ -167,6 +168,10 @@ class Attributes:
             total = self._rows.count(at, found.number) if given is None else len(given)
         self._context.audit(Access("read", project, mandate, total, (dataset, *names)))
         return self._read(found, number, declared, names, given)
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Within the block, all that this thread reads is of one state of the store."""
+        return self._rows.snapshot()
 
     def flag(self, project: str, aids: frames.Table, flags: Flag, mandate: Mandate) -> int:
         """Set the flags of subjects (column `aid`), those they had go; how many there are."""

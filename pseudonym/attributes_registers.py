@@ -11,7 +11,7 @@ The rules this module keeps:
 - Each step may be done again, and comes to the same.
 - Values of somebody whom nobody linked are deleted without being opened.
 - A row stays known by its handle: a later run of the same extract leaves it, gives it to another person, or
-  takes it away. Of people whose data are restricted nothing is taken away meanwhile.
+  takes it away. Rows of people whose data are restricted stay where they are meanwhile, and go once they may.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ class AttributeRegisters:
         """
         frame = frames.table(rows)
         refs = frames.ids(frame, "row_ref", distinct=True)
-        aids, handles = frames.ids(frame, "aid"), frames.ids(frame, "handle")
+        handles = frames.ids(frame, "handle")
+        whose = dict(zip(handles, frames.ids(frame, "aid"), strict=True))
         with self._rows.write() as at:
             number = self._rows.project(at, project).number
             here, batches = self._rows.halves(at, number, refs)
@@ -90,19 +91,28 @@ class AttributeRegisters:
             waiting = {ref: batches[key].dataset for ref, (key, ct) in here.items() if ct is not None}
             anew = {handle: waiting[ref] for ref, handle in zip(refs, handles, strict=True) if ref in waiting}
             before = self._links.held(at, list(anew))
-            self._take_away(at, [one for one in before if one.handle and anew[one.handle] == one.dataset])
+            kept = {head.handle for head in self._staying(at, before) if whose[_known(head)] != head.aid}
+            # A second row under the handle would be another person's: unread, as of nobody, it goes.
+            unread = [ref for ref, one in zip(refs, handles, strict=True) if one in kept and ref in waiting]
+            self._rows.attached(at, unread)
+            if unread:
+                self._rows.store.purge_later(at)
+            self._take_away(
+                at, [one for one in before if one.handle not in kept and anew[_known(one)] == one.dataset]
+            )
         arrived = set(self._intake.attach(project, frame.drop("run", "outcome", strict=False))["row_ref"])
         with self._rows.read() as at:
-            held = {head.handle: head.aid for head in self._links.held(at, handles)}
-        going = [
-            (handle, aid) for handle, aid in zip(handles, aids, strict=True) if held.get(handle, aid) != aid
-        ]
+            held = self._links.held(at, handles)
+        going = {_known(head): whose[_known(head)] for head in held if whose[_known(head)] != head.aid}
         if going:
-            self._moves.assign(project, going, mandate)
+            self._moves.assign(project, list(going.items()), mandate)
         with self._rows.write() as at:
-            whose = self._rows.project(at, project)
-            self._links.mark(at, whose.number, register, run, [one for one in held if one is not None])
-        done = [ref for ref, handle in zip(refs, handles, strict=True) if ref in arrived or handle in held]
+            number = self._rows.project(at, project).number
+            # What stayed with somebody under restriction is not linked by this run: it goes once it may.
+            linked = [_known(one) for one in self._links.held(at, handles) if whose[_known(one)] == one.aid]
+            self._links.mark(at, number, register, run, linked)
+        known = {head.handle for head in held}
+        done = [ref for ref, handle in zip(refs, handles, strict=True) if ref in arrived or handle in known]
         return frames.columns(row_ref=done)
 
     def say(self, project: str, register: str, run: int, said: frames.Table) -> pl.DataFrame:
@@ -158,19 +168,24 @@ class AttributeRegisters:
                     break
                 after = handles[-1]
                 held = self._links.held(at, handles)
-                whose = self._rows.subjects(at, list({head.aid for head in held}))
-                kept = {aid for aid, one in whose.items() if one.flags & subjects.Flag.RESTRICTED}
-                going = [head for head in held if head.aid not in kept]
+                kept = self._staying(at, held)
+                going = [head for head in held if head not in kept]
                 if going:
                     self._context.audit(Access("withdraw", project, mandate, len(going), (register,)))
                 self._take_away(at, going)
                 self._rows.leave_releases(at, list({head.aid for head in going}))
-                staying = {head.handle for head in held if head.aid in kept}
+                staying = {head.handle for head in kept}
                 self._links.forget(at, [handle for handle in handles if handle not in staying])
                 count += len(going)
         if count:
             self._rows.store.purge_if_due()
         return count
+
+    def _staying(self, at: At, heads: list[Head]) -> set[Head]:
+        """Those of some rows that are of people whose data are restricted."""
+        whose = self._rows.subjects(at, list({head.aid for head in heads}))
+        kept = {aid for aid, one in whose.items() if one.flags & subjects.Flag.RESTRICTED}
+        return {head for head in heads if head.aid in kept}
 
     def _take_away(self, at: At, heads: list[Head]) -> None:
         """Delete rows, and seal anew what their people have left."""
@@ -195,3 +210,9 @@ class AttributeRegisters:
             check_declaration(wanted, self._context.scan)
             self._rows.declare(at, project.number, wanted.name, wanted.to_json())
         return self._rows.dataset(at, project.number, wanted.name)[0], wanted
+
+
+def _known(head: Head) -> bytes:
+    """The handle of a row that was found by it."""
+    assert head.handle is not None, "rows are looked for by their handles"
+    return head.handle

@@ -547,3 +547,15 @@ def test_the_package_offers_functions_under_the_names_of_modules():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("option", "text"), [("--day", "31/12/2024"), ("--since", "2024-13-01")])
+def test_a_day_is_asked_for_in_its_form(option, text):
+    words = ["register", "link", "sub-1", "--register", "npd", "--day", "2024-12-31", option, text]
+    result = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(app, [*words, *AT])
+    assert result.exit_code == 2
+    assert "YYYY-MM-DD" in result.stderr
+    assert "%Y" not in result.stderr
+
+
+AT = ("--service", "localhost:1", "--project", "p", "--purpose", "x")

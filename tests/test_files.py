@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import gzip
 import io
+import os
 import zipfile
 from decimal import Decimal
 from pathlib import Path
@@ -275,6 +276,19 @@ def test_a_frame_written_is_read_back(tmp_path, name):
     write_frame(frame, tmp_path / name)
     assert read_frame(tmp_path / name).equals(frame)
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o177])
+def test_what_is_written_is_its_owners_alone_whatever_the_umask(tmp_path, umask):
+    links, report = tmp_path / "links.parquet", put(tmp_path, "old", "report.html")
+    report.chmod(0o644)
+    before = os.umask(umask)
+    try:
+        write_frame(pl.DataFrame({"left_id": ["a"]}), links)
+        write_text("new", report)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (links, report)} == {0o600}
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path, monkeypatch):

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+
+def a_day(text: str) -> date:
+    """A day as somebody types it."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise typer.BadParameter(f"{text} is no day as YYYY-MM-DD, such as 2024-12-31.") from None
+
+
+def day(name: str, help: str) -> Any:
+    """An option that takes a day."""
+    return typer.Option(name, metavar="YYYY-MM-DD", parser=a_day, help=help)
+
 
 LeftFile = Annotated[
     Path, typer.Argument(metavar="LEFT", show_default=False, help="CSV, Parquet or Arrow file.")

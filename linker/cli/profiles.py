@@ -33,16 +33,12 @@ Name = Annotated[
     ),
 ]
 On = Annotated[
-    str | None,
-    typer.Option(
-        "--on",
-        metavar="DAY",
-        help="With --profile: the day of the extract, as 2024-12-31; ages are judged on it.",
-    ),
+    datetime.date | None,
+    options.day("--on", "With --profile: the day of the extract; ages are judged on it."),
 ]
 Since = Annotated[
-    str | None,
-    typer.Option("--since", metavar="DAY", help="With --profile: the first day that the extract speaks of."),
+    datetime.date | None,
+    options.day("--since", "With --profile: the first day that the extract speaks of."),
 ]
 Family = Annotated[
     str | None,
@@ -83,8 +79,8 @@ class Asked:
     """The options of `--profile`, as typed."""
 
     profile: str | None
-    on: str | None
-    since: str | None
+    on: datetime.date | None
+    since: datetime.date | None
     family: str | None
     protected: str | None
     arm: str | None
@@ -136,7 +132,7 @@ def link_by_profile(
 
     assert asked.profile is not None and asked.on is not None
     chosen = load(asked.profile)
-    on, since = _day("--on", asked.on), None if asked.since is None else _day("--since", asked.since)
+    on, since = asked.on, asked.since
     out = out or default_table("outcomes", list(files))
     options.apart({"--out": out, "the manifest beside --out": manifest_beside(out), "--report": report})
     outputs = Outputs(list(files))
@@ -215,13 +211,6 @@ def _show(screen: Screen, result: ProfileResult) -> None:
     ]
     screen.title("Stages")
     screen.say(table(["Stage", "Key", "Outcome", "Pairs"], rows, numbers=[3]))
-
-
-def _day(option: str, text: str) -> datetime.date:
-    try:
-        return datetime.date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{option} takes a day such as 2024-12-31.") from None
 
 
 def _pairs(option: str, given: list[str] | None) -> dict[str, str]:

@@ -5,7 +5,7 @@ What a holder sends to the attributes role the other package alone knows: its co
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -26,13 +26,9 @@ def link_register(
     at: At,
     submission: Annotated[str, typer.Argument(metavar="SUBMISSION", show_default=False, help="Its id.")],
     register: Annotated[str, typer.Option("--register", help="The code of its profile, such as npd.")],
-    day: Annotated[
-        datetime,
-        typer.Option("--day", formats=["%Y-%m-%d"], help="The day on which people have their age."),
-    ],
+    day: Annotated[date, options.day("--day", "The day on which people have their age.")],
     since: Annotated[
-        datetime | None,
-        typer.Option("--since", formats=["%Y-%m-%d"], help="The day from which on the extract has people."),
+        date | None, options.day("--since", "The day from which on the extract has people.")
     ] = None,
     nhs_number_reason: Annotated[
         str,
@@ -46,8 +42,8 @@ def link_register(
     job = at.client.start_register(
         submission,
         register,
-        day=day.date(),
-        since=since.date() if since else None,
+        day=day,
+        since=since,
         nhs_number_reason=nhs_number_reason,
         seed=seed,
     )

@@ -277,6 +277,12 @@ class Submissions:
         with self._database.read() as connection:
             return [(row.seq, _submission(connection, row)) for row in connection.execute(query)]
 
+    def senders(self, project: str) -> list[str]:
+        """Who has sent anything for a project, as in their certificates, be it deleted or not."""
+        query = sa.select(BATCHES.c.sender).where(BATCHES.c.project == project).distinct()
+        with self._database.read() as connection:
+            return list(connection.execute(query.order_by(BATCHES.c.sender)).scalars())
+
 
 _CONTENT = "content"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -49,9 +49,23 @@ Asked = Annotated[
         "--scheme", metavar="NAME", help="The scheme that the layout must be for: tf-2015, sf-2022."
     ),
 ]
+
+
+def _a_day(text: str) -> date:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise typer.BadParameter(f"{text} is no day as YYYY-MM-DD, such as 2024-12-31.") from None
+
+
 Day = Annotated[
-    datetime | None,
-    typer.Option("--day", formats=["%Y-%m-%d"], help="The day that the file speaks of; today if not said."),
+    date | None,
+    typer.Option(
+        "--day",
+        metavar="YYYY-MM-DD",
+        parser=_a_day,
+        help="The day that the file speaks of; today if not said.",
+    ),
 ]
 LeftOut = Annotated[
     Path | None,
@@ -132,7 +146,9 @@ def divide(
     key: Annotated[
         Path | None,
         typer.Option(
-            "--key", metavar="FILE", help="The council's key, made if new; beside the layout if not said."
+            "--council-key",
+            metavar="FILE",
+            help="The council's key, made if new; beside the layout if unsaid.",
         ),
     ] = None,
     scheme: Asked = None,
@@ -181,7 +197,7 @@ def _checked(
     file: Path,
     layout: Path,
     scheme: str | None,
-    day: datetime | None,
+    day: date | None,
     left_out: Path | None,
     refusals: Path | None,
     explanations: Path | None,
@@ -194,7 +210,11 @@ def _checked(
     if len(set(told)) < len(told):
         raise InputError("Two of the files named are one.", "Nothing is written over what is read.")
     read = _layout(layout, None if scheme is None else scheme_of(scheme))
-    on = (day or datetime.now(UTC)).date()
+    on = day or date.today()
+    if on > date.today():
+        raise InputError(
+            f"The day {on} is in the future.", "Give the day that the file speaks of with --day."
+        )
     nobody = withdrawals.NOBODY if left_out is None else withdrawals.read(left_out)
     delivery = look_through(files.read(file), read, on, nobody)
     columns = {source.field.name: source.column for source in read.sources}

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pseudonym.approvers import Policy
 from pseudonym.errors import InputError, PseudonymError
 from pseudonym.files import canonical, parse, read_secret_file, replace_file
+from pseudonym.given import read_secret
 from pseudonym.hpke import OpeningKey
 from pseudonym.reading import Readings, read_all
 from pseudonym.requests import Request, approve, digest_of, new_request_id, open_answer
@@ -46,11 +47,9 @@ NumbersFile = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 RequestFile = Annotated[Path, typer.Argument(metavar="REQUEST", help="The file of the request.")]
-PassphraseFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--passphrase-file", metavar="FILE", help="The key's passphrase; otherwise it is asked for."
-    ),
+Secret = Annotated[
+    str,
+    typer.Option("--secret", metavar="SOURCE", help="The key's passphrase: prompt, fd:NUMBER or file:PATH."),
 ]
 
 
@@ -104,7 +103,8 @@ def request(
     reason: Annotated[str, typer.Option(help="Why, in plain words, with nobody's name or number.")],
     requester: Annotated[str, typer.Option(help="Your name in the register.")],
     key: Annotated[
-        Path, typer.Option(metavar="FILE", help="Where to put the new key that opens the answer.")
+        Path,
+        typer.Option("--answer-key", metavar="FILE", help="Where to put the new key that opens the answer."),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where to put the request.")],
     days: Annotated[int, typer.Option(help="After how many days it expires.", min=1, max=LONGEST_DAYS)] = 7,
@@ -144,9 +144,11 @@ def request(
 def approve_(
     request: RequestFile,
     approver: Annotated[str, typer.Option(help="Your name in the register.")],
-    key: Annotated[Path, typer.Option(metavar="FILE", help="Your key, from 'approver-key'.")],
+    key: Annotated[
+        Path, typer.Option("--approver-key", metavar="FILE", help="Your key, from 'approver-key'.")
+    ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where to put the approval.")],
-    passphrase_file: PassphraseFile = None,
+    secret: Secret = "prompt",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is right.")] = False,
 ) -> None:
     """Show a request, and sign that you approve of exactly this."""
@@ -167,7 +169,7 @@ def approve_(
             typer.echo(f"{name:<10} {value}", err=True)
         if not yes and not typer.confirm("Do you approve?", err=True):
             raise typer.Exit(1)
-        signer = signing_key(key, passphrase_of(passphrase_file))
+        signer = signing_key(key, read_secret(secret, "Passphrase").encode())
         approval = approve(asked, approver, signer, datetime.now(UTC).replace(microsecond=0))
         replace_file(out, approval.to_file())
 
@@ -175,13 +177,14 @@ def approve_(
 @urn_app.command("approver-key")
 def approver_key(
     out: Annotated[Path, typer.Argument(metavar="FILE", help="Where to put the key.")],
-    passphrase_file: PassphraseFile = None,
+    secret: Secret = "prompt",
 ) -> None:
     """Make a key to approve with, sealed under a passphrase; its public half goes into the register."""
     with _complaining():
         _free(out)
         made = Ed25519PrivateKey.generate()
-        sealing = serialization.BestAvailableEncryption(passphrase_of(passphrase_file, twice=True))
+        passphrase = read_secret(secret, "Passphrase", new=True).encode()
+        sealing = serialization.BestAvailableEncryption(passphrase)
         replace_file(
             out,
             made.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, sealing),
@@ -193,7 +196,9 @@ def approver_key(
 def open_(
     answer: Annotated[Path, typer.Argument(metavar="ANSWER", help="The sealed answer.")],
     request: Annotated[Path, typer.Option(metavar="FILE", help="The request that it answers.")],
-    key: Annotated[Path, typer.Option(metavar="FILE", help="The key that was made with the request.")],
+    key: Annotated[
+        Path, typer.Option("--answer-key", metavar="FILE", help="The key that was made with the request.")
+    ],
     out: Annotated[
         Path, typer.Option(metavar="FILE", help="Where to put what is in it, for you alone to read.")
     ],
@@ -260,17 +265,6 @@ def _read(path: Path) -> bytes:
     if len(data) > _LARGEST_FILE:
         raise InputError(f"{path} is too large.")
     return data
-
-
-def passphrase_of(file: Path | None, twice: bool = False) -> bytes:
-    """The passphrase of an approver's key, from a file or asked for. Raises InputError if it is empty."""
-    if file is not None:
-        words = read_secret_file(file, "passphrase").decode().strip("\r\n")
-    else:
-        words = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=twice, err=True)
-    if not words:
-        raise InputError("The passphrase is empty.")
-    return words.encode()
 
 
 def signing_key(path: Path, passphrase: bytes) -> Ed25519PrivateKey:

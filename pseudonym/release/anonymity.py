@@ -1,9 +1,11 @@
 """k-anonymity on persons and on families, l-diversity, uniques, suppression, and what would help.
 
 k-anonymity: Samarati and Sweeney (1998), here with a threshold on families beside the one on persons, since
-one large family meets the latter alone. l-diversity: Machanavajjhala et al. (2007), in its distinct form. A
-missing value is a value of its own: it is no wildcard. A group in which a sensitive column is missing for
-everybody has no value to give away, and is not looked at for it.
+one large family meets the latter alone. l-diversity: Machanavajjhala et al. (2007), in its distinct form.
+
+In a set's own columns a missing value is a value of its own: it is no wildcard. In a sensitive column it is
+none of the l values: where one value is known of a group, and otherwise nothing, that value is given away. A
+group in which it is missing for everybody has no value to give away, and is not looked at for it.
 
 All on frames with `person` and `family` (the table of families: `family` alone).
 """
@@ -80,7 +82,7 @@ def groups(frame: pl.DataFrame, of: QuasiSet) -> pl.DataFrame:
     """
     keyed = _keyed(frame)
     short = [
-        (pl.col(one.column).is_not_null().any() & (pl.col(one.column).n_unique() < one.l)).alias(f"_l{place}")
+        pl.col(one.column).drop_nulls().n_unique().is_between(1, one.l - 1).alias(f"_l{place}")
         for place, one in enumerate(of.sensitive)
     ]
     counts = pl.col("_person").n_unique().alias("persons"), pl.col("_family").n_unique().alias("families")

@@ -122,7 +122,13 @@ def opened(bundle: bytes, key: OpeningKey) -> Content:
     if bundle[: len(MAGIC)] != MAGIC or len(bundle) < place + _LOCK_BYTES:
         raise SealedError("This is no release.", "Name the file that 'kinlink release read' wrote.")
     release = bundle[len(MAGIC) : place]
-    content_key = key.open(bundle[place : place + _LOCK_BYTES], "release-key/1", release)
+    try:
+        content_key = key.open(bundle[place : place + _LOCK_BYTES], "release-key/1", release)
+    except SealedError:
+        raise SealedError(
+            "The release is not sealed to this key.",
+            "Name the one whose public half is the specification's sealing_key, or fetch the release again.",
+        ) from None
     file = SealedFile(content_key, release.hex(), _NAME, io.BytesIO(bundle[place + _LOCK_BYTES :]))
     listed = parse(file.end, "manifest")["files"]
     if len(listed) != file.parts:

@@ -2,7 +2,8 @@
 
 The rules this module keeps:
 
-- Building reads nothing but what the specification names, as a reading that the audit log has before.
+- Building reads nothing but what the specification names, in one state of the store, as a reading that the
+  audit log has before. If somebody is erased or restricted while it is built, nothing of it is kept.
 - A build is given out only after two approvals of exactly this build, before it expires, to the researchers
   that it names, and as long as nobody who is in it was erased, moved or restricted since, or lost rows.
 - What was given out is never built anew under its name: later releases are held against it.
@@ -107,7 +108,7 @@ class ReleaseDesk:
         """Build a release from what the store has now, and check it; approvals of an earlier build are void.
 
         Raises:
-            ReleaseError: it was given out already, or has expired.
+            ReleaseError: it was given out, has expired, or somebody was erased or restricted meanwhile.
             InputError: the rows are not of the form that it asks for.
         """
         with self._lock:
@@ -119,7 +120,9 @@ class ReleaseDesk:
             spec = Spec.from_toml(record.spec)
             declared = self._declared(spec)
             self._check_law(spec, declared, now)
-            plain, everybody = self._built(spec, declared, mandate, now)
+            # Else somebody's rows of one dataset would be older than of another.
+            with self._attributes.snapshot():
+                plain, everybody = self._built(spec, declared, mandate, now)
             aids = plain.members[PERSON].to_list()
             built, blanked = suppress(spec, self._with_numbers(spec, plain, mandate))
             earlier = self._earlier(record, aids)
@@ -196,7 +199,12 @@ class ReleaseDesk:
             if not record.delivered:
                 record = replace(record, state=State.DELIVERED, delivered=int(now.timestamp()))
                 self._kept.put(record)
-        return record, _chain(head, self._kept.parts(record))
+        return record, self._given_out(record, head)
+
+    def _given_out(self, record: Record, head: bytes) -> Iterator[bytes]:
+        yield head
+        yield from self._kept.parts(record)
+        self._check_whole(record)  # or what was cut off by an erasure would pass for whole
 
     def certify_destroyed(self, project: str, name: str, statement: Statement) -> Record:
         """Record the recipient's statement that its copies are destroyed, and delete what is kept of it here.
@@ -260,8 +268,16 @@ class ReleaseDesk:
     def _declared(self, spec: Spec) -> dict[str, Dataset]:
         known = {one.name: one for one in self._attributes.datasets(spec.project)}
         missing = sorted({use.name for use in spec.datasets} - known.keys())
+        if outcomes.NAME in missing:
+            raise InputError(
+                f"There is no dataset {outcomes.NAME} yet: no register was linked in the project.",
+                "Link one first, kinlink register link: the dataset comes with what it found of each person.",
+            )
         if missing:
-            raise InputError(f"The project declares no dataset {', '.join(missing)}.", "Declare it first.")
+            raise InputError(
+                f"The project declares no dataset {', '.join(missing)}.",
+                "Declare it first: kinlink dataset declare.",
+            )
         return {use.name: known[use.name] for use in spec.datasets}
 
     def _built(
@@ -353,8 +369,3 @@ def _check_time(record: Record, now: datetime) -> None:
 
 def _out(column: Mapping[str, object]) -> Out:
     return Out(**{name: tuple(value) if isinstance(value, list) else value for name, value in column.items()})  # type: ignore[arg-type]
-
-
-def _chain(head: bytes, parts: Iterator[bytes]) -> Iterator[bytes]:
-    yield head
-    yield from parts

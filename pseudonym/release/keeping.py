@@ -5,8 +5,9 @@ The rules this module keeps:
 - Everything but names and the random ids is sealed under a key of the release, which is wrapped under a
   key-encrypting key and renewed with it. Nobody but the attributes role opens it.
 - A release knows who is in it. Somebody who is erased, or becomes another person, or whose rows are taken
-  away or turn out to be another's, is in none any more, so that it is noticed; what was given out to a
-  recipient stays, to hold later releases against it, until the project ends.
+  away or turn out to be another's, is in none any more, so that it is noticed, and its content goes too; who
+  was given out to a recipient stays, to hold later releases against it, until the project ends.
+- A build is kept only if everybody who is in it is still there, and may be used, when it is.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 from pseudonym.attribute_subjects import unwrapped
 from pseudonym.attributes_context import AttributeContext
-from pseudonym.errors import NotFoundError
+from pseudonym.errors import NotFoundError, ReleaseError
 from pseudonym.release.bundle import ID_BYTES
 from pseudonym.seal import new_deks
 from pseudonym.sealed_files import SealedFile, seal_parts
@@ -146,14 +147,24 @@ class Releases:
             record: one that is kept.
             parts: pieces of a sealed file, of any length; None leaves what is there.
             persons: internal ids of who is in; None leaves what is there.
+
+        Raises:
+            ReleaseError: one of the persons was erased or restricted meanwhile; nothing is written.
         """
         key = self.key(record)
         with self._context.rows.write() as at:
+            self._context.rows.alone(
+                at
+            )  # an erasure comes before, and is noticed, or after, and takes it away
             self._rows.put_record(at, record.id, _sealed(key, record))
             if parts is not None:
                 self._rows.put_parts(at, record.id, _even(parts))
             if persons is not None:
                 self._rows.put_persons(at, record.id, persons)
+                if self._rows.usable(at, record.id) != len(persons):
+                    raise ReleaseError(
+                        "People were erased or restricted while the release was built.", "Check it again."
+                    )
         return record
 
     def key(self, record: Record) -> bytes:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
-from pseudonym import clock, outcomes
+import polars as pl
+
+from pseudonym import clock, frames, outcomes
 from pseudonym.attributes import Attributes
 from pseudonym.datasets import Dataset, Tag
 from pseudonym.errors import ConflictError, PseudonymError
@@ -16,10 +18,10 @@ from pseudonym.lawful.cover import Cover
 from pseudonym.retention.schedules import Store
 from pseudonym.roles import callers, checks
 from pseudonym.roles.arrow import ReadArrow, frame
-from pseudonym.roles.callers import Role
 from pseudonym.roles.exchange import Exchange
 from pseudonym.roles.passage import account
-from pseudonym.roles.refusals import CallerRefusedError, DigestError, FieldError, StreamError
+from pseudonym.roles.refusals import DigestError, FieldError, StreamError
+from pseudonym.roles.senders import Holders, bound
 from pseudonym.roles.submissions import Submission, Submissions
 from pseudonym.roles.threads import to_peer
 from pseudonym.v1 import attribute_pb2, attribute_pb2_grpc
@@ -37,7 +39,7 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
         submissions: Submissions,
         exchange: Exchange,
         read: ReadArrow,
-        holders: Collection[tuple[str, str, str]] | None,
+        holders: Holders,
         cover: Cover,
     ) -> None:
         """Prepare it.
@@ -47,8 +49,7 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
             submissions: the uploads.
             exchange: the way to the broker.
             read: see `ReadArrow`.
-            holders: project, recipient and person of those who may send data under a recipient's numbers;
-                None for everybody.
+            holders: who may send what.
             cover: what each project stands on.
         """
         self._attributes, self._submissions = attributes, submissions
@@ -58,6 +59,7 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
         self, request: attribute_pb2.OpenProjectRequest, context: object
     ) -> attribute_pb2.OpenProjectResponse:
         project = checks.mandate(request.mandate).project
+        await to_peer(self._exchange.check_begun, project)
         await asyncio.to_thread(self._attributes.begin_project, project, request.epoch or 1)
         return attribute_pb2.OpenProjectResponse()
 
@@ -99,8 +101,8 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
         header = first.header
         mandate = checks.mandate(header.mandate)
         manner = checks.label(header.recipient, "header.recipient") if by_number else ROW_REF
-        self._check_holder(mandate.project, manner if by_number else None)
         dataset = checks.label(header.dataset, "header.dataset")
+        self._holders.check(callers.current(), mandate.project, dataset, manner if by_number else "")
         if dataset == outcomes.NAME:
             raise FieldError(
                 "What linkage says of people comes from the linkage alone.",
@@ -132,27 +134,6 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
             submission = await work(self._chunk, submission, request.chunk, columns, mandate.purpose)
         raise _out_of_place(f"The stream stopped after chunk {seen}; what was durable still is.")
 
-    def _check_holder(self, project: str, recipient: str | None) -> None:
-        """Refuse whoever was not told to send data under this recipient's numbers.
-
-        Otherwise anybody who may send at all could try out which numbers exist, and plant data under them. A
-        holder who sends by row reference (no recipient) is one of the project's.
-        """
-        caller = callers.current()
-        # The development identity is everybody.
-        if self._holders is None or caller.role is None:
-            return
-        mine = {one for whose, one, person in self._holders if (whose, person) == (project, caller.person)}
-        if recipient is None and (caller.role is not Role.DATASET_HOLDER or mine):
-            return
-        if recipient not in mine:
-            raise CallerRefusedError(
-                "The caller may not send data under the numbers of this recipient."
-                if recipient
-                else "The caller holds no dataset of this project.",
-                "The attributes role's governance file names those who may, under holders.",
-            )
-
     def _chunk(
         self, submission: Submission, chunk: attribute_pb2.Chunk, columns: tuple[str, ...], purpose: str
     ) -> Submission:
@@ -180,7 +161,8 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
         self, to: Submission, batch: str, content: bytes, columns: tuple[str, ...], purpose: str
     ) -> int:
         rows = frame(self._read, content, (ROW_REF,), columns)
-        return self._attributes.intake.receive(to.project, to.dataset, batch, rows).rows
+        refs = pl.Series(ROW_REF, bound(to.sender, frames.ids(rows, ROW_REF)), dtype=pl.Binary)
+        return self._attributes.intake.receive(to.project, to.dataset, batch, rows.with_columns(refs)).rows
 
     def _by_number(
         self, to: Submission, batch: str, content: bytes, columns: tuple[str, ...], purpose: str

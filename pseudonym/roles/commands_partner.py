@@ -17,6 +17,7 @@ from typing import Annotated, Any, Protocol, cast
 import polars as pl
 import typer
 
+from pseudonym.cli.urn import Secret
 from pseudonym.errors import InputError
 from pseudonym.files import read_secret_file
 from pseudonym.given import read_secret
@@ -60,10 +61,8 @@ DeskFolder = Annotated[Path, typer.Option("--desk", metavar="FOLDER", help="The 
 GovernanceFile = Annotated[
     Path, typer.Option("--governance", metavar="FILE", help="Who may ask, and which partners are asked.")
 ]
-KeyFile = Annotated[Path, typer.Option("--key", metavar="PEM", help="Your key.")]
-Secret = Annotated[
-    str,
-    typer.Option("--secret", metavar="SOURCE", help="Its passphrase: prompt, fd:N or file:PATH."),
+OperatorKeyFile = Annotated[
+    Path, typer.Option("--operator-key", metavar="PEM", help="Your key, from 'operator-key'.")
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to put it; there is nothing yet.")]
 Map = Annotated[
@@ -108,7 +107,7 @@ def ask(
     partner: Annotated[str, typer.Option("--partner", help="Whom to ask.")],
     desk: DeskFolder,
     governance: GovernanceFile,
-    key: KeyFile,
+    key: OperatorKeyFile,
     out: Out,
     secret: Secret = "prompt",
     days: Annotated[
@@ -150,7 +149,7 @@ def answer(
     council: Annotated[
         Path, typer.Option("--council", metavar="FILE", help="What the council gave you of its operators.")
     ],
-    key: KeyFile,
+    key: Annotated[Path, typer.Option("--partner-key", metavar="PEM", help="Your key, from 'partner-key'.")],
     out: Out,
     secret: Secret = "prompt",
     column: Annotated[
@@ -180,7 +179,7 @@ def read(
     answers: Annotated[Path, typer.Argument(metavar="ANSWERS", help="The partner's file.")],
     desk: DeskFolder,
     governance: GovernanceFile,
-    key: KeyFile,
+    key: OperatorKeyFile,
     out: Out,
     secret: Secret = "prompt",
     scheme: Annotated[str, typer.Option("--scheme", help="The scheme of problems.")] = "tf-2015",

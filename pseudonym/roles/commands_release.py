@@ -17,9 +17,10 @@ import polars as pl
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pseudonym.cli.urn import PassphraseFile, passphrase_of, signing_key
+from pseudonym.cli.urn import Secret, signing_key
 from pseudonym.errors import InputError, TamperedError
 from pseudonym.files import canonical, parse, read_secret_file
+from pseudonym.given import read_secret
 from pseudonym.hpke import OpeningKey
 from pseudonym.release.bundle import DICTIONARY, MANIFEST, opened
 from pseudonym.release.papers import Approval, Statement
@@ -168,7 +169,7 @@ def approve(
     name: Name,
     approver: Annotated[str, typer.Option("--approver", help="Your name in the register.")],
     approver_key: Annotated[Path, typer.Option("--approver-key", metavar="FILE", help="Your key.")],
-    passphrase_file: PassphraseFile = None,
+    secret: Secret = "prompt",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is right.")] = False,
     request_id: RequestId = None,
 ) -> None:
@@ -182,7 +183,7 @@ def approve(
         print(f"Build {digest.hex()}", file=sys.stderr)
         if not yes and not typer.confirm("Do you approve?", err=True):
             raise typer.Exit(1)
-        signer = signing_key(approver_key, passphrase_of(passphrase_file))
+        signer = signing_key(approver_key, read_secret(secret, "Passphrase").encode())
         approval = Approval.sign(digest, approver, signer, now())
         request = release_pb2.ApproveReleaseRequest(
             mandate=stated(project, purpose, request_id), name=name, approval=approval.to_file()
@@ -215,9 +216,7 @@ def read(
 @release_app.command("open")
 def open_(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="What 'kinlink release read' wrote.")],
-    recipient_keys: Annotated[
-        Path, typer.Option("--key", metavar="FILE", help="From 'kinlink release keys'.")
-    ],
+    recipient_keys: Keys,
     out: Out,
     csv: Annotated[bool, typer.Option("--csv", help="Write the tables as CSV files too.")] = False,
 ) -> None:
@@ -282,9 +281,13 @@ def _check_manifest(found: release_pb2.Release) -> None:
 
 def _keys(path: Path) -> tuple[bytes, bytes]:
     """The recipient's secrets: to open with, and to sign with."""
-    content = parse(read_secret_file(path, "recipient's keys"), "recipient's keys")
+    data = read_secret_file(path, "recipient's keys")
+    try:
+        content = parse(data, "recipient's keys")
+    except TamperedError:
+        content = {}
     if content.get("format") != KEYS_FORMAT:
-        raise InputError("These are no keys of a recipient.", "Make them with 'kinlink release keys'.")
+        raise InputError(f"{path} holds no keys of a recipient.", "Name what 'kinlink release keys' wrote.")
     return bytes.fromhex(content["sealing"]), bytes.fromhex(content["signing"])
 
 

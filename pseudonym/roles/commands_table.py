@@ -20,9 +20,10 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from pseudonym.cli.urn import PassphraseFile, passphrase_of, signing_key
+from pseudonym.cli.urn import Secret, signing_key
 from pseudonym.errors import InputError, TamperedError
 from pseudonym.files import parse
+from pseudonym.given import read_secret
 from pseudonym.release.papers import Approval
 from pseudonym.roles.callers import Role
 from pseudonym.roles.commands import (
@@ -176,7 +177,7 @@ def approve(
     name: Name,
     approver: Annotated[str, typer.Option("--approver", help="Your name in the register.")],
     approver_key: Annotated[Path, typer.Option("--approver-key", metavar="FILE", help="Your key.")],
-    passphrase_file: PassphraseFile = None,
+    secret: Secret = "prompt",
     yes: Yes = False,
     request_id: RequestId = None,
 ) -> None:
@@ -190,7 +191,7 @@ def approve(
         print(f"Build {digest.hex()}", file=sys.stderr)
         if not yes and not typer.confirm("Do you approve?", err=True):
             raise typer.Exit(1)
-        signer = signing_key(approver_key, passphrase_of(passphrase_file))
+        signer = signing_key(approver_key, read_secret(secret, "Passphrase").encode())
         approval = Approval.sign(digest, approver, signer, now())
         request = table_pb2.ApproveTableRequest(
             mandate=stated(project, purpose, request_id), name=name, approval=approval.to_file()

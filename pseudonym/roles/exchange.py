@@ -25,6 +25,7 @@ from pseudonym.roles.arrow import ROWS, ReadArrow, frame, written
 from pseudonym.roles.checks import KINDS
 from pseudonym.roles.destroying import Certify
 from pseudonym.roles.peer import Peer
+from pseudonym.roles.refusals import PeerRefusedError, PeerUnavailableError, ProjectUnknownError
 from pseudonym.roles.rounds import Rounds
 from pseudonym.urn import Kind
 from pseudonym.v1 import broker_pb2, common_pb2
@@ -64,6 +65,26 @@ class Exchange:
         self.rounds = Rounds("exchange", self._work, failed)
         self._asked, self._followed = -ASK_EVERY, -MOVES_EVERY
         self._failed = failed
+
+    def check_begun(self, project: str) -> None:
+        """Refuse a project that the broker does not know; a broker that is away refuses nothing.
+
+        Raises:
+            ProjectUnknownError: it has not begun.
+            PeerRefusedError: the broker refuses it for another reason.
+        """
+        asked = broker_pb2.ListRowsRequest(project=project, page_size=1)
+        try:
+            self._broker().call(f"{SERVICE}ListRows", asked, broker_pb2.ListRowsResponse, PATIENCE)
+        except PeerUnavailableError:
+            return
+        except PeerRefusedError as refused:
+            if refused.code != "NOT_FOUND":
+                raise
+            raise ProjectUnknownError(
+                "The project has not begun at the broker.",
+                "A key custodian begins it there first: kinlink project begin.",
+            ) from None
 
     def settle(self, project: str) -> int:
         """Store what the broker knows of a project's rows, and follow what moved; how many rows were stored.

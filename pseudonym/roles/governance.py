@@ -5,7 +5,7 @@
      "approvers": [{"name": "bob", "person": "bob", "public_key": "…64 hexadecimal digits…"}],
      "quotas": {"reidentification": 500},
      "canaries": ["Zebulon Quillfeather"],
-     "holders": [{"project": "tf-2026", "recipient": "dwp-extract", "person": "carol"}],
+     "holders": [{"project": "tf-2026", "dataset": "wpls", "person": "carol", "recipient": "dwp-extract"}],
      "exchanges": [{"project": "tf-2026", "recipient": "npd-exchange", "register": "npd",
                     "public_key": "…64 hexadecimal digits…"}],
      "councils": [{"project": "tf-2026", "person": "dora", "area": "fenham"}],
@@ -31,6 +31,7 @@ from pseudonym.approvers import Approver, Register
 from pseudonym.errors import InputError
 from pseudonym.lawful.records import ProjectRecord
 from pseudonym.partners.register import PartnerRegister
+from pseudonym.roles.senders import Holder
 from pseudonym.tables.areas import NOWHERE, Areas
 from pseudonym.urn import check_label
 
@@ -57,8 +58,7 @@ class Governance:
         records: what each project stands on, where the file says it.
         register: who may ask for the way back, and who may approve it.
         quotas: how many identities may be opened in a day for each purpose that was agreed.
-        holders: project, recipient and person of those who may send data under a recipient's numbers, or None
-            where the file says nothing of it.
+        holders: who may send which register or dataset, or None where the file says nothing of it.
         exchanges: by project and recipient, the register that its holder matches, and the holder's key.
         partner_checks: who asks partners what, or None where the file says nothing of it.
         canaries: values that were planted to be found; a release that holds one is blocked.
@@ -68,7 +68,7 @@ class Governance:
     ends: Mapping[str, datetime]
     register: Register
     quotas: Mapping[str, int]
-    holders: frozenset[tuple[str, str, str]] | None = None
+    holders: frozenset[Holder] | None = None
     exchanges: Mapping[tuple[str, str], Exchange] = field(default_factory=dict)
     partner_checks: PartnerRegister | None = None
     canaries: tuple[str, ...] = ()
@@ -129,13 +129,16 @@ def read(path: Path | None) -> Governance:
         ) from None
 
 
-def _holders(content: list[dict[str, str]] | None) -> frozenset[tuple[str, str, str]] | None:
+def _holders(content: list[dict[str, str]] | None) -> frozenset[Holder] | None:
     if content is None:
         return None
-    return frozenset(
-        (check_label(one["project"], "project"), check_label(one["recipient"], "recipient"), one["person"])
-        for one in content
-    )
+    found = frozenset(Holder(**one) for one in content)
+    for one in found:
+        check_label(one.project, "project")
+        check_label(one.dataset, "dataset")
+        if one.recipient:
+            check_label(one.recipient, "recipient")
+    return found
 
 
 def _check_unchanged_by_others(status: os.stat_result) -> None:

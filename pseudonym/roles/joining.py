@@ -32,6 +32,7 @@ from pseudonym.people import People
 from pseudonym.records import NUMBERS
 from pseudonym.roles.refusals import PeerRefusedError, PeerUnavailableError, ProjectUnknownError
 from pseudonym.roles.reports import Reports
+from pseudonym.roles.senders import bound
 from pseudonym.standing import Stamp
 from pseudonym.units import UnitKey
 from pseudonym.urn import check_label
@@ -60,6 +61,7 @@ class Errand:
         purpose: a purpose that identities may be opened for.
         actor: who asked.
         source: the council or register that the rows come from.
+        sender: who sent them, as in the certificate; nobody where none are sent.
         run: the linkage run: the job's id.
     """
 
@@ -67,6 +69,7 @@ class Errand:
     purpose: str
     actor: str
     source: str
+    sender: str
     run: str
 
 
@@ -124,9 +127,10 @@ class Joining:
                 "Give every row a random one of 32 hexadecimal digits, the same in both halves.",
             )
         patiently(progress, lambda: self.check(errand.project, errand.purpose, errand.actor, None))
-        refs = rows["row_ref"].str.decode("hex")
+        refs = bound(errand.sender, rows["row_ref"].str.decode("hex").to_list())
         mine = rows.with_columns(
-            unit=pl.Series(self._key.records(errand.project, refs.to_list()), dtype=pl.Binary)
+            ref=pl.Series(refs, dtype=pl.Binary),
+            unit=pl.Series(self._key.records(errand.project, refs), dtype=pl.Binary),
         )
         with alone(self._turn, progress):
             known = self._known(errand, mine, progress)
@@ -135,9 +139,7 @@ class Joining:
             counts["refused_links"] += self._decided(errand, mine, links.filter("decided").drop("decided"))
             self._link_families(errand, mine, known, progress)
         self._reports.soon()
-        told = self._people.members(mine["unit"]).join(
-            mine.select("unit", row_ref=pl.col("row_ref").str.decode("hex")), on="unit"
-        )
+        told = self._people.members(mine["unit"]).join(mine.select("unit", row_ref="ref"), on="unit")
         patiently(progress, self._reports.settle)  # or rows would be told of who has moved on
         whose = told.select(NO_ROWS.columns)
         patiently(progress, lambda: self._reports.rows(errand.project, errand.purpose, whose))

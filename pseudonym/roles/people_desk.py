@@ -13,6 +13,7 @@ import polars as pl
 from pseudonym.deliveries import Outcome
 from pseudonym.errors import InputError, NotFoundError
 from pseudonym.people import People
+from pseudonym.roles.senders import bound
 from pseudonym.standing import Stamp
 from pseudonym.units import UnitKey
 from pseudonym.urn import ID_BYTES, Kind
@@ -24,11 +25,18 @@ class PeopleDesk:
     Args:
         people: in the vault.
         key: what records are called by.
+        senders: gives who has sent anything for a project: a row reference is its sender's.
         happened: called after each decision, so that the broker is told soon.
     """
 
-    def __init__(self, people: People, key: UnitKey, happened: Callable[[], object]) -> None:
-        self._people, self._key, self._happened = people, key, happened
+    def __init__(
+        self,
+        people: People,
+        key: UnitKey,
+        senders: Callable[[str], Sequence[str]],
+        happened: Callable[[], object],
+    ) -> None:
+        self._people, self._key, self._senders, self._happened = people, key, senders, happened
 
     def merge(self, project: str, kind: Kind, one: str, other: str, stamp: Stamp) -> int:
         """Two are one. Those who are one already stay so.
@@ -106,10 +114,15 @@ class PeopleDesk:
             given = [b""]
         if not given or set(map(len, given)) != {ID_BYTES}:
             raise InputError("A record is named by 32 hexadecimal digits.", "Take them from a join's tables.")
-        keyed = self._key.records(project, given)
-        both = pl.Series("unit", [*keyed, *given], dtype=pl.Binary)
-        known = set(self._people.members(both)["unit"])
-        units = [unit if unit in known else one for unit, one in zip(keyed, given, strict=True)]
-        if missing := sum(unit not in known for unit in units):
+        each = [self._key.records(project, bound(sender, given)) for sender in self._senders(project)]
+        named = pl.Series("unit", [unit for units in (*each, given) for unit in units], dtype=pl.Binary)
+        known = set(self._people.members(named)["unit"])
+        meant = [[unit for unit in units if unit in known] for units in zip(*each, given, strict=True)]
+        if missing := sum(not units for units in meant):
             raise NotFoundError(f"{missing} of the records are not in the vault.", "Join them first.")
-        return pl.Series("unit", units, dtype=pl.Binary)
+        if several := sum(len(units) > 1 for units in meant):
+            raise InputError(
+                f"{several} of the row references are of several senders' records.",
+                "Name these records by their ids in the tables of a later join.",
+            )
+        return pl.Series("unit", [units[0] for units in meant], dtype=pl.Binary)

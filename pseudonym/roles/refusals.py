@@ -104,7 +104,7 @@ class PeerRefusedError(Refused):
 
 
 class ProjectUnknownError(Refused):
-    """The broker does not know the project that persons are to be joined in."""
+    """The broker does not know the project yet that something is to be done in."""
 
     reason = "PROJECT_UNKNOWN"
     code = "NOT_FOUND"

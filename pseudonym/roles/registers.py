@@ -33,6 +33,7 @@ from pseudonym.records import NUMBERS
 from pseudonym.roles.arrow import ROWS, written
 from pseudonym.roles.joining import FLAT, NO_ROWS, Errand, Progress, alone, patiently
 from pseudonym.roles.reports import Reports
+from pseudonym.roles.senders import bound
 from pseudonym.units import UnitKey
 from pseudonym.urn import ID_BYTES, check_label
 
@@ -206,10 +207,13 @@ class Registers:
         if strangers or not found["row_ref"].is_unique().all():
             raise InputError("The linkage is about rows that the extract has not, or twice about one.")
         octets = found.with_columns(pl.col("row_ref", "record").str.decode("hex"))
-        units = self._key.rows(errand.project, errand.source, octets["row_ref"].to_list())
+        told = bound(errand.sender, octets["row_ref"].to_list())
+        units = self._key.rows(errand.project, errand.source, told)
         members = self._people.members(octets["record"].drop_nulls())
         return (
-            octets.with_columns(own=pl.Series(units, dtype=pl.Binary))
+            octets.with_columns(
+                row_ref=pl.Series(told, dtype=pl.Binary), own=pl.Series(units, dtype=pl.Binary)
+            )
             .join(members, left_on="record", right_on="unit", how="left", maintain_order="left")
             .select("row_ref", pl.col("own").alias("unit"), "pid", "fid")
         )

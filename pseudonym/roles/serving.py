@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +54,7 @@ from pseudonym.roles.reports import Reports
 from pseudonym.roles.retaining import Due, Keeping, Retaining, moment
 from pseudonym.roles.retention_service import RetentionServicer
 from pseudonym.roles.rounds import Rounds
+from pseudonym.roles.senders import Holders
 from pseudonym.roles.spent import Spent
 from pseudonym.roles.submissions import Submissions
 from pseudonym.roles.table_service import TableServicer
@@ -66,8 +67,8 @@ from pseudonym.v1 import (
     broker_pb2_grpc,
     key_pb2_grpc,
     release_pb2_grpc,
-    table_pb2_grpc,
     retention_pb2_grpc,
+    table_pb2_grpc,
     vault_pb2_grpc,
 )
 
@@ -129,6 +130,7 @@ class Engine:
         overdue: project and id of those that are due.
         end_project: destroys all that it has of a project; how much of each sort there was.
         knows: whether anything of a project was ever sent to it.
+        senders: gives who has sent anything for a project, as in their certificates.
     """
 
     opened: Callable[[Joining, Registers], object]
@@ -137,6 +139,7 @@ class Engine:
     overdue: Callable[[], Sequence[tuple[str, str]]]
     end_project: Callable[[str], Mapping[str, int]]
     knows: Callable[[str], bool]
+    senders: Callable[[str], Sequence[str]]
 
 
 @dataclass
@@ -263,7 +266,7 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     exchange = Exchange(attributes, certify, way.broker, parts.read, parts.failed)
     submissions = Submissions(house.settings.folder / "submissions")
     cover = cover_of(house)
-    servicer = AttributeServicer(attributes, submissions, exchange, parts.read, _holders(house), cover)
+    servicer = AttributeServicer(attributes, submissions, exchange, parts.read, holders(house), cover)
     attribute_pb2_grpc.add_AttributeServiceServicer_to_server(servicer, parts.server)
     parts.begin(renewing.rounds)
     parts.begin(exchange.rounds)
@@ -318,7 +321,9 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
     erasing = Erasing(papers, erasure, certify, way.broker, parts.failed)
     people, key = People(vault), domains.unit_key(house)
     reports = parts.stack.enter_context(Reports(people, way.broker, parts.failed))
-    desk, registers = PeopleDesk(people, key, reports.soon), Registers(people, key, reports)
+    senders = engine.senders if engine is not None else lambda project: ()
+    desk = PeopleDesk(people, key, senders, reports.soon)
+    registers = Registers(people, key, reports)
     servicer = VaultServicer(house, vault, gate, erasing, way.broker, desk, registers, carry)
     vault_pb2_grpc.add_VaultServiceServicer_to_server(servicer, parts.server)
     parts.begin(renewing.rounds)
@@ -355,10 +360,10 @@ def terms_of(house: House) -> Terms:
     return Terms(governance.read(house.settings.governance).ends, cover_of(house))
 
 
-def _holders(house: House) -> Collection[tuple[str, str, str]] | None:
-    """Who may send data under a recipient's numbers; everybody where nobody decided, in development alone."""
+def holders(house: House) -> Holders:
+    """Who may send which register and dataset; everybody where nobody decided, in development alone."""
     told = governance.read(house.settings.governance).holders
-    return told if told is not None or house.settings.make else ()
+    return Holders(told if told is not None or house.settings.make else ())
 
 
 def _granted_before(house: House) -> Path:

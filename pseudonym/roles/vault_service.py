@@ -65,6 +65,12 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         mandate, caller = checks.mandate(request.mandate), callers.current()
         recipient = checks.label(request.recipient, "recipient")
         on, reason = checks.day(request.day, "day"), request.nhs_number_reason
+        if on > date.today():
+            raise FieldError(
+                "The day on which people have their age is in the future.",
+                "Name one that has come.",
+                field="day",
+            )
         since = checks.day(request.since, "since") if request.since else on
         if since > on:
             raise FieldError("since is no later than day.", "Correct it.", field="since")
@@ -78,7 +84,7 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         carry = self._carry
         if carry is None:
             raise FieldError("This server links no registers.", "Ask the identity role's.", field="recipient")
-        errand = Errand(mandate.project, mandate.purpose, str(caller), found.register, "")
+        errand = Errand(mandate.project, mandate.purpose, str(caller), found.register, "", "")
         asked = Asked(recipient, found.public_key, ends)
         account().details = {
             "recipient": recipient,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -56,14 +57,29 @@ class Following:
     def __init__(self, store: Store, ledger: sa.Table) -> None:
         self.store = store
         self._ledger = ledger
+        self._held = threading.local()
 
     def write(self) -> AbstractContextManager[sa.Connection]:
         """A transaction: see `Store.transaction`."""
         return self.store.transaction()
 
     def read(self) -> AbstractContextManager[sa.Connection]:
-        """One state of the database: see `Store.read`."""
-        return self.store.read()
+        """One state of the database: see `Store.read`; within `snapshot` the one that it holds."""
+        held: sa.Connection | None = getattr(self._held, "at", None)
+        return nullcontext(held) if held is not None else self.store.read()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Within the block, all that this thread reads through these rows is of one state of the database.
+
+        What others write meanwhile is not waited for, and not seen; a purge waits for the end of the block.
+        """
+        with self.store.read() as at:
+            self._held.at = at
+            try:
+                yield
+            finally:
+                del self._held.at
 
     def followed(self) -> tuple[int, bytes]:
         """How far the database has followed the ledger of erasures."""

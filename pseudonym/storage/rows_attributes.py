@@ -21,6 +21,7 @@ from pseudonym.storage.schema_attributes import (
     MOVED,
     PROJECT,
     RELEASE,
+    RELEASE_PART,
     RELEASE_PERSON,
     ROW,
     SUBJECT,
@@ -233,6 +234,12 @@ class AttributeRows(Rows):
         found = self.store.among(at, sa.select(ROW.c.aid), ROW.c.handle, handles)
         return list(dict.fromkeys(row.aid for row in found))
 
+    def handles_under(self, at: sa.Connection, flag: int, handles: Sequence[bytes]) -> set[bytes]:
+        """Those of the handles whose rows are of subjects with a flag."""
+        query = sa.select(ROW.c.handle).join(SUBJECT, SUBJECT.c.aid == ROW.c.aid)
+        query = query.where(SUBJECT.c.flags.op("&")(int(flag)) != 0)
+        return {row.handle for row in self.store.among(at, query, ROW.c.handle, handles)}
+
     def in_families(self, at: sa.Connection, project: int, families: Sequence[bytes]) -> list[Subject]:
         """The subjects of a project that are in one of these families."""
         columns = (SUBJECT.c[name] for name in Subject._fields[:6])
@@ -306,10 +313,15 @@ class AttributeRows(Rows):
         return gone | ({RELEASE_PERSON.name: released} if released else {})
 
     def leave_releases(self, at: sa.Connection, aids: Sequence[bytes]) -> int:
-        """Take people out of the releases that they are in, which are then not given out any more.
+        """Take people out of the releases that they are in, whose content goes: it is not given out any more.
 
         See `pseudonym.release.keeping`.
         """
+        query = sa.select(RELEASE_PERSON.c.release_key)
+        concerned = list({row.release_key for row in self.store.among(at, query, RELEASE_PERSON.c.aid, aids)})
+        if concerned:
+            self.store.purge_later(at)
+            self.store.delete_among(at, RELEASE_PART.c.release_key, concerned)
         return self.store.delete_among(at, RELEASE_PERSON.c.aid, aids)
 
     def delete_intake(self, project: int) -> dict[str, int]:

@@ -94,16 +94,26 @@ class Place:
     def answer(self, questions, against, out, **more):
         return self.run(
             "answer", self.path(questions), against=against, out=out, council="governance.json",
-            key="jcp.pem", secret="file:jcp.pass", **more,
+            partner_key="jcp.pem", secret="file:jcp.pass", **more,
         )  # fmt: skip
 
     def read(self, answers, out):
         return self.run("read", self.path(answers), out=out, **COUNCIL)
 
 
-FILES = {"out", "key", "desk", "governance", "against", "council", "officer_key", "checkpoints"}
+FILES = {
+    "out",
+    "operator_key",
+    "partner_key",
+    "desk",
+    "governance",
+    "against",
+    "council",
+    "officer_key",
+    "checkpoints",
+}
 COUNCIL = {
-    "desk": "desk", "governance": "governance.json", "key": "alice.pem", "secret": "file:alice.pass"
+    "desk": "desk", "governance": "governance.json", "operator_key": "alice.pem", "secret": "file:alice.pass"
 }  # fmt: skip
 
 
@@ -189,7 +199,7 @@ def test_what_matches_complains_in_a_sentence(place):
 
 def test_without_what_matches_nothing_is_asked(place):
     given = ["ask", "families.csv", "--check", "call-out", "--partner", "jcp-ely"]
-    for name in ("desk", "governance", "key", "out"):
+    for name in ("desk", "governance", "operator_key", "out"):
         given += [f"--{name}", str(place.path(name))]
     result = CliRunner().invoke(partner_app, given)
     assert result.exit_code == 1

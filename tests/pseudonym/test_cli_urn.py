@@ -99,23 +99,23 @@ def request(desk, **more):
         "purpose": "benefit-correction",
         "reason": "An overpayment has to be told.",
         "requester": "asker",
-        "key": desk / "answer.key",
+        "answer-key": desk / "answer.key",
         "out": desk / "request",
     } | more
     return run(urn_app, ["request", *(f"--{name}={value}" for name, value in options.items())])
 
 
 def approver_key(desk, name):
-    made = run(urn_app, ["approver-key", str(desk / name), "--passphrase-file", str(desk / f"{name}.pass")])
+    made = run(urn_app, ["approver-key", str(desk / name), "--secret", f"file:{desk / name}.pass"])
     assert made.exit_code == 0, made.output
     return bytes.fromhex(made.stdout.strip())
 
 
 def approval(desk, name, *more):
-    options = ["--approver", name, "--key", str(desk / name), "--out", str(desk / f"{name}.yes")]
+    options = ["--approver", name, "--approver-key", str(desk / name), "--out", str(desk / f"{name}.yes")]
     return run(
         urn_app,
-        ["approve", str(desk / "request"), *options, "--passphrase-file", str(desk / f"{name}.pass"), *more],
+        ["approve", str(desk / "request"), *options, "--secret", f"file:{desk / name}.pass", *more],
     )
 
 
@@ -135,7 +135,7 @@ def test_from_the_request_to_the_answer(desk):
     (desk / "answer").write_bytes(sealed)
     opened = run(
         urn_app,
-        ["open", str(desk / "answer"), f"--request={desk / 'request'}", f"--key={desk / 'answer.key'}",
+        ["open", str(desk / "answer"), f"--request={desk / 'request'}", f"--answer-key={desk / 'answer.key'}",
          f"--out={desk / 'people'}"],
     )  # fmt: skip
     assert opened.exit_code == 0, opened.output
@@ -200,12 +200,12 @@ def test_a_wrong_passphrase_or_an_open_key_file_approves_nothing(desk):
 
 def test_an_answer_opens_with_its_own_key_only(desk):
     request(desk)
-    request(desk, key=desk / "second.key", out=desk / "second")
+    request(desk, **{"answer-key": desk / "second.key"}, out=desk / "second")
     (desk / "answer").write_bytes(b"\1" + bytes(100))
     for key, code in (("second.key", "INPUT_INVALID"), ("answer.key", "SEALED_INVALID")):
         opened = run(
             urn_app,
-            ["open", str(desk / "answer"), f"--request={desk / 'request'}", f"--key={desk / key}",
+            ["open", str(desk / "answer"), f"--request={desk / 'request'}", f"--answer-key={desk / key}",
              f"--out={desk / 'people'}"],
         )  # fmt: skip
         assert opened.exit_code == 1

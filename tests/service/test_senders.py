@@ -11,7 +11,7 @@ from linker.client import Client, ServiceError, Tls
 from linker.resources import SubmissionKind, SubmissionState
 from pseudonym.roles.callers import Role
 from pseudonym.v1 import audit_pb2, common_pb2
-from tests.pseudonym.roles.harness import DOMAIN, Called, production_flags
+from tests.pseudonym.roles.harness import DOMAIN, Called, governance, production_flags
 from tests.service.harness import PROJECT, Server, people
 
 FRAME = people(40)
@@ -22,7 +22,10 @@ BROKEN = FRAME.with_columns(postcode=FRAME["postcode"].replace(FRAME["postcode"]
 def house(tmp_path_factory, certificates):
     """An identity role in production."""
     data = tmp_path_factory.mktemp("senders") / "data"
-    with Server(data, *production_flags(certificates, data, Role.IDENTITY, broker="localhost:1")) as server:
+    holders = [{"project": PROJECT, "dataset": "e06", "person": "alice"}]
+    told = ["--governance", str(governance(data.parent, holders=holders))]
+    flags = production_flags(certificates, data, Role.IDENTITY, broker="localhost:1")
+    with Server(data, *flags, *told) as server:
         yield server
         assert server.stop() == 0
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
 from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
 import pytest
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from pseudonym.approvers import Register
 from pseudonym.attributes import Flag
 from pseudonym.audit import Event
+from pseudonym.datasets import Tag
 from pseudonym.destruction import rewrap
 from pseudonym.errors import (
     ConflictError,
@@ -28,14 +32,18 @@ from pseudonym.errors import (
 from pseudonym.hpke import OpeningKey
 from pseudonym.keks import KekRing
 from pseudonym.release import bundle
+from pseudonym.release.flow import Decided, ReleaseDesk
 from pseudonym.release.keeping import State
 from pseudonym.release.papers import Approval
 from pseudonym.roles.release_service import overdue_alarm
+from pseudonym.storage import rows as storage_rows
 from pseudonym.storage.rows_attributes import AttributeRows
-from tests.pseudonym.release.scene import MANDATE, PNC, scene
-from tests.pseudonym.separation.parts import PROJECT, column, kek
+from pseudonym.storage.schema_attributes import RELEASE_PART
+from tests.pseudonym.release.scene import MANDATE, PNC, Numbers, Scene, scene
+from tests.pseudonym.separation.parts import PROJECT, attributes, column, kek
 
 CANARY = "Zebulon Quillfeather"
+ALL = frozenset(Tag)
 
 
 @pytest.fixture
@@ -177,13 +185,25 @@ def test_r39_what_is_blocked_is_neither_kept_nor_approved(sqlite_url, tmp_path):
             made.desk.approve(PROJECT, record.name, made.approval(record, "bob"))
 
 
+def test_a_specification_says_what_comes_before_it(sqlite_url, tmp_path):
+    with attributes(sqlite_url, tmp_path) as store:
+        store.begin_project(PROJECT)
+        desk = ReleaseDesk(store, Numbers(), Decided(Register((), {})), lambda *_: b"")
+        keys: Any = SimpleNamespace(opening=OpeningKey.generate()[0], recipient=Ed25519PrivateKey.generate())
+        text = Scene.spec(keys, linked="links")
+        with pytest.raises(InputError) as linked:
+            desk.create(text, "olive", MANDATE, PROJECT)
+        assert "no register was linked" in str(linked.value)
+        assert "kinlink register link" in linked.value.help
+
+
 def test_only_named_researchers_fetch_and_only_their_key_opens(set_up):
     record = set_up.approved()
     with pytest.raises(NotFoundError):
         set_up.fetched(record, "mallory")
     fetched = set_up.fetched(record)
     stranger, _ = OpeningKey.generate()
-    with pytest.raises(SealedError):
+    with pytest.raises(SealedError, match="not sealed to this key"):
         bundle.opened(fetched, stranger)
     place = len(fetched) // 2
     with pytest.raises(SealBrokenError):
@@ -207,6 +227,71 @@ def test_nobody_who_was_erased_or_restricted_since_goes_out(set_up, what):
     for name in ("bob", "dora"):
         record = set_up.desk.approve(PROJECT, record.name, set_up.approval(record, name))
     assert frames(bundle.opened(set_up.fetched(record), set_up.opening))["persons"].height == 399
+
+
+def parts_kept(set_up):
+    with set_up.store._context.rows.read() as at:
+        return at.execute(sa.select(sa.func.count()).select_from(RELEASE_PART)).scalar_one()
+
+
+@pytest.mark.parametrize("what", ["erased", "restricted"])
+def test_r61_who_is_erased_while_a_release_is_built_is_in_no_content_that_is_kept(set_up, monkeypatch, what):
+    one = column(aid=set_up.people.aids[:1])
+    record = set_up.created()
+    given = set_up.desk._issue
+
+    def meanwhile(*asked):
+        if what == "erased":
+            set_up.store.erasure.erase(PROJECT, one, MANDATE)
+        else:
+            set_up.store.flag(PROJECT, one, Flag.RESTRICTED, MANDATE)
+        return given(*asked)
+
+    monkeypatch.setattr(set_up.desk, "_issue", meanwhile)
+    with pytest.raises(ReleaseError):
+        set_up.desk.check(PROJECT, record.name, MANDATE)
+    assert parts_kept(set_up) == 0
+    assert set_up.desk.get(PROJECT, record.name).state is State.CREATED
+    monkeypatch.setattr(set_up.desk, "_issue", given)
+    assert set_up.desk.check(PROJECT, record.name, MANDATE).persons == 399
+
+
+def test_r61_the_content_of_a_release_goes_with_who_is_erased(set_up):
+    record = set_up.approved()
+    assert parts_kept(set_up) > 0
+    _, pieces = set_up.desk.read(PROJECT, record.name, "rita")
+    next(pieces)
+    set_up.store.erasure.erase(PROJECT, column(aid=set_up.people.aids[:1]), MANDATE)
+    assert parts_kept(set_up) == 0
+    with pytest.raises(ReleaseError):  # a fetch that had begun does not end as if it were whole
+        list(pieces)
+
+
+def test_a_release_is_built_of_one_state_of_the_store(url, tmp_path, monkeypatch):
+    with scene(url, tmp_path) as set_up:
+        monkeypatch.setattr(storage_rows, "AT_ONCE", 100)
+        rows, store = set_up.store._context.rows, set_up.store
+        read, last = rows.sealed_rows, max(set_up.people.aids)
+        values = {one.name: ["2022-05" if one.name == "offence_month" else None] for one in PNC.columns}
+        added = pl.DataFrame(values, schema=dict.fromkeys(values, pl.String))
+        added = added.with_columns(column(aid=[last]))
+
+        def meanwhile(*asked):
+            found = read(*asked)
+            other = threading.Thread(target=store.intake.add, args=(PROJECT, "pnc", "late", added))
+            other.start()  # another's work, once for all: the same batch again is not stored again
+            other.join()
+            return found
+
+        monkeypatch.setattr(rows, "sealed_rows", meanwhile)
+        record = set_up.checked()
+        monkeypatch.setattr(rows, "sealed_rows", read)
+        before = set_up.people.rows["pnc"].height
+        assert pl.concat(store.read(PROJECT, "pnc", MANDATE, may=ALL)).height == before + 1
+        for name in ("bob", "dora"):
+            record = set_up.desk.approve(PROJECT, record.name, set_up.approval(record, name))
+        content = bundle.opened(set_up.fetched(record), set_up.opening)
+        assert frames(content)["pnc"].height == before
 
 
 @pytest.mark.parametrize("what", ["withdrawn", "another's"])

@@ -162,7 +162,7 @@ def walk(folder, roles, certificates, signers):
         return kinlink(roles, certificates, bearer, "release", *arguments, code=code)
 
     def approve(bearer, name, code=0):
-        more = ("--approver-key", folder / f"{name}.pem", "--passphrase-file", folder / "words", "--yes")
+        more = ("--approver-key", folder / f"{name}.pem", "--secret", f"file:{folder / 'words'}", "--yes")
         return run(bearer, "approve", "nis-1", "--approver", name, *more, code=code)
 
     assert "created" in run(officer, "create", folder / "release.toml")
@@ -189,7 +189,14 @@ def walk(folder, roles, certificates, signers):
 
 def opened(folder, run):
     said = run(
-        None, "open", folder / "bundle", "--key", folder / "recipient.json", "--out", folder / "data", "--csv"
+        None,
+        "open",
+        folder / "bundle",
+        "--recipient-keys",
+        folder / "recipient.json",
+        "--out",
+        folder / "data",
+        "--csv",
     )
     assert f"persons: {PEOPLE} rows" in said
     persons = pl.read_csv(folder / "data" / "persons.csv")

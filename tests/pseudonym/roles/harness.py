@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from linker import status
 from linker.client import Client, Tls
 from linker.resources import JobState
 from pseudonym.retention.schedules import READY_MADE
-from pseudonym.roles import settings
+from pseudonym.roles import senders, settings
 from pseudonym.roles.authority import HOSTS, Authority, write_private
-from pseudonym.roles.callers import SERVER_ROLES, Role
+from pseudonym.roles.callers import SERVER_ROLES, Caller, Role
 from pseudonym.roles.opening import open_house
 from pseudonym.v1 import common_pb2
 from tests.service.harness import Server, quiet_port
@@ -187,6 +187,18 @@ def client(
     return Client(address, project=project, purpose=purpose, tls=Tls(*files), patience=30)
 
 
+OWN: dict[str, str] = {}
+"""What roles know row references by that were sent here, and the sender's own."""
+
+
+def bound(refs: Sequence[str], role: Role = Role.COUNCIL, person: str = "alice") -> list[str]:
+    """What roles know a sender's row references by."""
+    sender = str(Caller(DOMAIN, role, person))
+    found = [one.hex() for one in senders.bound(sender, [bytes.fromhex(ref) for ref in refs])]
+    OWN.update(zip(found, refs, strict=True))
+    return found
+
+
 def start_join(
     server: Server,
     certificates: Path,
@@ -198,6 +210,7 @@ def start_join(
     """Send identifiers as a council does, and start to join them as the operator does; the job's id."""
     with client(server, certificates, "council") as council:
         mapping = {"household": "family"} if "family" in rows.columns else {}
+        bound([ref for ref in rows["row_ref"] if len(ref) == 32])
         sent = council.submit(rows, batch_id=batch, source=source, id_column="row_ref", mapping=mapping)
     with client(server, certificates, "linkage-operator") as operator:
         family = "family" if mapping else ""

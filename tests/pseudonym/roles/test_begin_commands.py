@@ -36,6 +36,9 @@ def test_a_project_is_begun_and_a_recipient_gets_its_epochs(run):
     custodian = "key-custodian"
     unknown = run(Role.BROKER, custodian, "recipient", "open", "--recipient", "nis", code=1).stderr
     assert "project" in unknown.lower()
+    early = run(Role.ATTRIBUTES, custodian, "project", "open", code=1).stderr
+    assert "has not begun at the broker" in early
+    assert "kinlink project begin" in early
     for _ in range(2):
         assert "has begun" in run(Role.BROKER, custodian, "project", "begin").stdout
         opened = run(Role.BROKER, custodian, "recipient", "open", "--recipient", "nis").stdout
@@ -165,6 +168,7 @@ def test_the_half_of_identifiers_does_not_leave_for_the_attributes_role(tmp_path
 
 
 def test_attributes_are_declared_sent_and_their_refusals_listed(run, tmp_path):
+    run(Role.BROKER, "key-custodian", "project", "begin")
     run(Role.BROKER, "key-custodian", "project", "begin")
     run(Role.ATTRIBUTES, "key-custodian", "project", "open")
     declaration = tmp_path / "scores.toml"

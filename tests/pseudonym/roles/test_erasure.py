@@ -24,7 +24,7 @@ from pseudonym.roles.commands_erase import erase_app
 from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2, vault_pb2
 from tests.made_up_people import register
 from tests.pseudonym.roles import test_processes as chain
-from tests.pseudonym.roles.harness import Trio, join, mandate, reason
+from tests.pseudonym.roles.harness import Trio, bound, join, mandate, reason
 
 A, B, V, PROJECT, RECIPIENT = chain.A, chain.B, chain.V, chain.PROJECT, chain.RECIPIENT
 OFFICER = Role.DATA_PROTECTION_OFFICER
@@ -56,7 +56,8 @@ class Study:
             told = broker_pb2.ListRowsRequest(project=PROJECT)
             waiting = chain.told(keeper(f"{B}ListRows", told, broker_pb2.ListRowsResponse).arrow)
             by_ref = dict(waiting.select("row_ref", "aid").rows())
-            self.aids = [bytes.fromhex(by_ref[self.refs[i].hex()]) for i in range(people)]
+            known = bound([ref.hex() for ref in self.refs])
+            self.aids = [bytes.fromhex(by_ref[ref]) for ref in known[:people]]
             self.urns = issued(keeper, self.aids)
         with trio.called(Role.ATTRIBUTES, "council") as council:
             halves = chain.attributes(row_ref=[ref.hex() for ref in self.refs])

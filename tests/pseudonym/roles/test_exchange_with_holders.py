@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -34,7 +34,7 @@ from tests.pseudonym.roles.test_registers import query
 from tests.pseudonym.separation.parts import WHO, column, ids
 
 EXCHANGE = "pnc-exchange"
-DAY = "2026-11-23"
+DAY, LATER = ((date.today() + timedelta(days=days)).isoformat() for days in (0, 1))
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +195,8 @@ def test_what_was_not_agreed_is_not_exported(world, certificates):
             {"days": 0},
             {"days": 32},
             {"day": "tomorrow"},
-            {"since": "2026-11-24"},
+            {"since": LATER},
+            {"day": LATER},
             {"nhs_number_reason": "of course"},
         ):
             asked = vault_pb2.ExportRegisterRequest(mandate=mandate(), **{**good, **changed})

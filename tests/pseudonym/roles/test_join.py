@@ -18,6 +18,7 @@ from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2, vault_pb2
 from tests.pseudonym.roles import test_processes as chain
 from tests.pseudonym.roles.harness import (
+    OWN,
     PURPOSE,
     Called,
     client,
@@ -66,7 +67,7 @@ def waiting(roles, certificates):
     with Called(roles[Role.BROKER].address, certificates, "attributes") as keeper:
         asked = broker_pb2.ListRowsRequest(project=PROJECT)
         rows = chain.told(keeper(f"{B}ListRows", asked, broker_pb2.ListRowsResponse).arrow)
-    return {row["row_ref"]: row for row in rows.to_dicts()}
+    return {OWN.get(row["row_ref"], row["row_ref"]): row for row in rows.to_dicts()}
 
 
 def urns(roles, certificates, aids, kind=PERSON):

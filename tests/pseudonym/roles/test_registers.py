@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 from contextlib import ExitStack
-from datetime import date
+from datetime import date, timedelta
 
 import grpc
 import polars as pl
@@ -35,7 +35,7 @@ from tests.pseudonym.roles.harness import (
 from tests.service.harness import Server, quiet_port
 
 B, PROJECT = chain.B, chain.PROJECT
-DAY = date(2026, 11, 23)
+DAY = date.today()
 
 
 @pytest.fixture(scope="module")
@@ -307,6 +307,7 @@ def test_an_extract_is_not_joined_and_a_councils_file_is_no_extract(world, certi
             lambda: operator.start_register(sent, "pnc", day=DAY),
             lambda: operator.start_join(extract),
             lambda: operator.start_register(extract, "npd", day=DAY),  # its links would replace the NPD's
+            lambda: operator.start_register(extract, "pnc", day=DAY + timedelta(days=1)),
             lambda: operator.start_register(extract, "NPD 9434765919", day=DAY),
             lambda: operator.start_register(extract, "pnc", day=DAY, nhs_number_reason="of course"),
         ):

@@ -21,7 +21,7 @@ from pseudonym.requests import Request, approve, digest_of, open_answer
 from pseudonym.roles.callers import Role
 from pseudonym.v1 import broker_pb2, common_pb2, vault_pb2
 from tests.pseudonym.roles import test_processes as chain
-from tests.pseudonym.roles.harness import PEOPLE, Called, council_file, join, mandate, reason, three
+from tests.pseudonym.roles.harness import PEOPLE, Called, bound, council_file, join, mandate, reason, three
 
 B, V, PROJECT, RECIPIENT = chain.B, chain.V, chain.PROJECT, chain.RECIPIENT
 KEYS = {name: Ed25519PrivateKey.generate() for name in ("alice", "bob")}
@@ -58,7 +58,7 @@ def governed(tmp_path_factory, certificates):
             )
             issued = chain.told(keeper(f"{B}IssueUrns", issue, broker_pb2.IssueUrnsResponse).arrow)
         by_ref = dict(zip(rows["row_ref"].to_list(), issued["urn"].to_list(), strict=True))
-        yield roles, [by_ref[ref.hex()] for ref in refs]
+        yield roles, [by_ref[ref] for ref in bound([ref.hex() for ref in refs])]
 
 
 def request_for(words, **changes):

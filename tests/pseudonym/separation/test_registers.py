@@ -624,3 +624,33 @@ def test_r80_a_record_has_any_number_of_rows_and_they_go_together(both):
     tell(role, [(refs[0], None)])
     settle(role, store)
     assert scores(store) == {}
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["known", "sent anew"])
+def test_r80_rows_of_somebody_under_restriction_stay_where_they_are(both, again):
+    role, store, pids, aids = both
+    refs = ids(3)
+    score = sent(store, refs)
+    tell(role, [(ref, pids[0]) for ref in refs])
+    settle(role, store)
+    store.flag(PROJECT, column(aid=[aids[pids[0]]]), Flag.RESTRICTED, WHO)
+
+    def held():
+        with store._context.rows.read() as at:
+            return sorted(row.aid for row in at.execute(ROW.select()))
+
+    # A later run finds that one row is another person's, one nobody's; the third stays with its person.
+    if again:
+        sent(store, refs, seed=3)
+    tell(role, [(refs[0], pids[1]), (refs[1], None), (refs[2], pids[0])])
+    settle(role, store)
+    assert held() == [aids[pids[0]]] * 3
+    assert scores(store) == {}  # out of use, and nobody else's
+    assert store.intake.waiting() == []
+    assert role.registers.waiting(PROJECT)["aid"].drop_nulls().is_empty()
+    # Once they may be used again, what the register does not link any more goes.
+    store.flag(PROJECT, column(aid=[aids[pids[0]]]), Flag(0), WHO)
+    settle(role, store)
+    assert held() == [aids[pids[0]]]
+    (left,) = scores(store)[aids[pids[0]]]
+    assert again or left == score[refs[2]]

@@ -74,11 +74,23 @@ def test_r1_divide_makes_two_halves_and_a_receipt_once(desk):
     assert other == receipt
     # Only the council can make these: under another key all is different.
     assert stat.S_IMODE((desk / "layout.key").stat().st_mode) == 0o600
-    third = run(*words[:5], desk / "third", *DAY, "--json", "--key", desk / "new.key")
+    third = run(*words[:5], desk / "third", *DAY, "--json", "--council-key", desk / "new.key")
     assert "new.key is new" in third.stderr
     assert json.loads(third.stdout)["batch"] != receipt["batch"]
     (desk / "new.key").write_text('{"key": "Zyzzyva"}')
-    assert "key" in run(*words[:5], desk / "fourth", *DAY, "--key", desk / "new.key", code=1).stderr
+    assert "key" in run(*words[:5], desk / "fourth", *DAY, "--council-key", desk / "new.key", code=1).stderr
+
+
+@pytest.mark.parametrize("command", ["check", "divide"])
+@pytest.mark.parametrize(
+    ("day", "code", "said"),
+    [("2100-01-01", 1, "is in the future"), ("31/12/2024", 2, "YYYY-MM-DD"), ("2024-02-30", 2, "YYYY-MM-DD")],
+)
+def test_a_day_that_is_none_or_has_not_come_is_refused(desk, command, day, code, said):
+    words = [command, desk / "file.csv", "--layout", desk / "layout.toml"]
+    words += ["--out", desk / "out"] if command == "divide" else []
+    assert said in run(*words, "--day", day, code=code).stderr
+    assert not (desk / "out").exists()
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(desk):

@@ -26,7 +26,7 @@ from pseudonym.roles.callers import Role
 from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2
 from tests.made_up_people import register
 from tests.pseudonym.roles import test_processes as chain
-from tests.pseudonym.roles.harness import Called, governance, join, mandate, three
+from tests.pseudonym.roles.harness import Called, bound, governance, join, mandate, three
 from tests.pseudonym.threats.cluster import Cluster
 
 PROJECT = chain.PROJECT
@@ -145,7 +145,7 @@ def feed(scene: Scene, servers: dict[Role, Any], certificates: Path) -> None:
     begin(address, certificates)
     for number in range(BATCHES):
         refs = [os.urandom(16) for _ in range(ROWS)]
-        scene.refs.append(refs)
+        scene.refs.append([*refs, *map(bytes.fromhex, bound([ref.hex() for ref in refs]))])
         store_identifiers(servers[Role.IDENTITY], certificates, refs, number)
         sent = values(number).insert_column(0, pl.Series("row_ref", [ref.hex() for ref in refs]))
         with Called(address[Role.ATTRIBUTES], certificates, "council") as council:
