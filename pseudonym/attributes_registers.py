@@ -91,7 +91,8 @@ class AttributeRegisters:
             anew = {handle: waiting[ref] for ref, handle in zip(refs, handles, strict=True) if ref in waiting}
             before = self._links.held(at, list(anew))
             self._take_away(at, [one for one in before if one.handle and anew[one.handle] == one.dataset])
-        arrived = set(self._intake.attach(project, frame.drop("run", "outcome", strict=False))["row_ref"])
+        values = frame.drop("run", "outcome", strict=False)
+        arrived = set(self._intake.attach(project, values, own=False)["row_ref"])
         with self._rows.read() as at:
             held = {head.handle: head.aid for head in self._links.held(at, handles)}
         going = [
@@ -139,6 +140,7 @@ class AttributeRegisters:
                 frames.optional_ids(here, "family"),
                 contents,
                 handles,
+                own=False,
             )
             self._links.mark(at, whose.number, register, run, handles)
         return frame.select("row_ref")

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pseudonym.storage.common import ledger_table, project_table, store_table
 
-REVISION = "attributes_0004"
+REVISION = "attributes_0005"
 METADATA = sa.MetaData()
 
 STORE = store_table(METADATA)
@@ -53,6 +53,7 @@ ROW = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("ct", sa.LargeBinary, nullable=False),
     sa.Column("handle", sa.LargeBinary, index=True),
+    sa.Column("family", sa.LargeBinary, index=True),
     sqlite_with_rowid=False,
 )
 BATCH = sa.Table(
