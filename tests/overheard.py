@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import grpc
 import polars as pl
 import typer
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from deploy.service import Service
 from pseudonym.roles.callers import Role
@@ -51,25 +52,31 @@ class Overheard:
         done = CliRunner().invoke(app, given, env={"COLUMNS": "300"})
         assert done.exit_code in ((0, 1) if code is None else (code,)), (words, done.output, done.exception)
         assert done.exception is None or isinstance(done.exception, SystemExit)
-        self.hear(f"the command {' '.join(given[:2])}", done.stdout + done.stderr)
-        self.codes.update(word.strip("[]") for word in done.stderr.split() if word.endswith("]"))
+        self.said(f"the command {' '.join(str(word) for word in words[:2] if isinstance(word, str))}", done)
         return done.stdout
 
-    def refused(self, what: str, call: Callable[..., Any], *given: Any, **more: Any) -> None:
-        """Call what must be refused, and note all that the caller gets of it."""
+    def said(self, place: str, done: Result) -> None:
+        """Note what a command said, and for which reason it refused something."""
+        self.hear(place, done.stdout + done.stderr)
+        self.codes.update(re.findall(r"\[([A-Z_]+)\]", done.stderr))
+
+    def tried(self, what: str, call: Callable[..., Any], *given: Any, **more: Any) -> Any:
+        """Call what may be refused, and note all that the caller gets of it; the answer, or None."""
+        heard: BaseException | None = None
         try:
-            call(*given, **more)
+            answer = call(*given, **more)
+            self.hear(f"the answer of {what}", repr(answer))
+            return answer
         except Exception as error:  # whatever it is, the caller has it
-            heard: BaseException | None = error
-        else:
-            raise AssertionError(f"{what} was not refused")
+            heard = error
         while heard is not None:
             self.hear(f"the error of {what}", f"{heard!r} {heard} {getattr(heard, 'help', '')}")
             self.codes.add(getattr(heard, "reason", ""))
             if isinstance(heard, grpc.RpcError):
-                for part in (heard.details, heard.trailing_metadata, heard.initial_metadata):  # type: ignore[attr-defined]
-                    self.hear(f"the error of {what}", part())
+                for part in ("details", "trailing_metadata", "initial_metadata"):
+                    self.hear(f"the error of {what}", getattr(heard, part)())
             heard = heard.__cause__ or heard.__context__
+        return None
 
     def folder(self, place: str, folder: Path, leave: tuple[str, ...] = ()) -> None:
         """Note the files below a folder, their names, and what is in tables that are compressed."""

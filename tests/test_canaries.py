@@ -3,64 +3,52 @@
 The whole study runs through three role processes with certificates, by the commands that people use; then
 every input comes again in ways that are wrong, so that what is refused is said. Searched is all that was said
 or left: logs, errors with their metadata, outputs, jobs, reports, audit logs, databases with what is in their
-write-ahead logs, the analysis file opened, receipts, and names of files.
+write-ahead logs, the analysis file opened, receipts, and names of files. No role has a page of metrics.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import base64
+import hashlib
+import io
+import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+import linker.profiles
 from benchmarks.county.councils import COUNCILS
-from benchmarks.county.county import County
-from benchmarks.county.presets import PRESETS, REGISTERS
-from benchmarks.county.write import delivery_days, write_county
-from deploy import apart, study
-from deploy.service import Service
-from linker.cli import app
-from linker.resources import SubmissionKind, Table
-from pseudonym.hpke import OpeningKey
-from pseudonym.roles.callers import SERVER_ROLES, Role
-from pseudonym.v1 import release_pb2, vault_pb2
+from benchmarks.county.presets import REGISTERS
+from deploy import study
+from pseudonym.study.fields import Form
+from pseudonym.study.layouts import Layout
 from tests import planted
+from tests.canary_study import played
 from tests.overheard import Overheard
-from tests.partners import test_commands as partners
 from tests.planted import Plants
-from tests.pseudonym.roles.harness import Organisation, Trio
-from tests.pseudonym.threats.canaries import Finding, Scanner
-from tests.service.harness import arrow
+from tests.pseudonym.threats.canaries import Finding, Scanner, spellings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-FAMILIES, DAY, EXCHANGE = 240, delivery_days()[-1], "npd-exchange"
-
 AT_HOME = {
-    "council at home": "a council's own folder: which families stay and why, and which rows of its file to correct",
-    "partner, indicators": "the council's own table of answers, which is of its families",
+    "council at home": ("Family ID", "fam_no", "FamRef"),
+    "partner, indicators": ("family",),
+    "the command council layout": ("wrong",),
 }
-"""Places where references of families may be, and why; nothing else of a person is there either."""
-LABELLED = {
-    "identity at rest": "names of batches, sources and columns lie in its database, as SECURITY.md says",
-    "attributes at rest": "so do names of batches; a specification is sealed",
-    "the analysis file": "the specification is a part of it, as two people approved it",
-    "the command": "who typed a label is told what became of it",
-    "the error": "who gave a label is told what is wrong with it",
-    "jobs": "whoever lists submissions sees which batches there are",
-    "council at home": "it chose the names of its own files and columns",
-}
-"""Places where labels that people chose may be, and why; of a person they say nothing unless put there."""
-
-
-def quiet(*_: object) -> None:
-    """Nobody looks at the progress."""
+"""Places where values of a council may be, and of which of its columns. The first is its own folder: why each
+of its families stays or leaves. The second is its own table of answers, which is of its families. The third
+proposes how to read the council's codes, for it to correct: it lists those that a column has."""
+LABELLED = (
+    "identity at rest",  # names of batches, sources, columns and requests lie in its database: SECURITY.md
+    "attributes at rest",  # and here; answers that may be asked for again hold the specification
+    "the analysis file",  # the specification is a part of it, as two people approved it
+    "the command",  # who typed a label is told what became of it, or what is wrong with it
+    "the answer",
+    "the error",
+    "jobs",  # whoever lists submissions sees which batches there are
+    "council at home",  # it chose the names of its own files and columns
+)
+"""Places where labels that people chose may be: they say of a person what somebody puts there."""
 
 
 @dataclass(frozen=True)
@@ -70,320 +58,27 @@ class Scene:
     plants: Plants
     heard: Overheard
 
-    def found(self, scanner: Scanner, where: tuple[str, ...] = ("",)) -> dict[str, set[Finding]]:
-        """What a search finds in the places whose names begin so."""
-        looked = {
-            one: scanner.found(said) for one, said in self.heard.places.items() if one.startswith(where)
-        }
+    def found(self, scanner: Scanner) -> dict[str, set[Finding]]:
+        """What a search finds, by the place."""
+        looked = {place: scanner.found(said) for place, said in self.heard.places.items()}
+        for place, found in looked.items():
+            found -= {one for one in found if by_chance(one, self.heard.places[place])}
         return {place: found for place, found in looked.items() if found}
 
 
-@contextmanager
-def roles(folder: Path) -> Iterator[tuple[Trio, Service, dict[str, Ed25519PrivateKey], OpeningKey]]:
-    """Three roles; who approves; and the key of a register's holder."""
-    certificates, told = folder / "certificates", folder / "governance.json"
-    certificates.mkdir(parents=True)
-    Organisation().write_all(certificates)
-    keys = {name: Ed25519PrivateKey.generate() for name in study.APPROVERS}
-    holder, _ = OpeningKey.generate()
-    exchange = {
-        "project": study.PROJECT,
-        "recipient": EXCHANGE,
-        "register": "npd",
-        "public_key": holder.public.hex(),
-    }
-    told.write_text(json.dumps({**study.governance(keys), "exchanges": [exchange]}))
-    told.chmod(0o600)
-    for role in SERVER_ROLES:
-        (folder / f"{role}-role").symlink_to(folder / role)
-    with Trio(folder, certificates, told) as trio:
-        trio.start()
-        addresses = {role: f"localhost:{trio.port(role)}" for role in SERVER_ROLES}
-        yield trio, Service(addresses, certificates, study.PROJECT, study.PURPOSE), keys, holder
-        trio.stop()
-
-
-def council(heard: Overheard, plants: Plants, county: Path, name: str, folder: Path) -> None:
-    """A council looks through its file, divides it and sends it; the operator joins it."""
-    label = plants.label(f"{name}, the name of its file")
-    file = folder / f"{label}.parquet"
-    shutil.copy(county / "councils" / name / f"{DAY}.parquet", file)
-    shutil.copy(study.LAYOUTS / f"{name}.toml", folder)
-    options = ["--layout", folder / f"{name}.toml", "--day", DAY]
-    heard.command(app, "council", "check", file, *options, "--explanations", folder / f"{name}-families.csv")
-    heard.command(app, "council", "divide", file, *options, "--out", folder / "outbox" / name)
-    extra = pl.read_parquet(file).with_columns(
-        pl.lit(plants.value(f"{name}, remark")).alias(plants.label("a heading"))
-    )
-    extra.write_parquet(folder / "extra.parquet")
-    heard.command(
-        app, "council", "divide", folder / "extra.parquet", *options, "--out", folder / "no", code=1
-    )
-    heard.command(app, "council", "layout", folder / "extra.parquet")
-    outbox = folder / "outbox" / name
-    heard.file("the half for the attributes role", (outbox / "attributes.parquet").read_bytes())
-    heard.file("receipts", (outbox / "receipt.json").read_bytes())
-    batch = f"{plants.label(f'{name}, the batch')}-1"
-    identifiers = ["submit", outbox / "identifiers.parquet", "--id", "row_ref", "--map", "household=family"]
-    identifiers += ["--source", plants.label(f"{name}, the source"), "--batch", batch, "--json"]
-    sent = json.loads(heard.command(app, *identifiers, at="identity council"))["submission"]["submission_id"]
-    attributes = [
-        "attributes",
-        "send",
-        outbox / "attributes.parquet",
-        "--dataset",
-        "families",
-        "--batch",
-        batch,
-    ]
-    heard.command(app, *attributes, at="attributes council")
-    started = heard.command(
-        app, "job", "join", sent, "--family", "family", "--json", at="identity linkage-operator"
-    )
-    jobs(heard, json.loads(started)["job"]["job_id"], sent)
-
-
-def jobs(heard: Overheard, job: str, submission: str) -> None:
-    """All that is told of a job and of what it was about."""
-    for words in (("job", "wait", job), ("job", "show", job), ("job", "report", job), ("job", "list"),
-                  ("submission", "show", submission), ("submission", "refusals", submission),
-                  ("submission", "list")):  # fmt: skip
-        heard.command(app, *words, at="identity linkage-operator")
-    with heard.service.linker(Role.LINKAGE_OPERATOR) as client:
-        heard.hear("jobs", [*client.watch(job), client.report(job, with_model=False)])
-        for table in (Table.LINKS, Table.REVIEW):
-            found = client.read_links(job, table)
-            heard.hear("jobs", found.write_csv())
-        if found.height:
-            pair = found.row(0, named=True)
-            heard.refused("Explain", client.explain, job, pair["left_id"], pair["right_id"])
-
-
-def register(heard: Overheard, county: Path, name: str) -> None:
-    """A register's extract is sent and linked."""
-    halves, _ = study.extract(county, name, bytes(range(32)))
-    heard.file("the half for the attributes role", arrow(halves.attributes, compression="uncompressed"))
-    sent, _ = study.send_extract(heard.service, name, halves, f"{name}-1", quiet)
-    job, figures = study.link(heard.service, sent, name, DAY, quiet)
-    heard.hear("jobs", (job, figures))
-    jobs(heard, job.job_id, sent)
-
-
-def exchange(heard: Overheard, plants: Plants, folder: Path, holder: OpeningKey) -> None:
-    """A holder matches in its own premises and answers, rightly and wrongly."""
-    sealed = folder / "npd.sealed"
-    at = "identity linkage-operator"
-    heard.command(app, "register", "export", sealed, "--recipient", EXCHANGE, "--day", DAY, at=at)
-    heard.file("the file for a holder", sealed.read_bytes())
-    wrong = pl.DataFrame({"urn": [plants.value("answer, urn")], "surname": [plants.value("answer, surname")]})
-    wrong.write_csv(folder / "answer.csv")
-    for dataset in ("npd", plants.label("answer, dataset")):
-        words = ["register", "attach", folder / "answer.csv", "--batch", plants.label("answer, batch")]
-        words += ["--dataset", dataset, "--recipient", EXCHANGE]
-        heard.command(app, *words, at="attributes dataset-holder", code=1)
-
-
-def partner(heard: Overheard, plants: Plants, folder: Path) -> None:
-    """A council asks a partner, and reads its answers; and what either is told of wrong files."""
-    folder.mkdir()
-    place = partners.Place(folder)
-    who = {name: plants.value(f"partner check, {name}", form) for name, form in
-           (("family", "code"), ("forename", "word"), ("surname", "word"), ("date_of_birth", "day"),
-            ("nino", "nino"), ("address", "word"), ("postcode", "postcode"), ("social_worker", "word"))}  # fmt: skip
-    child = who | {"date_of_birth": "2019-03-04", "forename": plants.value("partner check, child")}
-    wrong = who | {
-        "date_of_birth": plants.value("partner check, no day"),
-        "nino": plants.value("partner check, no nino"),
-    }
-    listed = {"First name": who["forename"], "Last name": who["surname"], "DOB": who["date_of_birth"],
-              "NINO": who["nino"], "on benefit": "yes", plants.label("partner's heading"): plants.value("partner's list")}  # fmt: skip
-    pl.DataFrame([who]).write_csv(place.path("families.csv"))
-    pl.DataFrame([listed]).write_csv(place.path("clients.csv"))
-    said = [place.ask("out-of-work-benefits", "q"), place.answer("q", "clients.csv", "a", answer_column="on benefit"),
-            place.read("a", "indicators.csv"), place.run("status", desk="desk")]  # fmt: skip
-    assert [one.exit_code for one in said] == [0, 0, 0, 0], [one.output for one in said]
-    heard.file("partner, indicators", place.path("indicators.csv").read_bytes())
-    for rows in ([who, child], [wrong], [{plants.label("a column"): plants.value("an unknown column")}]):
-        pl.DataFrame(rows).write_csv(place.path("families.csv"))
-        said.append(place.ask("out-of-work-benefits", "other"))
-        assert said[-1].exit_code == 1
-    place.path("clients.csv").write_text(
-        f"{plants.value('a list, heading')}\n{plants.value('a list, row')}\n"
-    )
-    said += [place.answer("q", "clients.csv", "b"), place.answer("clients.csv", "clients.csv", "b")]
-    said += [place.read("clients.csv", "other.csv")]
-    assert [one.exit_code for one in said[-3:]] == [1, 1, 1]
-    for one in said:
-        heard.hear("the partner's commands", one.stdout + one.stderr)
-    leave = ("families.csv", "clients.csv", "indicators.csv", "incidents.csv", "people.csv")
-    heard.folder("partner, files", folder, leave=leave)
-
-
-def wrong_identities(heard: Overheard, plants: Plants, folder: Path) -> None:
-    """What the identity role refuses, and what it sets aside."""
-
-    def words(name: str, count: int = 12) -> list[str]:
-        return [plants.value(f"wrong identities, {name}") for _ in range(count)]
-
-    columns = ("forename", "surname", "date_of_birth", "postcode", "nhs_number", "nino")
-    frame = pl.DataFrame({"row_ref": words("row_ref"), **{name: words(name) for name in columns}})
-    frame.write_csv(folder / "wrong.csv")
-    for number, broken in enumerate((arrow(frame)[:-700], b"ARROW1" + frame.write_csv().encode())):
-        for ending in ("parquet", "arrow"):
-            path = folder / f"{plants.label('a malformed file')}.{ending}"
-            path.write_bytes(broken)
-            heard.command(app, "submit", path, "--batch", f"broken-{number}", "--source", "x",
-                          at="identity council", code=1)  # fmt: skip
-    with heard.service.linker(Role.COUNCIL) as client:
-        sent = client.submit(frame, batch_id=plants.label("batch"), source="x", id_column="row_ref",
-                             kind=SubmissionKind.IDENTITIES)  # fmt: skip
-        heard.hear("jobs", (sent, client.refusals(sent.submission_id).rows()))
-        twice = pl.concat([frame, frame])
-        heard.hear("jobs", client.submit(twice, batch_id="twice", source="x", id_column="row_ref"))
-        heard.refused("GetSubmission", client.submission, plants.value("a submission's id"))
-        heard.refused("SubmitIdentities", client.submit, frame, batch_id=plants.label("batch"), source="x",
-                      id_column=plants.label("id column"))  # fmt: skip
-    with heard.service.linker(Role.LINKAGE_OPERATOR) as client:
-        named = plants.value("an operator's words")
-        for what, call, *given in (
-            ("GetJob", client.job, named), ("GetModel", client.get_model, named),
-            ("PutModel", client.put_model, "m", json.dumps({named: 1})), ("StartLinkage", client.start_linkage, named, named),
-            ("Explain", client.explain, named, named, named), ("StartJoin", client.start_join, sent.submission_id),
-        ):  # fmt: skip
-            heard.refused(what, call, *given)
-        started = client.start_join(sent.submission_id, request_id=plants.value("a request's id"))
-        done = client.wait(started.job_id)
-        assert done.problem is not None  # its ids are no row references
-        heard.hear("jobs", done)
-    with heard.service.linker(Role.DATASET_HOLDER) as client:
-        heard.refused("SubmitExtract", client.submit, frame.rename({"surname": plants.label("heading") * 9}),
-                      batch_id="heading", source=plants.label("source") + " ?", kind=SubmissionKind.EXTRACT)  # fmt: skip
-    sought = folder / "sought.csv"
-    for header in ("born,nhs", "born,surname,postcode", plants.label("a heading of who is sought")):
-        sought.write_text(f"{header}\n{','.join(words('sought', header.count(',') + 1))}\n")
-        heard.command(app, "erase", "people", "--file", sought, "--reason", "objection",
-                      at="identity data-protection-officer", code=1)  # fmt: skip
-    known = vault_pb2.SoughtPersons(persons=[vault_pb2.SoughtPerson(
-        born=plants.value("sought, born", "day"), surname=plants.value("sought, surname"),
-        postcode=plants.value("sought, postcode", "postcode"), nhs=plants.value("sought, nhs", "nhs"))])  # fmt: skip
-    mandate = study._mandate()
-    mandate.request_id = plants.value("an erasure's request id")
-    asked = vault_pb2.EraseSubjectsRequest(
-        mandate=mandate, reason=vault_pb2.ERASURE_REASON_OBJECTION, sought=known
-    )
-    with called(heard, Role.IDENTITY, Role.DATA_PROTECTION_OFFICER) as officer:
-        heard.refused("EraseSubjects", officer.call, "/pseudonym.v1.VaultService/EraseSubjects", asked,
-                      vault_pb2.EraseSubjectsResponse)  # fmt: skip
-
-
-def called(heard: Overheard, role: Role, caller: Role) -> Any:
-    from pseudonym.roles.peer import Peer
-
-    return Peer(role, heard.service.addresses[role], heard.service._tls(caller), person=True)
-
-
-def wrong_attributes(heard: Overheard, plants: Plants, folder: Path) -> None:
-    """What the attributes role refuses: values that are none, or look like a person's, and other columns."""
-    outbox = pl.read_parquet(next(iter((folder / "outbox").glob("*/attributes.parquet"))))
-    refs = [f"{number:032x}" for number in range(4)]
-    good = outbox.head(4).with_columns(pl.Series("row_ref", refs))
-    for number, column in enumerate(good.columns):
-        form = ("word", "nhs", "nino", "postcode", "day")[number % 5]
-        bad = good.with_columns(pl.lit(plants.value(f"wrong attributes, {column}", form)).alias(column))
-        bad.write_parquet(folder / "bad.parquet")
-        batch = f"{plants.label('a refused batch')}-{number}"
-        words = ["attributes", "send", folder / "bad.parquet", "--dataset", "families", "--batch", batch]
-        heard.command(app, *words, at="attributes council", code=1)
-        if column != "row_ref":
-            heard.command(app, "attributes", "refusals", "--batch", batch, at="attributes council")
-    for other in ("remark", plants.label("an undeclared column")):
-        good.with_columns(pl.lit(plants.value("an undeclared column")).alias(other)).write_parquet(
-            folder / "bad.parquet"
-        )
-        words = [
-            "attributes",
-            "send",
-            folder / "bad.parquet",
-            "--dataset",
-            "families",
-            "--batch",
-            f"other-{other}",
-        ]
-        heard.command(app, *words, at="attributes council", code=1)
-    (folder / "no.parquet").write_bytes(b"PAR1" + plants.value("a malformed half").encode() + b"PAR1")
-    words = ["attributes", "send", folder / "no.parquet", "--dataset", "families", "--batch", "no"]
-    heard.command(app, *words, at="attributes council", code=1)
-    declaration = {
-        "name": "remarks",
-        "columns": [{"name": "area", "kind": "code", "codes": [plants.value("a code", "nhs")]}],
-    }
-    (folder / "declared.json").write_text(json.dumps(declaration))
-    heard.command(app, "dataset", "declare", folder / "declared.json",
-                  at="attributes data-protection-officer", code=1)  # fmt: skip
-
-
-def analysis(heard: Overheard, plants: Plants, folder: Path, keys: dict[str, Ed25519PrivateKey]) -> None:
-    """The analysis file, built, approved and opened; and specifications that are wrong."""
-    opening, _ = OpeningKey.generate()
-    text = Path(study.__file__).with_name("analysis.toml").read_text()
-    text = text.format(sealing=opening.public.hex(), signing="00" * 32)
-    head, age_and_role, *_ = text.split("[[sets]]")
-    text = head + "[[sets]]" + age_and_role.replace("= 10", "= 3").replace("0.05", "0.2")
-    title = plants.label("the title of the analysis file").capitalize()
-    text = text.replace('title = "', f'title = "{title}: ')
-    for number, (old, new) in enumerate((
-        ('name = "arm"', f'name = "{plants.label("a column of a specification")}"'),
-        ("most_members = 5", f'{plants.label("a member of a specification")} = 5'),
-        ('use = "evaluation"', f'use = "{plants.label("a use")}"'),
-        ("2030-12-31", plants.label("a time")),
-        ('researchers = ["alice"]', f'researchers = "{plants.label("a researcher")}"'),
-    )):  # fmt: skip
-        assert old in text
-        (folder / "wrong.toml").write_text(text.replace(old, new).replace("nis-2024", f"wrong-{number}"))
-        for words in (("create", folder / "wrong.toml"), ("check", f"wrong-{number}")):
-            heard.command(app, "release", *words, at="attributes data-protection-officer", code=None)
-    apart.settled(folder.parent / "roles")
-    made, fetched = study.release(heard.service, text, keys)
-    heard.hear("the analysis file, its report", made.report)
-    for name, data in fetched(opening).files.items():
-        heard.file(f"the analysis file, {name}", data)
-    heard.hear("the analysis file, its manifest", fetched(opening).manifest)
+def by_chance(found: Finding, said: bytes) -> bool:
+    """Whether the eight digits of a day stand only within longer numbers, such as weights and times."""
+    value = str(found.value)
+    plain = re.fullmatch(r"(bare|day first, bare), utf-8(, reversed)?", found.form)
+    if not plain or not re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        return False
+    digits = spellings(value)[plain[1]][:: -1 if plain[2] else 1]
+    return not re.search(rf"(?<![0-9.]){digits}(?![0-9])".encode(), said)
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    folder, plants = tmp_path_factory.mktemp("canaries"), Plants()
-    county, home = folder / "county", folder / "home"
-    home.mkdir()
-    write_county(County(FAMILIES, 11, PRESETS["realistic"]), county)
-    planted.councils(county, plants)
-    planted.registers(county, plants)
-    with roles(folder / "roles") as (trio, service, keys, holder):
-        heard = Overheard(service)
-        study.begin(service)
-        with service.broker(Role.KEY_CUSTODIAN) as custodian:
-            custodian.open_domain(EXCHANGE)
-        for name in COUNCILS:
-            council(heard, plants, county, name, home)
-        for name in REGISTERS:
-            register(heard, county, name)
-        exchange(heard, plants, home, holder)
-        partner(heard, plants, folder / "partner")
-        wrong_identities(heard, plants, home)
-        wrong_attributes(heard, plants, home)
-        analysis(heard, plants, home, keys)
-        for (
-            role
-        ) in SERVER_ROLES:  # while they run: what a database has not yet put into its file lies beside it
-            heard.folder(f"{role} at rest", folder / "roles" / role)
-    for role in SERVER_ROLES:
-        heard.folder(f"{role} at rest", folder / "roles" / role)
-        heard.hear(f"the log of {role}", trio.servers[role].log)
-    for path in home.glob("*-families.csv"):
-        heard.file("council at home", path.read_bytes())
-    for path in home.glob("*refus*"):
-        heard.file("council at home", path.read_bytes())
-    return Scene(plants, heard)
+    return Scene(*played(tmp_path_factory.mktemp("canaries")))
 
 
 @pytest.fixture(scope="module")
@@ -401,25 +96,67 @@ def told(scene: Scene, found: dict[str, set[Finding]]) -> list[str]:
 
 def test_r23_r35_r39_no_canary_of_any_input_is_anywhere(scene, scanner):
     found = scene.found(scanner)
-    assert (
-        told(scene, {place: some for place, some in found.items() if not place.startswith(tuple(AT_HOME))})
-        == []
-    )
-    at_home = {
-        str(one.value) for place, some in found.items() if place.startswith(tuple(AT_HOME)) for one in some
-    }
-    assert {scene.plants.values[one].split(", ")[-1] for one in at_home} <= {
-        "Family ID",
-        "fam_no",
-        "FamRef",
-        "family",
-    }
+    assert told(scene, {place: some for place, some in found.items() if place not in AT_HOME}) == []
+    for place, columns in AT_HOME.items():
+        assert {scene.plants.values[str(one.value)].rpartition(", ")[2] for one in found[place]} <= set(
+            columns
+        )
 
 
 def test_r23_labels_are_where_their_choosers_put_them_and_in_no_log(scene):
     found = scene.found(Scanner(scene.plants.labels))
-    assert (
-        told(scene, {place: some for place, some in found.items() if not place.startswith(tuple(LABELLED))})
-        == []
-    )
-    assert {place.split(",")[0] for place in found} & {"identity at rest", "the analysis file"}
+    assert told(scene, {place: some for place, some in found.items() if not place.startswith(LABELLED)}) == []
+    assert {place.split(",")[0] for place in found} >= {"identity at rest", "the analysis file"}
+    assert [place for place in found if "audit" in place or "log" in place] == []
+
+
+def test_every_column_of_every_file_was_planted_in(scene):
+    places = set(scene.plants.values.values())
+    for name in COUNCILS:
+        layout = Layout.from_toml((study.LAYOUTS / f"{name}.toml").read_text())
+        for source in layout.sources:
+            place = f"{name}, {source.column}"
+            assert f"{place}, wrong" in places
+            coded = source.field.form in (Form.CODE, Form.FLAG, Form.LIST)
+            assert place in places or coded or source.field.name.startswith(("screened", "support")), place
+    for name in REGISTERS:
+        for field in linker.profiles.load(name).carries:
+            assert set(field.headings) & set(planted.CODED) or any(
+                place.startswith(f"{name}, ") for place in places
+            )
+
+
+def test_what_is_wrong_was_refused_for_many_reasons(scene):
+    expected = {"COUNCIL_FILE", "PARTNER_ROWS", "FIELD_INVALID", "VALUES_REFUSED", "NOT_FOUND"}
+    assert expected <= scene.heard.codes, scene.heard.codes
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda one: one.encode(),
+        lambda one: one.upper().encode(),
+        lambda one: one.encode("utf-16-le"),
+        lambda one: one.encode().hex().encode(),
+        lambda one: base64.b64encode(b"ab" + one.lower().encode() + b"c"),
+        lambda one: hashlib.sha256(one.encode()).digest(),
+        lambda one: hashlib.md5(one.lower().encode()).hexdigest().encode(),
+    ],
+)
+def test_what_is_planted_in_an_output_on_purpose_is_found(scene, scanner, written):
+    """A log, a database and the analysis file, each with a canary of another input put into it."""
+    [*values] = scene.plants.values
+    for number, (place, said) in enumerate(scene.heard.places.items()):
+        if place.startswith(("the log of", "attributes at rest, store", "the analysis file, persons")):
+            value = values[7 * number % len(values)]
+            half = len(said) // 2
+            found = scanner.found(said[:half] + b"\0" + written(value) + b"\0" + said[half:])
+            assert value in {one.value for one in found}, place
+
+
+def test_a_table_of_the_analysis_file_is_searched_opened(scene, scanner):
+    heard, value = Overheard(scene.heard.service), next(iter(scene.plants.values))
+    buffer = io.BytesIO()
+    pl.DataFrame({"relation": ["adult", value] * 500}).write_parquet(buffer, compression="zstd")
+    heard.file("persons.parquet", buffer.getvalue())
+    assert {one.value for one in scanner.found(heard.places["persons.parquet"])} == {value}
