@@ -77,8 +77,8 @@ class Persons(Protocol):
             rows: `row_ref` and `family` (text; null: none known), `protected` (Boolean), and the columns that
                 are kept of a person, text.
             link: finds the links of the rows among themselves and to those who are known: gets `record`,
-                `protected` and the same columns, gives `left`, `right` (row references or records),
-                `weight`, in bits, and `decided`: whether people said so.
+                `protected` and the same columns, in an order that settles ties, gives `left`, `right` (row
+                references or records), `weight`, in bits, and `decided`: whether people said so.
             progress: called with (stage, done, total); what it raises ends the work.
 
         Returns:
@@ -163,12 +163,14 @@ def perform(
         figures.update(report.figures(found), kind="join")
         shown = pl.concat([_guarded(rows, "row_ref"), _guarded(known, "record")])
         for table, pairs in ((Table.LINKS, found.links), (Table.REVIEW, found.review)):
-            pairs = _named(pairs, rows)
+            pairs = _named(pairs, rows, known)
             for side in ("left_id", "right_id"):
                 pairs = pairs.join(shown, left_on=side, right_on="id", how="anti")
             asked = not_judged(pairs, judged, "left_id", "right_id") if table is Table.REVIEW else pairs
             folder.write_table(str(table), asked.sort("left_id", "right_id"))
-        links = _named(found.links, rows).select(left="left_id", right="right_id", weight="match_weight")
+        links = _named(found.links, rows, known).select(
+            left="left_id", right="right_id", weight="match_weight"
+        )
         return on_links(links, judged)
 
     joined = persons.join(job, source, sender, rows, link, progress)
@@ -269,7 +271,7 @@ def _linked(
     if not fields:
         raise RecordsError("No record has anything to compare.", "Say what the columns are.")
     mine = screened(rows.select(pl.col("row_ref").alias("id"), *given), Layout("id", fields, ()))
-    others = screened(known.select(pl.col("record").alias("id"), *given), Layout("id", fields, ()))
+    others = screened(known.select(_place(), *given), Layout("id", fields, ()))
     sides = [side for side in (mine, others) if len(side.ids)]
     if sum(len(side.ids) for side in sides) < 2 or not len(mine.ids):
         return None
@@ -278,13 +280,25 @@ def _linked(
     )
 
 
-def _named(pairs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+def _place() -> pl.Expr:
+    """What a known record is called while it is linked: its place, so that its id settles no tie."""
+    return pl.int_range(pl.len()).cast(pl.String).str.zfill(12).alias("id")
+
+
+def _named(pairs: pl.DataFrame, rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """Pairs in which a row of the submission is, by the ids that the sides themselves have."""
-    plain = pairs.with_columns(
-        pl.col(side).str.replace("^[12]:", "").alias(side) for side in ("left_id", "right_id")
-    )
+    records = known.select("record", id=_place())
+    found = pairs
+    for side in ("left_id", "right_id"):
+        plain = pl.col(side).str.replace("^[12]:", "")
+        found = (
+            found.with_columns(plain.alias(side))
+            .join(records, left_on=side, right_on="id", how="left", maintain_order="left")
+            .with_columns(pl.coalesce("record", side).alias(side))
+            .drop("record")
+        )
     mine = rows["row_ref"].implode()
-    return plain.filter(pl.col("left_id").is_in(mine) | pl.col("right_id").is_in(mine))
+    return found.filter(pl.col("left_id").is_in(mine) | pl.col("right_id").is_in(mine))
 
 
 def _guarded(frame: pl.DataFrame, column: str) -> pl.DataFrame:

@@ -59,7 +59,7 @@ def link_persons(
 
     Args:
         known: `person`, `family` (null: none known), `authority`, and the columns that are kept of a person,
-            a row for each name and address, all text.
+            a row for each name and address, all text. Ties are settled by the order of the rows.
         extract: the register's records.
         register: the code of its profile.
         on: the day on which people have their age.
@@ -78,7 +78,7 @@ def link_persons(
     check_register(register)
     if not len(extract.ids):
         raise LinkerError("Every row of the extract was refused.", "Look at what was refused, and why.")
-    numbered = known.with_row_index("id").with_columns(pl.col("id").cast(pl.String))
+    numbered = known.with_row_index("id").with_columns(pl.col("id").cast(pl.String).str.zfill(12))
     kinds = {**KEPT, AUTHORITY: Kind.LOCAL_AUTHORITY}
     given = [name for name in kinds if known[name].count() and (name != "nhs" or nhs_number_reason)]
     if not given:

@@ -148,7 +148,7 @@ def _found(outcomes: pl.DataFrame, known: pl.DataFrame, refs: pl.Series) -> Foun
         refs.rename("row_ref")
         .to_frame()
         .join(
-            linked.select("row_ref", "record").unique("row_ref"),
+            linked.select("row_ref", "record").unique("row_ref", keep="first", maintain_order=True),
             on="row_ref",
             how="left",
             maintain_order="left",

@@ -127,12 +127,18 @@ def as_one(
 def canonical(records: Records, side: int = 0) -> Records:
     """The records in an order that rests on their content alone: the order of a file says nothing.
 
-    It is as good as random, and another for each side. Records that stand beside each other by their hash are
-    alike, and then it does not matter which comes first.
+    It is as good as random, and another for each side. Records that are alike stand by their ids.
     """
     columns = sorted(records.frame.columns)
     hashes = records.frame.select(columns).hash_rows(seed=side)
     order = hashes.arg_sort()
+    ranked = hashes.gather(order)
+    alike = (ranked == ranked.shift(1)) | (ranked == ranked.shift(-1))
+    if alike.any():
+        places = alike.fill_null(False).arg_true()
+        some = order.gather(places)
+        twins = pl.DataFrame({"row": some, "hash": ranked.gather(places), "id": records.ids.gather(some)})
+        order = order.scatter(places, twins.sort("hash", "id")["row"])
     return replace(records, ids=records.ids.gather(order), frame=records.frame[order])
 
 

@@ -158,16 +158,24 @@ class AttributeMoves:
     def _families(self, at: At, project: Project, moves: Sequence[Move]) -> int:
         named = [move.new for move in moves if move.new is not None]
         gone = set(compress(named, self._context.ledger.erased(Erased.SUBJECT, named)))
-        into = {move.old: None if move.new in gone else move.new for move in moves}
-        if any(new in into for new in into.values() if new is not None):  # one after the other
+        into: dict[bytes | None, bytes | None] = {
+            move.old: None if move.new in gone else move.new for move in moves if move.old is not None
+        }
+        if any(new in into for new in into.values()):  # one after the other
             return sum(self._families(at, project, [move]) for move in moves)
         olds = [old for old in into if old is not None]
         found = {one.aid: one for one in self._rows.in_families(at, project.number, olds)}
         deks, of = subjects.checked(
             self._context.keks, list(found.values()), self._rows.heads(at, list(found))
         )
-        moved = [one._replace(family=into[one.family]) for one in found.values()]
-        subjects.put_sealed(self._rows, at, moved, deks, of, found)
+        moved = [one._replace(family=into.get(one.family, one.family)) for one in found.values()]
+        going = [head for heads in of.values() for head in heads if head.family in into]
+        self._rows.put_families(at, [head._replace(family=into[head.family]) for head in going])
+        now = {
+            aid: [head._replace(family=into.get(head.family, head.family)) for head in heads]
+            for aid, heads in of.items()
+        }
+        subjects.put_sealed(self._rows, at, moved, deks, now, found)
         return len(moved)
 
     def _put(

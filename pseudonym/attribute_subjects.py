@@ -3,8 +3,8 @@
 The rules this module keeps:
 
 - A subject's rows are sealed under a key of its own, which is wrapped under a key-encrypting key.
-- Which rows a subject has, with their versions, its family and its flags are vouched for under its key: a row
-  that was exchanged for an older one, or taken away, is noticed before anything is read or added.
+- Which rows a subject has, with their versions and families, its family and its flags are vouched for under
+  its key: a row exchanged for an older one, or taken away, is noticed before anything is read or added.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ def put(
     handles: Sequence[bytes | None] | None = None,
     *,
     replacing: bool = False,
+    own: bool = True,
 ) -> None:
     """Add rows to subjects, which are made where they are new.
 
@@ -97,10 +98,12 @@ def put(
         project: whose subjects they are.
         dataset: the dataset's number.
         aids: whose each row is; may repeat.
-        families: the family of each (None: not said, and left as it is).
+        families: the family of each (None: not said).
         payloads: what to seal.
         handles: what the broker knows each row by (None: nothing).
         replacing: the rows take the place of those the subjects have in this dataset, as the next version.
+        own: the rows came in these families, as a council's do. Otherwise they came in none, and a subject of
+            which no family is known gets the one that is said.
 
     Raises:
         ConflictError: an aid is another project's.
@@ -127,8 +130,11 @@ def put(
             dataset,
             max(latest.get(aid, 0) + replacing, 1),
             handle,
+            family if own else None,
         )
-        for place, (aid, handle) in enumerate(zip(aids, handles or [None] * len(aids), strict=True))
+        for place, (aid, family, handle) in enumerate(
+            zip(aids, families, handles or [None] * len(aids), strict=True)
+        )
     ]
     if replacing:
         rows.delete_rows(at, [head.row_id for heads in old.values() for head in heads])
@@ -136,6 +142,8 @@ def put(
     for head in new:
         of.setdefault(head.aid, []).append(head)
     said = {aid: family for aid, family in zip(aids, families, strict=True) if family is not None}
+    if not own:
+        said |= {aid: one.family for aid, one in present.items() if one.family is not None}
     wanted = [
         present[aid]._replace(family=said.get(aid, present[aid].family))
         if aid in present
@@ -182,6 +190,7 @@ def _statement(subject: Subject, heads: Sequence[Head]) -> bytes:
         head.row_id
         + enc(head.dataset.to_bytes(4, "big"), head.version.to_bytes(4, "big"))
         + (head.handle or b"")
+        + (enc(head.family) if head.family else b"")
         for head in heads
     )
     return enc(

@@ -147,8 +147,8 @@ class Attributes:
             may: the tags that the caller may read.
 
         Returns:
-            Frames of `aid`, `family` (binary) and the columns. The audit log has the reading before this
-            returns.
+            Frames of `aid`, `family` (binary; that of the row) and the columns. The audit log has the reading
+            before this returns.
 
         Raises:
             InputError: a column is not declared, or has a tag that the caller may not read.
@@ -214,6 +214,6 @@ class Attributes:
             rows.sort(key=lambda row: (row[0].aid, row[0].row_id))
             opened = values(subjects.opened(deks, rows), declared)
             aids = [head.aid for head, _ in rows]
-            yield frames.columns(aid=aids, family=[present[aid].family for aid in aids]).hstack(
-                opened.select(names)
-            )
+            # Who is in two families at once is, in each row, in the one that it came in.
+            families = [head.family or present[head.aid].family for head, _ in rows]
+            yield frames.columns(aid=aids, family=families).hstack(opened.select(names))

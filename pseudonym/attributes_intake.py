@@ -93,13 +93,14 @@ class AttributeIntake:
             self._rows.add_halves(at, batch.batch_key, refs, sealed)
         return Receipt(len(each), repeated=False)
 
-    def attach(self, project: str, pairs: frames.Table) -> pl.DataFrame:
+    def attach(self, project: str, pairs: frames.Table, *, own: bool = True) -> pl.DataFrame:
         """Take from the broker whose the values are, and store them. The same again does no harm.
 
         Args:
             project: its name.
             pairs: binary columns `row_ref`, `aid` and, where they are known (null where not), `family` and
                 `handle`, what the broker knows the row by from now on.
+            own: the rows came in these families: see `attribute_subjects.put`.
 
         Returns:
             The row_refs to acknowledge (column `row_ref`): those whose values have arrived. Call `forget`
@@ -118,7 +119,7 @@ class AttributeIntake:
         done: list[bytes] = []
         for first in range(0, len(refs), AT_ONCE):
             some = slice(first, first + AT_ONCE)
-            done += self._attach(project, dict(zip(refs[some], said[some], strict=True)))
+            done += self._attach(project, dict(zip(refs[some], said[some], strict=True)), own)
         return frames.columns(row_ref=done)
 
     def forget(self, project: str, refs: frames.Table) -> int:
@@ -230,7 +231,7 @@ class AttributeIntake:
         return batch, dek
 
     def _attach(
-        self, project: str, whose: Mapping[bytes, tuple[bytes, bytes | None, bytes | None]]
+        self, project: str, whose: Mapping[bytes, tuple[bytes, bytes | None, bytes | None]], own: bool
     ) -> list[bytes]:
         """Store what has arrived of these rows; for each its person, its family and its handle."""
         with self._ledger.lock, self._rows.write() as at:
@@ -266,6 +267,7 @@ class AttributeIntake:
                     [family for _, family, _ in told],
                     list(chain.from_iterable(rows)),
                     [handle for _, _, handle in told],
+                    own=own,
                 )
             self._rows.attached(at, [ref for ref, _, _ in waiting])
         return list(here)

@@ -100,7 +100,8 @@ class AttributeRegisters:
             self._take_away(
                 at, [one for one in before if one.handle not in kept and anew[_known(one)] == one.dataset]
             )
-        arrived = set(self._intake.attach(project, frame.drop("run", "outcome", strict=False))["row_ref"])
+        values = frame.drop("run", "outcome", strict=False)
+        arrived = set(self._intake.attach(project, values, own=False)["row_ref"])
         with self._rows.read() as at:
             held = self._links.held(at, handles)
         going = {_known(head): whose[_known(head)] for head in held if whose[_known(head)] != head.aid}
@@ -149,6 +150,7 @@ class AttributeRegisters:
                 frames.optional_ids(here, "family"),
                 contents,
                 handles,
+                own=False,
             )
             self._links.mark(at, whose.number, register, run, handles)
         return frame.select("row_ref")

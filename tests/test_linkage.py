@@ -18,6 +18,7 @@ from linker.conditions import Op, exact, missing
 from linker.conditions import Test as Measure  # pytest would collect it by its own name
 from linker.derive import standard_columns
 from linker.model import BlockingRule, Comparison, Level, Model
+from linker.workup import canonical
 from tests import pair_oracle as oracle
 from tests.made_up_people import register, retyped
 
@@ -154,6 +155,17 @@ def test_the_order_of_the_rows_changes_no_byte_of_a_linkage(linked, sides, order
 def test_the_size_of_the_chunks_changes_no_byte_of_a_linkage(linked, sides, monkeypatch):
     monkeypatch.setitem(predict.scan_candidates.__kwdefaults__, "slice_rows", 7)
     assert essence(linker.link(*sides, all_pairs=LOWEST)) == essence(linked)
+
+
+def test_r78_records_that_are_alike_stand_by_their_ids_whatever_their_order(one_set):
+    twins = pl.concat([one_set.with_columns(pl.col("id") + end) for end in ("-a", "-b", "-c")])
+    found = {
+        tuple(canonical(linker.arrive(some, id_column="id")).ids)
+        for some in (twins, twins.reverse(), twins.sample(fraction=1.0, shuffle=True, seed=4))
+    }
+    assert len(found) == 1
+    places = {one: place for place, one in enumerate(next(iter(found)))}
+    assert all(places[f"{one}-a"] < places[f"{one}-b"] < places[f"{one}-c"] for one in one_set["id"])
 
 
 @pytest.mark.parametrize("order", ROW_ORDERS)

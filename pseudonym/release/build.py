@@ -85,10 +85,10 @@ def build(
         InputError: the specification asks for what the declarations do not have, two columns have one name,
             or a dataset of one row a person has more.
     """
-    whose = [spec.population] if spec.population else [one.name for one in spec.datasets]
+    whose = [one for one in spec.datasets if spec.population in ("", one.name)]
     members = (
-        pl.concat([rows[name].select(person="aid", family="family") for name in whose])
-        .group_by(PERSON)
+        pl.concat([_members(use, rows[use.name]) for use in whose])
+        .group_by(PERSON, maintain_order=True)
         .agg(pl.col(FAMILY).drop_nulls().first())
         .sort(PERSON)
     )
@@ -158,6 +158,41 @@ _TYPES: Mapping[Kind, Callable[[int], pl.DataType]] = {
 _TIMES = (Kind.MONTH, Kind.QUARTER, Kind.YEAR)
 
 
+def _members(use: Use, rows: pl.DataFrame) -> pl.DataFrame:
+    """The persons of a dataset, each with one family: that of the row which counts (`_in_order`).
+
+    Of families in which such rows say the same it is the one whose own rows come first. Nothing rests on the
+    order in which rows were told, nor, but between families that are alike in all their rows, on ids.
+    """
+    said = sorted(set(rows.columns) - {"aid", FAMILY})
+    places = _in_order(use.latest, rows.select(said).unique()).with_row_index("_place")
+    placed = rows.join(places, on=said, nulls_equal=True).select("_place", FAMILY, person="aid")
+    known = placed.drop_nulls(FAMILY)
+    best = (
+        known.filter(pl.col("_place") == pl.col("_place").min().over(PERSON)).select(PERSON, FAMILY).unique()
+    )
+    rivals = best.filter(pl.len().over(PERSON) > 1)[FAMILY].unique()
+    alike = (
+        known.filter(pl.col(FAMILY).is_in(rivals.implode()))
+        .sort("_place")
+        .group_by(FAMILY, maintain_order=True)
+        .agg(pl.col("_place").cast(pl.String).str.zfill(10).str.join(" ").alias("_rows"))
+    )
+    chosen = best.join(alike, on=FAMILY, how="left").sort(PERSON, "_rows", FAMILY)
+    return (
+        placed.select(PERSON)
+        .unique()
+        .join(chosen.unique(PERSON, keep="first", maintain_order=True), on=PERSON, how="left")
+        .select(PERSON, FAMILY)
+    )
+
+
+def _in_order(latest: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows in the order in which they count: the latest first, where it is said what is; then by values."""
+    order = sorted(set(rows.columns) - {PERSON}, key=lambda name: (name != latest, name))
+    return rows.sort(order, descending=[name == latest for name in order], nulls_last=True)
+
+
 def _events(use: Use, dataset: Dataset, found: pl.DataFrame, today: date) -> Table:
     made = [column(one, dataset, one.out, today) for one in use.columns]
     _check_names([out for _, out in made])
@@ -186,9 +221,7 @@ def latest_rows(found: pl.DataFrame, dataset: Dataset, by: str) -> pl.DataFrame:
     """
     if dataset.column(by).kind not in _TIMES:
         raise InputError(f"Column {by} of dataset {dataset.name} is no month, quarter or year.")
-    order = [by, *sorted(set(found.columns) - {by, PERSON})]
-    ranked = found.sort(order, descending=[True] + [False] * (len(order) - 1), nulls_last=True)
-    return ranked.unique(PERSON, keep="first", maintain_order=True)
+    return _in_order(by, found).unique(PERSON, keep="first", maintain_order=True)
 
 
 def _links(

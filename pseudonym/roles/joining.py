@@ -28,6 +28,7 @@ from pseudonym.deliveries import Delivery
 from pseudonym.errors import InputError
 from pseudonym.families import alike
 from pseudonym.openings import Mandate
+from pseudonym.ordering import by_content
 from pseudonym.people import People
 from pseudonym.records import NUMBERS
 from pseudonym.roles.refusals import PeerRefusedError, PeerUnavailableError, ProjectUnknownError
@@ -154,7 +155,7 @@ class Joining:
             opened += some.height
             progress("open", opened, 0)
             found.append(_flat(some.join(mine, on="unit", how="anti")))
-        return pl.concat(found)
+        return by_content(pl.concat(found), FLAT)
 
     def _deliver(
         self, errand: Errand, mine: pl.DataFrame, links: pl.DataFrame, progress: Progress

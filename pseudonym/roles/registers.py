@@ -27,6 +27,7 @@ from pseudonym import columns, hpke
 from pseudonym.errors import InputError
 from pseudonym.exchange_file import IDENTIFIERS, context
 from pseudonym.openings import Mandate
+from pseudonym.ordering import by_content
 from pseudonym.outcomes import NONE
 from pseudonym.people import People
 from pseudonym.records import NUMBERS
@@ -187,9 +188,10 @@ class Registers:
             hidden = pl.col("pid").is_in(kept_apart)
             guarded.append(some.filter(hidden).unique("pid")["unit"])
             found.append(self._spread(some.filter(~hidden)))
-        known = pl.concat(found)
-        # What tells persons and families apart is a number for this linkage, and not their id.
-        numbers = (pl.col(name).rank("dense").cast(pl.String) for name in ("person", "family"))
+        known = by_content(pl.concat(found), ("authority", *FLAT), ("person", "family"))
+        # What tells persons and families apart is a number for this linkage, and not their id: in the order
+        # of what is known of them, so that the ids settle no tie.
+        numbers = (_numbered(known[name]) for name in ("person", "family"))
         return known.with_columns(numbers), pl.concat(guarded)
 
     def _spread(self, opened: pl.DataFrame) -> pl.DataFrame:
@@ -253,6 +255,14 @@ class Registers:
 
 
 _NOBODY: Final = pl.DataFrame(schema={"unit": pl.Binary, "pid": pl.Binary, "source": pl.String})
+
+
+def _numbered(ids: pl.Series) -> pl.Series:
+    """Ids as numbers in the order in which they first come, text; null for none."""
+    unique = ids.drop_nulls().unique(maintain_order=True).to_frame()
+    numbers = unique.with_row_index("number", offset=1).with_columns(pl.col("number").cast(pl.String))
+    known = ids.to_frame().join(numbers, on=ids.name, how="left", maintain_order="left")
+    return known["number"].rename(ids.name)
 
 
 def _each(opened: pl.DataFrame, beside: pl.DataFrame) -> pl.DataFrame:

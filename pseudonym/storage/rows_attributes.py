@@ -47,13 +47,14 @@ class Subject(NamedTuple):
 
 
 class Head(NamedTuple):
-    """What identifies a row of a subject."""
+    """What identifies a row of a subject, and the family that it came in (None: it came in none)."""
 
     aid: bytes
     row_id: bytes
     dataset: int
     version: int
     handle: bytes | None = None
+    family: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +242,20 @@ class AttributeRows(Rows):
         return {row.handle for row in self.store.among(at, query, ROW.c.handle, handles)}
 
     def in_families(self, at: sa.Connection, project: int, families: Sequence[bytes]) -> list[Subject]:
-        """The subjects of a project that are in one of these families."""
-        columns = (SUBJECT.c[name] for name in Subject._fields[:6])
-        query = sa.select(*columns, KEY.c.kid, KEY.c.wrapped).join(KEY, KEY.c.aid == SUBJECT.c.aid)
-        query = query.where(SUBJECT.c.project == project)
-        return list(map(Subject._make, self.store.among(at, query, SUBJECT.c.family, families)))
+        """The subjects of a project that are in one of these families, or have a row that came in one."""
+        aids = {
+            row.aid
+            for table in (SUBJECT, ROW)
+            for row in self.store.among(at, sa.select(table.c.aid), table.c.family, families)
+        }
+        return [one for one in self.subjects(at, sorted(aids)).values() if one.project == project]
+
+    def put_families(self, at: sa.Connection, heads: Sequence[Head]) -> None:
+        """Put rows into the families that they name now."""
+        columns: dict[str, Sequence[Any]] = {
+            name: [getattr(head, name) for head in heads] for name in ("row_id", "family")
+        }
+        self.store.update(at, ROW, ["row_id"], columns)
 
     def moved(self, at: sa.Connection, project: int) -> int:
         """The number of the last of the broker's moves that a project has followed."""

@@ -53,6 +53,7 @@ ROW = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("ct", sa.LargeBinary, nullable=False),
     sa.Column("handle", sa.LargeBinary, index=True),
+    sa.Column("family", sa.LargeBinary, index=True),
     sqlite_with_rowid=False,
 )
 BATCH = sa.Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -55,6 +56,51 @@ def test_r32_of_several_waves_a_persons_latest_is_taken(found):
         for person, some in by_person.items()
     }
     assert dict(table.select("person", "hours").rows()) == expected
+
+
+ADULT, CHILD, FRIEND = (bytes([number]) * 16 for number in (1, 2, 3))
+IN_TWO = (  # who, in which family, when, hours
+    (CHILD, "old", "2024-01", 1), (CHILD, "new", "2025-01", 2), (CHILD, "old", "2024-02", 3),
+    (ADULT, "one", "2025-01", 5), (ADULT, "two", "2025-01", 5), (FRIEND, "one", "2025-01", 7),
+)  # fmt: skip
+
+
+def told(order, seed):
+    """Rows of people in two families, told in an order, under ids of families that are drawn at random."""
+    drawn = {name: random.Random(f"{seed} {name}").randbytes(16) for name in ("old", "new", "one", "two")}
+    some = [IN_TWO[place] for place in order]
+    found = column(aid=[row[0] for row in some], family=[drawn[row[1]] for row in some]).with_columns(
+        pl.Series("wave", [row[2] for row in some]), pl.Series("hours", [row[3] for row in some])
+    )
+    return {"waves": found}, {family: name for name, family in drawn.items()}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_r4_r78_who_is_in_two_families_counts_in_that_of_the_latest_row_whoever_was_told_last(seed):
+    seen = set()
+    for order in ((0, 1, 2, 3, 4, 5), (5, 4, 3, 2, 1, 0), (2, 4, 0, 5, 1, 3)):
+        data, names = told(order, seed)
+        built = build(of_waves(latest="wave"), {"waves": WAVES}, data, TODAY)
+        found = dict(built.members.iter_rows())
+        assert names[found[CHILD]] == "new"
+        seen.add(names[found[ADULT]])
+    assert len(seen) == 1
+
+
+def test_r4_the_family_of_a_person_is_that_of_the_row_whose_columns_count():
+    data, names = told(range(6), 1)
+    built = build(of_waves(latest="wave"), {"waves": WAVES}, data, TODAY)
+    child = built.table("persons").frame.filter(person=CHILD).row(0, named=True)
+    assert (names[child["family"]], child["hours"]) == ("new", 2)
+
+
+def test_r78_of_two_families_that_say_the_same_of_somebody_no_id_decides():
+    chosen = set()
+    for seed in range(20):
+        data, names = told(range(6), seed)
+        members = build(of_waves(latest="wave"), {"waves": WAVES}, data, TODAY).members
+        chosen.add(names[dict(members.iter_rows())[ADULT]])
+    assert len(chosen) == 1
 
 
 def test_a_second_row_of_a_person_is_refused_where_nothing_says_which():

@@ -559,7 +559,8 @@ def test_merged_subjects_go_on_as_one(url, tmp_path):
         taken_on = everything(store).filter(pl.col("aid") == e).drop("aid", "family")
         assert same(taken_on, sent[:3])
         assert same(everything(store, "other").drop("aid", "family"), sent[:2])
-        assert everything(store).filter(pl.col("aid") == e)["family"].n_unique() == 1
+        kept = everything(store).filter(pl.col("aid") == e)["family"]
+        assert set(kept) == set(sent["family"][:3])  # each row keeps the one that it came in
         # A number that is withheld takes what came under it along.
         assert store.moves.follow(PROJECT, moves(("whole", None, e, None), first=4), WHO) == 5
         assert everything(store)["aid"].to_list() == [d]
@@ -603,6 +604,36 @@ def test_rows_go_one_by_one_where_a_person_was_several(url, tmp_path):
         assert store.moves.follow(PROJECT, back, WHO) == 2
         assert set(everything(store)["aid"]) == {a}
         assert set(everything(store)["family"]) == {third}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_r4_r78_a_row_keeps_the_family_that_it_came_in_whichever_was_told_last(url, tmp_path, turned):
+    a, one, other, third = ids(4)
+    refs, handles = ids(3), ids(3)
+    sent = values(3).with_columns(column(row_ref=refs))
+    told = column(row_ref=refs[:2], aid=[a, a], family=[one, other], handle=handles[:2])
+    with attributes(url, tmp_path) as store:
+        declared(store).intake.receive(PROJECT, "ks2", "h1", sent)
+        for some in (told[1:], told[:1]) if turned else (told[:1], told[1:]):
+            store.intake.attach(PROJECT, some)
+        # A register's row came in no family, whatever is said of its person.
+        of_register = column(row_ref=refs[2:], aid=[a], family=[third], handle=handles[2:])
+        store.intake.attach(PROJECT, of_register, own=False)
+
+        def families():
+            found = everything(store).select("family", "score").rows()
+            return {score: family for family, score in found}
+
+        scores = [int(score) for score in sent["score"]]
+        assert [families()[score] for score in scores[:2]] == [one, other]
+        assert families()[scores[2]] in (one, other)
+        assert store.moves.follow(PROJECT, moves(("family", None, one, third)), WHO) == 1
+        assert [families()[score] for score in scores[:2]] == [third, other]
+        rows = store.intake._rows
+        with rows.write() as at:  # an administrator who puts somebody into another family is noticed
+            at.execute(sa.update(ROW).where(ROW.c.family == third).values(family=other))
+        with pytest.raises(SealBrokenError):
+            everything(store)
 
 
 def test_no_value_is_in_the_clear_in_any_file(tmp_path, sqlite_url, caplog):

@@ -106,6 +106,7 @@ class Scanner:
     _needles: dict[bytes, Finding] = field(init=False)
     _by_start: dict[int, list[bytes]] = field(init=False, default_factory=dict)
     _starts: np.ndarray[Any, Any] = field(init=False)
+    _fours: np.ndarray[Any, Any] = field(init=False)
 
     def __post_init__(self) -> None:
         self._needles = {}
@@ -116,6 +117,7 @@ class Scanner:
             self._by_start.setdefault(int.from_bytes(needle[:4], "little"), []).append(needle)
         self._starts = np.zeros(1 << 24, dtype=bool)
         self._starts[[start & 0xFFFFFF for start in self._by_start]] = True
+        self._fours = np.sort(np.fromiter(self._by_start, dtype=np.uint32))
 
     def __len__(self) -> int:
         return len(self._needles)
@@ -135,7 +137,7 @@ class Scanner:
         three = octets[:-3] | octets[1:-2] << 8 | octets[2:-1] << 16
         places = np.flatnonzero(self._starts[three])
         fours = three[places] | octets[places + 3] << 24
-        known = np.isin(fours, np.fromiter(self._by_start, dtype=np.uint32))
+        known = self._fours[np.minimum(np.searchsorted(self._fours, fours), len(self._fours) - 1)] == fours
         return {
             self._needles[needle]
             for place, four in zip(places[known].tolist(), fours[known].tolist(), strict=True)
