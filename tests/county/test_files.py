@@ -455,7 +455,7 @@ def test_the_commands_write_and_score(tmp_path, monkeypatch, capsys):
 
 
 def test_people_elsewhere_are_in_registers_alone(tmp_path):
-    """A register of the whole country: councils deliver as many rows as without, most records are of others."""
+    """A register of the whole country: most records are of others, and councils deliver what they did."""
     few, many = (County(200, 4, PRESETS["realistic"], 1.0, elsewhere=more) for more in (0.0, 20.0))
     here, all_of_them = (write_county(one, tmp_path / name) for one, name in ((few, "few"), (many, "many")))
     told = json.loads((tmp_path / "many" / "truth" / "county.json").read_text())
