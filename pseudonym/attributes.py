@@ -213,10 +213,11 @@ class Attributes:
         self, project: Project, wanted: Sequence[_Wanted], given: list[bytes] | None
     ) -> Iterator[list[pl.DataFrame]]:
         numbers = [one.number for one in wanted]
+        size = max(1, AT_ONCE // len(wanted))  # who is in all datasets has several rows in each
         if given is None:
-            pages = self._rows.aid_pages(project.number)
+            pages = self._rows.aid_pages(project.number, size)
         else:
-            pages = iter([given[first : first + AT_ONCE] for first in range(0, len(given), AT_ONCE)])
+            pages = iter([given[first : first + size] for first in range(0, len(given), size)])
         for page in pages:
             with self._rows.read() as at:
                 self._rows.project(at, project.name)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pseudonym.errors import NotFoundError
 from pseudonym.storage.engine import Store
-from pseudonym.storage.rows import Rows
+from pseudonym.storage.rows import AT_ONCE, Rows
 from pseudonym.storage.schema_attributes import (
     BATCH,
     DATASET,
@@ -262,9 +262,10 @@ class AttributeRows(Rows):
         at.execute(sa.delete(MOVED).where(MOVED.c.project == project))
         at.execute(sa.insert(MOVED).values(project=project, number=number))
 
-    def aid_pages(self, project: int | None = None) -> Iterator[list[bytes]]:
-        """All aids of a project, or of all, by aid, some at a time."""
-        return self._pages(SUBJECT.c.aid, *([SUBJECT.c.project == project] if project is not None else []))
+    def aid_pages(self, project: int | None = None, size: int = AT_ONCE) -> Iterator[list[bytes]]:
+        """All aids of a project, or of all, by aid, at most `size` at a time."""
+        whose = [SUBJECT.c.project == project] if project is not None else []
+        return self._pages(SUBJECT.c.aid, *whose, size=size)
 
     def count(self, at: sa.Connection, project: int) -> int:
         """How many subjects a project has."""
