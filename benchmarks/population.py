@@ -199,6 +199,9 @@ def main() -> None:
     whole = ways.add_parser("county", help="councils' files of families, eight registers, and the truth")
     whole.add_argument("--families", type=int, default=1000, help="families that councils assessed")
     whole.add_argument("--others", type=float, default=county.OTHERS, help="other households for each")
+    whole.add_argument(
+        "--elsewhere", type=float, default=0.0, help="households elsewhere for each, in registers alone"
+    )
     whole.add_argument("--errors", choices=list(presets.PRESETS), default="realistic")
     whole.add_argument(
         "--issued-ninos", action="store_true", help="NINOs with prefixes in use, which checks let pass"
@@ -233,7 +236,9 @@ def _pair(asked: argparse.Namespace) -> None:
 
 def _county(asked: argparse.Namespace) -> None:
     preset = presets.PRESETS[asked.errors]
-    made = county.County(asked.families, asked.seed, preset, asked.others, asked.issued_ninos)
+    made = county.County(
+        asked.families, asked.seed, preset, asked.others, asked.issued_ninos, asked.elsewhere
+    )
     for name, rows in write_county(made, asked.out).items():
         print(f"{rows:>12,}  {name}")
 

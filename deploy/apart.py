@@ -8,13 +8,17 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+import polars as pl
 
 from deploy.service import StudyError
 from pseudonym.roles.callers import SERVER_ROLES, Role
-from pseudonym.roles.exchange import MOVES_EVERY
 
 ATTACH_SECONDS = 3_600.0
+_PIECE, _OVERLAP = 16 * 1024**2, 256  # bytes
+_ROWS = 100_000
+_LETTERS = np.array([chr(octet).isalnum() and octet < 128 for octet in range(256)])
 _WORDS = rb"[A-Za-z]{7,}|[0-9]{10}|[A-Z]{2}[0-9]{6}[A-D]|[A-Z][0-9]{12}"
 
 
@@ -31,26 +35,29 @@ def settled(roles: Path) -> int:
     Raises:
         StudyError: not in time.
     """
-    until, since, before = time.monotonic() + ATTACH_SECONDS, time.monotonic(), (0, 0, 0)
-    while True:
-        now = (
-            _count(roles, Role.ATTRIBUTES, "a_row"),
-            _count(roles, Role.BROKER, "half"),
-            _count(roles, Role.BROKER, "stray"),
-        )
-        if now != before:
-            since, before = time.monotonic(), now
-        # It asks again and again; who were merged follow a moment after their rows.
-        if time.monotonic() - since > MOVES_EVERY + 2:
-            return now[0]
+    until = time.monotonic() + ATTACH_SECONDS
+    while not _together(roles):
         if time.monotonic() > until:
             raise StudyError("Attributes and persons have not found together. See the logs in roles/.")
         time.sleep(1.0)
+    with database(roles, Role.ATTRIBUTES) as connection:
+        return int(connection.execute("SELECT count(*) FROM a_row").fetchone()[0])
 
 
-def _count(roles: Path, role: Role, name: str) -> int:
-    with database(roles, role) as connection:
-        return int(connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0])
+def _together(roles: Path) -> bool:
+    """Whether the broker has nothing more to say of rows that are here, and all who moved have moved."""
+    broker = folder_of(roles, Role.BROKER) / Role.BROKER / "store.sqlite"
+    with database(roles, Role.ATTRIBUTES) as connection:
+        connection.execute("ATTACH ? AS broker", (f"{broker.absolute().as_uri()}?mode=ro",))
+        return not any(connection.execute(f"SELECT EXISTS ({query})").fetchone()[0] for query in _APART)
+
+
+_APART = (
+    "SELECT 1 FROM broker.half WHERE outcome IS NOT NULL",
+    "SELECT 1 FROM broker.half JOIN a_half USING (row_ref)",
+    "SELECT 1 FROM broker.stray JOIN a_half USING (row_ref)",
+    "SELECT 1 FROM broker.move WHERE number > (SELECT coalesce(max(number), 0) FROM a_moved)",
+)
 
 
 def found_in(roles: Path, words: Mapping[str, set[str]]) -> dict[Role, dict[str, int]]:
@@ -61,15 +68,44 @@ def found_in(roles: Path, words: Mapping[str, set[str]]) -> dict[Role, dict[str,
         seen: set[bytes] = set()
         for path in sorted(folder_of(roles, role).rglob("*")):
             if path.is_file():
-                seen.update(re.findall(_WORDS, path.read_bytes()))
+                for piece in _pieces(path):
+                    seen.update(re.findall(_WORDS, _spelt(piece)))
         found[role] = {what: len(some & seen) for what, some in wanted.items()}
     return found
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """A file, some of it at a time; no word is cut in two in both of two pieces."""
+    last = b""
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            yield last + piece
+            last = piece[-_OVERLAP:]
+
+
+def _spelt(piece: bytes) -> bytes:
+    """The runs of at least seven letters and digits, of which every word is a part, with gaps between.
+
+    Nearly all that lies in a database is sealed and has none; so little is left to look for words in.
+    """
+    octets = np.frombuffer(piece, dtype=np.uint8)
+    runs = _LETTERS[octets]
+    for step in (1, 2, 3):  # where seven in a row begin
+        runs = runs[:-step] & runs[step:]
+    if not runs.any():
+        return b""
+    kept = np.zeros(len(octets) + 1, dtype=np.bool_)
+    for place in range(7):
+        kept[place : place + len(runs)] |= runs
+    gaps = kept.copy()
+    gaps[1:] |= kept[:-1]
+    return np.where(kept, np.append(octets, 32), 32).astype(np.uint8)[gaps].tobytes()
 
 
 def ids_in_both(roles: Path) -> int:
     """How many ids the databases of identity and attributes have in common."""
     with database(roles, Role.IDENTITY) as one, database(roles, Role.ATTRIBUTES) as other:
-        return len(_ids(one) & _ids(other))
+        return _ids(one).join(_ids(other), on="id", how="semi").height
 
 
 @contextmanager
@@ -84,16 +120,14 @@ def _tables(connection: sqlite3.Connection) -> list[str]:
     return [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
 
 
-def _ids(connection: sqlite3.Connection) -> set[bytes]:
-    """Every value of 16 bytes: what an id looks like."""
-
-    def rows(name: str) -> list[tuple[Any, ...]]:
-        return connection.execute(f'SELECT * FROM "{name}"').fetchall()
-
-    return {
-        value
-        for name in _tables(connection)
-        for row in rows(name)
-        for value in row
-        if isinstance(value, bytes) and len(value) == 16
-    }
+def _ids(connection: sqlite3.Connection) -> pl.DataFrame:
+    """Every value of 16 bytes, which is what an id looks like, once: the column `id`."""
+    found = [pl.DataFrame(schema={"id": pl.Binary})]
+    for name in _tables(connection):
+        columns = [row[1] for row in connection.execute(f"PRAGMA table_info('{name}')")]
+        for column in columns:
+            said = f'SELECT "{column}" FROM "{name}" WHERE typeof("{column}") = \'blob\''
+            rows = connection.execute(f'{said} AND length("{column}") = 16')
+            while some := rows.fetchmany(_ROWS):
+                found.append(pl.DataFrame({"id": [value for (value,) in some]}, schema={"id": pl.Binary}))
+    return pl.concat(found).unique()

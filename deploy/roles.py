@@ -83,6 +83,10 @@ class Processes:
         """A role's audit log; its public key lies beside it in the file `public-key`."""
         return self._folder / f"{role}-role" / role / "audit"
 
+    def pids(self) -> dict[Role, int]:
+        """The process of each role that was started."""
+        return {role: process.pid for role, process in self._running.items()}
+
     def alive(self) -> bool:
         """Whether none has ended."""
         return all(process.poll() is None for process in self._running.values())

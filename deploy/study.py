@@ -26,7 +26,7 @@ from deploy.service import Service, StudyError
 from linker.resources import Job, SubmissionKind
 from pseudonym import registers
 from pseudonym.datasets import Dataset
-from pseudonym.halves import REF_BYTES, ROW_REF, Halves, divide_extract
+from pseudonym.halves import ROW_REF, Halves, divide_extract, references
 from pseudonym.hpke import OpeningKey
 from pseudonym.registers.banding import banded
 from pseudonym.release.bundle import Content, opened
@@ -133,9 +133,8 @@ def extract(county: Path, register: str, key: bytes) -> tuple[Halves, pl.DataFra
     events = pl.read_parquet(county / "attributes" / f"{register}.parquet")
     coarse = banded(events, registers.load(register), "record_id").cast(pl.String)
     halves = divide_extract(records, coarse, "record_id", stream(key, "extract/1", register))
-    octets = stream(key, "extract/1", register)(REF_BYTES * records.height)
-    refs = [octets[at : at + REF_BYTES].hex() for at in range(0, len(octets), REF_BYTES)]
-    return halves, records.select(pl.Series(ROW_REF, refs), "record_id")
+    refs = references(records.height, stream(key, "extract/1", register))
+    return halves, records.select(refs, "record_id")
 
 
 def send_extract(service: Service, register: str, halves: Halves, batch: str, feed: Feed) -> tuple[str, int]:

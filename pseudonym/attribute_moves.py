@@ -63,7 +63,7 @@ class AttributeMoves:
             return self._rows.moved(at, self._rows.project(at, project).number)
 
     def follow(self, project: str, moves: frames.Table, mandate: Mandate) -> int:
-        """Follow moves. The same again does no harm.
+        """Follow moves; purge what it deletes later. The same again does no harm.
 
         Args:
             project: its name.
@@ -94,7 +94,6 @@ class AttributeMoves:
             for families, some in groupby(due, lambda move: move.what is What.FAMILY):
                 count += (self._families if families else self._follow)(at, whose, list(some))
             self._rows.set_moved(at, whose.number, max([last, *(number for number, _ in numbered)]))
-        self._rows.store.purge_if_due()
         return count
 
     def assign(self, project: str, rows: Sequence[tuple[bytes, bytes]], mandate: Mandate) -> int:

@@ -14,9 +14,9 @@ The rules this module keeps:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Self
+from typing import NamedTuple, Self
 
 import polars as pl
 
@@ -36,7 +36,7 @@ from pseudonym.keks import Keks
 from pseudonym.release.keeping import Releases
 from pseudonym.storage import Store
 from pseudonym.storage.rows import AT_ONCE, Project, ProjectState
-from pseudonym.storage.rows_attributes import AttributeRows
+from pseudonym.storage.rows_attributes import AttributeRows, Head, Subject
 from pseudonym.tables.keeping import Tables
 from pseudonym.urn import check_epoch, check_label
 from pseudonym.values import Scan, check_declaration, values
@@ -154,20 +154,49 @@ class Attributes:
             InputError: a column is not declared, or has a tag that the caller may not read.
             SealBrokenError: a row or a subject was altered, exchanged or taken away.
         """
-        found, number, declared = self._context.declared(project, dataset)
-        wanted = [declared.column(name) for name in columns or [one.name for one in declared.columns]]
-        withheld = sum(not column.tags <= may for column in wanted)
-        if withheld:
-            raise InputError(
-                f"{withheld} of the columns hold special categories or criminal offences.",
-                "Leave them out, or read them as somebody who may.",
-            )
-        names = [column.name for column in wanted]
+        return (frame for (frame,) in self.read_all(project, {dataset: columns}, mandate, aids=aids, may=may))
+
+    def read_all(
+        self,
+        project: str,
+        datasets: Mapping[str, Sequence[str] | None],
+        mandate: Mandate,
+        *,
+        aids: frames.Table | None = None,
+        may: frozenset[Tag] = frozenset(),
+    ) -> Iterator[list[pl.DataFrame]]:
+        """Read several datasets in one go: what vouches for a subject is looked at once, and not for each.
+
+        Args:
+            project: its name.
+            datasets: names of declared datasets, each with the declared columns to read; all when None.
+            mandate, aids, may: as in `read`.
+
+        Returns:
+            As `read`, a list of the frames of all datasets for some subjects at a time.
+
+        Raises:
+            As `read`.
+        """
+        wanted, found = list[_Wanted](), None
+        for dataset, columns in datasets.items():
+            found, number, declared = self._context.declared(project, dataset)
+            read = [declared.column(name) for name in columns or [one.name for one in declared.columns]]
+            withheld = sum(not column.tags <= may for column in read)
+            if withheld:
+                raise InputError(
+                    f"{withheld} of the columns hold special categories or criminal offences.",
+                    "Leave them out, or read them as somebody who may.",
+                )
+            wanted.append(_Wanted(number, declared, [column.name for column in read]))
+        if found is None:
+            raise InputError("There is no dataset to read.", "Name one.")
         given = None if aids is None else sorted(set(frames.ids(frames.table(aids), "aid")))
         with self._rows.read() as at:
             total = self._rows.count(at, found.number) if given is None else len(given)
-        self._context.audit(Access("read", project, mandate, total, (dataset, *names)))
-        return self._read(found, number, declared, names, given)
+        for one in wanted:
+            self._context.audit(Access("read", project, mandate, total, (one.declared.name, *one.names)))
+        return self._read(found, wanted, given)
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Within the block, all that this thread reads is of one state of the store."""
@@ -193,12 +222,14 @@ class Attributes:
         return len(present)
 
     def _read(
-        self, project: Project, dataset: int, declared: Dataset, names: list[str], given: list[bytes] | None
-    ) -> Iterator[pl.DataFrame]:
+        self, project: Project, wanted: Sequence[_Wanted], given: list[bytes] | None
+    ) -> Iterator[list[pl.DataFrame]]:
+        numbers = [one.number for one in wanted]
+        size = max(1, AT_ONCE // len(wanted))  # who is in all datasets has several rows in each
         if given is None:
-            pages = self._rows.aid_pages(project.number)
+            pages = self._rows.aid_pages(project.number, size)
         else:
-            pages = iter([given[first : first + AT_ONCE] for first in range(0, len(given), AT_ONCE)])
+            pages = iter([given[first : first + size] for first in range(0, len(given), size)])
         for page in pages:
             with self._rows.read() as at:
                 self._rows.project(at, project.name)
@@ -208,12 +239,33 @@ class Attributes:
                     for aid, subject in found.items()
                     if subject.project == project.number and not subject.flags
                 }
-                rows = self._rows.sealed_rows(at, list(present), dataset)
-                heads = [head for head, _ in rows] + self._rows.heads(at, list(present), but=dataset)
+                rows = self._rows.sealed_rows(at, list(present), numbers)
+                heads = [head for head, _ in rows] + self._rows.heads(at, list(present), numbers)
             deks, _ = subjects.checked(self._keks, list(present.values()), heads)
             rows.sort(key=lambda row: (row[0].aid, row[0].row_id))
-            opened = values(subjects.opened(deks, rows), declared)
-            aids = [head.aid for head, _ in rows]
-            # Who is in two families at once is, in each row, in the one that it came in.
-            families = [head.family or present[head.aid].family for head, _ in rows]
-            yield frames.columns(aid=aids, family=families).hstack(opened.select(names))
+            of: dict[int, list[tuple[Head, bytes]]] = {number: [] for number in numbers}
+            for row in rows:
+                of[row[0].dataset].append(row)
+            yield [_opened(deks, present, of[one.number], one) for one in wanted]
+
+
+class _Wanted(NamedTuple):
+    """A dataset that is read: its number, its declaration, and the names of the columns."""
+
+    number: int
+    declared: Dataset
+    names: list[str]
+
+
+def _opened(
+    deks: Mapping[bytes, bytes],
+    present: Mapping[bytes, Subject],
+    rows: Sequence[tuple[Head, bytes]],
+    wanted: _Wanted,
+) -> pl.DataFrame:
+    """Rows of one dataset, with whose they are."""
+    opened = values(subjects.opened(deks, rows), wanted.declared)
+    aids = [head.aid for head, _ in rows]
+    # Who is in two families at once is, in each row, in the one that it came in.
+    families = [head.family or present[head.aid].family for head, _ in rows]
+    return frames.columns(aid=aids, family=families).hstack(opened.select(wanted.names))

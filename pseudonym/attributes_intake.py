@@ -185,6 +185,16 @@ class AttributeIntake:
             found = self._rows.waiting(at)
         return [Waiting(names[number], halves, oldest) for number, halves, oldest in found]
 
+    def expecting(self) -> list[str]:
+        """The projects of which values wait, or of which a row_ref is not forgotten yet."""
+        with self._rows.read() as at:
+            names = {project.number: project.name for project in self._rows.projects(at)}
+            return sorted(names[number] for number in self._rows.expecting(at))
+
+    def purge(self) -> bool:
+        """Make what was dropped unreadable, if that is not done yet: it rewrites the whole database."""
+        return self._rows.store.purge_if_due()
+
     def drop_overdue(self) -> dict[str, int]:
         """Drop values that have waited for seven days; how many, by project. To be called every day."""
         with self._rows.write() as at:

@@ -41,7 +41,7 @@ class AttributeRegisters:
         self._links = LinkRows(context.rows)
 
     def drop(self, project: str, refs: frames.Table, mandate: Mandate) -> pl.DataFrame:
-        """Delete unread what waits under row_refs (column `row_ref`) that are nobody's.
+        """Delete unread what waits under row_refs (column `row_ref`) that are nobody's; purge later.
 
         Returns:
             Those of which something was there (column `row_ref`): acknowledge them. The others may come yet.
@@ -49,20 +49,17 @@ class AttributeRegisters:
         given = frames.ids(frames.table(refs), "row_ref")
         if given:
             self._context.audit(Access("drop", project, mandate, len(given)))
-        gone, dropped = list[bytes](), 0
+        gone: list[bytes] = []
         for first in range(0, len(given), AT_ONCE):
             with self._rows.write() as at:
                 number = self._rows.project(at, project).number
-                here, _ = self._rows.halves(at, number, given[first : first + AT_ONCE])
+                here = self._rows.arrived(at, number, given[first : first + AT_ONCE])
                 # As of what was attached, it stays known that it was here until the broker has forgotten it.
-                waiting = [ref for ref, (_, ct) in here.items() if ct is not None]
+                waiting = [ref for ref, waits in here.items() if waits]
                 self._rows.attached(at, waiting)
                 if waiting:
                     self._rows.store.purge_later(at)
-                dropped += len(waiting)
                 gone += here
-        if dropped:  # it rewrites the whole database, and this is asked every few seconds
-            self._rows.store.purge_if_due()
         return frames.columns(row_ref=gone)
 
     def link(

@@ -72,7 +72,7 @@ def divide(
         )
     if ROW_REF in rows.columns:
         raise InputError(f"A column is called {ROW_REF}, which is made here.", "Give it another name.")
-    refs = _references(rows.height, draw)
+    refs = references(rows.height, draw)
     return Halves(*(_shuffled(rows.select(refs, *names), draw) for names in (identifiers, attributes)))
 
 
@@ -101,14 +101,15 @@ def divide_extract(
         raise InputError(f"Column {key} of the records has an id twice, or none.", "Give each record one.")
     if strangers := events.join(records, on=key, how="anti").height:
         raise InputError(f"{strangers} events are of no record.", "Send both of one extract.")
-    known = records.with_columns(_references(records.height, draw))
+    known = records.with_columns(references(records.height, draw))
     told = events.join(known.select(key, ROW_REF), on=key)
     who, what = (frame.drop(key).select(ROW_REF, pl.exclude(ROW_REF)) for frame in (known, told))
     # The rows of a record stand together, in the order of what is random.
     return Halves(_shuffled(who, draw), what.sort(ROW_REF, maintain_order=True))
 
 
-def _references(count: int, draw: Callable[[int], bytes]) -> pl.Series:
+def references(count: int, draw: Callable[[int], bytes]) -> pl.Series:
+    """So many references, text, 32 hexadecimal digits: the first that `divide` and `divide_extract` draw."""
     octets = np.frombuffer(draw(REF_BYTES * count), dtype=f"V{REF_BYTES}")
     return pl.Series(ROW_REF, [one.tobytes() for one in octets], dtype=pl.Binary).bin.encode("hex")
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from itertools import product
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from benchmarks.county.county import County
+from benchmarks.county.presets import PRESETS, REGISTERS
 from benchmarks.linkage import RULES, agreement, candidates, f1, report, with_rules
 from benchmarks.measure import Meter, Result, Spent
 from benchmarks.population import study, write_study
+from benchmarks.study import Stages, reset_peak, used
+from benchmarks.study import run as run_study
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +69,38 @@ def test_stages_add_up():
     assert meter.loaded > 0
     result = Result({"one": Spent(1.0, 2.0), "two": Spent(0.5, 0.5)}, 10.0, 5.0)
     assert (result.wall(), result.cpu(), result.wall("two")) == (1.5, 2.5, 0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_whole_study_is_measured_stage_by_stage(tmp_path: Path):
+    lines: list[str] = []
+    for line in run_study(Stages(lines.append), tmp_path / "study", County(600, 3, PRESETS["realistic"])):
+        lines.append(line)
+    cells = [
+        [cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines if line.count("|") > 9
+    ]
+    stages = {line[0]: line[1:] for line in cells}
+    assert {f"{name}: linked" for name in REGISTERS} <= stages.keys()
+    wanted = {"persons of 2024", "the analysis file is built, checked, approved", "in all"}
+    assert wanted <= stages.keys()
+    peaks = [float(one.replace(",", "")) for one in stages["in all"][-4:]]
+    assert all(50 < peak < 4_000 for peak in peaks)
+    assert sum(line.startswith(tuple(f"| {name} | " for name in REGISTERS)) for line in lines) == 8
+
+
+def test_a_process_tells_what_it_used_and_its_peak_begins_anew():
+    def held() -> float:
+        return used(os.getpid()).peak
+
+    reset_peak(os.getpid())
+    before = held()
+    much = b"x" * (200 << 20)
+    assert held() > before + 150
+    del much
+    reset_peak(os.getpid())
+    assert held() < before + 100
+    assert used(os.getpid()).cpu > 0
 
 
 @pytest.mark.slow

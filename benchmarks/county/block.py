@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.county.contacts import Contacts, contacts
+from benchmarks.county.contacts import ELSEWHERE, Contacts, contacts
 from benchmarks.county.county import CHILDREN, NEVER, NOW, SINCE, Block, County
 from benchmarks.county.families import lives
 from benchmarks.county.naming import Named, named
@@ -80,7 +80,7 @@ def block_lives(county: County, block: Block) -> Lives:
     homes, persons = lives(county, block)
     names = named(county, homes, persons)
     wants = needs(county, homes, persons)
-    heard = contacts(county, homes, persons, wants)
+    heard = contacts(county, homes, persons, wants, ELSEWHERE if block.elsewhere else {})
     draws, number = county.draws, persons.number
     replaced = SINCE + (draws.share("superseded on", number) * (NOW - SINCE)).astype(np.int64)
     superseded = draws.chance("superseded", number, county.preset.superseded) & (replaced > persons.born)

@@ -6,7 +6,7 @@ registers. Who has no contact is not in the register.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,9 @@ SCHOOL_YEARS = range(2012, 2025)  # that begin in September
 SESSIONS = 380  # half days of a school year
 STATE_SCHOOL = 0.93
 CUSTODY = 0.12  # of adults' offences
+#: Of people elsewhere in the country, how many of the right age a register of few has heard of, at least: one
+#: of the whole country holds a million where the county has a thousand.
+ELSEWHERE = {"pnc": 0.4, "prisons": 0.5, "ilr": 0.4, "mhmds": 0.5, "ndtms": 0.5}
 
 
 @dataclass(frozen=True)
@@ -38,22 +41,33 @@ class Contacts:
     columns: dict[str, pl.Series]
 
 
-def contacts(county: County, homes: Households, persons: Persons, needs: Needs) -> dict[str, Contacts]:
-    """All eight registers' contacts with the people of a block."""
+def contacts(
+    county: County, homes: Households, persons: Persons, needs: Needs, least: Mapping[str, float]
+) -> dict[str, Contacts]:
+    """All eight registers' contacts with the people of a block.
+
+    Args:
+        county: where they live.
+        homes: the households of the block.
+        persons: its people.
+        needs: what they need.
+        least: by register, the chance of a first contact where it would be smaller.
+    """
     mood = np.exp(0.5 * needs.severity)[persons.row]
     chances = _Chances(county, persons, needs)
     offences = chances.happen(
-        "offence", 4, np.where(persons.sex == 1, 0.06, 0.018) * mood, 10, boost=("offending", 14.0)
-    )
+        "offence", 4, np.where(persons.sex == 1, 0.06, 0.018) * mood, 10, boost=("offending", 14.0),
+        least=least.get("pnc", 0.0),
+    )  # fmt: skip
     return {
         "pnc": _police(county, persons, *offences),
-        "prisons": _prisons(county, persons, *offences),
+        "prisons": _prisons(county, persons, *_with_prisoners(chances, persons, offences, least)),
         "npd": _schools(county, persons, needs),
-        "ilr": _courses(county, persons, chances),
+        "ilr": _courses(county, persons, chances, least.get("ilr", 0.0)),
         "wpls": _work(county, persons, chances, mood),
         "hes": _hospital(county, persons, chances),
-        "mhmds": _mental_health(county, persons, chances, mood),
-        "ndtms": _treatment(county, persons, chances, mood),
+        "mhmds": _mental_health(county, persons, chances, mood, least.get("mhmds", 0.0)),
+        "ndtms": _treatment(county, persons, chances, mood, least.get("ndtms", 0.0)),
     }
 
 
@@ -63,9 +77,12 @@ class _Chances:
 
     def happen(
         self, what: str, tries: int, p: Reals | float, since: float, until: float = 130.0,
-        boost: tuple[str, float] | None = None,
+        boost: tuple[str, float] | None = None, least: float = 0.0,
     ) -> tuple[Ints, Ints]:  # fmt: skip
-        """Rows and days: some tries a person between two ages, likelier while a problem lasts."""
+        """Rows and days: some tries a person between two ages, likelier while a problem lasts.
+
+        The first try's chance is no smaller than `least`.
+        """
         persons, draws = self.persons, self.county.draws
         low = np.maximum(SINCE, persons.born + since * YEAR)
         high = np.minimum(np.minimum(NOW, persons.died), persons.born + until * YEAR)
@@ -78,7 +95,8 @@ class _Chances:
             likely = chance
             if boost:
                 likely = chance * np.where(self.needs.active(boost[0], able, on), boost[1], 1.0)
-            chosen = draws.chance(f"{what} {turn}", number, np.minimum(likely, 0.9))
+            likely = np.maximum(np.minimum(likely, 0.9), 0.0 if turn else least)
+            chosen = draws.chance(f"{what} {turn}", number, likely)
             rows.append(able[chosen])
             days.append(on[chosen])
         return np.concatenate(rows), np.concatenate(days)
@@ -102,10 +120,21 @@ def _police(county: County, persons: Persons, rows: Ints, on: Ints) -> Contacts:
     )
 
 
+def _with_prisoners(
+    chances: _Chances, persons: Persons, offences: tuple[Ints, Ints], least: Mapping[str, float]
+) -> tuple[Ints, Ints]:
+    """Offences that led to prison; elsewhere more people were there than the police's sample explains."""
+    rows, on = offences
+    custody = np.flatnonzero(_in_custody(chances.county, persons, rows, on))
+    rows, on = rows[custody], on[custody]
+    if "prisons" in least:
+        more = chances.happen("sentenced elsewhere", 1, 0.0, 18, least=least["prisons"])
+        rows, on = (np.concatenate(pair) for pair in zip((rows, on), more, strict=True))
+    return rows, on
+
+
 def _prisons(county: County, persons: Persons, rows: Ints, on: Ints) -> Contacts:
-    chosen = np.flatnonzero(
-        _in_custody(county, persons, rows, on) & (on + 60 <= np.minimum(NOW, persons.died[rows]))
-    )
+    chosen = np.flatnonzero(on + 60 <= np.minimum(NOW, persons.died[rows]))
     rows, on = rows[chosen], on[chosen] + 60
     held = 14 + county.draws.below("days held", persons.number[rows] * 8 + on % 8, 700)
     return Contacts(
@@ -167,9 +196,9 @@ def _schools(county: County, persons: Persons, needs: Needs) -> Contacts:
     )  # fmt: skip
 
 
-def _courses(county: County, persons: Persons, chances: _Chances) -> Contacts:
+def _courses(county: County, persons: Persons, chances: _Chances, least: float) -> Contacts:
     young = chances.happen("young learner", 2, 0.5, 16, 19, ("neet", 0.3))
-    grown = chances.happen("adult learner", 2, 0.08, 19, 55)
+    grown = chances.happen("adult learner", 2, 0.08, 19, 55, least=least)
     rows, on = (np.concatenate(pair) for pair in zip(young, grown, strict=True))
     of = persons.number[rows] * 8 + on % 8
     length = 90 + county.draws.below("course", of, 600)
@@ -225,8 +254,10 @@ def _hospital(county: County, persons: Persons, chances: _Chances) -> Contacts:
     )
 
 
-def _mental_health(county: County, persons: Persons, chances: _Chances, mood: Reals) -> Contacts:
-    rows, on = chances.happen("referral", 2, 0.03 * mood, 18, boost=("mental_health", 8.0))
+def _mental_health(
+    county: County, persons: Persons, chances: _Chances, mood: Reals, least: float
+) -> Contacts:
+    rows, on = chances.happen("referral", 2, 0.03 * mood, 18, boost=("mental_health", 8.0), least=least)
     of = persons.number[rows] * 8 + on % 8
     return Contacts(
         rows,
@@ -239,8 +270,8 @@ def _mental_health(county: County, persons: Persons, chances: _Chances, mood: Re
     )
 
 
-def _treatment(county: County, persons: Persons, chances: _Chances, mood: Reals) -> Contacts:
-    rows, on = chances.happen("treatment", 2, 0.006 * mood, 12, 75, ("substance_use", 40.0))
+def _treatment(county: County, persons: Persons, chances: _Chances, mood: Reals, least: float) -> Contacts:
+    rows, on = chances.happen("treatment", 2, 0.006 * mood, 12, 75, ("substance_use", 40.0), least)
     of = persons.number[rows] * 8 + on % 8
     substances = ("alcohol", "alcohol", "opiates", "crack", "cannabis", "other")
     return Contacts(

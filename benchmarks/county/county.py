@@ -43,24 +43,38 @@ HOSTELS = 40
 
 
 class Block(NamedTuple):
-    """Some households: their numbers, and how many of them, at the beginning, are families of the study."""
+    """Some households.
+
+    Attributes:
+        household: their numbers.
+        families: how many of them, at the beginning, are families of the study.
+        elsewhere: whether they live elsewhere in the country: registers alone know them.
+    """
 
     household: Ints
     families: int
+    elsewhere: bool = False
 
 
 class County:
     """Where a county's people come from.
 
     Attributes:
-        families: households 0 … families − 1 are those a council assessed. households: all.
+        families: households 0 … families − 1 are those a council assessed. here: households of the county.
+            households: with those elsewhere in the country, whose numbers come last.
         preset: how well the files are kept.
         draws, names, places, mixes: chance, the vocabularies, and who lives where.
         prefixes: of NINOs.
     """
 
     def __init__(
-        self, families: int, seed: int, preset: Preset, others: float = OTHERS, issued_ninos: bool = False
+        self,
+        families: int,
+        seed: int,
+        preset: Preset,
+        others: float = OTHERS,
+        issued_ninos: bool = False,
+        elsewhere: float = 0.0,
     ) -> None:
         """Lay out a county; nobody is made yet.
 
@@ -70,15 +84,17 @@ class County:
             preset: how well the files are kept.
             others: other households for each of them.
             issued_ninos: whether NINOs have prefixes in use, so that checks of a prefix let them pass.
+            elsewhere: households elsewhere in the country for each of them, whom registers hold besides.
 
         Raises:
             ValueError: no family, fewer than no others, or more people than there are NHS numbers to give.
         """
-        if families < 1 or others < 0:
+        if families < 1 or others < 0 or elsewhere < 0:
             raise ValueError(
                 "A county needs at least one family, and no fewer than 0 other households for each."
             )
-        self.families, self.households = families, families + round(families * others)
+        self.families, self.here = families, families + round(families * others)
+        self.households = self.here + round(families * elsewhere)
         self.span = self.households * SLOTS
         if 2 * self.span > NHS_NUMBERS:
             raise ValueError(
@@ -101,9 +117,12 @@ class County:
         return self._permutations[what].to(number)
 
     def blocks(self, size: int = BLOCK) -> Iterator[Block]:
-        """All households, the others spread evenly over the blocks of families."""
-        others, many = self.households - self.families, -(-self.families // size)
+        """All households, the others spread evenly over the blocks of families; those elsewhere last."""
+        others, many = self.here - self.families, -(-self.families // size)
         for turn in range(many):
             own = np.arange(turn * size, min(self.families, (turn + 1) * size), dtype=np.int64)
             bounds = [self.families + others * at // many for at in (turn, turn + 1)]
             yield Block(np.concatenate([own, np.arange(*bounds, dtype=np.int64)]), len(own))
+        for start in range(self.here, self.households, 4 * size):
+            stop = min(self.households, start + 4 * size)
+            yield Block(np.arange(start, stop, dtype=np.int64), 0, elsewhere=True)

@@ -70,7 +70,8 @@ def write_county(county: County, folder: Path, block: int = BLOCK) -> dict[str, 
         "seed": county.draws.seed,
         "preset": next(name for name, preset in PRESETS.items() if preset == county.preset),
         "families": county.families,
-        "households": county.households,
+        "households": county.here,
+        "elsewhere": county.households - county.here,
         "deliveries": delivery_days(),
         "extracted": str(np.datetime64(NOW, "D")),
         "slips": SLIPS,
@@ -85,7 +86,7 @@ def frames(county: County, block: Block) -> dict[str, pl.DataFrame]:
     lives = block_lives(county, block)
     made: dict[str, pl.DataFrame] = {}
     whose: list[pl.DataFrame] = []
-    for turn, day in enumerate(delivery_days()):
+    for turn, day in enumerate(() if block.elsewhere else delivery_days()):
         for council, file in zip(COUNCILS, deliveries(lives, turn), strict=True):
             name = f"councils/{council}/{day}"
             made[name] = file.frame[file.record_id.arg_sort()]
@@ -95,9 +96,10 @@ def frames(county: County, block: Block) -> dict[str, pl.DataFrame]:
         made[f"registers/{register}"] = made_of.frame.sort("record_id")
         made[f"attributes/{register}"] = made_of.attributes.sort("record_id", made_of.attributes.columns[1])
         whose.append(truth.of_extract(lives, f"registers/{register}", made_of))
+    made |= {"truth/records": pl.concat(whose), "truth/people": truth.people(lives)}
+    if block.elsewhere:
+        return made
     return made | {
-        "truth/records": pl.concat(whose),
-        "truth/people": truth.people(lives),
         "truth/families": truth.families(lives),
         "truth/members": truth.membership(lives),
         "truth/problems": truth.problems(lives),

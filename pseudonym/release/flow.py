@@ -284,14 +284,14 @@ class ReleaseDesk:
         self, spec: Spec, declared: Mapping[str, Dataset], mandate: Mandate, now: datetime
     ) -> tuple[Built, Built | None]:
         """The tables by internal id, and those of everybody in the project where that is more people."""
-        rows = {}
+        wanted = {}
         for use in spec.datasets:
             names = [one.name for one in read_columns(use, declared[use.name])]
-            if use.form == "links":
-                names = list(dict.fromkeys(["register", *names]))
-            empty = pl.DataFrame(schema={"aid": pl.Binary, "family": pl.Binary})
-            read = self._attributes.read(spec.project, use.name, mandate, columns=names, may=spec.tags)
-            rows[use.name] = pl.concat(list(read) or [empty])
+            wanted[use.name] = list(dict.fromkeys(["register", *names])) if use.form == "links" else names
+        parts = list(self._attributes.read_all(spec.project, wanted, mandate, may=spec.tags))
+        empty = pl.DataFrame(schema={"aid": pl.Binary, "family": pl.Binary})
+        found = [list(some) for some in zip(*parts, strict=True)] or [[empty]] * len(wanted)
+        rows = {name: pl.concat(some) for name, some in zip(wanted, found, strict=True)}
         today = now.date()
         everybody = build(replace(spec, population=""), declared, rows, today) if spec.population else None
         return build(spec, declared, rows, today), everybody

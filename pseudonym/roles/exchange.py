@@ -10,6 +10,7 @@ Each step may be done again: what a crash or a lost answer cuts off is taken up 
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -37,6 +38,8 @@ EVERY = 5.0  # seconds between rounds, where rows wait
 MOVES_EVERY = 20.0  # seconds between two questions what moved, where none wait
 PATIENCE = 3.0  # seconds for which a broker that is down is asked again: a stop waits for it
 ASK_EVERY = 60.0  # seconds between two questions who was erased
+IDLE = 4  # times as long as a round took that found nothing to store, the next one waits
+PURGED_FOR = 20  # times as long as a purge took, the next one waits: it rewrites the whole database
 
 
 class Exchange:
@@ -64,6 +67,7 @@ class Exchange:
         self._round = threading.Lock()
         self.rounds = Rounds("exchange", self._work, failed)
         self._asked, self._followed = -ASK_EVERY, -MOVES_EVERY
+        self._purged, self._purging = -math.inf, 0.0
         self._failed = failed
 
     def check_begun(self, project: str) -> None:
@@ -218,19 +222,33 @@ class Exchange:
         if now >= self._asked + ASK_EVERY:
             self.follow()
             self._asked = now
-        projects = {waiting.project for waiting in self._attributes.intake.waiting()}
+        projects = set(self._attributes.intake.expecting())
         if now >= self._followed + MOVES_EVERY:
             projects |= set(self._attributes.projects())
             self._followed = now
-        for project in sorted(projects):
-            self._try(project)
-        return EVERY
+        stored = sum(self._try(project) for project in sorted(projects))
+        if stored:
+            return EVERY
+        # Some rows wait for days for values that never come: what asks for them does so all the time.
+        wait = max(EVERY, IDLE * (time.monotonic() - now))
+        self._purge()
+        return wait
 
-    def _try(self, project: str) -> None:
+    def _try(self, project: str) -> int:
         try:
-            self.settle(project)
+            return self.settle(project)
         except PseudonymError as error:  # the other projects need not wait for this one
             self._failed(error.reason)
+            return 0
+
+    def _purge(self) -> None:
+        """Purge what was dropped, once nothing more comes."""
+        began = time.monotonic()
+        if began < self._purged + PURGED_FOR * self._purging:
+            return
+        if self._attributes.intake.purge():
+            self._purged = time.monotonic()
+            self._purging = self._purged - began
 
 
 def _mandate(project: str, purpose: str) -> common_pb2.Mandate:

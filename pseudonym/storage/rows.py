@@ -116,11 +116,13 @@ class Following:
                     rewritten += 1
         return rewritten
 
-    def _pages(self, column: sa.Column[Any], *where: sa.ColumnElement[bool]) -> Iterator[list[bytes]]:
+    def _pages(
+        self, column: sa.Column[Any], *where: sa.ColumnElement[bool], size: int = AT_ONCE
+    ) -> Iterator[list[bytes]]:
         """All values of a unique column, in order, each page in a reading of its own."""
         last = None
         while True:
-            query = sa.select(column).where(*where).order_by(column).limit(AT_ONCE)
+            query = sa.select(column).where(*where).order_by(column).limit(size)
             with self.read() as at:
                 page = list(at.execute(query if last is None else query.where(column > last)).scalars())
             if not page:

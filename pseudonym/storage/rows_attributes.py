@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pseudonym.errors import NotFoundError
 from pseudonym.storage.engine import Store
-from pseudonym.storage.rows import Rows
+from pseudonym.storage.rows import AT_ONCE, Rows
 from pseudonym.storage.schema_attributes import (
     BATCH,
     DATASET,
@@ -150,6 +150,18 @@ class AttributeRows(Rows):
         here = {row.row_ref: (row.batch_key, row.ct) for row in found if row.batch_key in batches}
         return here, batches
 
+    def arrived(self, at: sa.Connection, project: int, refs: Sequence[bytes]) -> dict[bytes, bool]:
+        """Of row_refs of a project that are known, whether their values wait still; these are not read."""
+        waits = HALF.c.ct.is_not(None).label("waits")
+        query = sa.select(HALF.c.row_ref, waits).join(BATCH, BATCH.c.batch_key == HALF.c.batch_key)
+        query = query.where(BATCH.c.project == project)
+        return {row.row_ref: bool(row.waits) for row in self.store.among(at, query, HALF.c.row_ref, refs)}
+
+    def expecting(self, at: sa.Connection) -> list[int]:
+        """The projects of which halves are here, whether they wait or were attached."""
+        some = sa.exists().where(HALF.c.batch_key == BATCH.c.batch_key)
+        return list(at.execute(sa.select(BATCH.c.project).where(some).distinct()).scalars())
+
     def attached(self, at: sa.Connection, refs: Sequence[bytes]) -> None:
         """Leave of halves only that they were attached, until the broker has forgotten them too."""
         self.store.update(at, HALF, ["row_ref"], {"row_ref": list(refs), "ct": [None] * len(refs)})
@@ -187,19 +199,20 @@ class AttributeRows(Rows):
         found = map(Subject._make, self.store.among(at, query, SUBJECT.c.aid, aids))
         return {subject.aid: subject for subject in found}
 
-    def heads(self, at: sa.Connection, aids: Sequence[bytes], but: int = 0) -> list[Head]:
-        """What rows the subjects have, of all datasets, or of all but one."""
-        query = sa.select(*(ROW.c[name] for name in Head._fields)).where(ROW.c.dataset != but)
+    def heads(self, at: sa.Connection, aids: Sequence[bytes], but: Sequence[int] = ()) -> list[Head]:
+        """What rows the subjects have, of all datasets, or of all but some."""
+        query = sa.select(*(ROW.c[name] for name in Head._fields))
+        query = query.where(*(ROW.c.dataset != dataset for dataset in but))
         found = self.store.among(at, query, ROW.c.aid, aids)
         return list(map(Head._make, found))
 
     def sealed_rows(
-        self, at: sa.Connection, aids: Sequence[bytes], dataset: int | None
+        self, at: sa.Connection, aids: Sequence[bytes], datasets: Sequence[int] | None
     ) -> list[tuple[Head, bytes]]:
-        """The subjects' rows of a dataset, or of all, sealed."""
+        """The subjects' rows of some datasets, or of all, sealed."""
         query = sa.select(*(ROW.c[name] for name in Head._fields), ROW.c.ct)
-        if dataset is not None:
-            query = query.where(ROW.c.dataset == dataset)
+        if datasets is not None:
+            query = query.where(sa.or_(*(ROW.c.dataset == dataset for dataset in datasets)))
         found = self.store.among(at, query, ROW.c.aid, aids)
         return [(Head._make(row[:-1]), row.ct) for row in found]
 
@@ -267,9 +280,10 @@ class AttributeRows(Rows):
         at.execute(sa.delete(MOVED).where(MOVED.c.project == project))
         at.execute(sa.insert(MOVED).values(project=project, number=number))
 
-    def aid_pages(self, project: int | None = None) -> Iterator[list[bytes]]:
-        """All aids of a project, or of all, by aid, some at a time."""
-        return self._pages(SUBJECT.c.aid, *([SUBJECT.c.project == project] if project is not None else []))
+    def aid_pages(self, project: int | None = None, size: int = AT_ONCE) -> Iterator[list[bytes]]:
+        """All aids of a project, or of all, by aid, at most `size` at a time."""
+        whose = [SUBJECT.c.project == project] if project is not None else []
+        return self._pages(SUBJECT.c.aid, *whose, size=size)
 
     def count(self, at: sa.Connection, project: int) -> int:
         """How many subjects a project has."""

@@ -48,12 +48,14 @@ ROW = sa.Table(
     "a_row",
     METADATA,
     sa.Column("row_id", sa.LargeBinary, primary_key=True),
-    sa.Column("aid", sa.LargeBinary, sa.ForeignKey("a_subject.aid"), nullable=False, index=True),
+    sa.Column("aid", sa.LargeBinary, sa.ForeignKey("a_subject.aid"), nullable=False),
     sa.Column("dataset", sa.Integer, sa.ForeignKey("a_dataset.number"), nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("ct", sa.LargeBinary, nullable=False),
     sa.Column("handle", sa.LargeBinary, index=True),
     sa.Column("family", sa.LargeBinary, index=True),
+    # All that a subject's seal vouches for: it is looked at with every change, and the rows need not be read.
+    sa.Index("ix_a_row_of", "aid", "dataset", "version", "handle", "row_id", "family"),
     sqlite_with_rowid=False,
 )
 BATCH = sa.Table(

@@ -31,6 +31,7 @@ _PRAGMAS = (
     "wal_autocheckpoint=65536",  # pages of 4 KiB: several batches of bulk intake are moved at once
 )
 _IN_A_STATEMENT = 2_000  # values to insert
+_PATIENCE = 600.0  # seconds for which a change waits for another one: a purge rewrites the whole file
 _AT_ONCE = 10_000  # values in one IN list; SQLite allows 32,766 of all kinds
 
 
@@ -73,7 +74,7 @@ class Sqlite:
         """The engine to work with; the file is made if it is missing, for its owner only."""
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         engine = sa.create_engine(
-            sa.URL.create("sqlite", database=str(self.path)), connect_args={"timeout": 60}
+            sa.URL.create("sqlite", database=str(self.path)), connect_args={"timeout": _PATIENCE}
         )
         sa.event.listen(engine, "connect", _prepare)
         sa.event.listen(engine, "begin", _begin)

@@ -452,3 +452,24 @@ def test_the_commands_write_and_score(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", f"population.py county --families 0 --out {where}".split())
     with pytest.raises(SystemExit):
         population.main()
+
+
+def test_people_elsewhere_are_in_registers_alone(tmp_path):
+    """A register of the whole country: most records are of others, and councils deliver what they did."""
+    few, many = (County(200, 4, PRESETS["realistic"], 1.0, elsewhere=more) for more in (0.0, 20.0))
+    here, all_of_them = (write_county(one, tmp_path / name) for one, name in ((few, "few"), (many, "many")))
+    told = json.loads((tmp_path / "many" / "truth" / "county.json").read_text())
+    assert (told["households"], told["elsewhere"]) == (400, 4000)
+    truth = pl.read_parquet(tmp_path / "many" / "truth" / "records.parquet")
+    known = pl.read_parquet(tmp_path / "many" / "truth" / "people.parquet").select("person", "household")
+    assert truth.join(known, on="person", how="anti").is_empty()
+    strangers = truth.join(known.filter(pl.col("household") >= 400), on="person")
+    assert not strangers["file"].str.starts_with("councils/").any()
+    for name, rows in all_of_them.items():
+        if name.startswith("councils/"):
+            assert rows == here[name]
+    for register in REGISTERS:
+        records = pl.read_parquet(tmp_path / "many" / "registers" / f"{register}.parquet")
+        assert records["record_id"].is_unique().all()
+        assert records.height > 4 * here[f"registers/{register}"]
+        assert strangers.filter(pl.col("file") == f"registers/{register}").height > 1000
