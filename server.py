@@ -353,7 +353,11 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
         _reader(settings.limits),
         _round_failed,
         _duty_done,
-        serving.Engine(linking.persons.opened, carried, linking.intake.delete_overdue) if linking else None,
+        serving.Engine(
+            linking.persons.opened, carried, linking.intake.delete_overdue, linking.runner.explained
+        )
+        if linking
+        else None,
     )
     names = sorted({name for role in settings.roles for name in served_by(role)})
     healthy = health.aio.HealthServicer()

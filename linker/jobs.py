@@ -14,7 +14,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -368,6 +368,15 @@ class Runner:
         """The JSON of a finished job's manifest or model; empty if it has none. Raises as `table` does."""
         folder = self._result(project, job_id)[1]
         return folder.read(name).decode() if folder.has(name) else ""
+
+    def explained(self, project: str, records: Sequence[str]) -> list[dict[str, Any]]:
+        """Why records of one person were linked with registers, by the jobs of a project that are kept.
+
+        Args:
+            project: its name.
+            records: the ids of those who are known, as the jobs' tables have them.
+        """
+        return []
 
     def explain(self, project: str, job_id: str, left_id: str, right_id: str) -> Explanation:
         """Why a pair has its weight under the model of a finished job.

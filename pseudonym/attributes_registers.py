@@ -11,7 +11,7 @@ The rules this module keeps:
 - Each step may be done again, and comes to the same.
 - Values of somebody whom nobody linked are deleted without being opened.
 - A row stays known by its handle: a later run of the same extract leaves it, gives it to another person, or
-  takes it away. Of people whose data are restricted nothing is taken away meanwhile.
+  takes it away. Of people whose data may not be used nothing is taken away meanwhile.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class AttributeRegisters:
                 after = handles[-1]
                 held = self._links.held(at, handles)
                 whose = self._rows.subjects(at, list({head.aid for head in held}))
-                kept = {aid for aid, one in whose.items() if one.flags & subjects.Flag.RESTRICTED}
+                kept = {aid for aid, one in whose.items() if one.flags}
                 going = [head for head in held if head.aid not in kept]
                 if going:
                     self._context.audit(Access("withdraw", project, mandate, len(going), (register,)))

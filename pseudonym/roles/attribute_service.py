@@ -10,6 +10,7 @@ from typing import Any
 
 from pseudonym import outcomes
 from pseudonym.attributes import Attributes
+from pseudonym.attributes_rights import OWN
 from pseudonym.datasets import Dataset
 from pseudonym.errors import ConflictError, PseudonymError
 from pseudonym.roles import callers, checks
@@ -94,9 +95,9 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
         manner = checks.label(header.recipient, "header.recipient") if by_number else ROW_REF
         self._check_holder(mandate.project, manner if by_number else None)
         dataset = checks.label(header.dataset, "header.dataset")
-        if dataset == outcomes.NAME:
+        if dataset == outcomes.NAME or dataset in OWN:
             raise FieldError(
-                "What linkage says of people comes from the linkage alone.",
+                "What linkage and people's rights say of people is the role's own.",
                 "Send another dataset.",
                 field="header.dataset",
             )

@@ -22,6 +22,7 @@ from pseudonym.attributes import Attributes
 from pseudonym.audit import Event
 from pseudonym.broker import Broker
 from pseudonym.broker_erasure import Shred
+from pseudonym.casebook import Casebook
 from pseudonym.identity_erasure import IdentityErasure
 from pseudonym.keys import Key, Keyset, State
 from pseudonym.roles.destroying import Certify
@@ -105,8 +106,10 @@ def end_in_attributes(attributes: Attributes, certify: Certify) -> End:
     return end
 
 
-def end_in_identity(erasure: IdentityErasure, broker: Callable[[], Peer], certify: Certify) -> End:
-    """The identity role's part: persons whom no other project has."""
+def end_in_identity(
+    erasure: IdentityErasure, broker: Callable[[], Peer], certify: Certify, casebook: Casebook
+) -> End:
+    """The identity role's part: persons whom no other project has, and the project's cases."""
 
     def end(project: str, asked: Mandate) -> bytes:
         pids: list[bytes] = []
@@ -118,8 +121,11 @@ def end_in_identity(erasure: IdentityErasure, broker: Callable[[], Peer], certif
             token = page.next_page_token
             if not token:
                 break
-        counts: Mapping[str, int] = {"subject": erasure.erase(pids) if pids else 0}
-        what = "The identities of all persons whom no other project has."
+        counts: Mapping[str, int] = {
+            "subject": erasure.erase(pids) if pids else 0,
+            "rights_case": casebook.forget_project(project),
+        }
+        what = "The identities of all persons whom no other project has, and the project's cases."
         return certify(project, what, (asked.actor,), counts)
 
     return end

@@ -8,6 +8,8 @@
      "holders": [{"project": "tf-2026", "recipient": "dwp-extract", "person": "carol"}],
      "exchanges": [{"project": "tf-2026", "recipient": "npd-exchange", "register": "npd",
                     "public_key": "…64 hexadecimal digits…"}],
+     "contacts": [{"who": "data-protection-officer", "name": "Olive", "how": "dpo@council.example"},
+                  {"who": "regulator", "name": "Information Commissioner's Office", "how": "ico.org.uk"}],
      "partner_checks": {…}}
 
 `partner_checks` is a council's, and `pseudonym.partners.register` has its form. Each role has a copy of its
@@ -32,8 +34,10 @@ from pseudonym.urn import check_label
 
 _MEMBERS = {
     *("projects", "requesters", "approvers", "quotas"),
-    *("holders", "exchanges", "partner_checks", "canaries"),
+    *("holders", "exchanges", "partner_checks", "canaries", "contacts"),
 }
+
+_CONTACT = ("who", "name", "how")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Governance:
         exchanges: by project and recipient, the register that its holder matches, and the holder's key.
         partner_checks: who asks partners what, or None where the file says nothing of it.
         canaries: values that were planted to be found; a release that holds one is blocked.
+        contacts: whom people can turn to with a complaint: `who`, `name` and `how`.
     """
 
     ends: Mapping[str, datetime]
@@ -66,6 +71,7 @@ class Governance:
     exchanges: Mapping[tuple[str, str], Exchange] = field(default_factory=dict)
     partner_checks: PartnerRegister | None = None
     canaries: tuple[str, ...] = ()
+    contacts: tuple[Mapping[str, str], ...] = ()
 
 
 NOTHING = Governance({}, Register((), {}), {})
@@ -105,7 +111,8 @@ def read(path: Path | None) -> Governance:
         partners = None if checks is None else PartnerRegister.read(checks)
         canaries = tuple(str(one) for one in content.get("canaries", []))
         holders = _holders(content.get("holders"))
-        return Governance(ends, register, quotas, holders, exchanges, partners, canaries)
+        contacts = tuple({name: str(one[name]) for name in _CONTACT} for one in content.get("contacts", []))
+        return Governance(ends, register, quotas, holders, exchanges, partners, canaries, contacts)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise InputError(
             "The file of --governance cannot be read as one.", "docs/running.md shows its form."

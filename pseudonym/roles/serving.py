@@ -12,10 +12,13 @@ import grpc
 
 from pseudonym import wayback
 from pseudonym.audit import Event
+from pseudonym.casebook import Casebook
+from pseudonym.disclosures import Disclosures
 from pseudonym.errors import StoreError
 from pseudonym.people import People
 from pseudonym.release.flow import Decided, ReleaseDesk
 from pseudonym.roles import domains, governance
+from pseudonym.roles.answering import Answering, Explained
 from pseudonym.roles.arrow import ReadArrow
 from pseudonym.roles.attribute_service import AttributeServicer
 from pseudonym.roles.audit_service import AuditServicer
@@ -26,10 +29,12 @@ from pseudonym.roles.duties import Duties, destroy_due
 from pseudonym.roles.ending import End, end_exchanges, end_in_attributes, end_in_broker, end_in_identity
 from pseudonym.roles.erasing import Erasing
 from pseudonym.roles.erasure_desk import ErasureDesk
+from pseudonym.roles.errand_desk import ErrandDesk
+from pseudonym.roles.errands import Errands
 from pseudonym.roles.exchange import Exchange
 from pseudonym.roles.joining import Joining
 from pseudonym.roles.key_service import KeyServicer
-from pseudonym.roles.opening import House
+from pseudonym.roles.opening import House, officer_of
 from pseudonym.roles.papers import Papers
 from pseudonym.roles.peer import Peer, PeerTls
 from pseudonym.roles.people_desk import PeopleDesk
@@ -39,6 +44,9 @@ from pseudonym.roles.registers import Registers
 from pseudonym.roles.release_service import ReleaseServicer, overdue_alarm, release_certifier
 from pseudonym.roles.renewing import Renewing
 from pseudonym.roles.reports import Reports
+from pseudonym.roles.rights_desk import RightsDesk
+from pseudonym.roles.rights_errand_service import RightsErrandServicer
+from pseudonym.roles.rights_service import RightsServicer
 from pseudonym.roles.rounds import Rounds
 from pseudonym.roles.spent import Spent
 from pseudonym.roles.submissions import Submissions
@@ -50,6 +58,8 @@ from pseudonym.v1 import (
     broker_pb2_grpc,
     key_pb2_grpc,
     release_pb2_grpc,
+    rights_errand_pb2_grpc,
+    rights_pb2_grpc,
     vault_pb2_grpc,
 )
 
@@ -108,11 +118,13 @@ class Engine:
         opened: is given what joins submissions with the persons in the vault, and links registers with them.
         carry: see `pseudonym.roles.vault_service.Carried`.
         delete_overdue: destroys the extracts that were sent in and are due; how many. It is called every day.
+        explained: see `pseudonym.roles.answering.Explained`.
     """
 
     opened: Callable[[Joining, Registers], object]
     carry: Carried
     delete_overdue: Callable[[], int]
+    explained: Explained
 
 
 @dataclass
@@ -203,6 +215,9 @@ def _add_broker(parts: Parts, house: House) -> None:
     papers = Papers(house.settings.folder / "erasures-told", "erasure")
     erasures = ErasureDesk(papers, broker.erasure, certify)
     erasures.resume()
+    errands = ErrandDesk(Papers(house.settings.folder / "errands", "errand"), broker.rights)
+    passing = RightsErrandServicer(errands)
+    rights_errand_pb2_grpc.add_RightsErrandServiceServicer_to_server(passing, parts.server)
     servicer = BrokerServicer(house, broker, desk, erasures, certify, parts.read)
     broker_pb2_grpc.add_BrokerServiceServicer_to_server(servicer, parts.server)
     daily = {
@@ -227,6 +242,7 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     attribute_pb2_grpc.add_AttributeServiceServicer_to_server(servicer, parts.server)
     parts.begin(renewing.rounds)
     parts.begin(exchange.rounds)
+    parts.begin(Errands(attributes, officer_of(house), way.broker, parts.failed).rounds)
     told = governance.read(house.settings.governance)
     decided = Decided(told.register, told.canaries)
     desk = ReleaseDesk(attributes, exchange.issue, decided, release_certifier(certify))
@@ -243,32 +259,58 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
 def _add_identity(parts: Parts, house: House, way: Way) -> None:
     engine = parts.engine
     carry = None if engine is None else engine.carry
-    gate, quotas = _gate(house, parts.stack), governance.read(house.settings.governance).quotas
+    told = governance.read(house.settings.governance)
+    gate, quotas = _gate(house, parts.stack), told.quotas
     vault, erasure = domains.open_vault(house, quotas)
     certify = certifier(house, erasure.ledger)
     counted = domains.wrapped_identities(house, vault)
     parts.destroy[house.role] = destroyer(house, counted)
-    parts.end[house.role] = end_in_identity(erasure, way.broker, certify)
+    casebook = Casebook(house.store, domains.folder_keys(house))
+    parts.end[house.role] = end_in_identity(erasure, way.broker, certify, casebook)
     rewrap = [domains.rewrap_identities(vault), domains.rewrap_folders(house)]
     renewing = Renewing(house, rewrap, counted, certify, parts.failed)
     parts.renew[house.role] = renewing
     papers = Papers(house.settings.folder / "erasing", "erasure")
     erasing = Erasing(papers, erasure, certify, way.broker, parts.failed)
-    people, key = People(vault), domains.unit_key(house)
+    people, key, disclosures = People(vault), domains.unit_key(house), Disclosures(vault.tools)
     reports = parts.stack.enter_context(Reports(people, way.broker, parts.failed))
-    desk, registers = PeopleDesk(people, key, reports.soon), Registers(people, key, reports)
-    servicer = VaultServicer(house, vault, gate, erasing, way.broker, desk, registers, carry)
+    desk, registers = PeopleDesk(people, key, reports.soon), Registers(people, key, reports, disclosures)
+    servicer = VaultServicer(house, vault, gate, erasing, way.broker, desk, registers, carry, disclosures)
     vault_pb2_grpc.add_VaultServiceServicer_to_server(servicer, parts.server)
     parts.begin(renewing.rounds)
+    explained: Explained = (lambda project, records: []) if engine is None else engine.explained
+    answering = Answering(vault, people, casebook, disclosures, told.contacts, explained)
+    rights = RightsDesk(
+        vault,
+        people,
+        casebook,
+        answering,
+        erasing,
+        way.broker,
+        officer_of(house),
+        _ended(house),
+        parts.failed,
+    )
+    rights_pb2_grpc.add_RightsServiceServicer_to_server(RightsServicer(house, rights), parts.server)
     parts.begin(erasing.rounds)
+    parts.begin(rights.rounds)
     if engine is not None:
         engine.opened(Joining(people, key, reports), registers)
     reports.start()
     extracts = domains.open_extracts(house, quotas)
-    daily: dict[str, Callable[[], int]] = {"extracts_destroyed": lambda: destroy_due(extracts, house.keyset)}
+    daily: dict[str, Callable[[], int]] = {
+        "extracts_destroyed": lambda: destroy_due(extracts, house.keyset),
+        "answers_dropped": casebook.drop_answers,
+    }
     if engine is not None:
         daily["submitted_extracts_destroyed"] = engine.delete_overdue
     parts.daily(house, daily)
+
+
+def _ended(house: House) -> Callable[[str], bool]:
+    """Whether a project's end, as the role was told, is past."""
+    ends = governance.read(house.settings.governance).ends
+    return lambda project: project in ends and ends[project].timestamp() <= house.store.now()
 
 
 def methods_of(roles: Mapping[Role, object]) -> dict[str, float]:
