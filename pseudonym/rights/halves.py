@@ -32,7 +32,9 @@ def context(case_id: str, project: str, half: str) -> tuple[str, ...]:
     return LABEL, case_id, project, half
 
 
-def joined(key: OpeningKey, case_id: str, project: str, identity: bytes, attributes: bytes) -> dict[str, Any]:
+def joined(
+    keys: Sequence[OpeningKey], case_id: str, project: str, identity: bytes, attributes: bytes
+) -> dict[str, Any]:
     """One document of both halves.
 
     Args:

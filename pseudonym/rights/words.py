@@ -12,9 +12,9 @@ LOGIC: Final = (
     "each family and day, and tells the family on request. And whether two records are about one person: "
     "this page says how.",
     "Records are compared by name, day of birth, sex, address and reference numbers, as far as both have "
-    "them. Each agreement makes it more likely that they are about one person, and each difference less. How much "
-    "is counted in bits: one bit makes it twice as likely, minus one bit half as likely. The bits are added "
-    "to what holds of two records taken at random, which are hardly ever one person's.",
+    "them. Each agreement makes it more likely that they are about one person, and each difference less. How "
+    "much is counted in bits: one bit makes it twice as likely, minus one bit half as likely. The bits are "
+    "added to what holds of two records taken at random, which are hardly ever one person's.",
     "Two records are linked if the sum reaches the threshold, if no other record fits about as well, and if "
     "nothing speaks against it, such as a twin. Between the two thresholds somebody looks at them. Nothing "
     "is granted, refused or sent to anybody because of a link: it serves statistics, which name nobody.",

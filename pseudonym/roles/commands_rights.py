@@ -212,8 +212,8 @@ def decide(
             proofs=[_number(pb.AskerProof, "ASKER_PROOF", one) for one in proof or ()],
             purposes=not_for or (),
             corrections=_corrections(correct) if correct else (),
-            truth=_number(pb.CorrectionTruth, "CORRECTION_TRUTH", truth) if truth else 0,
-            ground=GROUNDS[ground] if ground else 0,
+            truth=_number(pb.CorrectionTruth, "CORRECTION_TRUTH", truth) if truth else None,
+            ground=GROUNDS[ground] if ground else None,
         )
         _show(peer.call(f"{R}Decide", request, pb.DecideResponse).case, as_json)
 
@@ -261,7 +261,7 @@ def open_answer(
         str, typer.Option("--family", metavar="REFERENCE", help="Which family's row of it.")
     ] = "",
 ) -> None:
-    """Join the two halves of an answer, on the officer's own machine: as JSON, and as CSV what was provided."""
+    """Join the two halves of an answer, on the officer's own machine: JSON, and CSV of what was provided."""
     with complaining():
         if bool(eligibility) != bool(family):
             raise InputError("--eligibility and --family stand together.", "Give both or neither.")

@@ -9,13 +9,23 @@ from pseudonym.roles import callers, policy, serving
 from pseudonym.roles.callers import SERVER_ROLES, Caller, Role
 from pseudonym.roles.passage import action
 from pseudonym.roles.refusals import CallerRefusedError
-from pseudonym.v1 import attribute_pb2, audit_pb2, broker_pb2, key_pb2, release_pb2, vault_pb2
+from pseudonym.v1 import (
+    attribute_pb2,
+    audit_pb2,
+    broker_pb2,
+    key_pb2,
+    release_pb2,
+    rights_errand_pb2,
+    rights_pb2,
+    vault_pb2,
+)
 
 # What each role may do, in the words of the design; everything else is refused.
 MAY = {
     Role.COUNCIL: "intake/submit-identities intake/get-submission intake/list-submissions "
     "intake/list-refusals intake/delete-submission "
-    "attribute/submit-attributes attribute/get-submission attribute/list-refusals",
+    "attribute/submit-attributes attribute/get-submission attribute/list-refusals "
+    "rights/open-request rights/get-request rights/list-requests",
     Role.DATASET_HOLDER: "intake/submit-extract intake/get-submission intake/list-submissions "
     "intake/list-refusals intake/delete-submission "
     "attribute/submit-attributes attribute/attach-dataset attribute/get-submission attribute/list-refusals",
@@ -36,7 +46,9 @@ MAY = {
     "vault/get-erasure broker/list-erased-urns broker/renew-urns key/get-renewal "
     "broker/request-reidentification broker/get-reidentification broker/list-supersessions key/list-keys "
     "audit/get-checkpoint audit/prove-inclusion audit/prove-consistency audit/list-entries "
-    "release/create-release release/check-release release/get-release release/list-releases",
+    "release/create-release release/check-release release/get-release release/list-releases "
+    "rights/open-request rights/get-request rights/list-requests rights/extend-request rights/decide "
+    "rights/read-answer",
     Role.KEY_CUSTODIAN: "key/list-keys key/add-key key/rotate-key key/destroy-key "
     "key/renew-kek key/get-renewal key/destroy-project broker/destroy-domain "
     "broker/begin-project broker/open-domain attribute/open-project",
@@ -44,17 +56,27 @@ MAY = {
     "audit/prove-consistency audit/list-entries",
     Role.OPERATOR: "",
     Role.IDENTITY: "broker/map-subjects broker/move-subjects broker/resolve-reidentification "
-    "broker/erase-subjects broker/list-members broker/link-register broker/seal-numbers",
+    "broker/erase-subjects broker/list-members broker/link-register broker/seal-numbers "
+    "rightserrand/send-errand",
     Role.BROKER: "",
     Role.ATTRIBUTES: "broker/list-rows broker/resolve-aids broker/acknowledge-rows broker/issue-urns "
     "broker/list-supersessions broker/follow-moves broker/list-erasures broker/acknowledge-erasure "
-    "broker/list-links",
+    "broker/list-links rightserrand/list-errands rightserrand/acknowledge-errand",
 }
 SERVICES = (
     *service.SERVICES,
     *(
         descriptor
-        for module in (attribute_pb2, audit_pb2, broker_pb2, key_pb2, release_pb2, vault_pb2)
+        for module in (
+            attribute_pb2,
+            audit_pb2,
+            broker_pb2,
+            key_pb2,
+            release_pb2,
+            rights_errand_pb2,
+            rights_pb2,
+            vault_pb2,
+        )
         for descriptor in module.DESCRIPTOR.services_by_name.values()
     ),
 )
@@ -120,10 +142,10 @@ def test_each_role_serves_its_own():
     def services(*names):
         return {f"pseudonym.v1.{name}Service" for name in names}
 
-    assert policy.served_by(Role.BROKER) == services("Broker", "Key", "Audit")
+    assert policy.served_by(Role.BROKER) == services("Broker", "RightsErrand", "Key", "Audit")
     assert policy.served_by(Role.ATTRIBUTES) == services("Attribute", "Release", "Key", "Audit")
     linking = {one.full_name for one in service.SERVICES}
-    assert policy.served_by(Role.IDENTITY) == linking | services("Vault", "Key", "Audit")
+    assert policy.served_by(Role.IDENTITY) == linking | services("Vault", "Rights", "Key", "Audit")
     for role in SERVER_ROLES:
         served = {method.rpartition("/")[0][1:] for method in serving.methods_of({role: None})}
         assert served == {name for name in policy.served_by(role) if name.startswith("pseudonym.")}
