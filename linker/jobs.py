@@ -15,7 +15,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -375,8 +375,17 @@ class Runner:
         Args:
             project: its name.
             records: the ids of those who are known, as the jobs' tables have them.
+
+        Returns:
+            As `registers.explained`, of the last linkage with each register that is kept.
         """
-        return []
+        found: dict[str, list[dict[str, Any]]] = {}
+        for job in self._store.jobs.with_results(project):
+            if job.work.kind is JobKind.REGISTER and job.work.register not in found:
+                with suppress(NotReady, NotFound):  # deleted meanwhile
+                    folder = self._result(project, job.job_id)[1]
+                    found[job.work.register] = registers.explained(job, folder, records)
+        return [one for some in found.values() for one in some]
 
     def explain(self, project: str, job_id: str, left_id: str, right_id: str) -> Explanation:
         """Why a pair has its weight under the model of a finished job.
