@@ -291,6 +291,7 @@ class Linking:
             partial(end_project, *parts),
             lambda project: bool(self.store.submissions.page(project, 0, 1)),
             self.store.submissions.senders,
+            self.runner.explained,
         )
 
     def start(self) -> None:

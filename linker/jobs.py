@@ -14,8 +14,8 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -382,6 +382,24 @@ class Runner:
         """The JSON of a finished job's manifest or model; empty if it has none. Raises as `table` does."""
         folder = self._result(project, job_id)[1]
         return folder.read(name).decode() if folder.has(name) else ""
+
+    def explained(self, project: str, records: Sequence[str]) -> list[dict[str, Any]]:
+        """Why records of one person were linked with registers, by the jobs of a project that are kept.
+
+        Args:
+            project: its name.
+            records: the ids of those who are known, as the jobs' tables have them.
+
+        Returns:
+            As `registers.explained`, of the last linkage with each register that is kept.
+        """
+        found: dict[str, list[dict[str, Any]]] = {}
+        for job in self._store.jobs.with_results(project):
+            if job.work.kind is JobKind.REGISTER and job.work.register not in found:
+                with suppress(NotReady, NotFound):  # deleted meanwhile
+                    folder = self._result(project, job.job_id)[1]
+                    found[job.work.register] = registers.explained(job, folder, records)
+        return [one for some in found.values() for one in some]
 
     def explain(self, project: str, job_id: str, left_id: str, right_id: str) -> Explanation:
         """Why a pair has its weight under the model of a finished job.

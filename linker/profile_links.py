@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 
 from linker.arrival import screened
+from linker.decide import Outcome
 from linker.errors import LinkerError, ProfileError
 from linker.joining import KEPT
 from linker.profiles import Profile, load, names
@@ -21,6 +22,7 @@ AUTHORITY: Final = "authority"
 """The column with the council that a record came from: some registers name it."""
 BESIDE: Final = ("person", "family")
 """The columns that say what belongs together, and are not compared."""
+LINKED: Final = Outcome.LINKED.value
 _NHS: Final = "nhs_number"
 _SAID: Final = ("outcome", "stage", "key", "weight", "probability", "band")
 
@@ -70,7 +72,8 @@ def link_persons(
 
     Returns:
         `person` and `row_ref` (null unless it is linked or somebody has to look at it), `outcome`, `stage`,
-        `key`, `weight` (bits), `probability` and `band` (codes), of each person at least one.
+        `key`, `weight` (bits), `probability` and `band` (codes), of each person at least one; beside a link
+        what its weight is the sum of (`linker.profiles.parts`), where there is any.
 
     Raises:
         LinkerError: the records or the profile cannot be used.
@@ -110,8 +113,11 @@ def link_persons(
     looked_at = pl.col("outcome").is_in(found.review["outcome"].unique().implode())
     pairs = pl.concat([found.outcomes.filter(~looked_at), found.review.select(found.outcomes.columns)])
     persons = numbered.select("id", "person")
+    parts = found.parts.with_columns(outcome=pl.lit(LINKED))
+    named = [name for name in found.parts.columns if name not in ("left_id", "right_id")]
     return (
-        pairs.join(persons, left_on="left_id", right_on="id", maintain_order="left")
+        pairs.join(parts, on=["left_id", "right_id", "outcome"], how="left", maintain_order="left")
+        .join(persons, left_on="left_id", right_on="id", maintain_order="left")
         .sort(pl.col("weight").fill_null(float("-inf")), descending=True, maintain_order=True)
         .unique(["person", "right_id", "outcome"], keep="first", maintain_order=True)
         .select(
@@ -122,6 +128,7 @@ def link_persons(
             "weight",
             "probability",
             _code("band"),
+            *named,
             row_ref="right_id",
         )
     )

@@ -10,15 +10,17 @@ Protected people are not among those whom this side is shown.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import polars as pl
 
 from linker import report
 from linker.evidence import on_outcomes
-from linker.profile_links import link_persons
+from linker.profile_links import LINKED, link_persons
+from linker.profiles import load
+from linker.profiles.parts import BITS, FOUND, listed
 from linker.records import Records
 from linker.resources import Job, Table
 from linker.vaulted import Folder
@@ -26,7 +28,8 @@ from linker.work import REPORT
 
 Progress = Callable[[str, int, int], None]
 
-LINKED: Final = "LINKED"
+EXPLAINED: Final = "explained"
+"""The table of what links' weights are the sums of: it says nothing of the register's rows."""
 _LOOKED_AT: Final = ("REVIEW", "AMBIGUOUS")
 _RANK: Final = ("LINKED", "AMBIGUOUS", "REVIEW", "NOT_LINKED", "NOT_APPLICABLE")
 
@@ -131,12 +134,50 @@ def perform(
                 rule=pl.col("key").fill_null(""),
             )
             folder.write_table(str(table), shown.sort("left_id", "right_id"))
+        linked = pairs.filter(pl.col("outcome") == LINKED)
+        parts = [name for name in outcomes.columns if name.startswith((FOUND, BITS))]
+        explained = linked.select("stage", "key", "weight", *parts, left_id="record")
+        folder.write_table(EXPLAINED, explained.sort("left_id", "weight"))
         figures["stages"] = _counted(found.persons, "stage")
         figures["bands"] = _counted(found.persons, "band")
         return found
 
     figures["linked"] = registers.link(job, work.register, sender, extract.ids, link, progress)
     folder.write(REPORT, json.dumps(figures, allow_nan=False).encode())
+
+
+def explained(job: Job, folder: Folder, records: Sequence[str]) -> list[dict[str, Any]]:
+    """Why records of one person were linked with a register.
+
+    Args:
+        job: it succeeded.
+        folder: its own.
+        records: the ids of those who are known, as its tables have them.
+
+    Returns:
+        For each link `register`, `day`, `outcome`, `stage`, `key`, `weight` and `threshold` (bits), and
+        `parts`: `what`, `found` and `bits`, which add up to the weight. Without any, an entry says so.
+    """
+    said = {"register": job.work.register, "day": job.work.day}
+    if not folder.has(EXPLAINED):
+        return []
+    with folder.table(EXPLAINED) as table:
+        found = table.where("left_id", records)
+    if found.is_empty():
+        return [{**said, "outcome": "NOT_LINKED"}]
+    threshold = load(job.work.register).thresholds.link
+    return [
+        {
+            **said,
+            "outcome": LINKED,
+            "stage": row["stage"],
+            "key": row["key"],
+            "weight": row["weight"],
+            "threshold": threshold,
+            "parts": listed(row),
+        }
+        for row in found.to_dicts()
+    ]
 
 
 def _found(outcomes: pl.DataFrame, known: pl.DataFrame, refs: pl.Series) -> Found:

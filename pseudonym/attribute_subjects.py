@@ -28,6 +28,7 @@ class Flag(IntFlag):
 
     RESTRICTED = 1
     OBJECTED = 2
+    LIMITED = 4  # not for some purposes: see `pseudonym.attributes_rights`
 
 
 def unwrapped(keks: Keks, keys: Sequence[tuple[bytes, str, bytes]]) -> list[bytes]:

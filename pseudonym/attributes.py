@@ -29,6 +29,7 @@ from pseudonym.attributes_context import AttributeContext
 from pseudonym.attributes_erasure import AttributeErasure
 from pseudonym.attributes_intake import AttributeIntake
 from pseudonym.attributes_registers import AttributeRegisters
+from pseudonym.attributes_rights import OWN, AttributeRights
 from pseudonym.datasets import Dataset, Tag
 from pseudonym.erasure import Ledger, check_not_ended, replay
 from pseudonym.errors import InputError
@@ -37,6 +38,7 @@ from pseudonym.release.keeping import Releases
 from pseudonym.storage import Store
 from pseudonym.storage.rows import AT_ONCE, Project, ProjectState
 from pseudonym.storage.rows_attributes import AttributeRows, Head, Subject
+from pseudonym.storage.rows_links import LinkRows
 from pseudonym.tables.keeping import Tables
 from pseudonym.urn import check_epoch, check_label
 from pseudonym.values import Scan, check_declaration, values
@@ -52,12 +54,14 @@ class Attributes:
         self._context = context
         self._rows = context.rows
         self._keks = context.keks
+        self._links = LinkRows(context.rows)
         self.intake = AttributeIntake(context)
         self.erasure = AttributeErasure(context)
         self.moves = AttributeMoves(context)
         self.registers = AttributeRegisters(context, self.intake, self.moves)
         self.releases = Releases(context)
         self.tables = Tables(context)
+        self.rights = AttributeRights(context, self.releases)
 
     @classmethod
     def open(cls, store: Store, ledger: Ledger, keks: Keks, scan: Scan, audit: Audit) -> Self:
@@ -107,7 +111,7 @@ class Attributes:
             ValuesRefused: a code looks like an identifier.
         """
         check_declaration(dataset, self._context.scan)
-        if dataset.name == outcomes.NAME:
+        if dataset.name == outcomes.NAME or dataset.name in OWN:
             raise InputError(f"The dataset {dataset.name} is the role's own.", "Give it another name.")
         with self._rows.write() as at:
             number = self._rows.project(at, project).number
@@ -120,9 +124,9 @@ class Attributes:
         """The declared datasets of a project."""
         with self._rows.read() as at:
             found = self._rows.datasets(at, self._rows.project(at, project).number)
-        return [Dataset.from_json(declaration) for _, _, declaration in found]
+        return [Dataset.from_json(declaration) for _, name, declaration in found if name not in OWN]
 
-    # --- reading and marking ----------------------------------------------------------------------
+    # --- reading ----------------------------------------------------------------------------------
 
     def read(
         self,
@@ -136,7 +140,8 @@ class Attributes:
     ) -> Iterator[pl.DataFrame]:
         """Read a dataset for a purpose, some subjects at a time, by aid.
 
-        Subjects that are flagged are left out.
+        Subjects whose data may not be used for the purpose are left out, and rows of registers that wait to
+        be linked anew.
 
         Args:
             project: its name.
@@ -196,7 +201,7 @@ class Attributes:
             total = self._rows.count(at, found.number) if given is None else len(given)
         for one in wanted:
             self._context.audit(Access("read", project, mandate, total, (one.declared.name, *one.names)))
-        return self._read(found, wanted, given)
+        return self._read(found, wanted, given, mandate.purpose)
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Within the block, all that this thread reads is of one state of the store."""
@@ -204,25 +209,10 @@ class Attributes:
 
     def flag(self, project: str, aids: frames.Table, flags: Flag, mandate: Mandate) -> int:
         """Set the flags of subjects (column `aid`), those they had go; how many there are."""
-        given = list(dict.fromkeys(frames.ids(frames.table(aids), "aid")))
-        self._context.audit(Access("flag", project, mandate, len(given), (str(int(flags)),)))
-        with self._rows.write() as at:
-            self._rows.alone(at)
-            number = self._rows.project(at, project).number
-            present = {
-                aid: subject
-                for aid, subject in self._rows.subjects(at, given).items()
-                if subject.project == number
-            }
-            deks, of = subjects.checked(
-                self._keks, list(present.values()), self._rows.heads(at, list(present))
-            )
-            marked = [subject._replace(flags=int(flags)) for subject in present.values()]
-            subjects.put_sealed(self._rows, at, marked, deks, of, present)
-        return len(present)
+        return self.rights.mark(project, frames.ids(frames.table(aids), "aid"), flags, (), mandate)
 
     def _read(
-        self, project: Project, wanted: Sequence[_Wanted], given: list[bytes] | None
+        self, project: Project, wanted: Sequence[_Wanted], given: list[bytes] | None, purpose: str
     ) -> Iterator[list[pl.DataFrame]]:
         numbers = [one.number for one in wanted]
         size = max(1, AT_ONCE // len(wanted))  # who is in all datasets has several rows in each
@@ -234,14 +224,13 @@ class Attributes:
             with self._rows.read() as at:
                 self._rows.project(at, project.name)
                 found = self._rows.subjects(at, page)
-                present = {
-                    aid: subject
-                    for aid, subject in found.items()
-                    if subject.project == project.number and not subject.flags
-                }
+                here = {aid: subject for aid, subject in found.items() if subject.project == project.number}
+                present = self.rights.usable(at, here, purpose)
                 rows = self._rows.sealed_rows(at, list(present), numbers)
+                waiting = self._links.suspended(at, project.number)
                 heads = [head for head, _ in rows] + self._rows.heads(at, list(present), numbers)
             deks, _ = subjects.checked(self._keks, list(present.values()), heads)
+            rows = [row for row in rows if row[0].handle not in waiting]
             rows.sort(key=lambda row: (row[0].aid, row[0].row_id))
             of: dict[int, list[tuple[Head, bytes]]] = {number: [] for number in numbers}
             for row in rows:

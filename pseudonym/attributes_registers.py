@@ -11,7 +11,7 @@ The rules this module keeps:
 - Each step may be done again, and comes to the same.
 - Values of somebody whom nobody linked are deleted without being opened.
 - A row stays known by its handle: a later run of the same extract leaves it, gives it to another person, or
-  takes it away. Rows of people whose data are restricted stay where they are meanwhile, and go once they may.
+  takes it away. Rows of people whose data may not be used stay where they are meanwhile, and go once they may.
 """
 
 from __future__ import annotations

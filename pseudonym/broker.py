@@ -28,6 +28,7 @@ from pseudonym.access import Access, Audit, Mandate
 from pseudonym.broker_context import BrokerContext, Keys, check_members
 from pseudonym.broker_erasure import BrokerErasure
 from pseudonym.broker_registers import BrokerRegisters
+from pseudonym.broker_rights import BrokerRights
 from pseudonym.changes import Changes
 from pseudonym.cover import cover
 from pseudonym.erasure import Ledger, What, check_not_ended, replay
@@ -71,6 +72,7 @@ class Broker:
         self.erasure = BrokerErasure(context)
         self.changes = Changes(context)
         self.registers = BrokerRegisters(context)
+        self.rights = BrokerRights(context, self.erasure)
         self.tracing = Tracing(context)
 
     @classmethod

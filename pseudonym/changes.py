@@ -40,6 +40,9 @@ class Change(StrEnum):
     MERGED = "merged"  # all of it goes on under another id
     SPLIT = "split"  # a part of it does
     WITHDRAWN = "withdrawn"  # what was received under it must be dropped, and nothing more is told
+    CORRECTED = (
+        "corrected"  # the id stays; what was received under it was wrong in part, and is to be had anew
+    )
 
 
 class What(StrEnum):

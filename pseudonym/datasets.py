@@ -58,6 +58,7 @@ class Tag(StrEnum):
 
     SPECIAL_CATEGORY = "special-category"
     CRIMINAL_OFFENCE = "criminal-offence"
+    THIRD_PARTY = "third-party"  # it tells of somebody else: a relative, a professional
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from pseudonym.subjects import STORE, Held, Place
 from pseudonym.subjects import State as Allowed
 from pseudonym.vault_rows import Tools
 
-_STRICTER = (Allowed.ACTIVE, Allowed.RESTRICTED, Allowed.OBJECTED)
+_STRICTER = (Allowed.ACTIVE, Allowed.LIMITED, Allowed.RESTRICTED, Allowed.OBJECTED)
 
 
 @dataclass(slots=True)

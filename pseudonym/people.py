@@ -40,6 +40,8 @@ __all__ = ["Delivery", "Outcome", "People", "Untold"]
 
 _NOBODY = pl.Series("unit", [], dtype=pl.Binary)
 _NO_PAIRS = pl.DataFrame(schema={"left": pl.Binary, "right": pl.Binary})
+_USED = (Allowed.ACTIVE, Allowed.LIMITED)
+_KEPT_BACK = (Allowed.LIMITED, Allowed.RESTRICTED, Allowed.OBJECTED)
 _Decide = Callable[[State], Event | None]
 
 
@@ -127,6 +129,14 @@ class People:
         wanted = holders.unique().to_frame("holder")
         return state.units.select("unit", "holder").join(wanted, on="holder", how="semi").sort("unit")
 
+    def links(self, holders: Sequence[bytes]) -> pl.DataFrame:
+        """The links among the records of one person (weight, run); none of others', and none withdrawn."""
+        with self._tools.store.read() as at:
+            state = self._tools.register.seen(at, Kind.PERSON, _NOBODY, holders).state
+        own = state.units.filter(pl.col("holder").is_in(list(holders)))["unit"].implode()
+        both = pl.col("left").is_in(own) & pl.col("right").is_in(own)
+        return state.links.filter(both & ~pl.col("void")).select("weight", "run")
+
     def merge(self, one: bytes, other: bytes, stamp: Stamp, kind: Kind = Kind.PERSON) -> Outcome:
         """Decide that two are one: see `persons.merge`."""
         return self._decide(kind, [one, other], lambda state: persons.merge(state, one, other, stamp))
@@ -179,8 +189,10 @@ class People:
         """Raise PurposeError if nobody may be opened for this, whether anybody is known yet or not."""
         self._tools.openings.check(mandate)
 
-    def known(self, mandate: Mandate, batch: int = 20_000) -> Iterator[pl.DataFrame]:
-        """Open what is known of all active persons, for linkage: the newest version of each row.
+    def known(
+        self, mandate: Mandate, batch: int = 20_000, *, kept_back: bool = False
+    ) -> Iterator[pl.DataFrame]:
+        """Open what is known of persons whose data may be used, for linkage: the newest version of each row.
 
         Whoever is delivered, merged or divided meanwhile may be missing, or be there twice; what is delivered
         with links to it is decided on what is true then.
@@ -188,6 +200,7 @@ class People:
         Args:
             mandate: who asks, and why; each batch is counted and written down.
             batch: persons at a time.
+            kept_back: those instead whose data may not be used for this purpose, to know them again only.
 
         Returns:
             Frames of unit, pid, source, protected and the columns of `records.SCHEMA`.
@@ -196,18 +209,19 @@ class People:
             SealBrokenError: what the store has of one was tampered with; batches before it have come out.
             PurposeError, QuotaError: it may not be opened for this.
         """
+        states = _KEPT_BACK if kept_back else _USED
         after = b""
         while True:
             with self._tools.store.read() as at:
-                pids = db.living(at, Kind.PERSON.value, Allowed.ACTIVE.value, after, batch)
+                pids = db.living(at, Kind.PERSON.value, [*states], after, batch)
             if not pids:
                 return
             after = pids[-1]
             self._tools.openings.admit(mandate, "known", len(pids))
-            yield self._opened(pids)
+            yield self._opened(pids, mandate.purpose, kept_back=kept_back)
 
     def show(self, mandate: Mandate, units: pl.Series) -> pl.DataFrame:
-        """Open a few records of active persons who are not protected, for somebody who judges links.
+        """Open a few records of persons whose data may be used and who are not protected, for who judges links.
 
         Args:
             mandate: who looks, and why; each person is counted and written down.
@@ -222,15 +236,19 @@ class People:
         """
         pids = self.members(units)["pid"].drop_nulls().unique(maintain_order=True).to_list()
         self._tools.openings.admit(mandate, "review", len(pids), self._references(pids))
-        found = self._opened(pids)
+        found = self._opened(pids, mandate.purpose)
         return found.filter(pl.col("unit").is_in(units.implode()) & ~pl.col("protected"))
 
-    def _opened(self, pids: Sequence[bytes]) -> pl.DataFrame:
-        """The newest version of each row of those who are active; see `known`."""
+    def _opened(self, pids: Sequence[bytes], purpose: str, *, kept_back: bool = False) -> pl.DataFrame:
+        """The newest version of each row of those whose data may be used, or may not; see `known`."""
+        states = _KEPT_BACK if kept_back else _USED
         with self._tools.store.read() as at:
             # Somebody may have been erased or restricted meanwhile.
-            states = db.subjects(self._tools.store, at, pids)
-            still = [row.pid for row in states if row.state == Allowed.ACTIVE]
+            now = {row.pid: row.state for row in db.subjects(self._tools.store, at, pids)}
+            limited = [pid for pid, state in now.items() if state == Allowed.LIMITED]
+            usable = self._tools.limits.usable(at, limited, purpose)
+            meant = {pid for pid, state in now.items() if state in states} - set(limited)
+            still = sorted(meant | (set(limited) - usable if kept_back else usable))
             held = self._tools.subjects.held(at, still, LIVING)
             wanted = [(each.dek, row) for each in held.values() for row in each.newest()]
             places = places_of([row for _, row in wanted]).select("row_id", "pid", "source")

@@ -24,6 +24,7 @@ from pseudonym.forms import filled
 from pseudonym.keks import Keks
 from pseudonym.storage import identity as db
 from pseudonym.storage.engine import Store
+from pseudonym.storage.schema_identity import SUBJECT
 from pseudonym.urn import ID_BYTES, enc
 
 STORE = "identity"
@@ -34,6 +35,7 @@ class State(StrEnum):
     """What may be done with a person's identity."""
 
     ACTIVE = "active"
+    LIMITED = "limited"  # not for some purposes: see `pseudonym.limits`
     RESTRICTED = "restricted"
     OBJECTED = "objected"
     ERASED = "erased"
@@ -220,6 +222,26 @@ class Subjects:
             [each.subject.seal for each in held.values()],
         )
         return held
+
+    def change(self, connection: db.Connection, pids: Sequence[bytes], changes: Mapping[str, Any]) -> None:
+        """Change what the store says of people, the same of each: columns of subject.
+
+        Raises:
+            SubjectMissingError: one is unknown or erased.
+        """
+        held = self.held(connection, pids, LIVING, lock=True)
+        numbers = [each.subject.version + 1 for each in held.values()]
+        statements = [
+            each.statement({**changes, "version": number})
+            for each, number in zip(held.values(), numbers, strict=True)
+        ]
+        changed: dict[str, list[Any]] = {
+            "pid": list(pids),
+            "version": numbers,
+            "seal": seal.witness([each.dek for each in held.values()], statements),
+            **{name: [value] * len(pids) for name, value in changes.items()},
+        }
+        self._store.update(connection, SUBJECT, ["pid"], changed)
 
     def deks(self, rows: Sequence[Any]) -> dict[bytes, bytes]:
         """The keys in rows of subject_key, opened, by pid.

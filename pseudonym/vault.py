@@ -27,8 +27,9 @@ import polars as pl
 
 from pseudonym import columns, seal
 from pseudonym.blind import BlindIndex
-from pseudonym.errors import InputError, KeyMissingError, SealBrokenError
+from pseudonym.errors import InputError, KeyMissingError, SealBrokenError, SubjectMissingError
 from pseudonym.keks import Keks
+from pseudonym.limits import Limits
 from pseudonym.openings import EACH, Mandate, Openings
 from pseudonym.persons import random_ids
 from pseudonym.rewrapping import Rewrapping
@@ -66,7 +67,8 @@ class Vault:
         self._openings = openings
         self._register = SealedRegister(store, keks, self._subjects)
         self._rewrapping = Rewrapping(store, self._subjects, keks)
-        self.tools = Tools(store, keks, self._subjects, self._rows, openings, self._register)
+        limits = Limits(store, self._subjects)
+        self.tools = Tools(store, keks, self._subjects, self._rows, openings, self._register, limits)
         db.check_index(store, index.epoch, index.fingerprint())
 
     def add(
@@ -190,7 +192,12 @@ class Vault:
         """
         self._openings.admit(mandate, "open", len(pids), self.references(pids))
         with self._store.read() as connection:
-            held = self._subjects.held(connection, pids, states)
+            held = self._subjects.held(connection, pids, {*states, State.LIMITED})
+            if len(self._in_states(connection, pids, states, mandate.purpose)) != len(pids):
+                raise SubjectMissingError(
+                    "People may not be opened for this purpose.",
+                    "They asked for their data not to be used so.",
+                )
         wanted = [
             (held[pid].dek, row)
             for pid in pids
@@ -231,12 +238,12 @@ class Vault:
         values = columns.found_by(sought).filter(pl.col("field").is_in(list(fields)))
         with self._store.read() as connection:
             candidates, owners = self._candidates(connection, values)
-            allowed = sorted(self._in_states(connection, set(owners.values()), states))
+            allowed = sorted(self._in_states(connection, set(owners.values()), states, mandate.purpose))
         self._openings.admit(mandate, "find", max(len(allowed), sought.height), self.references(allowed))
         with self._store.read() as connection:
             # Somebody may have been erased meanwhile.
-            still = sorted(self._in_states(connection, allowed, states))
-            held = self._subjects.held(connection, still, states)
+            still = sorted(self._in_states(connection, allowed, states, mandate.purpose))
+            held = self._subjects.held(connection, still, {*states, State.LIMITED})
         wanted = [
             (each.dek, row) for each in held.values() for row in each.newest() if row.row_id in candidates
         ]
@@ -343,26 +350,17 @@ class Vault:
             return db.keys_by_kid(connection)
 
     def _in_states(
-        self, connection: db.Connection, pids: Collection[bytes], states: Collection[State]
+        self, connection: db.Connection, pids: Collection[bytes], states: Collection[State], purpose: str
     ) -> set[bytes]:
+        """Those in one of the states, and those who are kept from other purposes than this one."""
         found = db.subjects(self._store, connection, sorted(pids))
-        return {row.pid for row in found if row.state in states}
+        named = {row.pid for row in found if row.state in states}
+        limited = [row.pid for row in found if row.state == State.LIMITED and row.pid not in named]
+        return named | self.tools.limits.usable(connection, limited, purpose)
 
     def _change(self, pids: Sequence[bytes], changes: dict[str, Any]) -> None:
         with self._store.transaction() as connection:
-            held = self._subjects.held(connection, pids, LIVING, lock=True)
-            numbers = [each.subject.version + 1 for each in held.values()]
-            statements = [
-                each.statement({**changes, "version": number})
-                for each, number in zip(held.values(), numbers, strict=True)
-            ]
-            changed: dict[str, list[Any]] = {
-                "pid": list(pids),
-                "version": numbers,
-                "seal": seal.witness([each.dek for each in held.values()], statements),
-                **{name: [value] * len(pids) for name, value in changes.items()},
-            }
-            self._store.update(connection, SUBJECT, ["pid"], changed)
+            self._subjects.change(connection, pids, changes)
 
     def _candidates(
         self, connection: db.Connection, values: pl.DataFrame

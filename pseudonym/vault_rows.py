@@ -12,6 +12,7 @@ import polars as pl
 from pseudonym import columns
 from pseudonym.blind import BlindIndex
 from pseudonym.keks import Keks
+from pseudonym.limits import Limits
 from pseudonym.openings import Openings
 from pseudonym.sealed_register import SealedRegister
 from pseudonym.storage import identity as db
@@ -32,6 +33,7 @@ class Tools:
         rows: writes their rows.
         openings: what every opening goes through.
         register: persons and families that stay.
+        limits: purposes that people's data are kept from.
     """
 
     store: Store
@@ -40,6 +42,7 @@ class Tools:
     rows: VaultRows
     openings: Openings
     register: SealedRegister
+    limits: Limits
 
     def __repr__(self) -> str:
         return f"Tools({self.store!r})"

@@ -13,6 +13,7 @@ from linker import registers
 from linker.errors import ProfileError
 from linker.joining import KEPT
 from linker.profile_links import AUTHORITY, check_register, link_persons
+from linker.profiles.parts import listed
 from tests.service.harness import people
 
 DAY = date(2026, 11, 23)
@@ -94,6 +95,24 @@ def test_r81_a_person_is_found_by_any_of_their_records_and_linked_once():
         found.counts["rows_linked"] + found.counts["rows_of_nobody"] + found.counts["rows_to_look_at"]
         == carried.height
     )
+
+
+def test_r65_the_parts_of_a_link_add_up_to_its_weight_to_the_last_bit():
+    known = known_of(300, seed=4)
+    for some, register in ((known[:120], "pnc"), (known.gather_every(2)[:100], "npd")):
+        outcomes = link_persons(known, extract_of(some), register, on=DAY)
+        linked = outcomes.filter(pl.col("outcome") == "LINKED")
+        assert linked.height >= 80
+        for row in linked.to_dicts():
+            total = 0.0
+            for part in listed(row):
+                assert part["what"]
+                assert part["found"]
+                total += part["bits"]
+            assert total == row["weight"]
+        # What is not linked has no parts to explain.
+        rest = outcomes.filter(pl.col("outcome") != "LINKED")
+        assert rest["bits prior"].null_count() == rest.height
 
 
 def test_r29_who_is_too_old_for_the_register_is_told_apart_from_who_is_not_found():

@@ -112,6 +112,11 @@ COMMANDS = {
         "erase_app",
         "Erase people over all three roles, and follow it.",
     ),
+    "rights": (
+        "pseudonym.roles.commands_rights",
+        "rights_app",
+        "Take in, decide and answer people's requests.",
+    ),
     "renew": (
         "pseudonym.roles.commands_renew",
         "renew_app",

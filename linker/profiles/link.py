@@ -52,6 +52,7 @@ class ProfileResult:
         manifest: all that the result depends on, as plain data.
         model: the model that scored.
         profile: the profile.
+        parts: of each link left_id, right_id and what its weight is the sum of (`linker.profiles.parts`).
     """
 
     outcomes: pl.DataFrame
@@ -60,6 +61,7 @@ class ProfileResult:
     manifest: Mapping[str, Json]
     model: Model
     profile: Profile
+    parts: pl.DataFrame
 
     @property
     def links(self) -> pl.DataFrame:
@@ -135,7 +137,9 @@ def link_profile(
     found = outcomes_of(settled, weighed, rows, (mine, theirs), names, chosen)
     told = Told(chosen, reasons, period, (mine, theirs), weighed, drafted.left_out, found, guarded, support)
     manifest = manifest_of(told, seed=seed, model_given=model is not None, supplied=sorted(supplied or {}))
-    return ProfileResult(found.outcomes, found.review, figures(told), manifest, weighed.model, chosen)
+    return ProfileResult(
+        found.outcomes, found.review, figures(told), manifest, weighed.model, chosen, found.parts
+    )
 
 
 def _reasons(profile: Profile, switches: Mapping[str, str] | None) -> dict[str, str]:

@@ -12,6 +12,7 @@ import polars as pl
 
 from linker.decide import Outcome
 from linker.predict import probability
+from linker.profiles.parts import parts_of
 from linker.profiles.profile import Profile
 from linker.profiles.scoring import Weighed
 from linker.profiles.sides import Side
@@ -33,6 +34,7 @@ class Found:
     Attributes:
         outcomes, review: see there.
         beyond: links that the profile's `most` ruled out.
+        parts: of each link left_id, right_id and what its weight is the sum of (`linker.profiles.parts`).
         conflicts: pairs above the threshold that lost to another link of one of their persons.
     """
 
@@ -40,6 +42,7 @@ class Found:
     review: pl.DataFrame
     beyond: int
     conflicts: int
+    parts: pl.DataFrame
 
 
 def bands() -> list[str]:
@@ -108,7 +111,10 @@ def outcomes_of(
     asked = named.filter(pl.col("outcome").is_in([Outcome.REVIEW.value, Outcome.AMBIGUOUS.value]))
     lost = (pl.col("outcome") == Outcome.NOT_LINKED.value) & (pl.col("decisive") >= profile.thresholds.link)
     review = _named(asked.select(columns), sides).sort("left_id", "right_id")
-    return Found(outcomes, review, beyond, named.filter(lost).height)
+    parts = pl.DataFrame(
+        {"left_id": sides[0].ids.gather(links["left"]), "right_id": sides[1].ids.gather(links["right"])}
+    ).hstack(parts_of(weighed, links))
+    return Found(outcomes, review, beyond, named.filter(lost).height, parts)
 
 
 def _records(linked: pl.DataFrame, weighed: Weighed, people: tuple[Rows, Rows]) -> pl.DataFrame:

@@ -97,6 +97,13 @@ class Jobs:
         with self._database.read() as connection:
             return [(row.seq, _job(connection, row)) for row in connection.execute(query)]
 
+    def with_results(self, project: str) -> list[Job]:
+        """A project's jobs that have a result, the latest first."""
+        query = sa.select(JOBS).where(JOBS.c.project == project, JOBS.c.state == JobState.SUCCEEDED)
+        with self._database.read() as connection:
+            found = connection.execute(query.order_by(JOBS.c.seq.desc()))
+            return [_job(connection, row) for row in found]
+
     def claim(self) -> Job | None:
         """The job that waits longest, now RUNNING; None if none waits."""
         with self._database.write() as connection:

@@ -44,6 +44,7 @@ Issue = Callable[[str, str, Kind, Sequence[bytes], str], list[str]]
 """Gives a project's persons or families their numbers for a recipient and purpose, in their order."""
 Certify = Callable[[Record, Statement], bytes]
 """Signs the attributes role's certificate of a destruction."""
+DAY = 86_400  # seconds
 _GIVEN_OUT = (State.DELIVERED, State.DESTROYED)
 
 
@@ -197,6 +198,7 @@ class ReleaseDesk:
             complete(*self._approvable(record, spec), given, now)
             head = bundle.head(self._kept.key(record), record.id, spec.sealing_key)
             if not record.delivered:
+                self._attributes.rights.disclosed(record, int(now.timestamp()) // DAY)
                 record = replace(record, state=State.DELIVERED, delivered=int(now.timestamp()))
                 self._kept.put(record)
         return record, self._given_out(record, head)

@@ -12,6 +12,7 @@ import polars as pl
 
 from pseudonym import clock, frames, outcomes
 from pseudonym.attributes import Attributes
+from pseudonym.attributes_rights import OWN
 from pseudonym.datasets import Dataset, Tag
 from pseudonym.errors import ConflictError, PseudonymError
 from pseudonym.lawful.cover import Cover
@@ -103,9 +104,9 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
         manner = checks.label(header.recipient, "header.recipient") if by_number else ROW_REF
         dataset = checks.label(header.dataset, "header.dataset")
         self._holders.check(callers.current(), mandate.project, dataset, manner if by_number else "")
-        if dataset == outcomes.NAME:
+        if dataset == outcomes.NAME or dataset in OWN:
             raise FieldError(
-                "What linkage says of people comes from the linkage alone.",
+                "What linkage and people's rights say of people is the role's own.",
                 "Send another dataset.",
                 field="header.dataset",
             )

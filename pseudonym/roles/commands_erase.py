@@ -69,7 +69,7 @@ def erase_people(
     with called(Role.IDENTITY, service, authority, certificate, key) as peer:
         if reason not in REASONS:
             raise InputError("This is none of the reasons.", f"They are {', '.join(REASONS)}.")
-        whom = vault_pb2.SoughtPersons(persons=_people(file), all_agreeing=all_agreeing)
+        whom = vault_pb2.SoughtPersons(persons=read_people(file), all_agreeing=all_agreeing)
         request = vault_pb2.EraseSubjectsRequest(
             mandate=stated(project, purpose, request_id), reason=REASONS[reason], sought=whom
         )
@@ -122,7 +122,12 @@ def erase_urns(
             print("There are none: nobody with a number of this recipient was erased.", file=sys.stderr)
 
 
-def _people(path: Path) -> list[vault_pb2.SoughtPerson]:
+def read_people(path: Path) -> list[vault_pb2.SoughtPerson]:
+    """Who is sought, from a CSV file with some of the columns `SOUGHT`; '-' is stdin.
+
+    Raises:
+        InputError: it cannot be read as one.
+    """
     try:
         text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):

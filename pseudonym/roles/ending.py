@@ -23,6 +23,7 @@ from pseudonym.attributes import Attributes
 from pseudonym.audit import Event
 from pseudonym.broker import Broker
 from pseudonym.broker_erasure import Shred
+from pseudonym.casebook import Casebook
 from pseudonym.identity_erasure import IdentityErasure
 from pseudonym.keys import Key, Keyset, State
 from pseudonym.roles.certified import KeptCertificates
@@ -121,14 +122,16 @@ def end_in_identity(
     erasure: IdentityErasure,
     broker: Callable[[], Peer],
     certify: Certify,
+    casebook: Casebook,
     end_linkage: Callable[[str], Mapping[str, int]] = lambda project: {},
 ) -> End:
-    """The identity role's part: persons whom no other project has, and what the linkage service has of it.
+    """The identity role's part: persons whom no other project has, cases, and what the linkage service has.
 
     Args:
         erasure: of persons.
         broker: gives the broker.
         certify: signs what was done.
+        casebook: the cases of people's rights.
         end_linkage: destroys submissions, results, references and models of a project; how many of each.
     """
 
@@ -142,7 +145,11 @@ def end_in_identity(
             token = page.next_page_token
             if not token:
                 break
-        counts = {"subject": erasure.erase(pids) if pids else 0, **end_linkage(project)}
+        counts: Mapping[str, int] = {
+            "subject": erasure.erase(pids) if pids else 0,
+            "rights_case": casebook.forget_project(project),
+            **end_linkage(project),
+        }
         return certify(project, END_IN_IDENTITY, (asked.actor,), counts)
 
     return end

@@ -9,12 +9,14 @@
      "exchanges": [{"project": "tf-2026", "recipient": "npd-exchange", "register": "npd",
                     "public_key": "…64 hexadecimal digits…"}],
      "councils": [{"project": "tf-2026", "person": "dora", "area": "fenham"}],
+     "contacts": [{"who": "data-protection-officer", "name": "Olive", "how": "dpo@council.example"},
+                  {"who": "regulator", "name": "Information Commissioner's Office", "how": "ico.org.uk"}],
      "partner_checks": {…}}
 
 A project's record has the form that `pseudonym.lawful.records` gives; in development its end alone will do.
 `partner_checks` is a council's, and `pseudonym.partners.register` has its form; `pseudonym.tables.areas` has
-that of `councils`. Each role has a copy of its own, so that nobody opens the way back by changing one file. Nobody but the user who runs the role, or root,
-can change it. It is read at the start.
+that of `councils`. Each role has a copy of its own, so that nobody opens the way back by changing one file.
+Nobody but the user who runs the role, or root, can change it. It is read at the start.
 """
 
 from __future__ import annotations
@@ -37,8 +39,10 @@ from pseudonym.urn import check_label
 
 _MEMBERS = {
     *("projects", "requesters", "approvers", "quotas"),
-    *("holders", "exchanges", "partner_checks", "canaries", "councils"),
+    *("holders", "exchanges", "partner_checks", "canaries", "councils", "contacts"),
 }
+
+_CONTACT = ("who", "name", "how")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Governance:
         partner_checks: who asks partners what, or None where the file says nothing of it.
         canaries: values that were planted to be found; a release that holds one is blocked.
         areas: which council reads which area of tables.
+        contacts: whom people can turn to with a complaint: `who`, `name` and `how`.
     """
 
     ends: Mapping[str, datetime]
@@ -74,6 +79,7 @@ class Governance:
     canaries: tuple[str, ...] = ()
     areas: Areas = NOWHERE
     records: Mapping[str, ProjectRecord] = field(default_factory=dict)
+    contacts: tuple[Mapping[str, str], ...] = ()
 
 
 NOTHING = Governance({}, Register((), {}), {})
@@ -122,7 +128,10 @@ def read(path: Path | None) -> Governance:
         canaries = tuple(str(one) for one in content.get("canaries", []))
         holders = _holders(content.get("holders"))
         areas = Areas.read(content.get("councils", []))
-        return Governance(ends, register, quotas, holders, exchanges, partners, canaries, areas, records)
+        contacts = tuple({name: str(one[name]) for name in _CONTACT} for one in content.get("contacts", []))
+        return Governance(
+            ends, register, quotas, holders, exchanges, partners, canaries, areas, records, contacts
+        )
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise InputError(
             "The file of --governance cannot be read as one.", "docs/running.md shows its form."

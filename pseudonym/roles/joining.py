@@ -6,6 +6,8 @@ The rules this module keeps:
 
 - Each step may be done again, whole or in part, and comes to the same: units are a keyed function of row
   references, records that are known stay as they are, and the broker takes the same rows twice.
+- Rows of people whose data may not be used are put under them and compared with nobody: else they would come
+  back as somebody new, whose data may.
 - One submission joins at a time: what the one makes, the next one finds.
 - Identities that are opened for it stay in memory, and are in the audit log before.
 - Nothing is delivered unless the broker knows the project; then a broker that is away delays and no more.
@@ -31,6 +33,7 @@ from pseudonym.openings import Mandate
 from pseudonym.ordering import by_content
 from pseudonym.people import People
 from pseudonym.records import NUMBERS
+from pseudonym.rights.recognising import recognised, with_recognised
 from pseudonym.roles.refusals import PeerRefusedError, PeerUnavailableError, ProjectUnknownError
 from pseudonym.roles.reports import Reports
 from pseudonym.roles.senders import bound
@@ -135,9 +138,11 @@ class Joining:
         )
         with alone(self._turn, progress):
             known = self._known(errand, mine, progress)
-            links = _with_units(link(known), mine)
-            counts = self._deliver(errand, mine, links.drop("decided"), progress)
-            counts["refused_links"] += self._decided(errand, mine, links.filter("decided").drop("decided"))
+            found = _with_units(link(known), mine)
+            decided = found.filter("decided").drop("decided")
+            links = with_recognised(found.drop("decided"), self._recognised(errand, mine))
+            counts = self._deliver(errand, mine, links, progress)
+            counts["refused_links"] += self._decided(errand, mine, decided)
             self._link_families(errand, mine, known, progress)
         self._reports.soon()
         told = self._people.members(mine["unit"]).join(mine.select("unit", row_ref="ref"), on="unit")
@@ -156,6 +161,15 @@ class Joining:
             progress("open", opened, 0)
             found.append(_flat(some.join(mine, on="unit", how="anti")))
         return by_content(pl.concat(found), FLAT)
+
+    def _recognised(self, errand: Errand, mine: pl.DataFrame) -> pl.DataFrame:
+        """Rows of people whose data may not be used, and a record of each of these (row, record)."""
+        mandate = Mandate(errand.actor, errand.purpose, errand.project)
+        found = [_flat(pl.DataFrame(schema={"unit": pl.Binary, "protected": pl.Boolean}))]
+        for some in self._people.known(mandate, kept_back=True):
+            found.append(_flat(some.filter(~pl.col("protected")).join(mine, on="unit", how="anti")))
+        kept = pl.concat(found).select(pl.col("record").str.decode("hex"), *FLAT)
+        return recognised(mine.select("unit", *FLAT).rename({"unit": "row"}), kept)
 
     def _deliver(
         self, errand: Errand, mine: pl.DataFrame, links: pl.DataFrame, progress: Progress

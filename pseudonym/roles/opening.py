@@ -115,6 +115,15 @@ def open_house(settings: RoleSettings, domain: str) -> House:
     return House(settings.role, settings, keyset, store, log, repeats, close)
 
 
+def officer_of(house: House) -> bytes:
+    """The data protection officer's public key, as the role was told: 32 bytes.
+
+    Raises:
+        PseudonymError: it cannot be read.
+    """
+    return read_officer(house.settings.officer_key).public_bytes_raw()
+
+
 def _open_keyset(settings: RoleSettings) -> Keyset:
     # Before it is opened, which would finish what a crash left undone in somebody else's keyset.
     _check_role(set_name_of(settings.keyset), settings)

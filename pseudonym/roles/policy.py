@@ -36,7 +36,9 @@ SERVED_BY: Mapping[str, tuple[Role, ...]] = {
     "linker.v1.MatchService": (IDENTITY,),
     "linker.v1.ReviewService": (IDENTITY,),
     "pseudonym.v1.VaultService": (IDENTITY,),
+    "pseudonym.v1.RightsService": (IDENTITY,),
     "pseudonym.v1.BrokerService": (BROKER,),
+    "pseudonym.v1.RightsErrandService": (BROKER,),
     "pseudonym.v1.AttributeService": (ATTRIBUTES,),
     "pseudonym.v1.ReleaseService": (ATTRIBUTES,),
     "pseudonym.v1.TableService": (ATTRIBUTES,),
@@ -98,6 +100,16 @@ CALLERS: Mapping[str, tuple[Role, ...]] = {
     "pseudonym.v1.VaultService/AdmitRecord": (OFFICER,),
     "pseudonym.v1.VaultService/EraseSubjects": (OFFICER,),
     "pseudonym.v1.VaultService/GetErasure": (OFFICER,),
+    # A council sees its own, and not whether anybody was found; the officer decides.
+    "pseudonym.v1.RightsService/OpenRequest": (COUNCIL, OFFICER),
+    "pseudonym.v1.RightsService/GetRequest": (COUNCIL, OFFICER),
+    "pseudonym.v1.RightsService/ListRequests": (COUNCIL, OFFICER),
+    "pseudonym.v1.RightsService/ExtendRequest": (OFFICER,),
+    "pseudonym.v1.RightsService/Decide": (OFFICER,),
+    "pseudonym.v1.RightsService/ReadAnswer": (OFFICER,),
+    "pseudonym.v1.RightsErrandService/SendErrand": (IDENTITY,),
+    "pseudonym.v1.RightsErrandService/ListErrands": (ATTRIBUTES,),
+    "pseudonym.v1.RightsErrandService/AcknowledgeErrand": (ATTRIBUTES,),
     # The chain of numbers is for the servers alone; the identity role never sees an aid or a URN.
     "pseudonym.v1.BrokerService/MapSubjects": (IDENTITY,),
     "pseudonym.v1.BrokerService/MoveSubjects": (IDENTITY,),
@@ -261,7 +273,11 @@ here.
 
 
 POLLS = frozenset(
-    f"/pseudonym.v1.BrokerService/{name}" for name in ("ListRows", "FollowMoves", "ListErasures")
+    f"/pseudonym.v1.{name}"
+    for name in (
+        *("BrokerService/ListRows", "BrokerService/FollowMoves", "BrokerService/ListErasures"),
+        "RightsErrandService/ListErrands",
+    )
 )
 """What the attributes role asks by itself, again and again, mostly in vain."""
 

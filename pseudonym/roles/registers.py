@@ -24,6 +24,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from pseudonym import columns, hpke
+from pseudonym.disclosures import Disclosures
 from pseudonym.errors import InputError
 from pseudonym.exchange_file import IDENTIFIERS, context
 from pseudonym.openings import Mandate
@@ -85,8 +86,9 @@ record has a row for each of its names and addresses, a person one or more recor
 class Registers:
     """Links registers with the people in one vault; its methods may be called from any thread."""
 
-    def __init__(self, people: People, key: UnitKey, reports: Reports) -> None:
+    def __init__(self, people: People, key: UnitKey, reports: Reports, disclosures: Disclosures) -> None:
         self._people, self._key, self._reports = people, key, reports
+        self._disclosures = disclosures
         self._turn = threading.Lock()
 
     def link(self, errand: Errand, refs: pl.Series, link: Link, progress: Progress) -> dict[str, int]:
@@ -163,6 +165,7 @@ class Registers:
         drawn = pl.Series("handle", [os.urandom(ID_BYTES) for _ in range(people.height)], dtype=pl.Binary)
         handed = people.with_columns(drawn)
         parts = list(handed.iter_slices(ROWS)) or [handed]
+        fields = [name for name in told.columns if name not in ("person", "record")]
         for number, some in enumerate(parts, start=1):
             last = number == len(parts)
             place = (asked.ends.isoformat(), number, last)
@@ -171,11 +174,23 @@ class Registers:
                 errand.project, errand.purpose, asked.recipient, rows, place
             )
             # Whom the broker does not know in this project is nobody's to be told of.
-            mine = some.join(there, on="handle", how="semi").select("handle", "person")
+            here = some.join(there, on="handle", how="semi")
+            mine = here.select("handle", "person")
+            self._noted(errand, asked, here["pid"].to_list(), fields)
             shown = mine.join(told.drop("record"), on="person").drop("person").unique().sort(pl.all())
             where = context(IDENTIFIERS, errand.project, asked.recipient, *place)
             identifiers = hpke.seal(asked.public_key, written(shown), *where)
             yield Part(number, last, identifiers, sealed, mine.height)
+
+    def _noted(self, errand: Errand, asked: Asked, pids: list[bytes], fields: list[str]) -> None:
+        """Note to whom people's data go, before they do."""
+        self._disclosures.note(
+            pids,
+            project=errand.project,
+            who=f"{asked.recipient} ({errand.source})",
+            fields=fields,
+            why=errand.purpose,
+        )
 
     def _known(self, errand: Errand, progress: Progress) -> tuple[pl.DataFrame, pl.Series]:
         """Everybody but those who are protected, and a record of each of these."""

@@ -12,10 +12,13 @@ import grpc
 
 from pseudonym import clock, wayback
 from pseudonym.audit import Event
+from pseudonym.casebook import Casebook
+from pseudonym.disclosures import Disclosures
 from pseudonym.errors import StoreError
 from pseudonym.people import People
 from pseudonym.release.flow import Decided, ReleaseDesk
 from pseudonym.roles import domains, governance
+from pseudonym.roles.answering import Answering, Explained
 from pseudonym.roles.arrow import ReadArrow
 from pseudonym.roles.attribute_service import AttributeServicer
 from pseudonym.roles.audit_service import AuditServicer
@@ -37,10 +40,12 @@ from pseudonym.roles.ending import (
 )
 from pseudonym.roles.erasing import Erasing
 from pseudonym.roles.erasure_desk import ErasureDesk
+from pseudonym.roles.errand_desk import ErrandDesk
+from pseudonym.roles.errands import Errands
 from pseudonym.roles.exchange import Exchange
 from pseudonym.roles.joining import Joining
 from pseudonym.roles.key_service import KeyServicer
-from pseudonym.roles.opening import House
+from pseudonym.roles.opening import House, officer_of
 from pseudonym.roles.papers import Papers
 from pseudonym.roles.passage import Terms
 from pseudonym.roles.peer import Peer, PeerTls
@@ -53,6 +58,9 @@ from pseudonym.roles.renewing import Renewing
 from pseudonym.roles.reports import Reports
 from pseudonym.roles.retaining import Due, Keeping, Retaining, moment
 from pseudonym.roles.retention_service import RetentionServicer
+from pseudonym.roles.rights_desk import RightsDesk
+from pseudonym.roles.rights_errand_service import RightsErrandServicer
+from pseudonym.roles.rights_service import RightsServicer
 from pseudonym.roles.rounds import Rounds
 from pseudonym.roles.senders import Holders
 from pseudonym.roles.spent import Spent
@@ -69,6 +77,8 @@ from pseudonym.v1 import (
     release_pb2_grpc,
     retention_pb2_grpc,
     table_pb2_grpc,
+    rights_errand_pb2_grpc,
+    rights_pb2_grpc,
     vault_pb2_grpc,
 )
 
@@ -131,6 +141,7 @@ class Engine:
         end_project: destroys all that it has of a project; how much of each sort there was.
         knows: whether anything of a project was ever sent to it.
         senders: gives who has sent anything for a project, as in their certificates.
+        explained: see `pseudonym.roles.answering.Explained`.
     """
 
     opened: Callable[[Joining, Registers], object]
@@ -140,6 +151,7 @@ class Engine:
     end_project: Callable[[str], Mapping[str, int]]
     knows: Callable[[str], bool]
     senders: Callable[[str], Sequence[str]]
+    explained: Explained
 
 
 @dataclass
@@ -237,6 +249,9 @@ def _add_broker(parts: Parts, house: House) -> None:
     papers = Papers(house.settings.folder / "erasures-told", "erasure")
     erasures = ErasureDesk(papers, broker.erasure, certify)
     erasures.resume()
+    errands = ErrandDesk(Papers(house.settings.folder / "errands", "errand"), broker.rights)
+    passing = RightsErrandServicer(errands)
+    rights_errand_pb2_grpc.add_RightsErrandServiceServicer_to_server(passing, parts.server)
     servicer = BrokerServicer(house, broker, desk, erasures, certify, parts.read)
     broker_pb2_grpc.add_BrokerServiceServicer_to_server(servicer, parts.server)
     duties = {
@@ -270,6 +285,7 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     attribute_pb2_grpc.add_AttributeServiceServicer_to_server(servicer, parts.server)
     parts.begin(renewing.rounds)
     parts.begin(exchange.rounds)
+    parts.begin(Errands(attributes, officer_of(house), way.broker, parts.failed).rounds)
     told = governance.read(house.settings.governance)
     decided = Decided(told.register, told.canaries, cover)
     desk = ReleaseDesk(attributes, exchange.issue, decided, release_certifier(certify))
@@ -306,33 +322,52 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
 def _add_identity(parts: Parts, house: House, way: Way) -> None:
     engine = parts.engine
     carry = None if engine is None else engine.carry
-    gate, quotas = _gate(house, parts.stack), governance.read(house.settings.governance).quotas
+    told = governance.read(house.settings.governance)
+    gate, quotas = _gate(house, parts.stack), told.quotas
     vault, erasure = domains.open_vault(house, quotas)
     certify = certifier(house, erasure.ledger)
     counted = domains.wrapped_identities(house, vault)
     parts.destroy[house.role] = destroyer(house, counted)
-    parts.end[house.role] = end_in_identity(
-        erasure, way.broker, certify, engine.end_project if engine else lambda project: {}
-    )
+    casebook = Casebook(house.store, domains.folder_keys(house))
+    end_linkage = engine.end_project if engine else lambda project: {}
+    parts.end[house.role] = end_in_identity(erasure, way.broker, certify, casebook, end_linkage)
     rewrap = [domains.rewrap_identities(vault), domains.rewrap_folders(house)]
     renewing = Renewing(house, rewrap, counted, certify, parts.failed)
     parts.renew[house.role] = renewing
     papers = Papers(house.settings.folder / "erasing", "erasure")
     erasing = Erasing(papers, erasure, certify, way.broker, parts.failed)
-    people, key = People(vault), domains.unit_key(house)
+    people, key, disclosures = People(vault), domains.unit_key(house), Disclosures(vault.tools)
     reports = parts.stack.enter_context(Reports(people, way.broker, parts.failed))
     senders = engine.senders if engine is not None else lambda project: ()
     desk = PeopleDesk(people, key, senders, reports.soon)
-    registers = Registers(people, key, reports)
-    servicer = VaultServicer(house, vault, gate, erasing, way.broker, desk, registers, carry)
+    registers = Registers(people, key, reports, disclosures)
+    servicer = VaultServicer(house, vault, gate, erasing, way.broker, desk, registers, carry, disclosures)
     vault_pb2_grpc.add_VaultServiceServicer_to_server(servicer, parts.server)
     parts.begin(renewing.rounds)
+    explained: Explained = (lambda project, records: []) if engine is None else engine.explained
+    answering = Answering(vault, people, casebook, disclosures, told.contacts, explained)
+    rights = RightsDesk(
+        vault,
+        people,
+        casebook,
+        answering,
+        erasing,
+        way.broker,
+        officer_of(house),
+        _ended(house),
+        parts.failed,
+    )
+    rights_pb2_grpc.add_RightsServiceServicer_to_server(RightsServicer(house, rights), parts.server)
     parts.begin(erasing.rounds)
+    parts.begin(rights.rounds)
     if engine is not None:
         engine.opened(Joining(people, key, reports), registers)
     reports.start()
     extracts = domains.open_extracts(house, quotas)
-    duties: dict[str, Callable[[], int]] = {"extracts_destroyed": lambda: destroy_due(extracts, house.keyset)}
+    duties: dict[str, Callable[[], int]] = {
+        "extracts_destroyed": lambda: destroy_due(extracts, house.keyset),
+        "answers_dropped": casebook.drop_answers,
+    }
     if engine is not None:
         sent = house, certify, engine.overdue, engine.delete_overdue
         duties["submitted_extracts_destroyed"] = lambda: destroy_submitted(*sent)
@@ -344,6 +379,12 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
 
     knows = engine.knows if engine else lambda project: True
     parts.daily(house, Keeping(duties, listed, "identities", END_IN_IDENTITY, knows, renewing))
+
+
+def _ended(house: House) -> Callable[[str], bool]:
+    """Whether a project's end, as the role was told, is past."""
+    ends = governance.read(house.settings.governance).ends
+    return lambda project: project in ends and ends[project].timestamp() <= house.store.now()
 
 
 def methods_of(roles: Mapping[Role, object]) -> dict[str, float]:

@@ -11,8 +11,10 @@ from typing import Any, TypeAlias
 import polars as pl
 
 from pseudonym import clock, wayback
+from pseudonym.disclosures import Disclosures
 from pseudonym.exchange_file import LONGEST_DAYS
 from pseudonym.openings import Mandate
+from pseudonym.records import SCHEMA
 from pseudonym.requests import Approval, Request
 from pseudonym.roles import callers, checks
 from pseudonym.roles.answers import Answer, Answers
@@ -53,10 +55,11 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
         desk: PeopleDesk,
         registers: Registers,
         carry: Carried | None,
+        disclosures: Disclosures,
     ) -> None:
         self._house, self._vault, self._gate, self._erasing = house, vault, gate, erasing
         self._broker, self._desk = broker, desk
-        self._registers, self._carry = registers, carry
+        self._registers, self._carry, self._disclosures = registers, carry, disclosures
         self._answers = Answers(house.settings.folder / "answers")
 
     async def ExportRegister(
@@ -134,6 +137,13 @@ class VaultServicer(vault_pb2_grpc.VaultServiceServicer):
             by_pid[row.pop("pid")].append(row)
         answer = json.dumps([by_pid.get(pid) for pid in pids], default=str, ensure_ascii=False).encode()
         granted = wayback.check_request(self._gate, request, approvals, now, count=len(known))
+        self._disclosures.note(
+            known,
+            project=mandate.project,
+            who=str(caller),
+            fields=[name for name in opened.columns if name in SCHEMA],
+            why=f"{mandate.purpose}: way back",
+        )
         return self._answers.keep(request, str(caller), len(known), wayback.seal_answer(granted, answer))
 
     async def EraseSubjects(

@@ -10,6 +10,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from pseudonym.errors import StoreError
+from pseudonym.storage import rights
 from pseudonym.storage.engine import Store
 from pseudonym.storage.schema_identity import (
     BLIND_EPOCH,
@@ -139,12 +140,12 @@ def move_rows(
         connection.execute(sa.update(IDENTITY_ROW).where(place), renamed)
 
 
-def living(connection: Connection, kind: str, state: str, after: bytes, count: int) -> list[bytes]:
-    """At most `count` ids of subjects of a kind in a state who have rows, after an id and in order."""
+def living(connection: Connection, kind: str, states: Sequence[str], after: bytes, count: int) -> list[bytes]:
+    """At most `count` ids of subjects of a kind in some states who have rows, after an id and in order."""
     has_rows = sa.exists().where(IDENTITY_ROW.c.pid == SUBJECT.c.pid)
     query = (
         sa.select(SUBJECT.c.pid)
-        .where(SUBJECT.c.kind == kind, SUBJECT.c.state == state, SUBJECT.c.pid > after, has_rows)
+        .where(SUBJECT.c.kind == kind, SUBJECT.c.state.in_(states), SUBJECT.c.pid > after, has_rows)
         .order_by(SUBJECT.c.pid)
         .limit(count)
     )
@@ -154,6 +155,7 @@ def living(connection: Connection, kind: str, state: str, after: bytes, count: i
 def forget(store: Store, connection: Connection, pids: Sequence[bytes]) -> int:
     """Delete everything of people but that they were there; they are `erased` from then on."""
     unindex(store, connection, rows(store, connection, pids))
+    rights.forget(store, connection, pids)
     store.delete_among(connection, IDENTITY_ROW.c.pid, pids)
     nothing = dict.fromkeys(("seal", "superseded_by", "kid", "wrapped"), [None] * len(pids))
     changed = {"pid": pids, "state": ["erased"] * len(pids), **nothing}

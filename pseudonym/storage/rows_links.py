@@ -10,6 +10,9 @@ import sqlalchemy as sa
 from pseudonym.storage.rows_attributes import AttributeRows, Head
 from pseudonym.storage.schema_attributes import LINK, ROW
 
+SUSPENDED = 0
+"""Stands for the run of rows that are nobody's to use until a run links them anew; runs count from 1."""
+
 
 class LinkRows:
     """The part of the attributes' database that is about registers."""
@@ -49,6 +52,23 @@ class LinkRows:
             LINK.c.project == project, LINK.c.register == register, LINK.c.run < run, LINK.c.handle > after
         )
         return list(at.execute(query.order_by(LINK.c.handle).limit(limit)).scalars())
+
+    def registers(self, at: sa.Connection, handles: Sequence[bytes]) -> dict[bytes, tuple[str, int]]:
+        """Of rows that came of a register: which one, and by which run each was last linked."""
+        query = sa.select(LINK.c.handle, LINK.c.register, LINK.c.run)
+        found = self._store.among(at, query, LINK.c.handle, sorted(set(handles)))
+        return {row.handle: (row.register, row.run) for row in found}
+
+    def suspend(self, at: sa.Connection, handles: Sequence[bytes]) -> int:
+        """Leave rows that came of a register out of use until a run links them; how many they are."""
+        known = list(self.registers(at, handles))
+        self._store.update(at, LINK, ["handle"], {"handle": known, "run": [SUSPENDED] * len(known)})
+        return len(known)
+
+    def suspended(self, at: sa.Connection, project: int) -> set[bytes]:
+        """The handles of a project's rows that are out of use."""
+        query = sa.select(LINK.c.handle).where(LINK.c.project == project, LINK.c.run == SUSPENDED)
+        return set(at.execute(query).scalars())
 
     def delete_project(self, project: int) -> None:
         """Know nothing more of a project's rows."""

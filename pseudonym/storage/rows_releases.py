@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from pseudonym.storage.engine import Store
 from pseudonym.storage.schema_attributes import PROJECT, RELEASE, RELEASE_PART, RELEASE_PERSON, SUBJECT
 
+LIMITED = 4  # `pseudonym.attribute_subjects.Flag.LIMITED`
+
 
 class SealedRelease(NamedTuple):
     """A release with its wrapped key and sealed record."""
@@ -85,8 +87,22 @@ class ReleaseRows:
         """How many of those in one are there and not flagged."""
         query = sa.select(sa.func.count()).select_from(RELEASE_PERSON)
         query = query.join(SUBJECT, SUBJECT.c.aid == RELEASE_PERSON.c.aid)
-        query = query.where(RELEASE_PERSON.c.release_key == release_key, SUBJECT.c.flags == 0)
+        # Who is limited left the releases for the purposes in question when that was noted.
+        free = SUBJECT.c.flags.in_([0, LIMITED])
+        query = query.where(RELEASE_PERSON.c.release_key == release_key, free)
         return int(at.execute(query).scalar_one())
+
+    def people(self, at: sa.Connection, release_key: bytes, after: bytes, limit: int) -> list[bytes]:
+        """Who is in one, by internal id, some at a time."""
+        query = sa.select(RELEASE_PERSON.c.aid).where(
+            RELEASE_PERSON.c.release_key == release_key, RELEASE_PERSON.c.aid > after
+        )
+        return list(at.execute(query.order_by(RELEASE_PERSON.c.aid).limit(limit)).scalars())
+
+    def leave(self, at: sa.Connection, release_key: bytes, aids: Sequence[bytes]) -> None:
+        """Take people out of one, which is then not given out any more."""
+        pairs = {"release_key": [release_key] * len(aids), "aid": list(aids)}
+        self.store.delete(at, RELEASE_PERSON, pairs)
 
     def among(self, at: sa.Connection, release_key: bytes, aids: Sequence[bytes]) -> int:
         """How many of these are in one."""

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pseudonym.storage.common import ledger_table, project_table, store_table
 
-REVISION = "attributes_0005"
+REVISION = "attributes_0007"
 METADATA = sa.MetaData()
 
 STORE = store_table(METADATA)

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from pseudonym.storage.common import ledger_table, store_table
 
-REVISION = "identity_0005"
+REVISION = "identity_0006"
 METADATA = sa.MetaData()
 
 STORE = store_table(METADATA)
@@ -136,4 +136,42 @@ OUTBOX = sa.Table(
     METADATA,
     sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("ct", sa.LargeBinary, nullable=False),
+)
+RIGHTS_CASE = sa.Table(
+    "rights_case",
+    METADATA,
+    sa.Column("case_id", sa.Text, primary_key=True),
+    sa.Column("project", sa.Text, nullable=False, index=True),
+    sa.Column("ct", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+RIGHTS_PERSON = sa.Table(
+    "rights_person",
+    METADATA,
+    sa.Column("case_id", sa.Text, sa.ForeignKey("rights_case.case_id"), primary_key=True),
+    sa.Column("pid", sa.LargeBinary, sa.ForeignKey("subject.pid"), primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+RIGHTS_ANSWER = sa.Table(
+    "rights_answer",
+    METADATA,
+    sa.Column("case_id", sa.Text, sa.ForeignKey("rights_case.case_id"), primary_key=True),
+    sa.Column("half", sa.Text, primary_key=True),
+    sa.Column("day", sa.Integer, nullable=False),
+    sa.Column("ct", sa.LargeBinary, nullable=False),
+)
+RIGHTS_LIMIT = sa.Table(
+    "rights_limit",
+    METADATA,
+    sa.Column("pid", sa.LargeBinary, sa.ForeignKey("subject.pid"), primary_key=True),
+    sa.Column("ct", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+DISCLOSURE = sa.Table(
+    "disclosure",
+    METADATA,
+    sa.Column("row_id", sa.LargeBinary, primary_key=True),
+    sa.Column("pid", sa.LargeBinary, sa.ForeignKey("subject.pid"), nullable=False, index=True),
+    sa.Column("ct", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
 )

@@ -44,7 +44,12 @@ def test_every_kind_is_read_as_it_stands(tmp_path):
         (
             Column("problems", Kind.INTEGER, -1, 6),
             Column("arrears", Kind.DECIMAL, 50, 9_999_999, 2),
-            Column("offence", Kind.CODE, codes=("none", "caution"), tags=frozenset(Tag)),
+            Column(
+                "offence",
+                Kind.CODE,
+                codes=("none", "caution"),
+                tags=frozenset({Tag.SPECIAL_CATEGORY, Tag.CRIMINAL_OFFENCE}),
+            ),
             Column("since", Kind.YEAR, 1990, 2030),
             Column("seen", Kind.MONTH),
         ),

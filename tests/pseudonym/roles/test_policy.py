@@ -16,6 +16,8 @@ from pseudonym.v1 import (
     key_pb2,
     release_pb2,
     retention_pb2,
+    rights_errand_pb2,
+    rights_pb2,
     table_pb2,
     vault_pb2,
 )
@@ -25,7 +27,8 @@ MAY = {
     Role.COUNCIL: "intake/submit-identities intake/get-submission intake/list-submissions "
     "intake/list-refusals intake/delete-submission "
     "attribute/submit-attributes attribute/get-submission attribute/list-refusals "
-    "table/read-table table/list-tables",
+    "table/read-table table/list-tables "
+    "rights/open-request rights/get-request rights/list-requests",
     Role.DATASET_HOLDER: "intake/submit-extract intake/get-submission intake/list-submissions "
     "intake/list-refusals intake/delete-submission "
     "attribute/submit-attributes attribute/attach-dataset attribute/get-submission attribute/list-refusals",
@@ -51,7 +54,9 @@ MAY = {
     "audit/get-checkpoint audit/prove-inclusion audit/prove-consistency audit/list-entries "
     "retention/list-due retention/list-certificates "
     "release/create-release release/check-release release/get-release release/list-releases "
-    "table/create-table table/check-table table/read-table table/get-table table/list-tables",
+    "table/create-table table/check-table table/read-table table/get-table table/list-tables "
+    "rights/open-request rights/get-request rights/list-requests rights/extend-request rights/decide "
+    "rights/read-answer",
     Role.KEY_CUSTODIAN: "key/list-keys key/add-key key/rotate-key key/destroy-key "
     "key/renew-kek key/get-renewal key/destroy-project broker/destroy-domain "
     "broker/begin-project broker/open-domain attribute/open-project "
@@ -60,11 +65,12 @@ MAY = {
     "audit/prove-consistency audit/list-entries retention/list-due retention/list-certificates",
     Role.OPERATOR: "",
     Role.IDENTITY: "broker/map-subjects broker/move-subjects broker/resolve-reidentification "
-    "broker/erase-subjects broker/list-members broker/link-register broker/seal-numbers",
+    "broker/erase-subjects broker/list-members broker/link-register broker/seal-numbers "
+    "rightserrand/send-errand",
     Role.BROKER: "",
     Role.ATTRIBUTES: "broker/list-rows broker/resolve-aids broker/acknowledge-rows broker/issue-urns "
     "broker/list-supersessions broker/follow-moves broker/list-erasures broker/acknowledge-erasure "
-    "broker/list-links broker/list-record-keys",
+    "broker/list-links broker/list-record-keys rightserrand/list-errands rightserrand/acknowledge-errand",
 }
 SERVICES = (
     *service.SERVICES,
@@ -77,6 +83,8 @@ SERVICES = (
             key_pb2,
             release_pb2,
             retention_pb2,
+            rights_errand_pb2,
+            rights_pb2,
             table_pb2,
             vault_pb2,
         )
@@ -147,12 +155,11 @@ def test_each_role_serves_its_own():
     def services(*names):
         return {f"pseudonym.v1.{name}Service" for name in names}
 
-    assert policy.served_by(Role.BROKER) == services("Broker", "Key", "Audit", "Retention")
-    assert policy.served_by(Role.ATTRIBUTES) == services(
-        "Attribute", "Release", "Table", "Key", "Audit", "Retention"
-    )
+    everywhere = services("Key", "Audit", "Retention")
+    assert policy.served_by(Role.BROKER) == services("Broker", "RightsErrand") | everywhere
+    assert policy.served_by(Role.ATTRIBUTES) == services("Attribute", "Release", "Table") | everywhere
     linking = {one.full_name for one in service.SERVICES}
-    assert policy.served_by(Role.IDENTITY) == linking | services("Vault", "Key", "Audit", "Retention")
+    assert policy.served_by(Role.IDENTITY) == linking | services("Vault", "Rights") | everywhere
     for role in SERVER_ROLES:
         served = {method.rpartition("/")[0][1:] for method in serving.methods_of({role: None})}
         assert served == {name for name in policy.served_by(role) if name.startswith("pseudonym.")}

@@ -1,0 +1,110 @@
+"""A person's record with values corrected, and what was there before kept or not.
+
+The rules this module keeps:
+
+- A value that was true once stays: a name as an alias, an address after the present one, a number among the
+  former values. One that was never true of the person is nowhere any more.
+- A day of birth was never another one, so nothing is kept of a wrong one.
+- Corrected twice is as corrected once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+
+from pseudonym.errors import InputError
+from pseudonym.records import NUMBERS, Address, Former, Identity, Name
+from pseudonym.rights.cases import Truth
+
+FIELDS = ("given", "surname", "born", "sex", "address", "postcode", *NUMBERS)
+"""What may be corrected. An empty text takes a number away that is not the person's."""
+
+
+def check(values: Mapping[str, str], truth: Truth) -> None:
+    """Do nothing if these values may take the place of others.
+
+    Raises:
+        InputError: a field is unknown, nothing is given, a day is none, or a day of birth was true once.
+    """
+    if not values or not set(values) <= set(FIELDS):
+        raise InputError("What is corrected is missing or unknown.", f"It is one of {', '.join(FIELDS)}.")
+    if "born" in values:
+        try:
+            date.fromisoformat(values["born"])
+        except ValueError:
+            raise InputError("The day of birth is no day as YYYY-MM-DD.", "Correct it.") from None
+        if truth is Truth.FORMER:
+            raise InputError(
+                "A day of birth was never another one.", "Correct it by itself, as a value never true."
+            )
+    for name in ("given", "surname", "address", "postcode", "sex"):
+        if name in values and not values[name].strip():
+            raise InputError(f"The corrected {name} is empty.", "Say what it is.")
+
+
+def corrected(before: Identity, values: Mapping[str, str], truth: Truth) -> Identity:
+    """The identity with these values as its present ones.
+
+    Args:
+        before: what one source says of the person.
+        values: by name of `FIELDS`, as `check` lets through.
+        truth: what the values were that they take the place of.
+    """
+    made = before
+    kept = truth is Truth.FORMER
+    if {"given", "surname"} & values.keys():
+        old = before.names[0] if before.names else Name()
+        new = Name(values.get("given", old.given), values.get("surname", old.surname))
+        made = _named(made, old, new, kept=kept)
+    if {"address", "postcode"} & values.keys():
+        was = before.addresses[0] if before.addresses else Address()
+        now = Address(values.get("address", was.lines), values.get("postcode", was.postcode))
+        made = _placed(made, was, now, kept=kept)
+    if "born" in values:
+        made = replace(made, born=date.fromisoformat(values["born"]))
+    if "sex" in values:
+        made = replace(made, sex=values["sex"])
+    for number in NUMBERS:
+        if number in values:
+            made = _numbered(made, number, values[number], kept=kept)
+    return made
+
+
+def _named(made: Identity, old: Name, new: Name, *, kept: bool) -> Identity:
+    if new == old:
+        return made
+    others = [one for one in made.aliases if one != new]
+    if kept and old != Name() and old not in others:
+        others.append(old)
+    wrong = () if kept else _wrong(("given", old.given, new.given), ("surname", old.surname, new.surname))
+    former = tuple(one for one in made.former if (one.what, one.value) not in wrong)
+    if not kept:
+        others = [one for one in others if one != old]
+    return replace(made, names=(new, *made.names[1:]), aliases=tuple(others), former=former)
+
+
+def _placed(made: Identity, was: Address, now: Address, *, kept: bool) -> Identity:
+    if now == was:
+        return made
+    others = [one for one in made.addresses[1:] if one not in (now, was)]
+    if kept and was != Address():
+        others.insert(0, was)
+    wrong = () if kept else _wrong(("postcode", was.postcode, now.postcode))
+    former = tuple(one for one in made.former if (one.what, one.value) not in wrong)
+    return replace(made, addresses=(now, *others), former=former)
+
+
+def _numbered(made: Identity, number: str, value: str, *, kept: bool) -> Identity:
+    old: str = getattr(made, number)
+    if old == value:
+        return made
+    former = [one for one in made.former if (one.what, one.value) not in ((number, value), (number, old))]
+    if kept and old:
+        former.append(Former(number, old))
+    return replace(made, **{number: value}, former=tuple(former))  # type: ignore[arg-type]
+
+
+def _wrong(*changed: tuple[str, str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((what, old) for what, old, new in changed if old and old != new)

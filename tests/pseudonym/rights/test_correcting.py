@@ -1,0 +1,100 @@
+"""A record with values corrected: what stays of the former ones, and what does not."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pseudonym.errors import InputError
+from pseudonym.records import NUMBERS, Address, Former, Identity, Name
+from pseudonym.rights.cases import Truth
+from pseudonym.rights.correcting import FIELDS, check, corrected
+from pseudonym.rights.recognising import recognised, with_recognised
+
+WORDS = st.text("abcdefgh", min_size=1, max_size=6)
+PEOPLE = st.builds(
+    Identity,
+    names=st.builds(Name, WORDS, WORDS).map(lambda one: (one,)),
+    born=st.dates(date(1950, 1, 1), date(2020, 1, 1)),
+    addresses=st.lists(st.builds(Address, WORDS, WORDS), max_size=2).map(tuple),
+    nhs=st.sampled_from(["", "9434765919", "9434765870"]),
+)
+VALUES = st.dictionaries(
+    st.sampled_from(["given", "surname", "address", "postcode", "nhs"]), WORDS, min_size=1
+)
+
+
+@given(PEOPLE, VALUES, st.sampled_from(Truth))
+def test_r60_corrected_twice_is_as_corrected_once(person, values, truth):
+    once = corrected(person, values, truth)
+    assert corrected(once, values, truth) == once
+    assert Identity.from_bytes(once.to_bytes()) == once
+
+
+@given(PEOPLE, VALUES)
+def test_r60_what_was_never_true_is_nowhere_any_more_and_what_was_true_once_is_kept(person, values):
+    never, former = (corrected(person, values, truth) for truth in (Truth.NEVER, Truth.FORMER))
+    old, new = person.names[0], former.names[0]
+    if old != new:
+        assert old not in (*never.names, *never.aliases)
+        assert old in former.aliases
+    if person.addresses and person.addresses[0] != former.addresses[0]:
+        assert person.addresses[0] in former.addresses[1:]
+        assert person.addresses[0] not in never.addresses
+    if person.nhs and person.nhs != never.nhs:
+        assert Former("nhs", person.nhs) in former.former
+        assert person.nhs not in never.texts()
+
+
+@pytest.mark.parametrize(
+    ("values", "truth"),
+    [
+        ({}, Truth.NEVER),
+        ({"shoe": "42"}, Truth.NEVER),
+        ({"born": "yesterday"}, Truth.NEVER),
+        ({"born": "2001-02-03"}, Truth.FORMER),
+        ({"surname": " "}, Truth.NEVER),
+    ],
+)
+def test_r60_what_cannot_be_corrected_is_refused(values, truth):
+    with pytest.raises(InputError):
+        check(values, truth)
+
+
+def test_r60_every_field_can_be_corrected():
+    values = dict.fromkeys(FIELDS, "x") | {"born": "2001-02-03"}
+    check(values, Truth.NEVER)
+    made = corrected(Identity(), values, Truth.NEVER)
+    assert (made.names, made.born, made.sex) == ((Name("x", "x"),), date(2001, 2, 3), "x")
+    assert [getattr(made, number) for number in NUMBERS] == ["x"] * len(NUMBERS)
+
+
+def flat(name, rows):
+    schema = [name, "given", "surname", "born", "postcode", *NUMBERS]
+    made = [{**dict.fromkeys(schema), **row} for row in rows]
+    return pl.DataFrame(made, schema={one: pl.Binary if one == name else pl.String for one in schema})
+
+
+def test_r62_rows_of_a_restricted_person_are_known_again_and_a_twins_are_not():
+    home = {"surname": "O'Neil", "born": "2011-02-03", "postcode": "CB1 2AA"}
+    kept = flat("record", [{"record": b"A", "given": "Ann", "nhs": "9434765919", **home}])
+    rows = flat(
+        "row",
+        [
+            {"row": b"1", "given": "ann", **home, "surname": "ONEIL", "postcode": "cb12aa"},
+            {"row": b"2", "given": "Beth", **home},  # the twin
+            {"row": b"3", "given": "Anna", "born": "2011-02-03", "nhs": "943 476 5919"},
+            {"row": b"4", "given": "Ann", **home, "nhs": "9434765870"},  # a number says otherwise
+            {"row": b"5", "given": "Ann", **home, "born": None},
+        ],
+    )
+    found = recognised(rows, kept)
+    assert found.rows() == [(b"1", b"A"), (b"3", b"A")]
+    links = pl.DataFrame({"left": [b"1", b"2"], "right": [b"K", b"K"], "weight": [20.0, 21.0]})
+    assert sorted(with_recognised(links, found).select("left", "right").rows()) == [
+        (b"1", b"A"), (b"2", b"K"), (b"3", b"A")
+    ]  # fmt: skip
