@@ -38,6 +38,7 @@ from linker.carried import carried
 from linker.destruction import destroy_doomed
 from linker.errors import LinkerError
 from linker.events import event, open_log
+from linker.forms import forms
 from linker.gate import Gate
 from linker.idle import lock_when_idle
 from linker.intake import Intake
@@ -230,6 +231,14 @@ class Persons:
         except PseudonymError as error:
             raise NotReady(error.reason, error.message, error.help) from None
 
+    def check_register(self, project: str, register: str) -> None:
+        if self.registers is None:
+            raise not_open()
+        try:
+            self.registers.check(project, register)
+        except PseudonymError as error:
+            raise NotReady(error.reason, error.message, error.help) from None
+
     def join(
         self, job: Job, source: str, rows: pl.DataFrame, link: Link, progress: Progress
     ) -> dict[str, int]:
@@ -353,7 +362,9 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
         _reader(settings.limits),
         _round_failed,
         _duty_done,
-        serving.Engine(linking.persons.opened, carried, linking.intake.delete_overdue) if linking else None,
+        serving.Engine(linking.persons.opened, carried, forms, linking.intake.delete_overdue)
+        if linking
+        else None,
     )
     names = sorted({name for role in settings.roles for name in served_by(role)})
     healthy = health.aio.HealthServicer()

@@ -2,8 +2,8 @@
 
     what is kept of a person ──standardise──▶ names, how they sound, days and their parts, places, numbers
 
-Who keeps such a list keeps a keyed function of each form and nothing else (`pseudonym.optouts`). This side makes the
-forms, and knows nothing of keys or lists.
+Who keeps such a list keeps a keyed function of each form and nothing else (`pseudonym.optouts`). This side
+makes the forms, and knows nothing of keys or lists.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ def forms(people: pl.DataFrame, *, brief: bool = False) -> pl.DataFrame:
     """The forms of each row.
 
     Args:
-        people: the columns that are kept of a person (`linker.joining.KEPT`), text, null where nothing is known.
-        brief: only those by which rows are told that could be anybody's at all: `sound`, `family_sound`, `born`
-            and numbers.
+        people: the columns that are kept of a person (`linker.joining.KEPT`), text, null where nothing is
+            known.
+        brief: only those by which rows are told that could be anybody's at all: `sound`, `family_sound`,
+            `born` and numbers.
 
     Returns:
-        As many rows, in the same order. Text: `first` (forename), `initial`, `sound` and `start` of it; `family`
-        (the whole surname), `family_sound`, `family_start`; `born` (YYYYMMDD), `swapped` (day and month exchanged),
-        `year_month`, `year_day`, `month_day`; `sex`, `postcode`, `outcode`, and each of `NUMBERS` (of a NINO what is
-        compared). Lists of text: `others` (further forenames), `nickname` (groups of the first), `parts` (of the
-        surname).
+        As many rows, in the same order. Text: `first` (forename), `initial`, `sound` and `start` of it;
+        `family` (the whole surname), `family_sound`, `family_start`; `born` (YYYYMMDD), `swapped` (day and
+        month exchanged), `year_month`, `year_day`, `month_day`; `sex`, `postcode`, `outcode`, and each of
+        `NUMBERS` (of a NINO what is compared). Lists of text: `others` (further forenames), `nickname`
+        (groups of the first), `parts` (of the surname).
     """
     given = _split(people["given"])
     names = given["names"].list.first().unique().drop_nulls()

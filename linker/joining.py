@@ -30,7 +30,7 @@ from linker.vaulted import Folder
 from linker.work import REPORT
 
 Progress = Callable[[str, int, int], None]
-Link = Callable[[pl.DataFrame], pl.DataFrame]
+Link = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
 
 KEPT: Final = {
     "given": Kind.FORENAME,
@@ -73,8 +73,9 @@ class Persons(Protocol):
             source: the council or register that the rows come from.
             rows: `row_ref` and `family` (text; null: none known), `protected` (Boolean), and the columns that
                 are kept of a person, text.
-            link: finds the links of the rows among themselves and to those who are known: gets `record`,
-                `protected` and the same columns, gives `left`, `right` (row references or records) and
+            link: finds the links of the rows among themselves and to those who are known: gets the rows, of
+                which values may be taken out that must not be used, and of who is known `record`,
+                `protected` and the same columns; gives `left`, `right` (row references or records) and
                 `weight`, in bits.
             progress: called with (stage, done, total); what it raises ends the work.
 
@@ -145,10 +146,10 @@ def perform(
         LinkerError: the records or the model cannot be used.
     """
     given = rows_of(records, job.work.family_column, job.work.protected_column)
-    rows, child_ninos = without_child_ninos(given, date.today())
+    given, child_ninos = without_child_ninos(given, date.today())
     figures: dict[str, object] = {"format": report.FORMAT, "kind": "join"}
 
-    def link(known: pl.DataFrame) -> pl.DataFrame:
+    def link(rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
         found = _linked(job, rows, known, model, progress)
         if found is None:
             return pl.DataFrame(schema={"left": pl.String, "right": pl.String, "weight": pl.Float64})
@@ -161,7 +162,7 @@ def perform(
             folder.write_table(str(table), pairs.sort("left_id", "right_id"))
         return _named(found.links, rows).select(left="left_id", right="right_id", weight="match_weight")
 
-    joined = persons.join(job, source, rows, link, progress)
+    joined = persons.join(job, source, given, link, progress)
     figures |= {"joined": joined, "child_ninos": child_ninos}
     folder.write(REPORT, json.dumps(figures, allow_nan=False).encode())
 

@@ -50,6 +50,14 @@ Link = Callable[[pl.DataFrame], Found]
 class Registers(Protocol):
     """Where persons are kept, as a register is linked with them."""
 
+    def check_register(self, project: str, register: str) -> None:
+        """Say at once what a register would be refused for, where that can be known at once.
+
+        Raises:
+            LinkerError: it may not be linked now.
+        """
+        ...
+
     def link(
         self, job: Job, register: str, refs: pl.Series, link: Link, progress: Progress
     ) -> dict[str, int]:

@@ -111,6 +111,11 @@ COMMANDS = {
         "erase_app",
         "Erase people over all three roles, and follow it.",
     ),
+    "optout": (
+        "pseudonym.roles.commands_optout",
+        "optout_app",
+        "What people decided about their data: withdrawals, opt-outs, requests not to share.",
+    ),
     "renew": (
         "pseudonym.roles.commands_renew",
         "renew_app",

@@ -1,13 +1,14 @@
 """Which rows of a delivery are of people who are on a list of tokens, however they are spelt this time.
 
-    distinct values ──token──▶ on the list? ──▶ rows that share a day or a name, or a number ──weigh──▶ matches
+    distinct values ──token──▶ on the list? ──▶ rows that share a day, names or a number ──weigh──▶ matches
 
-Each field says how well a row agrees with a person, in bits, best form first (Fellegi and Sunter, 1969); what either has
-not says nothing. A sum of `CUT` is a match if forename and day of birth agree in some form, or a number does: a twin has
-another forename, a father of one name another day, and no sum of other fields makes up for that.
+Each field says how well a row agrees with a person, in bits, best form first (Fellegi and Sunter, 1969);
+what either has not says nothing. A sum of `CUT` is a match if forename and day of birth agree in some form,
+or a number does: a twin has another forename, a father of one name another day, and no sum of other fields
+makes up for that.
 
-The weights are rounded from the error rates of health records (Cardinal and others, 2023, BMC Medical Informatics 23:85)
-and from how common values are among people; `benchmarks/optouts.py` measures what they do.
+The weights are rounded from the error rates of health records (Cardinal and others, 2023, BMC Medical
+Informatics 23:85) and from how common values are among people; `benchmarks/optouts.py` measures what they do.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Level(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What is compared of one field: levels, best first, and the bits where there is something and none agrees."""
+    """What is compared of one field: levels, best first, and the bits where none of them agrees."""
 
     name: str
     levels: tuple[Level, ...]
@@ -172,7 +173,8 @@ class Screen:
         distinct = values.unique().drop_nulls()
         found = [codes.get(one) for one in tokens(self._digests, field, distinct.to_list())]
         return pl.DataFrame(
-            {"value": distinct, "code": pl.Series(found, dtype=pl.UInt32)}, schema_overrides={"value": pl.String}
+            {"value": distinct, "code": pl.Series(found, dtype=pl.UInt32)},
+            schema_overrides={"value": pl.String},
         ).drop_nulls()
 
 

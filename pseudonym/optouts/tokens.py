@@ -1,10 +1,11 @@
-"""Tokens: a keyed function of each form of a person's identifiers, by which they are known again and not read.
+"""Tokens: a keyed function of each form of a person's identifiers, to know them again and not to read.
 
 The rules this module keeps:
 
-- A token is HMAC-SHA256 under the identity role's suppression key of a label, the field's name and the value, each with
-  its length before it, cut to 16 bytes. No value is hashed without the key, nor under another key's label.
-- Who has the key and the tokens can try out identifiers. So tokens are not stored as they are: see `papers`.
+- A token is HMAC-SHA256 under the identity role's suppression key of a label, the field's name and the
+  value, each with its length before it, cut to 16 bytes. No value is hashed without the key, nor under
+  another key's label.
+- Who has the key and the tokens can try out identifiers. So tokens are not stored as they are: see `book`.
 - How many forms a person has is not told: tokens are padded to a full hundred and stand in no order.
 """
 

@@ -69,12 +69,12 @@ def erase_people(
     with called(Role.IDENTITY, service, authority, certificate, key) as peer:
         if reason not in REASONS:
             raise InputError("This is none of the reasons.", f"They are {', '.join(REASONS)}.")
-        whom = vault_pb2.SoughtPersons(persons=_people(file), all_agreeing=all_agreeing)
+        whom = vault_pb2.SoughtPersons(persons=people_of(file), all_agreeing=all_agreeing)
         request = vault_pb2.EraseSubjectsRequest(
             mandate=stated(project, purpose, request_id), reason=REASONS[reason], sought=whom
         )
         answer = peer.call(f"{V}EraseSubjects", request, vault_pb2.EraseSubjectsResponse)
-        _show_erasure(answer.erasure, None)
+        show_erasure(answer.erasure, None)
 
 
 @erase_app.command("show")
@@ -91,7 +91,7 @@ def erase_show(
     with called(Role.IDENTITY, service, authority, certificate, key) as peer:
         request = vault_pb2.GetErasureRequest(project=project, erasure_id=erasure_id)
         answer = peer.call(f"{V}GetErasure", request, vault_pb2.GetErasureResponse)
-        _show_erasure(answer.erasure, certificates)
+        show_erasure(answer.erasure, certificates)
 
 
 @erase_app.command("urns")
@@ -122,7 +122,8 @@ def erase_urns(
             print("There are none: nobody with a number of this recipient was erased.", file=sys.stderr)
 
 
-def _people(path: Path) -> list[vault_pb2.SoughtPerson]:
+def people_of(path: Path) -> list[vault_pb2.SoughtPerson]:
+    """Who is sought, from a file. Raises InputError."""
     try:
         text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
@@ -140,7 +141,8 @@ def _people(path: Path) -> list[vault_pb2.SoughtPerson]:
     return found
 
 
-def _show_erasure(erasure: vault_pb2.Erasure, folder: Path | None) -> None:
+def show_erasure(erasure: vault_pb2.Erasure, folder: Path | None) -> None:
+    """Print how far an erasure has come; certificates go into the folder, if there is one."""
     print(f"{erasure.erasure_id}  {'complete' if erasure.complete else 'pending'}  {erasure.persons} ids")
     for step, role in zip(erasure.steps, SERVER_ROLES, strict=True):
         print(f"{role:<10}  {moment(step.done_time) if step.certificate else 'pending'}")

@@ -8,9 +8,11 @@
      "holders": [{"project": "tf-2026", "recipient": "dwp-extract", "person": "carol"}],
      "exchanges": [{"project": "tf-2026", "recipient": "npd-exchange", "register": "npd",
                     "public_key": "…64 hexadecimal digits…"}],
+     "national_data_opt_out": {…},
      "partner_checks": {…}}
 
-`partner_checks` is a council's, and `pseudonym.partners.register` has its form. Each role has a copy of its
+`partner_checks` is a council's, and `pseudonym.partners.register` has its form; that of
+`national_data_opt_out` is in `pseudonym.optouts.agreed`. Each role has a copy of its
 own, so that nobody opens the way back by changing one file. Nobody but the user who runs the role, or root,
 can change it. It is read at the start.
 """
@@ -27,12 +29,13 @@ from typing import Any
 
 from pseudonym.approvers import Approver, Register
 from pseudonym.errors import InputError
+from pseudonym.optouts.agreed import Agreed
 from pseudonym.partners.register import PartnerRegister
 from pseudonym.urn import check_label
 
 _MEMBERS = {
     *("projects", "requesters", "approvers", "quotas"),
-    *("holders", "exchanges", "partner_checks", "canaries"),
+    *("holders", "exchanges", "partner_checks", "canaries", "national_data_opt_out"),
 }
 
 
@@ -57,6 +60,7 @@ class Governance:
         exchanges: by project and recipient, the register that its holder matches, and the holder's key.
         partner_checks: who asks partners what, or None where the file says nothing of it.
         canaries: values that were planted to be found; a release that holds one is blocked.
+        opt_outs: how lists of the National Data Opt-out are exchanged, or None where nobody agreed.
     """
 
     ends: Mapping[str, datetime]
@@ -66,6 +70,7 @@ class Governance:
     exchanges: Mapping[tuple[str, str], Exchange] = field(default_factory=dict)
     partner_checks: PartnerRegister | None = None
     canaries: tuple[str, ...] = ()
+    opt_outs: Agreed | None = None
 
 
 NOTHING = Governance({}, Register((), {}), {})
@@ -105,7 +110,9 @@ def read(path: Path | None) -> Governance:
         partners = None if checks is None else PartnerRegister.read(checks)
         canaries = tuple(str(one) for one in content.get("canaries", []))
         holders = _holders(content.get("holders"))
-        return Governance(ends, register, quotas, holders, exchanges, partners, canaries)
+        opt_outs = content.get("national_data_opt_out")
+        agreed = None if opt_outs is None else Agreed.read(opt_outs)
+        return Governance(ends, register, quotas, holders, exchanges, partners, canaries, agreed)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise InputError(
             "The file of --governance cannot be read as one.", "docs/running.md shows its form."

@@ -8,6 +8,7 @@ The rules this module keeps:
   references, records that are known stay as they are, and the broker takes the same rows twice.
 - One submission joins at a time: what the one makes, the next one finds.
 - Identities that are opened for it stay in memory, and are in the audit log before.
+- Rows of people who withdrew are delivered as nobody's, and counted as if they were new (`_screened`).
 - Nothing is delivered unless the broker knows the project; then a broker that is away delays and no more.
 
 Who links is no part of this side: `link` is a function from frames to a frame (`linker.joining`).
@@ -20,7 +21,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
 
 import polars as pl
 
@@ -29,22 +29,23 @@ from pseudonym.deliveries import Delivery
 from pseudonym.errors import InputError
 from pseudonym.families import alike
 from pseudonym.openings import Mandate
+from pseudonym.optouts.book import Screened
 from pseudonym.people import People
 from pseudonym.records import NUMBERS
+from pseudonym.roles.flat import FLAT
+from pseudonym.roles.opting_out import OptOuts
 from pseudonym.roles.refusals import PeerRefusedError, PeerUnavailableError, ProjectUnknownError
 from pseudonym.roles.reports import Reports
 from pseudonym.standing import Stamp
 from pseudonym.units import UnitKey
 from pseudonym.urn import check_label
 
-FLAT: Final = ("given", "surname", "born", "sex", "address", "postcode", *NUMBERS)
-"""The columns of an identity on its way to and from who links: text, one name and one address."""
 AT_ONCE = 10_000  # records of a delivery
 PAUSE = 0.5  # seconds between two looks whether the way is free
 
-Link = Callable[[pl.DataFrame], pl.DataFrame]
-"""From those who are known (record, protected, `FLAT`) to links: left, right (row references, or records that
-are known) and weight."""
+Link = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
+"""From the rows, as they may be used, and those who are known (record, protected, `FLAT`) to links: left,
+right (row references, or records that are known) and weight."""
 Progress = Callable[[str, int, int], None]
 NO_ROWS = pl.DataFrame(schema=dict.fromkeys(("row_ref", "pid", "unit", "fid"), pl.Binary))
 """No row, as the broker is told of rows: it answers whether it knows the project."""
@@ -73,8 +74,9 @@ class Errand:
 class Joining:
     """Joins submissions with the people in one vault; its methods may be called from any thread."""
 
-    def __init__(self, people: People, key: UnitKey, reports: Reports) -> None:
+    def __init__(self, people: People, key: UnitKey, reports: Reports, optouts: OptOuts) -> None:
         self._people, self._key, self._reports = people, key, reports
+        self._optouts = optouts
         self._turn = threading.Lock()
 
     def check(self, project: str, purpose: str, actor: str, patience: float | None = 0.0) -> None:
@@ -130,17 +132,36 @@ class Joining:
         )
         with alone(self._turn, progress):
             known = self._known(errand, mine, progress)
-            links = _with_units(link(known), mine)
-            counts = self._deliver(errand, mine, links, progress)
+            screened, shunned = self._screened(mine)
+            mine = screened.rows
+            # Who withdrew takes part in linking as anybody who is new, so that its figures tell of nobody.
+            links = _with_units(link(mine.drop("unit"), known), mine)
+            counts = self._deliver(errand, mine, links, screened.version, progress)
+            counts["new"] += shunned
             self._link_families(errand, mine, known, progress)
         self._reports.soon()
-        told = self._people.members(mine["unit"]).join(
-            mine.select("unit", row_ref=pl.col("row_ref").str.decode("hex")), on="unit"
+        members = self._people.members(mine["unit"])
+        self._optouts.settle(members, mine.select("unit", "nhs"))
+        # The other halves of rows that are nobody's are dropped there.
+        told = mine.select("unit", row_ref=pl.col("row_ref").str.decode("hex")).join(
+            members, on="unit", how="left"
         )
         patiently(progress, self._reports.settle)  # or rows would be told of who has moved on
         whose = told.select(NO_ROWS.columns)
         patiently(progress, lambda: self._reports.rows(errand.project, errand.purpose, whose))
         return counts
+
+    def _screened(self, mine: pl.DataFrame) -> tuple[Screened, int]:
+        """The rows as they may be used; those of people who withdrew are nobody's from now on.
+
+        Returns:
+            The rows, and how many people they would have made new: who withdrew is counted as whoever is new.
+        """
+        with self._optouts.book.turn:
+            screened = self._optouts.book.screened(mine)
+            named = screened.withdrawn.with_columns(unit=mine["unit"].gather(screened.withdrawn["row"]))
+            new = self._people.shun(named["unit"]) if named.height else named["unit"]
+        return screened, named.filter(pl.col("unit").is_in(new.implode()))["person"].n_unique()
 
     def _known(self, errand: Errand, mine: pl.DataFrame, progress: Progress) -> pl.DataFrame:
         """Everybody but the rows themselves, which are there if this is done again."""
@@ -154,8 +175,9 @@ class Joining:
         return pl.concat(found)
 
     def _deliver(
-        self, errand: Errand, mine: pl.DataFrame, links: pl.DataFrame, progress: Progress
+        self, errand: Errand, mine: pl.DataFrame, links: pl.DataFrame, version: int, progress: Progress
     ) -> dict[str, int]:
+        book = self._optouts.book
         counts = {"new": 0, "joined": 0, "refused_links": 0}
         stamp = Stamp(datetime.now(UTC), errand.actor, errand.purpose, errand.run)
         ordered = mine.sort("unit").with_row_index("place")
@@ -171,7 +193,12 @@ class Joining:
             progress("store", first, ordered.height)
             some = ordered.slice(first, AT_ONCE)
             now = last.filter(pl.col("place").is_between(first, first + AT_ONCE - 1)).drop("place")
-            outcome = self._people.deliver(self._delivery(errand, some, now), stamp)
+            with book.turn:
+                if book.version != version:  # somebody withdrew meanwhile
+                    screened, shunned = self._screened(mine)
+                    version = screened.version
+                    counts["new"] += shunned
+                outcome = self._people.deliver(self._delivery(errand, some, now), stamp)
             counts["new"] += outcome.new
             counts["joined"] += outcome.joined
             counts["refused_links"] += outcome.refused

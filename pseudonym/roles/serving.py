@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
+import polars as pl
 
 from pseudonym import wayback
 from pseudonym.audit import Event
-from pseudonym.errors import StoreError
+from pseudonym.errors import InputError, StoreError
+from pseudonym.optouts.screen import Forms
 from pseudonym.people import People
 from pseudonym.release.flow import Decided, ReleaseDesk
 from pseudonym.roles import domains, governance
@@ -30,6 +32,8 @@ from pseudonym.roles.exchange import Exchange
 from pseudonym.roles.joining import Joining
 from pseudonym.roles.key_service import KeyServicer
 from pseudonym.roles.opening import House
+from pseudonym.roles.opting_out import OptOuts
+from pseudonym.roles.optout_service import OptOutServicer
 from pseudonym.roles.papers import Papers
 from pseudonym.roles.peer import Peer, PeerTls
 from pseudonym.roles.people_desk import PeopleDesk
@@ -49,6 +53,7 @@ from pseudonym.v1 import (
     audit_pb2_grpc,
     broker_pb2_grpc,
     key_pb2_grpc,
+    optout_pb2_grpc,
     release_pb2_grpc,
     vault_pb2_grpc,
 )
@@ -107,11 +112,13 @@ class Engine:
     Attributes:
         opened: is given what joins submissions with the persons in the vault, and links registers with them.
         carry: see `pseudonym.roles.vault_service.Carried`.
+        forms: see `pseudonym.optouts.screen.Forms`.
         delete_overdue: destroys the extracts that were sent in and are due; how many. It is called every day.
     """
 
     opened: Callable[[Joining, Registers], object]
     carry: Carried
+    forms: Forms
     delete_overdue: Callable[[], int]
 
 
@@ -256,19 +263,38 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
     erasing = Erasing(papers, erasure, certify, way.broker, parts.failed)
     people, key = People(vault), domains.unit_key(house)
     reports = parts.stack.enter_context(Reports(people, way.broker, parts.failed))
-    desk, registers = PeopleDesk(people, key, reports.soon), Registers(people, key, reports)
+    optouts = OptOuts(
+        vault,
+        people,
+        erasing,
+        domains.open_book(house, _no_forms if engine is None else engine.forms),
+        domains.open_checks(house),
+        governance.read(house.settings.governance).opt_outs,
+    )
+    optouts.resume()
+    desk, registers = PeopleDesk(people, key, reports.soon), Registers(people, key, reports, optouts)
     servicer = VaultServicer(house, vault, gate, erasing, way.broker, desk, registers, carry)
     vault_pb2_grpc.add_VaultServiceServicer_to_server(servicer, parts.server)
+    deciding = OptOutServicer(house, vault, people, erasing, optouts)
+    optout_pb2_grpc.add_OptOutServiceServicer_to_server(deciding, parts.server)
     parts.begin(renewing.rounds)
     parts.begin(erasing.rounds)
     if engine is not None:
-        engine.opened(Joining(people, key, reports), registers)
+        engine.opened(Joining(people, key, reports, optouts), registers)
     reports.start()
     extracts = domains.open_extracts(house, quotas)
-    daily: dict[str, Callable[[], int]] = {"extracts_destroyed": lambda: destroy_due(extracts, house.keyset)}
+    daily: dict[str, Callable[[], int]] = {
+        "extracts_destroyed": lambda: destroy_due(extracts, house.keyset),
+        "opt_out_lists_destroyed": optouts.destroy_due,
+    }
     if engine is not None:
         daily["submitted_extracts_destroyed"] = engine.delete_overdue
     parts.daily(house, daily)
+
+
+def _no_forms(people: pl.DataFrame, *, brief: bool) -> pl.DataFrame:
+    """Where no linkage service makes forms, nobody can be told."""
+    raise InputError("This server makes no forms of names.", "Ask the identity role's.")
 
 
 def methods_of(roles: Mapping[Role, object]) -> dict[str, float]:

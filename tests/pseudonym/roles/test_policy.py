@@ -9,7 +9,7 @@ from pseudonym.roles import callers, policy, serving
 from pseudonym.roles.callers import SERVER_ROLES, Caller, Role
 from pseudonym.roles.passage import action
 from pseudonym.roles.refusals import CallerRefusedError
-from pseudonym.v1 import attribute_pb2, audit_pb2, broker_pb2, key_pb2, release_pb2, vault_pb2
+from pseudonym.v1 import attribute_pb2, audit_pb2, broker_pb2, key_pb2, optout_pb2, release_pb2, vault_pb2
 
 # What each role may do, in the words of the design; everything else is refused.
 MAY = {
@@ -33,6 +33,9 @@ MAY = {
     "release/approve-release release/get-release release/list-releases",
     Role.DATA_PROTECTION_OFFICER: "vault/look-up attribute/declare-dataset vault/merge-subjects "
     "vault/split-subject vault/withdraw-link vault/protect-subject vault/admit-record vault/erase-subjects "
+    "optout/withdraw optout/set-nhs-number-opt-out optout/set-sharing optout/confirm-told "
+    "optout/set-circulation optout/check-circulation optout/export-numbers optout/import-cleared "
+    "optout/set-exemption optout/get-status "
     "vault/get-erasure broker/list-erased-urns broker/renew-urns key/get-renewal "
     "broker/request-reidentification broker/get-reidentification broker/list-supersessions key/list-keys "
     "audit/get-checkpoint audit/prove-inclusion audit/prove-consistency audit/list-entries "
@@ -54,7 +57,7 @@ SERVICES = (
     *service.SERVICES,
     *(
         descriptor
-        for module in (attribute_pb2, audit_pb2, broker_pb2, key_pb2, release_pb2, vault_pb2)
+        for module in (attribute_pb2, audit_pb2, broker_pb2, key_pb2, optout_pb2, release_pb2, vault_pb2)
         for descriptor in module.DESCRIPTOR.services_by_name.values()
     ),
 )
@@ -123,7 +126,7 @@ def test_each_role_serves_its_own():
     assert policy.served_by(Role.BROKER) == services("Broker", "Key", "Audit")
     assert policy.served_by(Role.ATTRIBUTES) == services("Attribute", "Release", "Key", "Audit")
     linking = {one.full_name for one in service.SERVICES}
-    assert policy.served_by(Role.IDENTITY) == linking | services("Vault", "Key", "Audit")
+    assert policy.served_by(Role.IDENTITY) == linking | services("Vault", "OptOut", "Key", "Audit")
     for role in SERVER_ROLES:
         served = {method.rpartition("/")[0][1:] for method in serving.methods_of({role: None})}
         assert served == {name for name in policy.served_by(role) if name.startswith("pseudonym.")}
