@@ -38,6 +38,7 @@ from linker.destruction import destroy_doomed
 from linker.ending import end_project
 from linker.errors import LinkerError
 from linker.events import event, open_log
+from linker.forms import forms
 from linker.gate import Gate, listen
 from linker.idle import lock_when_idle
 from linker.intake import Intake
@@ -232,6 +233,14 @@ class Persons:
         except PseudonymError as error:
             raise NotReady(error.reason, error.message, error.help) from None
 
+    def check_register(self, project: str, register: str) -> None:
+        if self.registers is None:
+            raise not_open()
+        try:
+            self.registers.check(project, register)
+        except PseudonymError as error:
+            raise NotReady(error.reason, error.message, error.help) from None
+
     def join(
         self, job: Job, source: str, sender: str, rows: pl.DataFrame, link: Link, progress: Progress
     ) -> dict[str, int]:
@@ -286,6 +295,7 @@ class Linking:
         return serving.Engine(
             self.persons.opened,
             carried,
+            forms,
             partial(self.intake.delete_overdue, clock.seconds),
             partial(self.intake.overdue, clock.seconds),
             partial(end_project, *parts),

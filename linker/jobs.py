@@ -171,6 +171,7 @@ class Runner:
                     )
                 self._keeper().check_holder(submission.sender, mandate.project, asked.register)
                 self._keeper().check(mandate.project, asked.purpose, asked.actor)
+                self._keeper().check_register(mandate.project, asked.register)
         if asked.model and asked.kind is not JobKind.TRAINING:
             model, _ = self._store.models.get(mandate.project, asked.model)
             asked = replace(asked, model_digest=model.digest)

@@ -31,7 +31,7 @@ from linker.vaulted import Folder
 from linker.work import REPORT
 
 Progress = Callable[[str, int, int], None]
-Link = Callable[[pl.DataFrame], pl.DataFrame]
+Link = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
 
 KEPT: Final = {
     "given": Kind.FORENAME,
@@ -76,8 +76,9 @@ class Persons(Protocol):
             sender: who sent them, as in the certificate.
             rows: `row_ref` and `family` (text; null: none known), `protected` (Boolean), and the columns that
                 are kept of a person, text.
-            link: finds the links of the rows among themselves and to those who are known: gets `record`,
-                `protected` and the same columns, in an order that settles ties, gives `left`, `right` (row
+            link: finds the links of the rows among themselves and to those who are known: gets the rows, of
+                which values may be taken out that must not be used, and of who is known `record`,
+                `protected` and the same columns, in an order that settles ties; gives `left`, `right` (row
                 references or records), `weight`, in bits, and `decided`: whether people said so.
             progress: called with (stage, done, total); what it raises ends the work.
 
@@ -152,11 +153,11 @@ def perform(
         LinkerError: the records or the model cannot be used.
     """
     given = rows_of(records, job.work.family_column, job.work.protected_column)
-    rows, child_ninos = without_child_ninos(given, date.today())
+    given, child_ninos = without_child_ninos(given, date.today())
     figures: dict[str, object] = {"format": report.FORMAT, "kind": "join"}
     figures.update(job.work.lawfulness)
 
-    def link(known: pl.DataFrame) -> pl.DataFrame:
+    def link(rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
         found = _linked(job, rows, known, model, progress)
         if found is None:
             return on_links(_NO_LINKS, judged)
@@ -173,7 +174,7 @@ def perform(
         )
         return on_links(links, judged)
 
-    joined = persons.join(job, source, sender, rows, link, progress)
+    joined = persons.join(job, source, sender, given, link, progress)
     figures |= {"joined": joined, "child_ninos": child_ninos}
     folder.write(REPORT, json.dumps(figures, allow_nan=False).encode())
 

@@ -58,6 +58,14 @@ class Registers(Protocol):
         """Refuse an extract that does not come from who holds the register; what it raises is passed on."""
         ...
 
+    def check_register(self, project: str, register: str) -> None:
+        """Say at once what a register would be refused for, where that can be known at once.
+
+        Raises:
+            LinkerError: it may not be linked now.
+        """
+        ...
+
     def link(
         self, job: Job, register: str, sender: str, refs: pl.Series, link: Link, progress: Progress
     ) -> dict[str, int]:

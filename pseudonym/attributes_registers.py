@@ -152,8 +152,17 @@ class AttributeRegisters:
             self._links.mark(at, whose.number, register, run, handles)
         return frame.select("row_ref")
 
-    def withdraw(self, project: str, register: str, run: int, mandate: Mandate) -> int:
+    def withdraw(
+        self,
+        project: str,
+        register: str,
+        run: int,
+        mandate: Mandate,
+        opt_out: tuple[str, int] | None = None,
+    ) -> int:
         """Delete what earlier runs of a register linked or said, and this one, which is whole, did not.
+
+        Only then is it noted under what the run was linked (`opt_out`): never more than what is so.
 
         Returns:
             How many rows were deleted.
@@ -176,6 +185,9 @@ class AttributeRegisters:
                 staying = {head.handle for head in kept}
                 self._links.forget(at, [handle for handle in handles if handle not in staying])
                 count += len(going)
+        if self.opt_out(project, register) != opt_out:
+            with self._rows.write() as at:
+                self._links.note_opt_out(at, self._rows.project(at, project).number, register, opt_out)
         if count:
             self._rows.store.purge_if_due()
         return count
@@ -185,6 +197,11 @@ class AttributeRegisters:
         whose = self._rows.subjects(at, list({head.aid for head in heads}))
         kept = {aid for aid, one in whose.items() if one.flags & subjects.Flag.RESTRICTED}
         return {head for head in heads if head.aid in kept}
+
+    def opt_out(self, project: str, register: str) -> tuple[str, int] | None:
+        """Under what a register's rows were linked last, and until when that holds; None: nothing says."""
+        with self._rows.read() as at:
+            return self._links.opt_out(at, self._rows.project(at, project).number, register)
 
     def _take_away(self, at: At, heads: list[Head]) -> None:
         """Delete rows, and seal anew what their people have left."""

@@ -112,15 +112,19 @@ class Broker:
 
         Args:
             project: its name.
-            batch: binary columns `row_ref`, `pid` and, where they are known (null where not), `fid` and
-                `unit`, the id that identity keeps for the row.
+            batch: binary columns `row_ref`, `pid` (null: the row is nobody's, and the attributes role is told
+                to drop what it has of it) and, where they are known (null where not), `fid` and `unit`, the
+                id that identity keeps for the row.
 
         Raises:
             ConflictError: a row_ref was sent before for somebody else. Nothing was kept.
             InputError: a column is missing or of another form.
         """
-        frame = frames.table(batch)
-        refs = frames.ids(frame, "row_ref", distinct=True)
+        whole = frames.table(batch)
+        frames.ids(whole, "row_ref", distinct=True)
+        strays = frames.ids(whole.filter(pl.col("pid").is_null()), "row_ref")
+        frame = whole.drop_nulls("pid")
+        refs = frames.ids(frame, "row_ref")
         pids, fids = frames.ids(frame, "pid"), frames.optional_ids(frame, "fid")
         units = frames.optional_ids(frame, "unit")
         with self._rows.read() as at:
@@ -148,6 +152,8 @@ class Broker:
                 [_family(families, fids[place], gone) for place in kept],
                 [handles.get(unit) if (unit := units[place]) is not None else None for place in kept],
             )
+            if strays:
+                self.registers.add_strays(at, found.number, strays)
         return Taken(len(kept), len(pids) - len(kept))
 
     def outgoing(self, project: str, after: bytes = b"", limit: int = AT_ONCE) -> pl.DataFrame:

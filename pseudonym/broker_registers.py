@@ -62,6 +62,7 @@ class BrokerRegisters:
         persons: frames.Table,
         *,
         last: bool,
+        opt_out: tuple[str, int] | None = None,
     ) -> Told:
         """Take a part of what a run linked. The same again does no harm.
 
@@ -73,6 +74,8 @@ class BrokerRegisters:
             persons: binary columns `row_ref` and `unit`, made for the person and the register, `pid` and
                 `fid`; and `outcome`, text.
             last: whether this is the run's last part.
+            opt_out: under what it was linked, and until when that holds (seconds since 1970; 0: for good),
+                where the National Data Opt-out concerns it.
 
         Raises:
             ConflictError: a later run has taken over, or a row_ref is none of the register's.
@@ -117,9 +120,13 @@ class BrokerRegisters:
             self._registers.put(at, found.number, telling, linked)
             self._registers.put_strays(at, found.number, telling, strays)
             if last:
-                self._registers.close(at, telling)
+                self._registers.close(at, telling, opt_out)
         persons_told = sum(one.outcome is not None for one in linked)
         return Told(len(linked) - persons_told, len(strays), persons_told)
+
+    def add_strays(self, at: At, project: int, refs: Sequence[bytes]) -> None:
+        """Have the attributes role drop what it has of a council's rows that are nobody's."""
+        self._registers.add_strays(at, project, refs)
 
     def waiting(self, project: str, after: bytes = b"", limit: int = AT_ONCE) -> pl.DataFrame:
         """What the attributes role has not acknowledged yet, by row_ref.
@@ -137,11 +144,11 @@ class BrokerRegisters:
             pl.Series("run", columns.get("run", ()), dtype=pl.Int64),
         )
 
-    def runs(self, project: str) -> list[tuple[int, str, bool]]:
-        """For each register the numbers of its runs, and whether each was told as a whole."""
+    def runs(self, project: str) -> list[tuple[int, str, bool, tuple[str, int] | None]]:
+        """For each register the numbers of its runs, whether each is told as a whole, and its opt-out."""
         with self._rows.read() as at:
             runs = self._registers.runs(at, self._rows.project(at, project).number)
-        return [(run.number, run.register, run.state is RunState.WHOLE) for run in runs]
+        return [(run.number, run.register, run.state is RunState.WHOLE, run.opt_out) for run in runs]
 
     def numbers(
         self, project: str, recipient: str, rows: frames.Table, end_day: int, mandate: Mandate

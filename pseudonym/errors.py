@@ -355,3 +355,15 @@ class CouncilFileError(PseudonymError):
     """A council's file is not of the structure that its layout says. Nothing was taken from it."""
 
     reason = "COUNCIL_FILE"
+
+
+class OptOutMissingError(PseudonymError):
+    """No list of the National Data Opt-out came back, and nothing says that it does not apply."""
+
+    reason = "OPT_OUT_MISSING"
+
+
+class OptOutStaleError(PseudonymError):
+    """The list of the National Data Opt-out is too old to be used."""
+
+    reason = "OPT_OUT_STALE"

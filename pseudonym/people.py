@@ -23,6 +23,7 @@ import polars as pl
 
 from pseudonym import columns, persons
 from pseudonym.deliveries import MEMBERS, Delivery, Outcome, Untold, checked, moves
+from pseudonym.forgetting import forget_number
 from pseudonym.moving import Arrived
 from pseudonym.openings import Mandate
 from pseudonym.register_parts import Seen
@@ -185,6 +186,48 @@ class People:
             self._tools.store.purge_if_due()
         return outcome
 
+    def shun(self, units: pl.Series) -> pl.Series:
+        """Let records that are delivered later be nobody's, now and whenever they come again.
+
+        Returns:
+            Those for which that is new; who is known already stays.
+        """
+        with self._tools.store.transaction() as at:
+            self._tools.register.lock(at)
+            return self._tools.register.shun(at, units)
+
+    def kin(self, pids: Sequence[bytes], batch: int = 20_000) -> list[bytes]:
+        """Everybody who is in a family with one of these persons, and they themselves; nobody is opened."""
+        mine = self._families_of(pids)["fid"].drop_nulls().unique()
+        found, after = set(pids), b""
+        while len(mine):
+            with self._tools.store.read() as at:
+                some = db.living(at, Kind.PERSON.value, Allowed.ACTIVE.value, after, batch)
+            if not some:
+                break
+            after = some[-1]
+            theirs = self._families_of(some)
+            found |= set(theirs.filter(pl.col("fid").is_in(mine.implode()))["pid"].to_list())
+        return sorted(found)
+
+    def forget_number(self, pids: Sequence[bytes], number: str) -> int:
+        """Take a number out of all that is kept of persons: every version, former values, and the index.
+
+        It may be repeated.
+
+        Args:
+            pids: whose; ids that are unknown or erased are passed over.
+            number: which, one of `records.NUMBERS`.
+
+        Returns:
+            How many rows had one. All of it is on disk.
+        """
+        with self._tools.store.transaction() as at:
+            count = forget_number(self._tools, at, pids, number)
+        if count:
+            self._tools.store.purge_if_due()
+        return count
+
     def check(self, mandate: Mandate) -> None:
         """Raise PurposeError if nobody may be opened for this, whether anybody is known yet or not."""
         self._tools.openings.check(mandate)
@@ -221,7 +264,7 @@ class People:
             yield self._opened(pids, mandate.purpose, kept_back=kept_back)
 
     def show(self, mandate: Mandate, units: pl.Series) -> pl.DataFrame:
-        """Open a few records of persons whose data may be used and who are not protected, for who judges links.
+        """Open a few records of persons whose data may be used, but of the protected, for who judges links.
 
         Args:
             mandate: who looks, and why; each person is counted and written down.
@@ -299,6 +342,11 @@ class People:
         if purge:
             store.purge_if_due()
         return gone
+
+    def _families_of(self, pids: Sequence[bytes]) -> pl.DataFrame:
+        """Of persons pid and fid, a row for each of their families."""
+        units = self.standing(Kind.PERSON, pl.Series(pids, dtype=pl.Binary))["unit"]
+        return self.members(units).select("pid", "fid").unique()
 
     # --- how it is done ----------------------------------------------------------------------------
 

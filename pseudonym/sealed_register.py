@@ -188,6 +188,23 @@ class SealedRegister:
         self._replace(at, self._present(at), kind, seen, after, known, changed)
         return Seen(after, beside=known)
 
+    def shun(self, at: At, units: pl.Series) -> pl.Series:
+        """Let records that are not known be none for good, as if they had been known and removed.
+
+        Args:
+            at: a transaction that began with `lock`.
+            units: of records.
+
+        Returns:
+            Those for which that is new: neither known nor shunned nor removed before.
+        """
+        seen, keys = self.seen(at, Kind.PERSON, units), self._present(at)
+        known = pl.concat([seen.state.units["unit"], seen.gone])
+        new = units.unique().filter(~units.unique().is_in(known.implode()))
+        tags = keys.tags(f"{Kind.PERSON.value}-unit", new.to_list())
+        db.put(self._store, at, (tags, keys.seal("place", tags, [_GONE] * len(tags))), ([], []))
+        return new
+
     def events(self, kind: Kind, after: int = 0) -> Iterator[Event]:
         """The events with a higher number, in their order."""
         with self._store.read() as at:

@@ -117,6 +117,11 @@ COMMANDS = {
         "rights_app",
         "Take in, decide and answer people's requests.",
     ),
+    "optout": (
+        "pseudonym.roles.commands_optout",
+        "optout_app",
+        "What people decided about their data: withdrawals, opt-outs, requests not to share.",
+    ),
     "renew": (
         "pseudonym.roles.commands_renew",
         "renew_app",

@@ -21,12 +21,19 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from pseudonym import outcomes, reading
+from pseudonym import outcomes, reading, registers
 from pseudonym.access import Mandate
 from pseudonym.approvers import Register
 from pseudonym.attributes import Attributes
 from pseudonym.datasets import Dataset, Tag
-from pseudonym.errors import ConflictError, InputError, NotFoundError, ReleaseError
+from pseudonym.errors import (
+    ConflictError,
+    InputError,
+    NotFoundError,
+    OptOutMissingError,
+    OptOutStaleError,
+    ReleaseError,
+)
 from pseudonym.lawful.cover import Cover
 from pseudonym.release import bundle
 from pseudonym.release.build import FAMILY, PERSON, Built, build, numbered
@@ -121,6 +128,7 @@ class ReleaseDesk:
             spec = Spec.from_toml(record.spec)
             declared = self._declared(spec)
             self._check_law(spec, declared, now)
+            self._check_opt_outs(spec, now)
             # Else somebody's rows of one dataset would be older than of another.
             with self._attributes.snapshot():
                 plain, everybody = self._built(spec, declared, mandate, now)
@@ -198,6 +206,7 @@ class ReleaseDesk:
             complete(*self._approvable(record, spec), given, now)
             head = bundle.head(self._kept.key(record), record.id, spec.sealing_key)
             if not record.delivered:
+                self._check_opt_outs(spec, now)
                 self._attributes.rights.disclosed(record, int(now.timestamp()) // DAY)
                 record = replace(record, state=State.DELIVERED, delivered=int(now.timestamp()))
                 self._kept.put(record)
@@ -351,6 +360,29 @@ class ReleaseDesk:
         built = datetime.fromtimestamp(record.built, UTC)
         person = self._decided.register.requesters.get(record.requester, record.requester)
         return self._decided.register, spec.approvers, person, _digest(record), built
+
+    def _check_opt_outs(self, spec: Spec, now: datetime) -> None:
+        """Refuse health data of a register that was not linked under a list that is fresh, nor exempted.
+
+        Raises:
+            OptOutMissingError, OptOutStaleError: it was not.
+        """
+        for use in spec.datasets:
+            register = registers.find(use.name)
+            if register is None or not register.health:
+                continue
+            found = self._attributes.registers.opt_out(spec.project, use.name)
+            if found is None:
+                raise OptOutMissingError(
+                    f"Nothing says that the National Data Opt-out was applied when {use.name} was linked.",
+                    "Link it again, under a fresh list or an exemption.",
+                )
+            until = found[1]
+            if until and now.timestamp() >= until:
+                raise OptOutStaleError(
+                    f"The list under which {use.name} was linked is too old.",
+                    "Send a new one, and link the register again.",
+                )
 
     def _check_whole(self, record: Record) -> None:
         if not self._kept.whole(record):

@@ -74,7 +74,7 @@ def erase_people(
             mandate=stated(project, purpose, request_id), reason=REASONS[reason], sought=whom
         )
         answer = peer.call(f"{V}EraseSubjects", request, vault_pb2.EraseSubjectsResponse)
-        _show_erasure(answer.erasure, None)
+        show_erasure(answer.erasure, None)
 
 
 @erase_app.command("show")
@@ -91,7 +91,7 @@ def erase_show(
     with called(Role.IDENTITY, service, authority, certificate, key) as peer:
         request = vault_pb2.GetErasureRequest(project=project, erasure_id=erasure_id)
         answer = peer.call(f"{V}GetErasure", request, vault_pb2.GetErasureResponse)
-        _show_erasure(answer.erasure, certificates)
+        show_erasure(answer.erasure, certificates)
 
 
 @erase_app.command("urns")
@@ -145,7 +145,8 @@ def read_people(path: Path) -> list[vault_pb2.SoughtPerson]:
     return found
 
 
-def _show_erasure(erasure: vault_pb2.Erasure, folder: Path | None) -> None:
+def show_erasure(erasure: vault_pb2.Erasure, folder: Path | None) -> None:
+    """Print how far an erasure has come; certificates go into the folder, if there is one."""
     print(f"{erasure.erasure_id}  {'complete' if erasure.complete else 'pending'}  {erasure.persons} ids")
     for step, role in zip(erasure.steps, SERVER_ROLES, strict=True):
         print(f"{role:<10}  {moment(step.done_time) if step.certificate else 'pending'}")

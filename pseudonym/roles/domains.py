@@ -18,8 +18,13 @@ from pseudonym.identity_erasure import IdentityErasure, Told
 from pseudonym.keks import KeysetKeks
 from pseudonym.ledger import Ledger, LedgerKey
 from pseudonym.openings import Openings
+from pseudonym.optouts.book import Book
+from pseudonym.optouts.checks import Checks
+from pseudonym.optouts.screen import Forms
 from pseudonym.roles.callers import Role
 from pseudonym.roles.opening import House
+from pseudonym.roles.papers import Papers
+from pseudonym.roles.sealed_lists import SealedLists
 from pseudonym.storage import Store
 from pseudonym.storage.rows import Following
 from pseudonym.storage.rows_attributes import AttributeRows
@@ -77,6 +82,22 @@ def open_vault(house: House, quotas: Mapping[str, int]) -> tuple[Vault, Identity
 def open_extracts(house: House, quotas: Mapping[str, int]) -> Extracts:
     """The extracts of registers in the identity role's store."""
     return Extracts(house.store, Openings(house.store, opened(house.log), quotas))
+
+
+def open_book(house: House, forms: Forms) -> Book:
+    """The rules that people's decisions made, beside the identity role's database.
+
+    Raises:
+        SealBrokenError: one was altered, or the suppression key is another one.
+    """
+    return Book(Papers(house.settings.folder / "opt-outs", "opt-out"), house.keyset.suppression_key(), forms)
+
+
+def open_checks(house: House) -> Checks:
+    """The checks of the National Data Opt-out."""
+    notes = Papers(house.settings.folder / "opt-out-checks", "opt-out check")
+    lists = SealedLists(house.settings.folder / "opt-out-lists", folder_keys(house))
+    return Checks(notes, lists, house.store.now)
 
 
 def rewrap_identities(vault: Vault) -> Callable[[], None]:

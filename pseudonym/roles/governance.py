@@ -11,12 +11,14 @@
      "councils": [{"project": "tf-2026", "person": "dora", "area": "fenham"}],
      "contacts": [{"who": "data-protection-officer", "name": "Olive", "how": "dpo@council.example"},
                   {"who": "regulator", "name": "Information Commissioner's Office", "how": "ico.org.uk"}],
+     "national_data_opt_out": {…},
      "partner_checks": {…}}
 
 A project's record has the form that `pseudonym.lawful.records` gives; in development its end alone will do.
 `partner_checks` is a council's, and `pseudonym.partners.register` has its form; `pseudonym.tables.areas` has
-that of `councils`. Each role has a copy of its own, so that nobody opens the way back by changing one file.
-Nobody but the user who runs the role, or root, can change it. It is read at the start.
+that of `councils`, `pseudonym.optouts.agreed` that of `national_data_opt_out`. Each role has a copy of its
+own, so that nobody opens the way back by changing one file. Nobody but the user who runs the role, or root,
+can change it. It is read at the start.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from typing import Any
 from pseudonym.approvers import Approver, Register
 from pseudonym.errors import InputError
 from pseudonym.lawful.records import ProjectRecord
+from pseudonym.optouts.agreed import Agreed
 from pseudonym.partners.register import PartnerRegister
 from pseudonym.roles.senders import Holder
 from pseudonym.tables.areas import NOWHERE, Areas
@@ -39,7 +42,7 @@ from pseudonym.urn import check_label
 
 _MEMBERS = {
     *("projects", "requesters", "approvers", "quotas"),
-    *("holders", "exchanges", "partner_checks", "canaries", "councils", "contacts"),
+    *("holders", "exchanges", "partner_checks", "canaries", "councils", "contacts", "national_data_opt_out"),
 }
 
 _CONTACT = ("who", "name", "how")
@@ -68,6 +71,7 @@ class Governance:
         canaries: values that were planted to be found; a release that holds one is blocked.
         areas: which council reads which area of tables.
         contacts: whom people can turn to with a complaint: `who`, `name` and `how`.
+        opt_outs: how lists of the National Data Opt-out are exchanged, or None where nobody agreed.
     """
 
     ends: Mapping[str, datetime]
@@ -80,6 +84,7 @@ class Governance:
     areas: Areas = NOWHERE
     records: Mapping[str, ProjectRecord] = field(default_factory=dict)
     contacts: tuple[Mapping[str, str], ...] = ()
+    opt_outs: Agreed | None = None
 
 
 NOTHING = Governance({}, Register((), {}), {})
@@ -129,9 +134,10 @@ def read(path: Path | None) -> Governance:
         holders = _holders(content.get("holders"))
         areas = Areas.read(content.get("councils", []))
         contacts = tuple({name: str(one[name]) for name in _CONTACT} for one in content.get("contacts", []))
-        return Governance(
-            ends, register, quotas, holders, exchanges, partners, canaries, areas, records, contacts
-        )
+        opt_outs = content.get("national_data_opt_out")
+        agreed = None if opt_outs is None else Agreed.read(opt_outs)
+        decided = (ends, register, quotas, holders, exchanges, partners, canaries)
+        return Governance(*decided, areas, records, contacts, agreed)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise InputError(
             "The file of --governance cannot be read as one.", "docs/running.md shows its form."

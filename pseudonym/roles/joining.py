@@ -10,6 +10,7 @@ The rules this module keeps:
   back as somebody new, whose data may.
 - One submission joins at a time: what the one makes, the next one finds.
 - Identities that are opened for it stay in memory, and are in the audit log before.
+- Rows of people who withdrew are delivered as nobody's, and counted as if they were new (`_screened`).
 - Nothing is delivered unless the broker knows the project; then a broker that is away delays and no more.
 
 Who links is no part of this side: `link` is a function from frames to a frame (`linker.joining`).
@@ -21,7 +22,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
 
 import polars as pl
 
@@ -30,10 +30,13 @@ from pseudonym.deliveries import Delivery
 from pseudonym.errors import InputError
 from pseudonym.families import alike
 from pseudonym.openings import Mandate
+from pseudonym.optouts.book import Screened
 from pseudonym.ordering import by_content
 from pseudonym.people import People
 from pseudonym.records import NUMBERS
 from pseudonym.rights.recognising import recognised, with_recognised
+from pseudonym.roles.flat import FLAT
+from pseudonym.roles.opting_out import OptOuts
 from pseudonym.roles.refusals import PeerRefusedError, PeerUnavailableError, ProjectUnknownError
 from pseudonym.roles.reports import Reports
 from pseudonym.roles.senders import bound
@@ -41,14 +44,12 @@ from pseudonym.standing import Stamp
 from pseudonym.units import UnitKey
 from pseudonym.urn import check_label
 
-FLAT: Final = ("given", "surname", "born", "sex", "address", "postcode", *NUMBERS)
-"""The columns of an identity on its way to and from who links: text, one name and one address."""
 AT_ONCE = 10_000  # records of a delivery
 PAUSE = 0.5  # seconds between two looks whether the way is free
 
-Link = Callable[[pl.DataFrame], pl.DataFrame]
-"""From those who are known (record, protected, `FLAT`) to links: left, right (row references, or records that
-are known), weight, and whether people decided on it."""
+Link = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
+"""From the rows, as they may be used, and those who are known (record, protected, `FLAT`) to links: left,
+right (row references, or records that are known), weight, and whether people decided on it."""
 Progress = Callable[[str, int, int], None]
 NO_ROWS = pl.DataFrame(schema=dict.fromkeys(("row_ref", "pid", "unit", "fid"), pl.Binary))
 """No row, as the broker is told of rows: it answers whether it knows the project."""
@@ -80,8 +81,9 @@ class Errand:
 class Joining:
     """Joins submissions with the people in one vault; its methods may be called from any thread."""
 
-    def __init__(self, people: People, key: UnitKey, reports: Reports) -> None:
+    def __init__(self, people: People, key: UnitKey, reports: Reports, optouts: OptOuts) -> None:
         self._people, self._key, self._reports = people, key, reports
+        self._optouts = optouts
         self._turn = threading.Lock()
 
     def check(self, project: str, purpose: str, actor: str, patience: float | None = 0.0) -> None:
@@ -138,18 +140,37 @@ class Joining:
         )
         with alone(self._turn, progress):
             known = self._known(errand, mine, progress)
-            found = _with_units(link(known), mine)
+            screened, shunned = self._screened(mine)
+            mine = screened.rows
+            # Who withdrew takes part in linking as anybody who is new, so that its figures tell of nobody.
+            found = _with_units(link(mine.drop("unit", "ref"), known), mine)
             decided = found.filter("decided").drop("decided")
             links = with_recognised(found.drop("decided"), self._recognised(errand, mine))
-            counts = self._deliver(errand, mine, links, progress)
+            counts = self._deliver(errand, mine, links, screened.version, progress)
+            counts["new"] += shunned
             counts["refused_links"] += self._decided(errand, mine, decided)
             self._link_families(errand, mine, known, progress)
         self._reports.soon()
-        told = self._people.members(mine["unit"]).join(mine.select("unit", row_ref="ref"), on="unit")
+        members = self._people.members(mine["unit"])
+        self._optouts.settle(members, mine.select("unit", "nhs"))
+        # The other halves of rows that are nobody's are dropped there.
+        told = mine.select("unit", row_ref="ref").join(members, on="unit", how="left")
         patiently(progress, self._reports.settle)  # or rows would be told of who has moved on
         whose = told.select(NO_ROWS.columns)
         patiently(progress, lambda: self._reports.rows(errand.project, errand.purpose, whose))
         return counts
+
+    def _screened(self, mine: pl.DataFrame) -> tuple[Screened, int]:
+        """The rows as they may be used; those of people who withdrew are nobody's from now on.
+
+        Returns:
+            The rows, and how many people they would have made new: who withdrew is counted as whoever is new.
+        """
+        with self._optouts.book.turn:
+            screened = self._optouts.book.screened(mine)
+            named = screened.withdrawn.with_columns(unit=mine["unit"].gather(screened.withdrawn["row"]))
+            new = self._people.shun(named["unit"]) if named.height else named["unit"]
+        return screened, named.filter(pl.col("unit").is_in(new.implode()))["person"].n_unique()
 
     def _known(self, errand: Errand, mine: pl.DataFrame, progress: Progress) -> pl.DataFrame:
         """Everybody but the rows themselves, which are there if this is done again."""
@@ -172,8 +193,9 @@ class Joining:
         return recognised(mine.select("unit", *FLAT).rename({"unit": "row"}), kept)
 
     def _deliver(
-        self, errand: Errand, mine: pl.DataFrame, links: pl.DataFrame, progress: Progress
+        self, errand: Errand, mine: pl.DataFrame, links: pl.DataFrame, version: int, progress: Progress
     ) -> dict[str, int]:
+        book = self._optouts.book
         counts = {"new": 0, "joined": 0, "refused_links": 0}
         stamp = Stamp(clock.now(), errand.actor, errand.purpose, errand.run)
         ordered = mine.sort("unit").with_row_index("place")
@@ -189,7 +211,12 @@ class Joining:
             progress("store", first, ordered.height)
             some = ordered.slice(first, AT_ONCE)
             now = last.filter(pl.col("place").is_between(first, first + AT_ONCE - 1)).drop("place")
-            outcome = self._people.deliver(self._delivery(errand, some, now), stamp)
+            with book.turn:
+                if book.version != version:  # somebody withdrew meanwhile
+                    screened, shunned = self._screened(mine)
+                    version = screened.version
+                    counts["new"] += shunned
+                outcome = self._people.deliver(self._delivery(errand, some, now), stamp)
             counts["new"] += outcome.new
             counts["joined"] += outcome.joined
             counts["refused_links"] += outcome.refused

@@ -83,7 +83,8 @@ def settle(
     latest = _latest(ask("", 1).runs)
     for register, run in _latest(runs).items():
         if run.whole and latest[register].number == run.number:
-            registers.withdraw(project, register, run.number, mandate)
+            told = (run.opt_out.basis, run.opt_out.until) if run.HasField("opt_out") else None
+            registers.withdraw(project, register, run.number, mandate, told)
     return stored
 
 

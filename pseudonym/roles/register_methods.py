@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import date
 
 import polars as pl
@@ -16,6 +17,8 @@ from pseudonym.roles.passage import account
 from pseudonym.roles.refusals import FieldError
 from pseudonym.urn import ID_BYTES
 from pseudonym.v1 import broker_pb2
+
+_BASIS = re.compile(r"list|exempt [a-z-]{1,64} [A-Za-z0-9._-]{1,64}")
 
 
 def exchange_of(house: House, project: str, recipient: str) -> governance.Exchange:
@@ -80,7 +83,13 @@ class RegisterMethods:
             persons = frame(self._read, request.persons, ids, ("outcome",))
             account().count = rows.height
             told = self._broker.registers.take(
-                mandate.project, register, request.run, rows, persons, last=request.last
+                mandate.project,
+                register,
+                request.run,
+                rows,
+                persons,
+                last=request.last,
+                opt_out=_basis(request),
             )
             return broker_pb2.LinkRegisterResponse(rows=told.rows, strays=told.strays, persons=told.persons)
 
@@ -103,9 +112,29 @@ class RegisterMethods:
                 arrow=written(text),
                 next_page_token=more,
                 runs=[
-                    broker_pb2.RegisterRun(number=number, register=register, whole=whole)
-                    for number, register, whole in runs
+                    broker_pb2.RegisterRun(
+                        number=number, register=register, whole=whole, opt_out=_told(opt_out)
+                    )
+                    for number, register, whole, opt_out in runs
                 ],
             )
 
         return await asyncio.to_thread(outgoing)
+
+
+def _basis(request: broker_pb2.LinkRegisterRequest) -> tuple[str, int] | None:
+    """Under what a register was linked, where the request says so.
+
+    Raises:
+        FieldError: it is not said in codes.
+    """
+    if not request.HasField("opt_out"):
+        return None
+    basis = request.opt_out.basis
+    if not _BASIS.fullmatch(basis) or request.opt_out.until < 0:
+        raise FieldError("opt_out is no basis.", "It is list, or exempt with two codes.", field="opt_out")
+    return basis, request.opt_out.until
+
+
+def _told(opt_out: tuple[str, int] | None) -> broker_pb2.OptOutBasis | None:
+    return None if opt_out is None else broker_pb2.OptOutBasis(basis=opt_out[0], until=opt_out[1])

@@ -8,7 +8,8 @@ The rules this module keeps:
   and a person by their id of now, after the broker has heard who has moved.
 - Identities that are opened for it stay in memory, and are in the audit log before.
 - Each telling is a run of its own: one that broke off is told again from its start, and the later run holds.
-- Protected people are searched in no register, and told as not linked: nobody learns who they are.
+- Protected people are searched in no register, and told as not linked: nobody learns who they are. So are
+  those who opted out, or asked that nothing be shared of them.
 
 Who links is no part of this side: `link` is a function from frames to frames (`linker.registers`).
 """
@@ -23,17 +24,19 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from pseudonym import columns, hpke
+from pseudonym import hpke
 from pseudonym.disclosures import Disclosures
 from pseudonym.errors import InputError
 from pseudonym.exchange_file import IDENTIFIERS, context
 from pseudonym.openings import Mandate
+from pseudonym.optouts.checks import Passed
 from pseudonym.ordering import by_content
 from pseudonym.outcomes import NONE
 from pseudonym.people import People
-from pseudonym.records import NUMBERS
 from pseudonym.roles.arrow import ROWS, written
-from pseudonym.roles.joining import FLAT, NO_ROWS, Errand, Progress, alone, patiently
+from pseudonym.roles.flat import FLAT, spread
+from pseudonym.roles.joining import NO_ROWS, Errand, Progress, alone, patiently
+from pseudonym.roles.opting_out import OptOuts, away
 from pseudonym.roles.reports import Reports
 from pseudonym.roles.senders import bound
 from pseudonym.units import UnitKey
@@ -86,9 +89,11 @@ record has a row for each of its names and addresses, a person one or more recor
 class Registers:
     """Links registers with the people in one vault; its methods may be called from any thread."""
 
-    def __init__(self, people: People, key: UnitKey, reports: Reports, disclosures: Disclosures) -> None:
+    def __init__(
+        self, people: People, key: UnitKey, reports: Reports, disclosures: Disclosures, optouts: OptOuts
+    ) -> None:
         self._people, self._key, self._reports = people, key, reports
-        self._disclosures = disclosures
+        self._disclosures, self._optouts = disclosures, optouts
         self._turn = threading.Lock()
 
     def link(self, errand: Errand, refs: pl.Series, link: Link, progress: Progress) -> dict[str, int]:
@@ -113,16 +118,31 @@ class Registers:
                 "The id of a record is no row reference.",
                 "Give every row a random one of 32 hexadecimal digits, the same in both halves.",
             )
+        self.check(errand.project, errand.source)
         patiently(progress, lambda: self._reports.rows(errand.project, errand.purpose, NO_ROWS))
         with alone(self._turn, progress):
-            known, guarded = self._known(errand, progress)
+            passed = self._optouts.gate(errand.project, errand.source, read=True)
+            known, guarded = self._known(errand, passed, progress)
             found = link(known)
             patiently(progress, self._reports.settle)  # or rows would be told of who has moved on
             rows = self._rows(errand, refs, found.rows)
             persons = self._persons(errand, known, guarded, found.persons)
-            told = (errand.project, errand.purpose, errand.source, rows, persons)
+            self.check(errand.project, errand.source)  # a list may have become too old meanwhile
+            basis = None if passed is None else (passed.basis, passed.until)
+            told = (errand.project, errand.purpose, errand.source, rows, persons, basis)
             patiently(progress, lambda: self._reports.register(*told))
-        return {"persons": persons.height, **found.counts}
+        # Whoever was kept out is counted as not found: no figure tells that there was somebody.
+        none = found.counts.get("persons_not_linked", 0) + len(guarded)
+        counts = found.counts | ({"persons_not_linked": none} if none else {})
+        return {"persons": persons.height, **counts}
+
+    def check(self, project: str, register: str) -> None:
+        """Say what a register cannot be linked for, whatever its rows.
+
+        Raises:
+            OptOutMissingError, OptOutStaleError: the National Data Opt-out is not applied.
+        """
+        self._optouts.gate(project, register)
 
     def show(self, project: str, purpose: str, actor: str, records: Sequence[str]) -> pl.DataFrame:
         """Open a few records of people for somebody who judges pairs.
@@ -141,7 +161,7 @@ class Registers:
         """
         units = pl.Series("unit", [bytes.fromhex(record) for record in records], dtype=pl.Binary)
         opened = self._people.show(Mandate(actor, purpose, project), units)
-        return _each(opened, opened.select(record=pl.col("unit").bin.encode("hex")))
+        return spread(opened, opened.select(record=pl.col("unit").bin.encode("hex")))
 
     def export(self, errand: Errand, asked: Asked, carry: Carry) -> Iterator[Part]:
         """What a register carries of those who can be in it, sealed to its holder, part by part; see `Part`.
@@ -154,7 +174,8 @@ class Registers:
         Raises:
             PseudonymError: the project, the recipient or the purpose cannot be used, or the broker be asked.
         """
-        opened = self._known(errand, lambda stage, done, total: None)[0]
+        passed = self._optouts.gate(errand.project, errand.source, read=True)
+        opened = self._known(errand, passed, lambda stage, done, total: None)[0]
         told = carry(opened)
         self._reports.settle()  # or numbers would be given of ids that gave way
         records = told.unique("person", keep="first", maintain_order=True).select(
@@ -192,15 +213,22 @@ class Registers:
             why=errand.purpose,
         )
 
-    def _known(self, errand: Errand, progress: Progress) -> tuple[pl.DataFrame, pl.Series]:
-        """Everybody but those who are protected, and a record of each of these."""
+    def _known(
+        self, errand: Errand, passed: Passed | None, progress: Progress
+    ) -> tuple[pl.DataFrame, pl.Series]:
+        """Everybody but those who are kept out, and a record of each of these.
+
+        Protected people are, who asked that nothing be shared of them, and for health data whoever the
+        cleared list has not.
+        """
+        unshared = self._optouts.unshared(errand.source)
         mandate = Mandate(errand.actor, errand.purpose, errand.project)
         found, guarded, opened = [self._spread(_NOBODY)], [_NOBODY["unit"]], 0
         for some in self._people.known(mandate):
             opened += some.height
             progress("open", opened, 0)
-            kept_apart = some.filter("protected")["pid"].implode()
-            hidden = pl.col("pid").is_in(kept_apart)
+            apart = set(some.filter("protected")["pid"].to_list()) | unshared | away(some, passed)
+            hidden = pl.col("pid").is_in(list(apart))
             guarded.append(some.filter(hidden).unique("pid")["unit"])
             found.append(self._spread(some.filter(~hidden)))
         known = by_content(pl.concat(found), ("authority", *FLAT), ("person", "family"))
@@ -216,7 +244,7 @@ class Registers:
         beside = opened.select(
             person="pid", authority="source", record=pl.col("unit").bin.encode("hex")
         ).insert_column(1, families.alias("family"))
-        return _each(opened, beside)
+        return spread(opened, beside)
 
     def _rows(self, errand: Errand, refs: pl.Series, found: pl.DataFrame) -> pl.DataFrame:
         """Whose the rows are now."""
@@ -278,28 +306,3 @@ def _numbered(ids: pl.Series) -> pl.Series:
     numbers = unique.with_row_index("number", offset=1).with_columns(pl.col("number").cast(pl.String))
     known = ids.to_frame().join(numbers, on=ids.name, how="left", maintain_order="left")
     return known["number"].rename(ids.name)
-
-
-def _each(opened: pl.DataFrame, beside: pl.DataFrame) -> pl.DataFrame:
-    """Each record with each of its names and addresses, after some columns beside it."""
-    whole = columns.checked(opened.drop("unit", "pid", "source", "protected", strict=False))
-    named = whole.select(
-        pl.col("born").dt.to_string("%Y-%m-%d"),
-        "sex",
-        *NUMBERS,
-        name=pl.concat_list(pl.col("names", "aliases").fill_null([])),
-        place="addresses",
-    )
-    name, place = pl.col("name").struct, pl.col("place").struct
-    return (
-        beside.hstack(named)
-        .explode("name")
-        .explode("place")
-        .with_columns(
-            given=name.field("given"),
-            surname=name.field("surname"),
-            address=place.field("lines"),
-            postcode=place.field("postcode"),
-        )
-        .select(*beside.columns, *FLAT)
-    )

@@ -89,7 +89,7 @@ class Reports:
         Args:
             project: its name.
             purpose: what for.
-            rows: none, to ask whether the broker knows the project.
+            rows: where pid is null the row is nobody's; none, to ask whether the broker knows the project.
             patience: see `Peer.call`.
 
         Raises:
@@ -101,7 +101,13 @@ class Reports:
             self._broker().call(f"{SERVICE}MapSubjects", asked, broker_pb2.MapSubjectsResponse, patience)
 
     def register(
-        self, project: str, purpose: str, register: str, rows: pl.DataFrame, persons: pl.DataFrame
+        self,
+        project: str,
+        purpose: str,
+        register: str,
+        rows: pl.DataFrame,
+        persons: pl.DataFrame,
+        opt_out: tuple[str, int] | None = None,
     ) -> None:
         """Tell what a register was linked to, as a run of its own.
 
@@ -111,6 +117,8 @@ class Reports:
             register: its code.
             rows: row_ref, unit, pid (null: nobody's) and fid.
             persons: row_ref, unit, pid, fid and outcome, one row a person.
+            opt_out: under what it was linked, and until when that holds, where the National Data Opt-out
+                concerns it.
 
         Raises:
             PeerUnavailableError, PeerRefusedError: the broker cannot be told, or has no such project.
@@ -128,6 +136,8 @@ class Reports:
                 persons=written(said),
                 last=place == len(parts),
             )
+            if opt_out is not None:
+                asked.opt_out.CopyFrom(broker_pb2.OptOutBasis(basis=opt_out[0], until=opt_out[1]))
             self._broker().call(f"{SERVICE}LinkRegister", asked, broker_pb2.LinkRegisterResponse)
 
     def numbers(

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
+import polars as pl
 
 from pseudonym import clock, wayback
 from pseudonym.audit import Event
 from pseudonym.casebook import Casebook
 from pseudonym.disclosures import Disclosures
-from pseudonym.errors import StoreError
+from pseudonym.errors import InputError, StoreError
+from pseudonym.optouts.screen import Forms
 from pseudonym.people import People
 from pseudonym.release.flow import Decided, ReleaseDesk
 from pseudonym.roles import domains, governance
@@ -46,6 +48,8 @@ from pseudonym.roles.exchange import Exchange
 from pseudonym.roles.joining import Joining
 from pseudonym.roles.key_service import KeyServicer
 from pseudonym.roles.opening import House, officer_of
+from pseudonym.roles.opting_out import OptOuts
+from pseudonym.roles.optout_service import OptOutServicer
 from pseudonym.roles.papers import Papers
 from pseudonym.roles.passage import Terms
 from pseudonym.roles.peer import Peer, PeerTls
@@ -74,11 +78,12 @@ from pseudonym.v1 import (
     audit_pb2_grpc,
     broker_pb2_grpc,
     key_pb2_grpc,
+    optout_pb2_grpc,
     release_pb2_grpc,
     retention_pb2_grpc,
-    table_pb2_grpc,
     rights_errand_pb2_grpc,
     rights_pb2_grpc,
+    table_pb2_grpc,
     vault_pb2_grpc,
 )
 
@@ -136,6 +141,7 @@ class Engine:
     Attributes:
         opened: is given what joins submissions with the persons in the vault, and links registers with them.
         carry: see `pseudonym.roles.vault_service.Carried`.
+        forms: see `pseudonym.optouts.screen.Forms`.
         delete_overdue: destroys the extracts that were sent in and are due; how many. It is called every day.
         overdue: project and id of those that are due.
         end_project: destroys all that it has of a project; how much of each sort there was.
@@ -146,6 +152,7 @@ class Engine:
 
     opened: Callable[[Joining, Registers], object]
     carry: Carried
+    forms: Forms
     delete_overdue: Callable[[], int]
     overdue: Callable[[], Sequence[tuple[str, str]]]
     end_project: Callable[[str], Mapping[str, int]]
@@ -338,11 +345,22 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
     erasing = Erasing(papers, erasure, certify, way.broker, parts.failed)
     people, key, disclosures = People(vault), domains.unit_key(house), Disclosures(vault.tools)
     reports = parts.stack.enter_context(Reports(people, way.broker, parts.failed))
+    optouts = OptOuts(
+        vault,
+        people,
+        erasing,
+        domains.open_book(house, _no_forms if engine is None else engine.forms),
+        domains.open_checks(house),
+        told.opt_outs,
+    )
+    optouts.resume()
     senders = engine.senders if engine is not None else lambda project: ()
     desk = PeopleDesk(people, key, senders, reports.soon)
-    registers = Registers(people, key, reports, disclosures)
+    registers = Registers(people, key, reports, disclosures, optouts)
     servicer = VaultServicer(house, vault, gate, erasing, way.broker, desk, registers, carry, disclosures)
     vault_pb2_grpc.add_VaultServiceServicer_to_server(servicer, parts.server)
+    deciding = OptOutServicer(house, vault, people, erasing, optouts)
+    optout_pb2_grpc.add_OptOutServiceServicer_to_server(deciding, parts.server)
     parts.begin(renewing.rounds)
     explained: Explained = (lambda project, records: []) if engine is None else engine.explained
     answering = Answering(vault, people, casebook, disclosures, told.contacts, explained)
@@ -361,12 +379,13 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
     parts.begin(erasing.rounds)
     parts.begin(rights.rounds)
     if engine is not None:
-        engine.opened(Joining(people, key, reports), registers)
+        engine.opened(Joining(people, key, reports, optouts), registers)
     reports.start()
     extracts = domains.open_extracts(house, quotas)
     duties: dict[str, Callable[[], int]] = {
         "extracts_destroyed": lambda: destroy_due(extracts, house.keyset),
         "answers_dropped": casebook.drop_answers,
+        "opt_out_lists_destroyed": optouts.destroy_due,
     }
     if engine is not None:
         sent = house, certify, engine.overdue, engine.delete_overdue
@@ -385,6 +404,11 @@ def _ended(house: House) -> Callable[[str], bool]:
     """Whether a project's end, as the role was told, is past."""
     ends = governance.read(house.settings.governance).ends
     return lambda project: project in ends and ends[project].timestamp() <= house.store.now()
+
+
+def _no_forms(people: pl.DataFrame, *, brief: bool) -> pl.DataFrame:
+    """Where no linkage service makes forms, nobody can be told."""
+    raise InputError("This server makes no forms of names.", "Ask the identity role's.")
 
 
 def methods_of(roles: Mapping[Role, object]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pseudonym.storage.rows_attributes import AttributeRows, Head
-from pseudonym.storage.schema_attributes import LINK, ROW
+from pseudonym.storage.schema_attributes import LINK, OPT_OUT, ROW
 
 SUSPENDED = 0
 """Stands for the run of rows that are nobody's to use until a run links them anew; runs count from 1."""
@@ -70,7 +70,25 @@ class LinkRows:
         query = sa.select(LINK.c.handle).where(LINK.c.project == project, LINK.c.run == SUSPENDED)
         return set(at.execute(query).scalars())
 
+    def note_opt_out(
+        self, at: sa.Connection, project: int, register: str, opt_out: tuple[str, int] | None
+    ) -> None:
+        """Note under what a register was linked last, and until when that holds; None: it was not said."""
+        here = (OPT_OUT.c.project == project) & (OPT_OUT.c.register == register)
+        at.execute(sa.delete(OPT_OUT).where(here))
+        if opt_out is not None:
+            basis, until = opt_out
+            values = {"project": project, "register": register, "basis": basis, "until": until}
+            at.execute(sa.insert(OPT_OUT).values(**values))
+
+    def opt_out(self, at: sa.Connection, project: int, register: str) -> tuple[str, int] | None:
+        """What was noted."""
+        here = (OPT_OUT.c.project == project) & (OPT_OUT.c.register == register)
+        found = at.execute(sa.select(OPT_OUT.c.basis, OPT_OUT.c.until).where(here)).one_or_none()
+        return None if found is None else (str(found.basis), int(found.until))
+
     def delete_project(self, project: int) -> None:
         """Know nothing more of a project's rows."""
         with self._rows.write() as at:
-            at.execute(sa.delete(LINK).where(LINK.c.project == project))
+            for table in (LINK, OPT_OUT):
+                at.execute(sa.delete(table).where(table.c.project == project))

@@ -28,6 +28,7 @@ class Run:
     number: int
     register: str
     state: RunState
+    opt_out: tuple[str, int] | None = None
 
 
 class Linked(NamedTuple):
@@ -71,10 +72,18 @@ class RegisterRows:
             raise ConflictError("A later run of the register has taken over.", "Link the register again.")
         return here[0]
 
-    def close(self, at: sa.Connection, run: Run) -> None:
-        """Say that a run is told as a whole; of earlier ones nothing has to be known any more."""
+    def close(self, at: sa.Connection, run: Run, opt_out: tuple[str, int] | None = None) -> None:
+        """Say that a run is told as a whole; of earlier ones nothing has to be known any more.
+
+        Args:
+            at: a transaction.
+            run: the run.
+            opt_out: under what it was linked, and until when that holds, where the National Data Opt-out
+                concerns it.
+        """
+        basis, until = opt_out or (None, None)
         query = sa.update(REGISTER_RUN).where(REGISTER_RUN.c.number == run.number)
-        at.execute(query.values(state=RunState.WHOLE.value))
+        at.execute(query.values(state=RunState.WHOLE.value, opt_out=basis, opt_out_until=until))
 
     def reopen(self, at: sa.Connection, received_before: int) -> None:
         """Say that runs are not whole of which rows waited for too long, and will be dropped.
@@ -91,7 +100,15 @@ class RegisterRows:
         if register is not None:
             query = query.where(REGISTER_RUN.c.register == register)
         found = at.execute(query.order_by(REGISTER_RUN.c.number))
-        return [Run(row.number, row.register, RunState(row.state)) for row in found]
+        return [
+            Run(
+                row.number,
+                row.register,
+                RunState(row.state),
+                None if row.opt_out is None else (row.opt_out, row.opt_out_until),
+            )
+            for row in found
+        ]
 
     def put(self, at: sa.Connection, project: int, run: Run, linked: Sequence[Linked]) -> None:
         """Keep rows until the attributes role has them, in place of what was said of them before.
@@ -119,6 +136,18 @@ class RegisterRows:
             "received": [self._store.now()] * len(some),
         }
         self._store.insert(at, STRAY, columns)
+
+    def add_strays(self, at: sa.Connection, project: int, refs: Sequence[bytes]) -> None:
+        """Keep the row_refs of a council's rows that are nobody's, but for those told as somebody's."""
+        query = sa.select(HALF.c.row_ref)
+        told = {bytes(row.row_ref) for row in self._store.among(at, query, HALF.c.row_ref, refs)}
+        some = sorted(set(refs).difference(told))
+        columns: dict[str, Sequence[Any]] = {
+            "row_ref": some,
+            "project": [project] * len(some),
+            "received": [self._store.now()] * len(some),
+        }
+        self._store.insert(at, STRAY, columns, skip_existing=True)
 
     def waiting(self, at: sa.Connection, project: int, after: bytes, limit: int) -> list[tuple[Any, ...]]:
         """What the attributes role has not acknowledged: the fields of `Linked`, and the run's number.

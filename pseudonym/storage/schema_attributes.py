@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pseudonym.storage.common import ledger_table, project_table, store_table
 
-REVISION = "attributes_0007"
+REVISION = "attributes_0008"
 METADATA = sa.MetaData()
 
 STORE = store_table(METADATA)
@@ -96,6 +96,17 @@ LINK = sa.Table(
     sa.Column("register", sa.Text, nullable=False),
     sa.Column("run", sa.Integer, nullable=False),
     sa.Index("ix_a_link_run", "project", "register", "run"),
+    sqlite_with_rowid=False,
+)
+OPT_OUT = sa.Table(
+    "a_opt_out",
+    METADATA,
+    sa.Column(
+        "project", sa.Integer, sa.ForeignKey("a_project.number"), primary_key=True, autoincrement=False
+    ),
+    sa.Column("register", sa.Text, primary_key=True),
+    sa.Column("basis", sa.Text, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 RELEASE = sa.Table(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pseudonym.storage.common import ledger_table, project_table, store_table
 
-REVISION = "broker_0003"
+REVISION = "broker_0004"
 METADATA = sa.MetaData()
 
 STORE = store_table(METADATA)
@@ -61,6 +61,8 @@ REGISTER_RUN = sa.Table(
     sa.Column("run", sa.LargeBinary, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("began_day", sa.Integer, nullable=False),
+    sa.Column("opt_out", sa.Text),
+    sa.Column("opt_out_until", sa.BigInteger),
     sa.UniqueConstraint("project", "run"),
 )
 EXCHANGE = sa.Table(

@@ -14,6 +14,7 @@ from pseudonym.v1 import (
     audit_pb2,
     broker_pb2,
     key_pb2,
+    optout_pb2,
     release_pb2,
     retention_pb2,
     rights_errand_pb2,
@@ -49,6 +50,9 @@ MAY = {
     "table/approve-table table/publish-table table/read-table table/get-table table/list-tables",
     Role.DATA_PROTECTION_OFFICER: "vault/look-up attribute/declare-dataset vault/merge-subjects "
     "vault/split-subject vault/withdraw-link vault/protect-subject vault/admit-record vault/erase-subjects "
+    "optout/withdraw optout/set-nhs-number-opt-out optout/set-sharing optout/confirm-told "
+    "optout/set-circulation optout/check-circulation optout/export-numbers optout/import-cleared "
+    "optout/set-exemption optout/get-status "
     "vault/get-erasure broker/list-erased-urns broker/renew-urns key/get-renewal "
     "broker/request-reidentification broker/get-reidentification broker/list-supersessions key/list-keys "
     "audit/get-checkpoint audit/prove-inclusion audit/prove-consistency audit/list-entries "
@@ -81,6 +85,7 @@ SERVICES = (
             audit_pb2,
             broker_pb2,
             key_pb2,
+            optout_pb2,
             release_pb2,
             retention_pb2,
             rights_errand_pb2,
@@ -159,7 +164,7 @@ def test_each_role_serves_its_own():
     assert policy.served_by(Role.BROKER) == services("Broker", "RightsErrand") | everywhere
     assert policy.served_by(Role.ATTRIBUTES) == services("Attribute", "Release", "Table") | everywhere
     linking = {one.full_name for one in service.SERVICES}
-    assert policy.served_by(Role.IDENTITY) == linking | services("Vault", "Rights") | everywhere
+    assert policy.served_by(Role.IDENTITY) == linking | services("Vault", "Rights", "OptOut") | everywhere
     for role in SERVER_ROLES:
         served = {method.rpartition("/")[0][1:] for method in serving.methods_of({role: None})}
         assert served == {name for name in policy.served_by(role) if name.startswith("pseudonym.")}

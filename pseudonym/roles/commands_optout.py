@@ -1,0 +1,317 @@
+"""`kinlink optout`: what people decided, as a data protection officer enters it.
+
+Who it is about is read from a file, never from an argument: others can see those.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pseudonym.errors import InputError
+from pseudonym.optouts.checks import Reason
+from pseudonym.optouts.rules import Ground
+from pseudonym.roles.callers import Role
+from pseudonym.roles.commands import (
+    HELP,
+    HOUR,
+    Authority,
+    Certificate,
+    Key,
+    Project,
+    Purpose,
+    RequestId,
+    Service,
+    called,
+    free,
+    moment,
+    plain,
+    stated,
+    write,
+)
+from pseudonym.roles.commands_erase import read_people, show_erasure
+from pseudonym.v1 import optout_pb2, vault_pb2
+
+O = "/pseudonym.v1.OptOutService/"  # noqa: E741 - as the other services' letters
+PIECE = 1 << 20
+CIRCULATION = ("forename", "surname", "born", "postcode")
+ACTIONS = {"refuse": "SHARING_REFUSED", "override": "SHARING_OVERRIDDEN", "lift": "SHARING_LIFTED"}
+
+optout_app = typer.Typer(name="optout", help="What people decided about their data.", **HELP)
+People = Annotated[
+    Path,
+    typer.Option(
+        "--file",
+        "-f",
+        metavar="CSV",
+        help="Who: columns born (YYYY-MM-DD) and nhs, nino, upn, or surname and postcode; '-' is stdin.",
+    ),
+]
+AllAgreeing = Annotated[
+    bool, typer.Option("--all-agreeing", help="All who agree are meant where several do.")
+]
+
+
+@optout_app.command("withdraw")
+def withdraw(
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    file: People,
+    families: Annotated[bool, typer.Option("--families", help="Their whole families withdraw.")] = False,
+    all_agreeing: AllAgreeing = False,
+    request_id: RequestId = None,
+) -> None:
+    """Withdraw people from the research: erased everywhere, and dropped from whatever comes later."""
+    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+        request = optout_pb2.WithdrawRequest(
+            mandate=stated(project, purpose, request_id),
+            sought=_sought(file, all_agreeing),
+            families=families,
+        )
+        answer = peer.call(f"{O}Withdraw", request, optout_pb2.WithdrawResponse)
+        print(f"{answer.persons} persons have withdrawn.")
+        show_erasure(answer.erasure, None)
+
+
+@optout_app.command("nhs-number")
+def nhs_number(
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    file: People,
+    all_agreeing: AllAgreeing = False,
+    request_id: RequestId = None,
+) -> None:
+    """Keep and use no NHS number of people any more; they stay in the research."""
+    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+        request = optout_pb2.SetNhsNumberOptOutRequest(
+            mandate=stated(project, purpose, request_id), sought=_sought(file, all_agreeing)
+        )
+        answer = peer.call(f"{O}SetNhsNumberOptOut", request, optout_pb2.SetNhsNumberOptOutResponse)
+        print(f"{answer.persons} persons; a number was taken out of {answer.rows} rows.")
+
+
+@optout_app.command("sharing")
+def sharing(
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    file: People,
+    action: Annotated[str, typer.Argument(metavar="ACTION", help=f"One of {', '.join(ACTIONS)}.")],
+    ground: Annotated[str, typer.Option("--ground", help=f"Of an override: {', '.join(Ground)}.")] = "",
+    reference: Annotated[
+        str, typer.Option("--reference", help="Of an override: the code of its paper.")
+    ] = "",
+    register: Annotated[
+        str, typer.Option("--register", help="Of an override: for this register alone.")
+    ] = "",
+    all_agreeing: AllAgreeing = False,
+    request_id: RequestId = None,
+) -> None:
+    """Share nothing of people, share it all the same for a legal ground, or lift their request."""
+    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+        if action not in ACTIONS:
+            raise InputError("This is no action.", f"Actions are {', '.join(ACTIONS)}.")
+        request = optout_pb2.SetSharingRequest(
+            mandate=stated(project, purpose, request_id),
+            sought=_sought(file, all_agreeing),
+            sharing=ACTIONS[action],
+            ground=ground,
+            reference=reference,
+            register=register,
+        )
+        answer = peer.call(f"{O}SetSharing", request, optout_pb2.SetSharingResponse)
+        print(f"{answer.decision or 'Nothing'}  {answer.persons} persons")
+        if answer.tell:
+            print(f"Tell each of them, and then kinlink optout told {answer.decision}:", file=sys.stderr)
+            print(plain(answer.tell))
+
+
+@optout_app.command("told")
+def told(
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    decision: Annotated[str, typer.Argument(metavar="DECISION", help="The id of the decision.")],
+    request_id: RequestId = None,
+) -> None:
+    """Say that people were told why something of them is shared all the same."""
+    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+        request = optout_pb2.ConfirmToldRequest(
+            mandate=stated(project, purpose, request_id), decision=decision
+        )
+        answer = peer.call(f"{O}ConfirmTold", request, optout_pb2.ConfirmToldResponse)
+        print(f"{answer.overrides} overrides are told.")
+
+
+@optout_app.command("circulation")
+def circulation(
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    file: Annotated[
+        Path, typer.Option("--file", "-f", metavar="CSV", help=f"Who: columns {', '.join(CIRCULATION)}.")
+    ],
+    action: Annotated[str, typer.Argument(metavar="ACTION", help="One of refuse, lift, check.")],
+    request_id: RequestId = None,
+) -> None:
+    """Note who wants no circulars, or no longer wants none; check prints yes or no for each row."""
+    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+        if action not in ("refuse", "lift", "check"):
+            raise InputError("This is no action.", "Actions are refuse, lift and check.")
+        persons = [optout_pb2.CirculationPerson(**row) for row in _rows(file, CIRCULATION)]
+        mandate = stated(project, purpose, request_id)
+        if action == "check":
+            checking = optout_pb2.CheckCirculationRequest(mandate=mandate, persons=persons)
+            found = peer.call(f"{O}CheckCirculation", checking, optout_pb2.CheckCirculationResponse)
+            for refused in found.refused:
+                print("no" if refused else "yes")
+            return
+        request = optout_pb2.SetCirculationRequest(mandate=mandate, persons=persons, lifted=action == "lift")
+        answer = peer.call(f"{O}SetCirculation", request, optout_pb2.SetCirculationResponse)
+        print(f"{answer.persons} persons")
+
+
+@optout_app.command("export")
+def export(
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    folder: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the file goes.")],
+    request_id: RequestId = None,
+) -> None:
+    """Write the list of NHS numbers to be sent to the check of National Data Opt-outs through MESH."""
+    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+        request = optout_pb2.ExportNumbersRequest(mandate=stated(project, purpose, request_id))
+        parts = list(peer.read(f"{O}ExportNumbers", request, optout_pb2.ExportNumbersResponse))
+        place = folder / Path(parts[0].name).name
+        free(place)
+        write(place, b"".join(one.content for one in parts))
+        print(f"{place}  {parts[0].numbers} numbers  answer until {moment(parts[0].expire_time)}")
+
+
+@optout_app.command("import")
+def import_(
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The list as it came back.")],
+    name: Annotated[
+        str, typer.Option("--name", help="The name of the list that it answers, if it has another one.")
+    ] = "",
+    request_id: RequestId = None,
+) -> None:
+    """Take in the list that came back: who is not in it is not used for health registers."""
+    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+        try:
+            content = file.read_bytes()
+        except OSError:
+            raise InputError("The list cannot be read.", "Name the file that came back.") from None
+        header = optout_pb2.ImportClearedHeader(
+            mandate=stated(project, purpose, request_id), name=name or file.name
+        )
+        answer = peer.send(
+            f"{O}ImportCleared", lambda: _parts(header, content), optout_pb2.ImportClearedResponse, HOUR
+        )
+        print(f"{answer.sent} sent, {answer.cleared} came back, {answer.removed} are not used")
+        print(f"used until {moment(answer.expire_time)}")
+
+
+@optout_app.command("exempt")
+def exempt(
+    service: Service,
+    project: Project,
+    purpose: Purpose,
+    authority: Authority,
+    certificate: Certificate,
+    key: Key,
+    register: Annotated[str, typer.Option("--register", help="hes, mhmds or ndtms.")],
+    reason: Annotated[str, typer.Option("--reason", help=f"Why: {', '.join(Reason)}.")] = "",
+    reference: Annotated[str, typer.Option("--reference", help="The code of the paper.")] = "",
+    ended: Annotated[bool, typer.Option("--end", help="End it: the opt-out applies again.")] = False,
+    request_id: RequestId = None,
+) -> None:
+    """Record why the National Data Opt-out does not apply to a register, or that it applies again."""
+    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+        request = optout_pb2.SetExemptionRequest(
+            mandate=stated(project, purpose, request_id),
+            register=register,
+            reason=reason,
+            reference=reference,
+            ended=ended,
+        )
+        answer = peer.call(f"{O}SetExemption", request, optout_pb2.SetExemptionResponse)
+        print("Recorded." if answer.changed else "It was so already.")
+
+
+@optout_app.command("status")
+def status(
+    service: Service, project: Project, authority: Authority, certificate: Certificate, key: Key
+) -> None:
+    """Say how many decided what, and how the lists of the National Data Opt-out stand."""
+    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+        request = optout_pb2.GetStatusRequest(project=project)
+        found = peer.call(f"{O}GetStatus", request, optout_pb2.GetStatusResponse)
+        print(f"withdrawn    {found.withdrawn}  ({found.pending} requests not done everywhere yet)")
+        print(f"nhs-number   {found.nhs_numbers}")
+        print(f"not shared   {found.not_shared}  ({found.untold} overrides nobody was told of)")
+        print(f"circulation  {found.circulation}")
+        for one in found.lists:
+            print(
+                f"{one.name}  {one.state}  {one.sent} sent  {one.removed} removed  {moment(one.expire_time)}"
+            )
+        for held in found.exemptions:
+            print(f"{held.register} exempt: {plain(held.reason)} {plain(held.reference)}")
+
+
+def _sought(path: Path, all_agreeing: bool) -> vault_pb2.SoughtPersons:
+    return vault_pb2.SoughtPersons(persons=read_people(path), all_agreeing=all_agreeing)
+
+
+def _rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        raise InputError("The file of people cannot be read.", "It is CSV in UTF-8.") from None
+    rows = csv.DictReader(text.splitlines())
+    if not set(rows.fieldnames or ["?"]) <= set(columns):
+        raise InputError("The file has a column that it cannot have.", f"Known: {', '.join(columns)}.")
+    for place, row in enumerate(rows, 1):
+        if None in row:
+            raise InputError(f"Row {place} of the file has too many values.")
+        yield {name: value or "" for name, value in row.items()}
+
+
+def _parts(
+    header: optout_pb2.ImportClearedHeader, content: bytes
+) -> Iterator[optout_pb2.ImportClearedRequest]:
+    yield optout_pb2.ImportClearedRequest(header=header)
+    for at in range(0, len(content), PIECE):
+        yield optout_pb2.ImportClearedRequest(content=content[at : at + PIECE])

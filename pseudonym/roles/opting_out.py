@@ -1,0 +1,338 @@
+"""What people decided is carried out, at the identity role: each decision as a whole, also after a crash.
+
+    asked ─▶ found in the vault ─▶ rule on disk, which holds ─▶ erased everywhere │ number taken out ─▶ done
+
+The rules this module keeps:
+
+- A rule is on disk, with all that is still to be done, before anything is done; `resume` does the rest
+  after a crash.
+- No batch of a delivery comes between finding people and the rule that keeps them away (`Book.turn`).
+- By what a person was sought is not kept: a request is known again by 16 bits of a keyed function, as
+  erasures are.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import polars as pl
+
+from pseudonym import columns, registers
+from pseudonym.errors import ConflictError, InputError, NotFoundError
+from pseudonym.openings import Mandate as Opening
+from pseudonym.optouts import rules
+from pseudonym.optouts.agreed import Agreed
+from pseudonym.optouts.book import Book, fresh_name
+from pseudonym.optouts.checks import Check, Checks, Exemption, Passed, within
+from pseudonym.optouts.rules import Asked, Kind, Override, Rule, State
+from pseudonym.people import People
+from pseudonym.roles.checks import Mandate
+from pseudonym.roles.erasing import MOST, Erasing, Erasure
+from pseudonym.roles.flat import flat_rows
+from pseudonym.roles.refusals import RequestIdError
+from pseudonym.subjects import LIVING
+from pseudonym.vault import Vault
+
+REASON = "ERASURE_REASON_OBJECTION"
+NUMBER = "nhs"
+Find = Callable[[], Sequence[bytes]]
+"""The ids of all whom a request is about, or raises why there is nobody."""
+
+
+class OptOuts:
+    """The decisions of people whom one identity role knows; usable from any thread.
+
+    Args:
+        vault: where they are found.
+        people: the same, as persons.
+        erasing: erases over all roles.
+        book: the rules.
+        checks: the checks of the National Data Opt-out.
+        agreed: how its lists are exchanged, or None where nobody agreed.
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        people: People,
+        erasing: Erasing,
+        book: Book,
+        checks: Checks,
+        agreed: Agreed | None,
+    ) -> None:
+        self._vault, self._people, self._erasing = vault, people, erasing
+        self.book, self._checks, self._agreed = book, checks, agreed
+        self._asking, self._checking = threading.Lock(), threading.RLock()
+
+    def resume(self) -> None:
+        """Do what a crash, or a database that was put back, left undone, before anything is served."""
+        for rule in self.book.all():
+            if rule.state is State.PENDING:
+                self._carry_out(rule)
+            elif rule.kind is Kind.NHS_NUMBER:
+                self._people.forget_number(self._vault.all_ids(rule.pids), NUMBER)
+
+    # --- withdrawal and the NHS number -----------------------------------------------------------------
+
+    def withdraw(self, mandate: Mandate, requester: str, tag: str, find: Find) -> tuple[Rule, Erasure]:
+        """Withdraw people: what comes of them later is nobody's, and what is there is erased."""
+        with self._asking:
+            rule = self._begun(Kind.WITHDRAWAL, mandate, requester, tag, find)
+            return self._carry_out(rule), self._erased(rule)
+
+    def no_number(self, mandate: Mandate, requester: str, tag: str, find: Find) -> tuple[Rule, int]:
+        """Take people's NHS numbers out of the vault for good; the rule, and how many rows had one."""
+        with self._asking:
+            rule = self._begun(Kind.NHS_NUMBER, mandate, requester, tag, find)
+            return self._carried_out(rule)
+
+    def _begun(
+        self, kind: Kind, mandate: Mandate, requester: str, tag: str, find: Find, persons: int = 0
+    ) -> Rule:
+        """The rule of a request, which holds; made unless the request made it before."""
+        rule = self._known(kind, mandate, requester, tag)
+        if rule is not None:
+            return rule
+        with self.book.turn:
+            pids = tuple(find())
+            if not pids:
+                raise NotFoundError("None of the persons is known any more.", "Nothing was done.")
+            if len(pids) > MOST:
+                raise ConflictError("These are too many people for one request.", "Ask for fewer at a time.")
+            opening = Opening(requester, mandate.purpose, mandate.project)
+            tokens = self._tokens(pids, opening) if kind in (Kind.WITHDRAWAL, Kind.NHS_NUMBER) else ()
+            request = _asked(mandate, requester, tag)
+            count = persons or len(tokens)
+            rule = Rule(fresh_name(), kind, State.PENDING, request, count, tuple(tokens), pids)
+            return self.book.keep(rule)
+
+    def _known(self, kind: Kind, mandate: Mandate, requester: str, tag: str) -> Rule | None:
+        rule = self.book.of_request(mandate.request_id)
+        asked = _asked(mandate, requester, tag)
+        if rule and (rule.kind, replace(rule.request, when=asked.when)) != (kind, asked):
+            raise RequestIdError(
+                "The request id was used for another request.", "Make a new id for each request."
+            )
+        return rule
+
+    def _tokens(self, pids: Sequence[bytes], opening: Opening) -> list[dict[str, frozenset[bytes]]]:
+        """The tokens of each person of whom there are rows."""
+        opened = self._vault.open(pids, opening, states=LIVING, history=True)
+        found = []
+        for _, rows in opened.group_by(["pid"], maintain_order=True):
+            found.append(dict(self.book.tokens(flat_rows(rows))))
+        return found
+
+    def _carry_out(self, rule: Rule) -> Rule:
+        return self._carried_out(rule)[0]
+
+    def _carried_out(self, rule: Rule) -> tuple[Rule, int]:
+        """Do what a rule asks for, if it is not done; the rule, and rows that were changed here."""
+        if rule.kind is Kind.WITHDRAWAL:
+            if rule.state is State.PENDING:
+                erasure = self._erased(rule)
+                rule = self.book.keep(replace(rule, state=State.DONE, pids=(), erasure_id=erasure.erasure_id))
+            return rule, 0
+        count = 0
+        if rule.kind is Kind.NHS_NUMBER:
+            count = self._people.forget_number(self._vault.all_ids(rule.pids), NUMBER)
+        if rule.state is State.PENDING:
+            rule = self.book.keep(replace(rule, state=State.DONE))
+        return rule, count
+
+    def _erased(self, rule: Rule) -> Erasure:
+        asked = rule.request
+        mandate = Mandate(asked.request_id, asked.project, asked.purpose)
+        return self._erasing.begin(mandate, asked.requester, REASON, asked.tag, lambda: rule.pids)
+
+    def settle(self, members: pl.DataFrame, rows: pl.DataFrame) -> None:
+        """After a delivery: numbers that came with rows of people who want none used are taken out too.
+
+        Args:
+            members: unit and pid of the delivered records.
+            rows: unit and nhs, as they were delivered.
+        """
+        pids = {pid for rule in self.book.all(Kind.NHS_NUMBER) for pid in rule.pids}
+        if not pids:
+            return
+        everybody = self._vault.all_ids(sorted(pids))
+        mine = members.filter(pl.col("pid").is_in(everybody)).join(
+            rows.drop_nulls("nhs"), on="unit", how="semi"
+        )
+        if mine.height:
+            self._people.forget_number(mine["pid"].unique().to_list(), NUMBER)
+
+    # --- sharing ---------------------------------------------------------------------------------------
+
+    def refuse_sharing(self, mandate: Mandate, requester: str, tag: str, find: Find, persons: int) -> Rule:
+        """Note that nothing is to be shared of so many people."""
+        with self._asking:
+            return self._carry_out(self._begun(Kind.SHARING, mandate, requester, tag, find, persons))
+
+    def override(self, find: Find, override: Override) -> Rule:
+        """Let a request not to share not be followed in one respect; the same again changes nothing.
+
+        Raises:
+            NotFoundError: there is no such request of theirs.
+        """
+        with self._asking, self.book.turn:
+            rule = self._request_of(find())
+            same = (override.ground, override.reference, override.register)
+            if same in [(one.ground, one.reference, one.register) for one in rule.overrides]:
+                return rule
+            if override.register and registers.find(override.register) is None:
+                raise InputError("There is no register of this name.", "kinlink registers list shows them.")
+            return self.book.keep(replace(rule, overrides=(*rule.overrides, override)))
+
+    def lift(self, find: Find) -> Rule | None:
+        """People have taken their request not to share back; None where there is none any more."""
+        with self._asking, self.book.turn:
+            try:
+                rule = self._request_of(find())
+            except NotFoundError:
+                return None
+            return self.book.keep(replace(rule, state=State.LIFTED))
+
+    def told(self, name: str) -> int:
+        """Note that people were told of the overrides of a rule; of how many they had not been.
+
+        Raises:
+            NotFoundError: there is no such rule.
+        """
+        with self.book.turn:
+            rule = next((one for one in self.book.all(Kind.SHARING) if one.name == name), None)
+            if rule is None:
+                raise NotFoundError("There is no such decision.", "SetSharing answers with its id.")
+            untold = [one for one in rule.overrides if not one.told]
+            if untold:
+                now = rules.moment(datetime.now(UTC))
+                said = tuple(replace(one, told=one.told or now) for one in rule.overrides)
+                self.book.keep(replace(rule, overrides=said))
+            return len(untold)
+
+    def _request_of(self, pids: Sequence[bytes]) -> Rule:
+        for rule in self.book.all(Kind.SHARING):
+            if not set(self._vault.all_ids(rule.pids)).isdisjoint(pids):
+                return rule
+        raise NotFoundError("Nobody of them asked that nothing be shared.", "Nothing was changed.")
+
+    # --- circulars -------------------------------------------------------------------------------------
+
+    def no_circulars(self, mandate: Mandate, requester: str, tag: str, rows: pl.DataFrame) -> Rule:
+        """Put people on the list of those who want no circulars; `rows` are flat, one a person."""
+        with self._asking:
+            rule = self._known(Kind.CIRCULATION, mandate, requester, tag)
+            if rule is None:
+                tokens = tuple(self.book.tokens(rows[place]) for place in range(rows.height))
+                request = _asked(mandate, requester, tag)
+                rule = Rule(fresh_name(), Kind.CIRCULATION, State.DONE, request, len(tokens), tokens)
+                self.book.keep(rule)
+            return rule
+
+    def circulars_again(self, rows: pl.DataFrame) -> int:
+        """Take people off that list; how many were on it."""
+        count = 0
+        with self._asking, self.book.turn:
+            for rule in self.book.all(Kind.CIRCULATION):
+                gone = self.book.matched(rule, rows)
+                if gone:
+                    left = tuple(one for place, one in enumerate(rule.tokens) if place not in gone)
+                    state = rule.state if left else State.LIFTED
+                    self.book.keep(replace(rule, tokens=left, persons=len(left), state=state))
+                    count += len(gone)
+        return count
+
+    # --- the National Data Opt-out -----------------------------------------------------------------------
+
+    def export(self, mandate: Mandate, requester: str) -> tuple[str, bytes, int, int]:
+        """The list to be sent: its name, the file, how many numbers, and until when it is good.
+
+        Raises:
+            InputError: nobody agreed how lists are exchanged.
+        """
+        agreed = self._agreed
+        if agreed is None:
+            raise InputError(
+                "Nothing is agreed of the National Data Opt-out.",
+                "The governance file names mailbox and days: national_data_opt_out (docs/running.md).",
+            )
+
+        def numbers() -> pl.Series:
+            opening = Opening(requester, mandate.purpose, mandate.project)
+            found = [numbers_of(some)["nhs"] for some in self._people.known(opening)]
+            return pl.concat(found) if found else pl.Series("nhs", [], dtype=pl.String)
+
+        with self._checking:
+            check, content = self._checks.export(mandate.project, mandate.request_id, agreed, numbers)
+        return check.file, content, check.count, check.expires
+
+    def take(self, project: str, file: str, content: bytes) -> tuple[int, int, int]:
+        """Take in a list that came back: how many were sent, came back, and until when it is used."""
+        with self._checking:
+            check = self._checks.take(project, file, content)
+        return check.count, check.cleared, check.expires
+
+    def exempt(self, exemption: Exemption, *, ended: bool) -> bool:
+        """Record an exemption, or its end; whether anything changed."""
+        register = registers.find(exemption.register)
+        if register is None or not register.health:
+            raise InputError(
+                "The National Data Opt-out concerns no register of this name.",
+                "It concerns hes, mhmds and ndtms.",
+            )
+        with self._checking:
+            if ended:
+                return self._checks.end_exemption(exemption.project, exemption.register)
+            return self._checks.exempt(exemption).when == exemption.when
+
+    def lists(self, project: str) -> tuple[list[Check], list[Exemption]]:
+        """The lists that were sent for a project, and its exemptions."""
+        with self._checking:
+            return self._checks.checks(project), self._checks.exemptions(project)
+
+    def destroy_due(self) -> int:
+        """Destroy lists whose time is over; how many."""
+        with self._checking:
+            return self._checks.destroy_due()
+
+    # --- registers ---------------------------------------------------------------------------------------
+
+    def gate(self, project: str, register: str, *, read: bool = False) -> Passed | None:
+        """What lets a register be linked now; None where the National Data Opt-out does not concern it.
+
+        Raises:
+            OptOutMissingError, OptOutStaleError: it may not be linked.
+        """
+        found = registers.find(register)
+        if found is None or not found.health:
+            return None
+        with self._checking:
+            return self._checks.gate(project, register, read=read)
+
+    def unshared(self, register: str) -> set[bytes]:
+        """Everybody of whom nothing is to be shared with a register."""
+        pids = [pid for rule in self.book.all(Kind.SHARING) if not rule.shares(register) for pid in rule.pids]
+        return set(self._vault.all_ids(pids)) if pids else set()
+
+
+def _asked(mandate: Mandate, requester: str, tag: str) -> Asked:
+    now = rules.moment(datetime.now(UTC))
+    return Asked(mandate.request_id, mandate.project, mandate.purpose, requester, tag, now)
+
+
+def numbers_of(opened: pl.DataFrame) -> pl.DataFrame:
+    """Pid and nhs of opened rows (`People.known`), present and former numbers, each once."""
+    found = columns.found_by(opened.select("nhs", "former")).filter(pl.col("field") == NUMBER)
+    pids = opened.select(pl.col("pid"), row=pl.int_range(pl.len(), dtype=pl.UInt32))
+    return found.join(pids, on="row").select("pid", nhs="value").unique()
+
+
+def away(opened: pl.DataFrame, passed: Passed | None) -> set[bytes]:
+    """Of opened rows the people who may not be used for a health register."""
+    if passed is None or passed.cleared is None:
+        return set()
+    pids = opened["pid"].unique().to_list()
+    return set(pids) - within(pids, numbers_of(opened), passed.cleared)
