@@ -81,6 +81,7 @@ def council(heard: Overheard, plants: Plants, county: Path, name: str, folder: P
     outbox = folder / "outbox" / name
     heard.file("the half for the attributes role", (outbox / "attributes.parquet").read_bytes())
     heard.file("receipts", (outbox / "receipt.json").read_bytes())
+    heard.sent += pl.read_parquet(outbox / "identifiers.parquet").write_csv()
     batch = f"{plants.label(f'{name}, the batch')}-1"
     identifiers = ["submit", outbox / "identifiers.parquet", "--id", "row_ref", "--map", "household=family"]
     identifiers += ["--source", plants.label(f"{name}, the source"), "--batch", batch, "--json"]
@@ -120,6 +121,7 @@ def jobs(heard: Overheard, job: str, submission: str) -> None:
 def register(heard: Overheard, county: Path, name: str) -> None:
     """A register's extract is sent and linked."""
     halves, _ = study.extract(county, name, bytes(range(32)))
+    heard.sent += halves.identifiers.write_csv()
     heard.file("the half for the attributes role", arrow(halves.attributes, compression="uncompressed"))
     sent, _ = study.send_extract(heard.service, name, halves, f"{name}-1", quiet)
     job, figures = study.link(heard.service, sent, name, DAY, quiet)
