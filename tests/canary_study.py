@@ -223,7 +223,7 @@ def analysis(heard: Overheard, plants: Plants, folder: Path, keys: dict[str, Ed2
     text = text.format(sealing=opening.public.hex(), signing="00" * 32)
     head, age_and_role, *_ = text.split("[[sets]]")
     text = head + "[[sets]]" + age_and_role.replace("= 10", "= 3").replace("0.05", "0.2")
-    title = plants.label("the title of the analysis file").capitalize()
+    title = plants.label("the title of the analysis file")
     text = text.replace('title = "', f'title = "{title}: ')
     for number, (old, new) in enumerate((
         ('name = "arm"', f'name = "{plants.label("a column of a specification")}"'),

@@ -82,6 +82,8 @@ class Plants:
                 return f"KW{number // 100 % 8 + 10} {number % 10}{_letters(number, 2).upper()}"
             case "day":
                 return f"{date(1931, 1, 1) + timedelta(number)}"
+            case "hours":
+                return f"391.258{number:06}1"
             case "code":
                 return f"ZQ{number:05}X{_letters(number, 4).upper()}"
             case _:
@@ -149,8 +151,7 @@ def _in_row(frame: pl.DataFrame, source: Source, row: int, plants: Plants, counc
             if source.dates.startswith("DD"):
                 made = "/".join(reversed(made.split("-")))
         case Form.HOURS:
-            made = "391.25861043"
-            plants.note(made, place)
+            made = plants.value(place, "hours")
         case _:
             return frame
     return put(frame, name, row, made)
