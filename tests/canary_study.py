@@ -78,9 +78,11 @@ def council(heard: Overheard, plants: Plants, county: Path, name: str, folder: P
         app, "council", "divide", folder / "extra.parquet", *options, "--out", folder / "no", code=1
     )
     heard.command(app, "council", "layout", folder / "extra.parquet")
+    wrong_papers(heard, plants, file, folder / f"{name}.toml")
     outbox = folder / "outbox" / name
     heard.file("the half for the attributes role", (outbox / "attributes.parquet").read_bytes())
     heard.file("receipts", (outbox / "receipt.json").read_bytes())
+    heard.sent += pl.read_parquet(outbox / "identifiers.parquet").write_csv()
     batch = f"{plants.label(f'{name}, the batch')}-1"
     identifiers = ["submit", outbox / "identifiers.parquet", "--id", "row_ref", "--map", "household=family"]
     identifiers += ["--source", plants.label(f"{name}, the source"), "--batch", batch, "--json"]
@@ -99,6 +101,39 @@ def council(heard: Overheard, plants: Plants, county: Path, name: str, folder: P
         app, "job", "join", sent, "--family", "family", "--json", at="identity linkage-operator"
     )
     jobs(heard, json.loads(started)["job"]["job_id"], sent)
+
+
+def wrong_papers(heard: Overheard, plants: Plants, file: Path, layout: Path) -> None:
+    """Layouts and lists of who is left out that are wrong, and columns that are not there."""
+    text, paper = layout.read_text(), file.with_name("paper")
+    for old, new in (
+        ("[columns]", f"[columns]\n{plants.label('a field of a layout')} = 'x'"),
+        ('postcode = "', f'postcode = "{plants.label("a column of a layout")} '),
+        ('= "parent"', f'= "{plants.label("a code of a layout")}"'),
+        ('council = "', f'council = "{plants.label("a council")} '),
+    ):
+        assert old in text
+        paper.write_text(text.replace(old, new, 1))
+        heard.command(app, "council", "check", file, "--layout", paper, "--day", DAY, code=1)
+    for header in (
+        "family,member,code",
+        "family,member,remark",
+        plants.label("a heading of who is left out"),
+    ):
+        row = ",".join(plants.value(f"left out, {one}") for one in header.split(","))
+        listed = file.with_name("left-out.csv")
+        listed.write_text(f"{header}\n{row}\n")
+        options = ["--layout", layout, "--day", DAY, "--left-out", listed]
+        heard.command(app, "council", "check", file, *options, code=1)
+    words = [
+        "--id",
+        "row_ref",
+        "--map",
+        f"surname={plants.label('a column that is mapped')}",
+        "--source",
+        "x",
+    ]
+    heard.command(app, "submit", file, *words, "--batch", "mapped", at="identity council", code=1)
 
 
 def jobs(heard: Overheard, job: str, submission: str) -> None:
@@ -120,6 +155,7 @@ def jobs(heard: Overheard, job: str, submission: str) -> None:
 def register(heard: Overheard, county: Path, name: str) -> None:
     """A register's extract is sent and linked."""
     halves, _ = study.extract(county, name, bytes(range(32)))
+    heard.sent += halves.identifiers.write_csv()
     heard.file("the half for the attributes role", arrow(halves.attributes, compression="uncompressed"))
     sent, _ = study.send_extract(heard.service, name, halves, f"{name}-1", quiet)
     job, figures = study.link(heard.service, sent, name, DAY, quiet)
@@ -187,7 +223,7 @@ def analysis(heard: Overheard, plants: Plants, folder: Path, keys: dict[str, Ed2
     text = text.format(sealing=opening.public.hex(), signing="00" * 32)
     head, age_and_role, *_ = text.split("[[sets]]")
     text = head + "[[sets]]" + age_and_role.replace("= 10", "= 3").replace("0.05", "0.2")
-    title = plants.label("the title of the analysis file").capitalize()
+    title = plants.label("the title of the analysis file")
     text = text.replace('title = "', f'title = "{title}: ')
     for number, (old, new) in enumerate((
         ('name = "arm"', f'name = "{plants.label("a column of a specification")}"'),

@@ -26,11 +26,13 @@ class Overheard:
         service: the roles.
         places: what lies or was said where.
         codes: the reasons of what was refused.
+        sent: the identifiers that went to the identity role, as text.
     """
 
     service: Service
     places: dict[str, bytes] = field(default_factory=dict)
     codes: set[str] = field(default_factory=set)
+    sent: str = ""
 
     def hear(self, place: str, said: object) -> None:
         """Note what was said somewhere."""

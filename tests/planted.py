@@ -41,10 +41,12 @@ class Plants:
     Attributes:
         values: that say something of a person, each with its place.
         labels: names that people choose for files, batches and the like, each with its place.
+        columns: of each register's extract.
     """
 
     values: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, list[str]] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: iter(range(41, 10**6)))
 
     def value(self, place: str, form: str = "word") -> str:
@@ -82,6 +84,8 @@ class Plants:
                 return f"KW{number // 100 % 8 + 10} {number % 10}{_letters(number, 2).upper()}"
             case "day":
                 return f"{date(1931, 1, 1) + timedelta(number)}"
+            case "hours":
+                return f"391.258{number:06}1"
             case "code":
                 return f"ZQ{number:05}X{_letters(number, 4).upper()}"
             case _:
@@ -149,8 +153,7 @@ def _in_row(frame: pl.DataFrame, source: Source, row: int, plants: Plants, counc
             if source.dates.startswith("DD"):
                 made = "/".join(reversed(made.split("-")))
         case Form.HOURS:
-            made = "391.25861043"
-            plants.note(made, place)
+            made = plants.value(place, "hours")
         case _:
             return frame
     return put(frame, name, row, made)
@@ -161,6 +164,7 @@ def registers(county: Path, plants: Plants) -> None:
     for register in REGISTERS:
         path, told = (county / folder / f"{register}.parquet" for folder in ("registers", "attributes"))
         frame, events = pl.read_parquet(path), pl.read_parquet(told)
+        plants.columns[register] = [*frame.columns, *(one for one in events.columns if one.endswith("_date"))]
         busy = events["record_id"].unique(maintain_order=True)[0]
         row = frame["record_id"].to_list().index(busy)
         for name in frame.columns:

@@ -159,32 +159,34 @@ _TIMES = (Kind.MONTH, Kind.QUARTER, Kind.YEAR)
 
 
 def _members(use: Use, rows: pl.DataFrame) -> pl.DataFrame:
-    """The persons of a dataset, each with one family: that of the row which counts (`_in_order`).
+    """The persons of a dataset (`person`), each with one family, null for none."""
+    told = rows.select(FAMILY, person="aid").unique()
+    known = told.drop_nulls(FAMILY).select(PERSON, FAMILY)
+    several = known.filter(pl.len().over(PERSON) > 1)
+    one = known.join(several, on=PERSON, how="anti")
+    chosen = pl.concat([one, _chosen(use, rows, several)])
+    return told.select(PERSON).unique().join(chosen, on=PERSON, how="left")
+
+
+def _chosen(use: Use, rows: pl.DataFrame, several: pl.DataFrame) -> pl.DataFrame:
+    """The family of those who are in several: that of the row which counts (`_in_order`).
 
     Of families in which such rows say the same it is the one whose own rows come first. Nothing rests on the
     order in which rows were told, nor, but between families that are alike in all their rows, on ids.
     """
+    some = rows.filter(pl.col(FAMILY).is_in(several[FAMILY].unique().implode()))
     said = sorted(set(rows.columns) - {"aid", FAMILY})
-    places = _in_order(use.latest, rows.select(said).unique()).with_row_index("_place")
-    placed = rows.join(places, on=said, nulls_equal=True).select("_place", FAMILY, person="aid")
-    known = placed.drop_nulls(FAMILY)
-    best = (
-        known.filter(pl.col("_place") == pl.col("_place").min().over(PERSON)).select(PERSON, FAMILY).unique()
-    )
-    rivals = best.filter(pl.len().over(PERSON) > 1)[FAMILY].unique()
+    places = _in_order(use.latest, some.select(said).unique()).with_row_index("_place")
+    placed = some.join(places, on=said, nulls_equal=True).select("_place", FAMILY, person="aid")
+    mine = placed.join(several, on=PERSON, how="semi")
+    best = mine.filter(pl.col("_place") == pl.col("_place").min().over(PERSON)).select(PERSON, FAMILY)
     alike = (
-        known.filter(pl.col(FAMILY).is_in(rivals.implode()))
-        .sort("_place")
+        placed.sort("_place")
         .group_by(FAMILY, maintain_order=True)
         .agg(pl.col("_place").cast(pl.String).str.zfill(10).str.join(" ").alias("_rows"))
     )
-    chosen = best.join(alike, on=FAMILY, how="left").sort(PERSON, "_rows", FAMILY)
-    return (
-        placed.select(PERSON)
-        .unique()
-        .join(chosen.unique(PERSON, keep="first", maintain_order=True), on=PERSON, how="left")
-        .select(PERSON, FAMILY)
-    )
+    ranked = best.join(alike, on=FAMILY, how="left").sort(PERSON, "_rows", FAMILY)
+    return ranked.unique(PERSON, keep="first", maintain_order=True).select(PERSON, FAMILY)
 
 
 def _in_order(latest: str, rows: pl.DataFrame) -> pl.DataFrame:
