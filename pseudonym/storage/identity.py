@@ -186,7 +186,7 @@ def due_for_wrapping(connection: Connection, kid: str, after: bytes, count: int)
         .limit(count)
         .with_for_update()
     )
-    return list(connection.execute(query))
+    return list(connection.execute(query).all())
 
 
 def keys_by_kid(connection: Connection) -> dict[str, int]:
