@@ -47,7 +47,12 @@ _RECORDS: Final = {
     "apart": np.dtype([("left", _ID), ("right", _ID)]),
 }
 _ALONE: Final = np.dtype(
-    [*((name, _ID) for name in ("unit", "holder", "family")), ("age", ">u8"), ("arrived", ">u4"), ("has", "u1")]
+    [
+        *((name, _ID) for name in ("unit", "holder", "family")),
+        ("age", ">u8"),
+        ("arrived", ">u4"),
+        ("has", "u1"),
+    ]
 )
 ALONE: Final = _ALONE.itemsize
 """Bytes of a part that is one unit under the id that was made for it; no other part is as short."""
@@ -92,16 +97,21 @@ def spelt(state: State, beside: pl.DataFrame) -> tuple[pl.DataFrame, list[bytes]
     single = pl.Series(np.bincount(numbered)[numbered] == 1, dtype=pl.Boolean)
     label = pl.Series("part", numbered, dtype=pl.Int64)
     units = state.units.with_columns(label).join(beside, on="unit", how="left", maintain_order="left")
-    plain = single & units.select(
-        pl.col("founder")
-        & (pl.col("home") == pl.col("holder"))
-        & pl.col("fence").is_null()
-        & pl.col("row").is_null()
-        & (pl.col("arrived") < 1 << 32)
-    ).to_series()
+    plain = (
+        single
+        & units.select(
+            pl.col("founder")
+            & (pl.col("home") == pl.col("holder"))
+            & pl.col("fence").is_null()
+            & pl.col("row").is_null()
+            & (pl.col("arrived") < 1 << 32)
+        ).to_series()
+    )
     texts = [b""] * len(labels)
     alone = units.filter(plain).join(state.ids.rename({"id": "holder"}), on="holder")
-    for part, octets in zip(alone["part"].to_list(), _records(_ALONE, alone).view(f"V{ALONE}").tolist(), strict=True):
+    for part, octets in zip(
+        alone["part"].to_list(), _records(_ALONE, alone).view(f"V{ALONE}").tolist(), strict=True
+    ):
         texts[part] = octets
     if not plain.all():
         others, theirs = _in_full(replace(state, units=state.units.filter(~plain)), units.filter(~plain))
@@ -159,7 +169,8 @@ def _read_alone(parts: Sequence[bytes], payloads: Sequence[bytes]) -> Seen:
     array = np.frombuffer(b"".join(payloads), dtype=_ALONE)
     units = pl.DataFrame({name: _ids(array, name) for name in ("unit", "holder", "family")})
     units = units.with_columns(
-        pl.Series("age", array["age"].astype(np.int64)), pl.Series("arrived", array["arrived"].astype(np.int64))
+        pl.Series("age", array["age"].astype(np.int64)),
+        pl.Series("arrived", array["arrived"].astype(np.int64)),
     )
     none = pl.lit(None, pl.Binary)
     state = State(

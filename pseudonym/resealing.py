@@ -150,7 +150,11 @@ def _add(
     order = sorted(range(len(pids)), key=pids.__getitem__)
     ordered = {name: [column[place] for place in order] for name, column in columns.items()}
     count = len(pids)
-    same: dict[str, list[Any]] = {"kind": [kind.value] * count, "version": [1] * count, "kid": [kek.kid] * count}
+    same: dict[str, list[Any]] = {
+        "kind": [kind.value] * count,
+        "version": [1] * count,
+        "kid": [kek.kid] * count,
+    }
     tools.store.insert(at, SUBJECT, {**ordered, **same})
 
 

@@ -116,7 +116,9 @@ class SealedRegister:
         names = [*(part for part, _ in found), *alone]
         read = register_parts.read(names, [*texts, *alone.values()], number, next_age)
         check_rows(read, under)
-        return replace(read, gone=pl.Series("unit", gone, dtype=pl.Binary), tags={unit: tag for tag, unit in of.items()})
+        return replace(
+            read, gone=pl.Series("unit", gone, dtype=pl.Binary), tags={unit: tag for tag, unit in of.items()}
+        )
 
     def append(
         self,
