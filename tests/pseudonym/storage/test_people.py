@@ -438,12 +438,12 @@ def test_an_older_database_is_brought_up_with_everybody_in_it(url, tmp_path, mon
         open_store(url, "identity")
     migrate(url, "identity")
     with open_store(url, "identity") as store:
+        assert vault(store).wrapped_under() == {key["kid"]: 1}
         people = People(vault(store))
         assert people.members(series(11)).is_empty()
         assert people.untold(5) == []
         nothing = pl.DataFrame()
         assert people.deliver(Delivery("council", nothing, nothing, nothing, nothing), stamp()).person is None
-        assert vault(store).wrapped_under() == {key["kid"]: 1}
         assert vault(store).states([pid, gone]) == {pid: "active", gone: "erased"}
         people.deliver(delivery([11]), stamp())
         assert vault(store).open([pid, *pids(people, 11)], MANDATE).height == 2
