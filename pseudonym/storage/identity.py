@@ -23,7 +23,9 @@ from pseudonym.storage.schema_identity import (
 Connection = sa.Connection
 Row = sa.Row[Any]
 Columns = dict[str, list[Any]]
-_KEYS = sa.select(SUBJECT.c.pid, SUBJECT.c.kid, SUBJECT.c.wrapped).where(SUBJECT.c.kid.is_not(None))
+_KEYS: sa.Select[Any] = sa.select(SUBJECT.c.pid, SUBJECT.c.kid, SUBJECT.c.wrapped).where(
+    SUBJECT.c.kid.is_not(None)
+)
 
 
 def check_index(store: Store, epoch: int, fingerprint: bytes) -> None:
