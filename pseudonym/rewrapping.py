@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 from pseudonym.keks import Keks
 from pseudonym.seal import Kek
@@ -56,12 +57,12 @@ class Rewrapping:
                     self._left = _under_others(connection, kek.kid)
                 rows = db.due_for_wrapping(connection, kek.kid, self._after, batch)
                 if rows:
-                    pids = [row.pid for row in rows]
                     deks = self._subjects.deks(rows)
-                    changed = {
+                    pids = list(deks)
+                    changed: dict[str, list[Any]] = {
                         "pid": pids,
-                        "kid": [kek.kid] * len(rows),
-                        "wrapped": kek.wrap_all([deks[pid] for pid in pids], pids),
+                        "kid": [kek.kid] * len(pids),
+                        "wrapped": kek.wrap_all(list(deks.values()), pids),
                     }
                     self._store.update(connection, SUBJECT, ["pid"], changed)
                 if len(rows) < batch:

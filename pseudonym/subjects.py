@@ -244,19 +244,20 @@ class Subjects:
         self._store.update(connection, SUBJECT, ["pid"], changed)
 
     def deks(self, rows: Sequence[Any]) -> dict[bytes, bytes]:
-        """The keys in rows of subject_key, opened, by pid.
+        """The keys in rows of pid, kid and wrapped, opened, by pid.
 
         Raises:
             KeyMissingError: one is wrapped under a KEK that is not at hand.
             SealBrokenError: one was altered or exchanged.
         """
         found: dict[bytes, bytes] = {}
-        by_kid = attrgetter("kid")
-        for kid, group in groupby(sorted(rows, key=by_kid), by_kid):
-            theirs = list(group)
-            pids = [row.pid for row in theirs]
-            opened = self._keks.of(kid).unwrap_all([row.wrapped for row in theirs], pids)
-            found.update(zip(pids, opened, strict=True))
+        under: dict[str, tuple[list[bytes], list[bytes]]] = {}
+        for pid, kid, wrapped in rows:
+            pids, keys = under.setdefault(kid, ([], []))
+            pids.append(pid)
+            keys.append(wrapped)
+        for kid, (pids, keys) in under.items():
+            found.update(zip(pids, self._keks.of(kid).unwrap_all(keys, pids), strict=True))
         return found
 
 

@@ -24,7 +24,9 @@ from pseudonym.storage.schema_identity import (
 Connection = sa.Connection
 Row = sa.Row[Any]
 Columns = dict[str, list[Any]]
-_KEYS = sa.select(SUBJECT.c.pid, SUBJECT.c.kid, SUBJECT.c.wrapped).where(SUBJECT.c.kid.is_not(None))
+_KEYS: sa.Select[Any] = sa.select(SUBJECT.c.pid, SUBJECT.c.kid, SUBJECT.c.wrapped).where(
+    SUBJECT.c.kid.is_not(None)
+)
 
 
 def check_index(store: Store, epoch: int, fingerprint: bytes) -> None:
@@ -188,7 +190,7 @@ def due_for_wrapping(connection: Connection, kid: str, after: bytes, count: int)
         .limit(count)
         .with_for_update()
     )
-    return list(connection.execute(query))
+    return list(connection.execute(query).all())
 
 
 def keys_by_kid(connection: Connection) -> dict[str, int]:

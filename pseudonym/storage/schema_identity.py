@@ -25,6 +25,7 @@ SUBJECT = sa.Table(
     sa.Column("kid", sa.Text),
     sa.Column("wrapped", sa.LargeBinary),
     sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": 50},  # the monthly re-wrap then finds room beside each row
 )
 _GAVE_WAY = SUBJECT.c.superseded_by.is_not(None)  # few, so the others are in no index
 sa.Index(

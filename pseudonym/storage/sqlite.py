@@ -83,7 +83,7 @@ class Sqlite:
     def insert(
         self, connection: sa.Connection, table: sa.Table, columns: dict[str, Sequence[Any]], skip: bool
     ) -> int:
-        # Many rows in a statement, of which SQLite need not be able to undo a part: the transaction is undone.
+        # Many rows in a statement, and SQLite need not be able to undo a part: all is undone.
         start = f'INSERT {"" if skip else "OR FAIL "}INTO "{table.name}" ({_listed(columns)}) VALUES '
         ending = " ON CONFLICT DO NOTHING" if skip else ""
         width, count = len(columns), len(next(iter(columns.values())))

@@ -223,7 +223,7 @@ def test_published_vectors(oracle):
         "superseded_by": None,
     }
     assert statement(subject, [Place(ROW, 1, 20_000, "council")]) == said
-    assert new_statements([PID], [[ROW]], "person", 20_000, "council") == [said]
+    assert new_statements([PID], [ROW], "person", 20_000, "council") == [said]
 
     assert field_key(KEY, "nhs", 1).hex() == tag["field key"]
     assert (
@@ -249,4 +249,4 @@ def test_what_is_stated_of_people_is_the_parts_that_are_documented(count):
     assert statement({**subject, "superseded_by": KEY[:16]}, places) == enc(*about, KEY[:16], *ends)
     new = statement({**subject, "superseded_by": None}, places)
     assert new == enc(*about, b"", *ends)
-    assert new_statements([PID], [rows], "family", 20_000, "Ça") == [new]
+    assert new_statements([PID], [b"".join(rows)], "family", 20_000, "Ça") == [new]

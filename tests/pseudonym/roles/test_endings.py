@@ -103,7 +103,7 @@ def test_r37_r47_r48_epochs_recipients_and_the_project_end_with_certificates(
 
         # New month keys, while the roles serve; whoever comes afterwards is under them.
         wrapped = {
-            Role.IDENTITY: ["subject_key", "register_key", "folder_key"],
+            Role.IDENTITY: ["subject", "register_key", "folder_key"],
             Role.ATTRIBUTES: ["a_key", "a_batch"],
         }
         for role, tables in wrapped.items():
@@ -117,7 +117,7 @@ def test_r37_r47_r48_epochs_recipients_and_the_project_end_with_certificates(
         later = study.rows([os.urandom(16)]).with_columns(protected=pl.lit("yes"))
         identity = trio.servers[Role.IDENTITY]
         join(identity, certificates, later, "b-2", protected_column="protected")
-        assert len(query(trio, Role.IDENTITY, "SELECT DISTINCT kid FROM subject_key")) == 1
+        assert len(query(trio, Role.IDENTITY, "SELECT DISTINCT kid FROM subject")) == 1
 
         # The next epoch, and the list for the recipient, who alone can read it.
         following = broker_pb2.OpenDomainRequest(mandate=mandate(), recipient=RECIPIENT, next_epoch=True)
@@ -256,7 +256,7 @@ def test_every_sort_of_wrapped_key_is_counted_before_a_former_key_dies():
         for table in metadata.tables.values():
             assert ("wrapped" in table.c) == ("kid" in table.c), table.name
     for role, expected in (
-        (schema.Role.IDENTITY, {"subject_key", "register_key", "folder_key"}),
+        (schema.Role.IDENTITY, {"subject", "register_key", "folder_key"}),
         (schema.Role.ATTRIBUTES, {"a_key", "a_batch", "a_release"}),
     ):
         counted = {name for name, table in METADATA[role].tables.items() if "wrapped" in table.c}
@@ -276,7 +276,7 @@ def test_a_renewal_is_killed_at_any_moment_and_ends_and_no_copy_from_before_open
         store = tmp_path / "identity" / "identity" / "store.sqlite"
         shutil.copyfile(store, copy)
         trio.start(Role.IDENTITY)
-        for role, tables in ((Role.IDENTITY, ["subject_key"]), (Role.ATTRIBUTES, ["a_key", "a_batch"])):
+        for role, tables in ((Role.IDENTITY, ["subject"]), (Role.ATTRIBUTES, ["a_key", "a_batch"])):
             assert refused(lambda role=role: renew(trio, role, month="")) == (
                 "FAILED_PRECONDITION",
                 "KEYSET_INVALID",
@@ -297,7 +297,7 @@ def test_a_renewal_is_killed_at_any_moment_and_ends_and_no_copy_from_before_open
         shutil.copyfile(copy, store)
         # Nothing in the copy opens: neither people nor the linkage service's folders.
         states = {key.kid: key.state for key in keyset_of(trio, Role.IDENTITY).keys}
-        for table in ("subject_key", "register_key", "folder_key"):
+        for table in ("subject", "register_key", "folder_key"):
             kids = [kid for (kid,) in query(trio, Role.IDENTITY, f"SELECT DISTINCT kid FROM {table}")]
             assert {states[kid] for kid in kids} == {State.DESTROYED}
         with pytest.raises(AssertionError, match="does not open with the keys"):

@@ -183,7 +183,7 @@ def right_matches(a: np.ndarray, b: np.ndarray) -> int:
 
 def test_two_copies_without_keys_link_nobody(flow):
     urls, truth, arrival = flow
-    left = features(dumped(urls["identity"], ["subject", "subject_key", "identity_row"]), "pid")
+    left = features(dumped(urls["identity"], ["subject", "identity_row"]), "pid")
     right = features(dumped(urls["attributes"], ["a_subject", "a_key", "a_row"]), "aid")
     pids = list(truth)
     aids = [truth[pid] for pid in pids]
@@ -207,7 +207,7 @@ def test_two_copies_without_keys_link_nobody(flow):
 def test_no_id_is_in_both_copies_and_no_canary_in_any(flow, tmp_path):
     urls, truth, _ = flow
     roles = {
-        "identity": ["subject", "subject_key", "identity_row", "blind_index"],
+        "identity": ["subject", "identity_row", "blind_index"],
         "broker": ["project", "domain", "member", "half", "urn", "superseded"],
         "attributes": ["a_project", "a_dataset", "a_subject", "a_key", "a_row", "a_batch", "a_half"],
     }

@@ -94,5 +94,8 @@ def check_rows(store: Store, kept: Seen) -> None:
     assert columns.payloads(opened.select(SCHEMA.names())) == columns.payloads(identities(of))
     entered = {row.row_id for row in rows_of(store, BLIND_INDEX)}
     assert entered == set(stored)
-    for row in rows_of(store, SUBJECT):
+    subjects = {row.pid: row for row in rows_of(store, SUBJECT)}
+    assert all(subjects[pid].wrapped is not None for pid in stored.values())  # no row without its person
+    for row in subjects.values():
+        assert (row.wrapped is None) == (row.kid is None) == (row.seal is None) == (row.state == "erased")
         assert row.superseded_by is None or row.pid not in holders.values()

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from pseudonym import errors
 from pseudonym.storage import Role, migrate, open_store, versions
 from pseudonym.storage.schema import METADATA, REVISIONS
-from pseudonym.storage.schema_identity import BLIND_INDEX, IDENTITY_ROW, SUBJECT, SUBJECT_KEY
+from pseudonym.storage.schema_identity import BLIND_INDEX, EXTRACT_CHUNK, IDENTITY_ROW, SUBJECT
 
 ROLES = list(Role)
 Columns = dict[str, list[Any]]
@@ -34,6 +34,12 @@ def subjects(numbers):
         "version": [1] * count,
         "created_day": [20_000] * count,
     }
+
+
+def chunks(numbers):
+    """Chunks of an extract that is not there."""
+    count = len(numbers)
+    return {"extract": ["none"] * count, "number": list(numbers), "rows": [1] * count, "ct": [b"c"] * count}
 
 
 def content(url):
@@ -114,11 +120,10 @@ def test_a_row_among_many_that_is_refused_undoes_the_transaction(url):
                 store.insert(connection, SUBJECT, refused)
             with store.read() as connection:
                 assert connection.execute(total).scalar_one() == 3000
-        keys: Columns = {"pid": twice["pid"], "kid": ["k"] * 3001, "wrapped": [b"w"] * 3001}
         with pytest.raises(errors.StoreError), store.transaction() as connection:
-            store.insert(connection, SUBJECT_KEY, keys)
+            store.insert(connection, EXTRACT_CHUNK, chunks(range(3001)))
         with store.read() as connection:
-            assert connection.execute(sa.select(SUBJECT_KEY)).all() == []
+            assert connection.execute(sa.select(EXTRACT_CHUNK)).all() == []
 
 
 def test_a_transaction_that_raises_after_many_rows_leaves_nothing(url):
@@ -132,9 +137,8 @@ def test_a_transaction_that_raises_after_many_rows_leaves_nothing(url):
 
 def test_a_row_without_what_it_refers_to_is_refused(url):
     with open_store(url, "identity") as store:
-        keys: Columns = {"pid": [pid(1)], "kid": ["k"], "wrapped": [b"w"]}
         with pytest.raises(errors.StoreError), store.transaction() as connection:
-            store.insert(connection, SUBJECT_KEY, keys)
+            store.insert(connection, EXTRACT_CHUNK, chunks([1]))
         missing = {name: values for name, values in subjects([1]).items() if name != "state"}
         with pytest.raises(errors.StoreError), store.transaction() as connection:
             store.insert(connection, SUBJECT, missing)

@@ -34,7 +34,7 @@ PLACES = (
     "(ctid::text::point)[0]::int AS page, (ctid::text::point)[1]::int AS line, xmin::text::bigint AS xmin"
 )
 TABLES = {
-    Role.IDENTITY: {"subject": "pid", "subject_key": "pid", "identity_row": "pid"},
+    Role.IDENTITY: {"subject": "pid", "identity_row": "pid"},
     Role.BROKER: {"member": "aid"},
     Role.ATTRIBUTES: {"a_subject": "aid", "a_key": "aid", "a_row": "aid"},
 }

@@ -151,10 +151,13 @@ class Fields:
 def sealed_of(attacked, role):
     """Wrapped keys by their owner, and sealed rows, of the identity or the attribute store."""
     key, table, owner = {
-        Role.IDENTITY: ("subject_key", "identity_row", "pid"),
+        Role.IDENTITY: ("subject", "identity_row", "pid"),
         Role.ATTRIBUTES: ("a_key", "a_row", "aid"),
     }[role]
-    keys = {row[owner]: (row["wrapped"], row["kid"]) for row in attacked.rows(role, f"SELECT * FROM {key}")}
+    keys = {
+        row[owner]: (row["wrapped"], row["kid"])
+        for row in attacked.rows(role, f"SELECT * FROM {key} WHERE wrapped IS NOT NULL")
+    }
     rows = [
         (row["row_id"], row["version"], row[owner], row["ct"])
         for row in attacked.rows(role, f"SELECT * FROM {table}")

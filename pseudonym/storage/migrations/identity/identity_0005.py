@@ -19,6 +19,7 @@ def upgrade() -> None:
     )
     op.drop_table("subject_key")
     if op.get_bind().dialect.name == "postgresql":
+        op.execute("ALTER TABLE subject SET (fillfactor = 50)")
         op.drop_constraint("identity_row_pid_fkey", "identity_row", type_="foreignkey")
         return
     op.drop_index("ix_identity_row_pid", "identity_row")
