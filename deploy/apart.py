@@ -129,9 +129,14 @@ def _ids(connection: sqlite3.Connection) -> pl.DataFrame:
     found = [pl.DataFrame(schema={"id": pl.Binary})]
     for name in _tables(connection):
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info('{name}')")]
-        for column in columns:
-            said = f'SELECT "{column}" FROM "{name}" WHERE typeof("{column}") = \'blob\''
-            rows = connection.execute(f'{said} AND length("{column}") = 16')
-            while some := rows.fetchmany(_ROWS):
-                found.append(pl.DataFrame({"id": [value for (value,) in some]}, schema={"id": pl.Binary}))
+        ids = (
+            f'CASE WHEN typeof("{one}") = \'blob\' AND length("{one}") = 16 THEN "{one}" END'
+            for one in columns
+        )
+        rows = connection.execute(f'SELECT {", ".join(ids)} FROM "{name}"')
+        while some := rows.fetchmany(_ROWS):
+            found += [
+                pl.DataFrame({"id": values}, schema={"id": pl.Binary}).drop_nulls()
+                for values in zip(*some, strict=True)
+            ]
     return pl.concat(found).unique()
