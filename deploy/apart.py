@@ -15,7 +15,8 @@ import polars as pl
 from deploy.service import StudyError
 from pseudonym.roles.callers import SERVER_ROLES, Role
 
-ATTACH_SECONDS = 3_600.0
+ATTACH_SECONDS = 4 * 3_600.0  # a hundred thousand families on a busy machine
+LOOKS = 4  # times as long as a look took, the next one waits: nobody purges a database that is read
 _PIECE, _OVERLAP = 16 * 1024**2, 256  # bytes
 _ROWS = 100_000
 _LETTERS = np.array([chr(octet).isalnum() and octet < 128 for octet in range(256)])
@@ -36,10 +37,13 @@ def settled(roles: Path) -> int:
         StudyError: not in time.
     """
     until = time.monotonic() + ATTACH_SECONDS
-    while not _together(roles):
-        if time.monotonic() > until:
+    while True:
+        began = time.monotonic()
+        if _together(roles):
+            break
+        if began > until:
             raise StudyError("Attributes and persons have not found together. See the logs in roles/.")
-        time.sleep(1.0)
+        time.sleep(max(1.0, LOOKS * (time.monotonic() - began)))
     with database(roles, Role.ATTRIBUTES) as connection:
         return int(connection.execute("SELECT count(*) FROM a_row").fetchone()[0])
 
@@ -125,9 +129,14 @@ def _ids(connection: sqlite3.Connection) -> pl.DataFrame:
     found = [pl.DataFrame(schema={"id": pl.Binary})]
     for name in _tables(connection):
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info('{name}')")]
-        for column in columns:
-            said = f'SELECT "{column}" FROM "{name}" WHERE typeof("{column}") = \'blob\''
-            rows = connection.execute(f'{said} AND length("{column}") = 16')
-            while some := rows.fetchmany(_ROWS):
-                found.append(pl.DataFrame({"id": [value for (value,) in some]}, schema={"id": pl.Binary}))
+        ids = (
+            f'CASE WHEN typeof("{one}") = \'blob\' AND length("{one}") = 16 THEN "{one}" END'
+            for one in columns
+        )
+        rows = connection.execute(f'SELECT {", ".join(ids)} FROM "{name}"')
+        while some := rows.fetchmany(_ROWS):
+            found += [
+                pl.DataFrame({"id": values}, schema={"id": pl.Binary}).drop_nulls()
+                for values in zip(*some, strict=True)
+            ]
     return pl.concat(found).unique()
