@@ -113,9 +113,8 @@ class ReleaseDesk:
             _check_time(record, now)
             spec = Spec.from_toml(record.spec)
             declared = self._declared(spec)
-            with (
-                self._attributes.snapshot()
-            ):  # or somebody's rows of one dataset would be older than of another
+            # Or somebody's rows of one dataset would be older than those of another.
+            with self._attributes.snapshot():
                 plain, everybody = self._built(spec, declared, mandate, now)
             aids = plain.members[PERSON].to_list()
             built, blanked = suppress(spec, self._with_numbers(spec, plain, mandate))
