@@ -62,7 +62,7 @@ from linker.v1 import (
     model_pb2_grpc,
     review_pb2_grpc,
 )
-from linker.vaulted import Damaged, Safe
+from linker.vaulted import Damaged
 from pseudonym import clock
 from pseudonym.errors import PseudonymError
 from pseudonym.roles import callers, certificates, domains, passage, serving
@@ -264,12 +264,12 @@ class Persons:
 class Linking:
     """The services of `linker.v1`, which the identity role has."""
 
-    def __init__(self, settings: Settings, safe: Safe, holders: Holders) -> None:
+    def __init__(self, settings: Settings, house: House) -> None:
         """Open the store, and finish what a crash kept from being destroyed; nothing runs yet."""
-        self.store = Store(settings.data / "kinlink.sqlite", safe)
+        self.store = Store(settings.data / "kinlink.sqlite", domains.open_folders(house, Damaged))
         destroy_doomed(self.store, MODEL, None)
         self.intake = intake = Intake(self.store, settings.data / "submissions", settings.limits)
-        self.persons = Persons(holders)
+        self.persons = Persons(serving.holders(house))
         folder, limits = settings.data / "jobs", settings.limits
         self.runner = Runner(self.store, intake, folder, limits, settings.workers, self.persons)
         self.references = References(self.store, intake, settings.data / "references", settings.limits)
@@ -369,15 +369,8 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
     ways = {role: serving.Way(settings.options.broker, tls) for role in houses}
     if settings.role is None:
         listen_within(server, ways)
-    end = serving.add_services(
-        server,
-        houses,
-        ways,
-        _reader(settings.limits),
-        _round_failed,
-        _duty_done,
-        linking.engine() if linking else None,
-    )
+    told = (_reader(settings.limits), _round_failed, _duty_done)
+    end = serving.add_services(server, houses, ways, *told, linking.engine() if linking else None)
     names = sorted({name for role in settings.roles for name in served_by(role)})
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
@@ -391,8 +384,7 @@ async def serve(settings: Settings, houses: dict[Role, House], linking: Linking 
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
     if settings.port_file is not None:
         durable.write(settings.port_file, lambda file: file.write(f"{port}\n".encode()))
-    roles = " ".join(settings.roles)
-    event("listening", host=settings.host, port=port, tls=found is not None, roles=roles)
+    event("listening", host=settings.host, port=port, tls=found is not None, roles=" ".join(settings.roles))
 
     minutes = settings.options.lock_after
     if minutes is not None and linking is not None:
@@ -494,10 +486,7 @@ def run(settings: Settings) -> int:
                 for role in settings.roles
             }
             identity = houses.get(Role.IDENTITY)
-            linking = None
-            if identity is not None:
-                safe = domains.open_folders(identity, Damaged)
-                linking = Linking(settings, safe, serving.holders(identity))
+            linking = Linking(settings, identity) if identity else None
             asyncio.run(serve(settings, houses, linking))
             if linking is not None:
                 linking.store.close()

@@ -13,7 +13,9 @@ at the start. docs/audit.md shows how to check the audit logs.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -56,6 +58,7 @@ class Processes:
         self._told_all = governance
         self._governance = folder / "governance.json"
         self._running: dict[Role, subprocess.Popen[bytes]] = {}
+        self._lock: int | None = None
 
     @property
     def certificates(self) -> Path:
@@ -66,8 +69,9 @@ class Processes:
         """Start all three and wait until they listen; their addresses.
 
         Raises:
-            RuntimeError: one ended, or does not listen in time.
+            RuntimeError: one ended, or does not listen in time; or others run in the folder.
         """
+        self._take()
         make_all(self.certificates)
         if not self._governance.exists():  # who tries the roles out may have put approvers into it
             self._governance.write_text(json.dumps(self._told_all) + "\n")
@@ -108,7 +112,24 @@ class Processes:
             for _, process in running:
                 process.kill()
             raise
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
         return codes
+
+    def _take(self) -> None:
+        """Keep others out of the folder until all are stopped: they would replace certificates and ports."""
+        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = lock
+        except BlockingIOError:
+            os.close(lock)
+            raise RuntimeError(
+                f"Roles run in {self._folder} already. Stop them, or name another folder with --folder "
+                "(and --any-ports)."
+            ) from None
 
     def _begin(self, role: Role, broker: str = "") -> None:
         self._told(role).unlink(missing_ok=True)

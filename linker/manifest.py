@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from linker.matchkeys import Matchkeys
 
 FORMAT = "kinlink-manifest/1"
+PROFILE_FORMAT = "kinlink-profile-manifest/1"
 COUNTED = (
     "candidate_pairs", "rules", "rules_left_out", "links", "review", "clusters", "conflicts",
 )  # fmt: skip
@@ -181,6 +182,11 @@ class Manifest:
             raise ManifestError(
                 f"{name} cannot be read as a manifest.", "Give a file that 'kinlink link' wrote."
             ) from None
+        if isinstance(data, dict) and PROFILE_FORMAT in (data.get("format"), _within(data)):
+            raise ManifestError(
+                f"{name} is of a linkage by profile, which is not run again from its manifest.",
+                "Run 'kinlink link --profile' again as 'asked' says, and compare the digests in 'results'.",
+            )
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise ManifestError(
                 f"{name} is no manifest of the format {FORMAT}.", "Give a file that 'kinlink link' wrote."
@@ -204,6 +210,12 @@ def _counts(summary: Mapping[str, Json]) -> dict[str, Json]:
             "candidate_pairs": found["candidate_pairs"], "keys": keys, "left_out": left_out,
         }  # fmt: skip
     return counts
+
+
+def _within(data: dict[str, object]) -> object:
+    """The format of a manifest that stands within a report."""
+    manifest = data.get("manifest")
+    return manifest.get("format") if isinstance(manifest, dict) else None
 
 
 def _from_dict(data: Mapping[str, Json]) -> Manifest:

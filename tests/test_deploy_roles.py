@@ -15,13 +15,33 @@ def test_a_governance_file_that_somebody_changed_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(Processes, "_begin", lambda *_: None)
     monkeypatch.setattr(Processes, "_address", lambda *_: "localhost:1")
     path = tmp_path / "governance.json"
-    Processes(tmp_path, ANY_PORTS).start()
+    first = Processes(tmp_path, ANY_PORTS)
+    first.start()
     assert json.loads(path.read_text()) == GOVERNANCE
     assert path.stat().st_mode & 0o777 == 0o600
     changed = {**GOVERNANCE, "requesters": {"olive": "olive"}}
     path.write_text(json.dumps(changed))
-    Processes(tmp_path, ANY_PORTS).start()
+    first.stop()
+    second = Processes(tmp_path, ANY_PORTS)
+    second.start()
     assert json.loads(path.read_text()) == changed
+    second.stop()
+
+
+def test_a_second_one_in_a_folder_is_refused_and_changes_nothing_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Processes, "_begin", lambda *_: None)
+    monkeypatch.setattr(Processes, "_address", lambda *_: "localhost:1")
+    first = Processes(tmp_path, ANY_PORTS)
+    first.start()
+    (tmp_path / "broker.port").write_text("7071")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert roles.run(tmp_path, ANY_PORTS) == 1
+    assert "Roles run in" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    first.stop()
+    again = Processes(tmp_path, ANY_PORTS)
+    assert again.start()
+    again.stop()
 
 
 def test_it_ends_by_sigterm_where_ctrl_c_is_ignored(tmp_path, monkeypatch):

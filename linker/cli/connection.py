@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import datetime
@@ -104,8 +105,12 @@ def at_service(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def plain(value: Submission | Job | StoredReference) -> dict[str, Any]:
-    """A resource as JSON."""
-    return {name: _json(one) for name, one in dataclasses.asdict(value).items()}
+    """A resource as JSON; a job's matchkeys as they are in their own file, null where it has none."""
+    found = {name: _json(one) for name, one in dataclasses.asdict(value).items()}
+    if "work" in found:
+        keys = found["work"]["keys"]
+        found["work"]["keys"] = json.loads(keys) if keys else None
+    return found
 
 
 def _json(value: Any) -> Any:

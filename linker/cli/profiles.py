@@ -123,7 +123,8 @@ def link_by_profile(
     threads: int | None,
 ) -> None:
     """`kinlink link LEFT RIGHT --profile NAME`."""
-    from linker.profiles.figures import FORMAT, MANIFEST
+    from linker.manifest import PROFILE_FORMAT
+    from linker.profiles.figures import FORMAT
     from linker.profiles.link import link_profile
     from linker.profiles.outcomes import SCHEMA
     from linker.profiles.page import write_profile_report
@@ -137,7 +138,7 @@ def link_by_profile(
     options.apart({"--out": out, "the manifest beside --out": manifest_beside(out), "--report": report})
     outputs = Outputs(list(files))
     outputs.claim_table(out, tuple(SCHEMA), {"review": tuple(SCHEMA)})
-    outputs.claim_text(manifest_beside(out), MANIFEST)
+    outputs.claim_text(manifest_beside(out), PROFILE_FORMAT)
     if report:
         outputs.claim_text(report, MARK)
         outputs.claim_text(report.with_suffix(".json"), FORMAT)

@@ -16,7 +16,7 @@ import polars as pl
 
 from linker.decide import Outcome
 from linker.evaluate import wilson
-from linker.manifest import Input, code, environment
+from linker.manifest import PROFILE_FORMAT, Input, code, environment
 from linker.model import Model
 from linker.profiles.household import Support
 from linker.profiles.outcomes import NOT_APPLICABLE, Found, banded, bands
@@ -26,7 +26,7 @@ from linker.profiles.scoring import Weighed
 from linker.profiles.sides import Period, Side
 from linker.report import model_figures
 
-FORMAT, MANIFEST = "kinlink-profile-report/1", "kinlink-profile-manifest/1"
+FORMAT = "kinlink-profile-report/1"
 AGES = (5, 11, 16, 18, 25, 45, 65)
 FEW = 10  # records; an area with fewer is not named
 OUTCOMES = (*(one.value for one in Outcome), NOT_APPLICABLE)
@@ -202,7 +202,7 @@ def manifest_of(told: Told, *, seed: int, model_given: bool, supplied: Sequence[
 
     profile = told.profile
     return {
-        "format": MANIFEST,
+        "format": PROFILE_FORMAT,
         "kind": "profile linkage",
         "profile": {"name": profile.name, "version": profile.version, "digest": profile.digest},
         "asked": _period(told.period)
@@ -237,7 +237,7 @@ def manifest_within(
     from linker.digest import digest
 
     return {
-        "format": MANIFEST,
+        "format": PROFILE_FORMAT,
         "kind": "profile deduplication",
         "profile": {"name": profile.name, "version": profile.version, "digest": profile.digest},
         "asked": {"family": sides[0].family is not None, "seed": seed, "model_given": model_given},

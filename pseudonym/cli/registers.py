@@ -107,7 +107,9 @@ def _places(refused: pl.DataFrame) -> str:
 
 def _words(found: Register) -> str:
     lines = [f"{found.title} ({found.name})", "", "Held by"]
-    lines += [f"  {holder.name}, from {holder.since}" for holder in found.holders]
+    for holder in found.holders:
+        doubt = "" if holder.confirmed else " (the day is to be confirmed)"
+        lines.append(f"  {holder.name}, from {holder.since}{doubt}")
     lines += ["", "What for"]
     lines += [f"  {one.use}: {json.dumps(one.words, ensure_ascii=False)}" for one in found.purposes]
     lines += ["", "On what basis", *(f"  {sentence}" for sentence in found.basis)]

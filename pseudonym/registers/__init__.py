@@ -24,10 +24,17 @@ RETENTIONS = frozenset({"maximum", "minimum"})
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who held a register from a day on."""
+    """Who held a register from a day on.
+
+    Attributes:
+        name: who.
+        since: the day.
+        confirmed: whether the holder has confirmed the day.
+    """
 
     name: str
     since: date
+    confirmed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +192,7 @@ def read(content: Mapping[str, Any]) -> Register:
         return Register(
             name=content["name"],
             title=content["title"],
-            holders=tuple(Holder(one["name"], one["since"]) for one in content["holder"]),
+            holders=tuple(Holder(one["name"], one["since"], one["confirmed"]) for one in content["holder"]),
             purposes=tuple(
                 Purpose(one["use"], one["words"], tuple(one.get("columns", everything)))
                 for one in content["purpose"]

@@ -129,7 +129,7 @@ class ReleaseDesk:
             declared = self._declared(spec)
             self._check_law(spec, declared, now)
             self._check_opt_outs(spec, now)
-            # Else somebody's rows of one dataset would be older than of another.
+            # Or somebody's rows of one dataset would be older than those of another.
             with self._attributes.snapshot():
                 plain, everybody = self._built(spec, declared, mandate, now)
             aids = plain.members[PERSON].to_list()

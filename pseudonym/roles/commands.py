@@ -5,14 +5,17 @@ Data on stdout, questions and complaints on stderr; exit code 0 done, 1 failed, 
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -65,6 +68,72 @@ Folder = Annotated[
 ]
 WhichRole = Annotated[ServerRole, typer.Option("--role", help="The role that the service is.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for the name once more.")]
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """The service that a command works at, and what its caller said of it."""
+
+    service: str
+    authority: Path
+    certificate: Path
+    key: Path
+    project: str = ""
+    purpose: str = ""
+
+    def called(self, role: Role) -> AbstractContextManager[Peer]:
+        """The service as a role; what it refuses is told in its words."""
+        return called(role, self.service, self.authority, self.certificate, self.key)
+
+    def calling(self, kind: type[C]) -> AbstractContextManager[C]:
+        """As `called`, with the typed client of a role."""
+        names = (self.project, self.purpose)
+        return calling(kind, self.service, *names, self.authority, self.certificate, self.key)
+
+    def stated(self, request_id: str | None) -> common_pb2.Mandate:
+        """The mandate of a request: see `stated`."""
+        return stated(self.project, self.purpose, request_id)
+
+
+_CONNECTION: dict[str, Any] = {
+    "service": Service,
+    "project": Project,
+    "purpose": Purpose,
+    "authority": Authority,
+    "certificate": Certificate,
+    "key": Key,
+}
+
+
+def at_service(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a command that works at a service; its first parameter, `at`, stands for the options of it.
+
+    Args:
+        without: `project` or `purpose`, where the service asks for none.
+    """
+    shared = {name: kind for name, kind in _CONNECTION.items() if name not in without}
+
+    def decorated(function: Callable[..., None]) -> Callable[..., None]:
+        @wraps(function)
+        def command(**given: Any) -> None:
+            function(At(**{name: given.pop(name) for name in shared}), **given)
+
+        hints = get_type_hints(function, include_extras=True)
+        own = [
+            one.replace(annotation=hints[one.name], kind=one.KEYWORD_ONLY)
+            for one in list(inspect.signature(function).parameters.values())[1:]
+        ]
+        options = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind)
+            for name, kind in shared.items()
+        ]
+        whole = [*own, *options]
+        command.__signature__ = inspect.Signature(whole)  # type: ignore[attr-defined]
+        command.__annotations__ = {one.name: one.annotation for one in whole}
+        del command.__wrapped__  # typer would look at what it says, and not at this
+        return command
+
+    return decorated
 
 
 @contextmanager

@@ -11,14 +11,9 @@ from pseudonym.dataset_file import read_dataset
 from pseudonym.roles.client import AttributesClient, BrokerClient
 from pseudonym.roles.commands import (
     HELP,
-    Authority,
-    Certificate,
-    Key,
-    Project,
-    Purpose,
+    At,
     Recipient,
-    Service,
-    calling,
+    at_service,
     complaining,
     plain,
 )
@@ -29,70 +24,54 @@ dataset_app = typer.Typer(name="dataset", help="Declare what the attributes of a
 
 
 @project_app.command("begin")
+@at_service()
 def begin_project(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
 ) -> None:
     """Begin a project at the broker, unless it has begun: a key custodian does it, before anything else."""
-    with calling(BrokerClient, service, project, purpose, authority, certificate, key) as broker:
+    with at.calling(BrokerClient) as broker:
         broker.begin_project()
-        print(f"Project {plain(project)} has begun at the broker.")
+        print(f"Project {plain(at.project)} has begun at the broker.")
 
 
 @project_app.command("open")
+@at_service()
 def open_project(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
 ) -> None:
     """Open a project at the attributes role, once it has begun at the broker: a key custodian does it."""
-    with calling(AttributesClient, service, project, purpose, authority, certificate, key) as attributes:
+    with at.calling(AttributesClient) as attributes:
         attributes.open_project()
-        print(f"Project {plain(project)} is open at the attributes role.")
+        print(f"Project {plain(at.project)} is open at the attributes role.")
 
 
 @recipient_app.command("open")
+@at_service()
 def open_recipient(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     recipient: Recipient,
     next_epoch: Annotated[
         bool, typer.Option("--next-epoch", help="Begin the next epoch: another key, and other numbers.")
     ] = False,
 ) -> None:
     """Open a recipient at the broker, unless it is open, and say its epoch: a key custodian does it."""
-    with calling(BrokerClient, service, project, purpose, authority, certificate, key) as broker:
+    with at.calling(BrokerClient) as broker:
         epoch = broker.open_domain(recipient, next_epoch=next_epoch)
-        print(f"Recipient {plain(recipient)} of project {plain(project)} is in epoch {epoch}.")
+        print(f"Recipient {plain(recipient)} of project {plain(at.project)} is in epoch {epoch}.")
 
 
 @dataset_app.command("declare")
+@at_service()
 def declare_dataset(
+    at: At,
     file: Annotated[
         Path, typer.Argument(metavar="FILE", show_default=False, help="The declaration, in TOML or JSON.")
     ],
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
 ) -> None:
     """Declare a dataset at the attributes role, or that it may hold more: the data protection officer."""
     with complaining():
         dataset = read_dataset(file)
-    with calling(AttributesClient, service, project, purpose, authority, certificate, key) as attributes:
+    with at.calling(AttributesClient) as attributes:
         attributes.declare(dataset)
         print(f"Dataset {dataset.name} is declared, {len(dataset.columns)} columns:")
         for column in dataset.columns:

@@ -12,22 +12,16 @@ from pseudonym.errors import InputError
 from pseudonym.roles.callers import Role
 from pseudonym.roles.commands import (
     HELP,
-    Authority,
+    At,
     B,
-    Certificate,
     Folder,
     K,
-    Key,
-    Project,
-    Purpose,
     Recipient,
     RequestId,
-    Service,
     WhichRole,
     Yes,
-    called,
+    at_service,
     number_of,
-    stated,
     write,
 )
 from pseudonym.v1 import broker_pb2, key_pb2
@@ -36,13 +30,9 @@ destroy_app = typer.Typer(name="destroy", help="End a recipient, or a project, f
 
 
 @destroy_app.command("recipient")
+@at_service()
 def destroy_recipient(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     recipient: Recipient,
     certificates: Folder = None,
     epoch: Annotated[int, typer.Option("--epoch", min=0, max=31, help="One epoch; else all.")] = 0,
@@ -50,36 +40,32 @@ def destroy_recipient(
     request_id: RequestId = None,
 ) -> None:
     """Destroy a recipient's epoch, or all of them, with keys and reference numbers: of the broker."""
-    with called(Role.BROKER, service, authority, certificate, key) as peer:
+    with at.called(Role.BROKER) as peer:
         _confirm(recipient, yes)
         request = broker_pb2.DestroyDomainRequest(
-            mandate=stated(project, purpose, request_id), recipient=recipient, epoch=epoch
+            mandate=at.stated(request_id), recipient=recipient, epoch=epoch
         )
         answer = peer.call(f"{B}DestroyDomain", request, broker_pb2.DestroyDomainResponse)
-        _show_end(answer.certificate, answer.checkpoint, f"{project}-{recipient}-{epoch}", certificates)
+        _show_end(answer.certificate, answer.checkpoint, f"{at.project}-{recipient}-{epoch}", certificates)
 
 
 @destroy_app.command("project")
+@at_service()
 def destroy_project(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     role: WhichRole,
     certificates: Folder = None,
     yes: Yes = False,
     request_id: RequestId = None,
 ) -> None:
     """Destroy all that one role has of a project: ask identity first, then attributes, then the broker."""
-    with called(Role(role), service, authority, certificate, key) as peer:
-        _confirm(project, yes)
+    with at.called(Role(role)) as peer:
+        _confirm(at.project, yes)
         request = key_pb2.DestroyProjectRequest(
-            mandate=stated(project, purpose, request_id), role=number_of(role), confirm=project
+            mandate=at.stated(request_id), role=number_of(role), confirm=at.project
         )
         answer = peer.call(f"{K}DestroyProject", request, key_pb2.DestroyProjectResponse)
-        _show_end(answer.certificate, answer.checkpoint, f"{project}-{role}", certificates)
+        _show_end(answer.certificate, answer.checkpoint, f"{at.project}-{role}", certificates)
 
 
 def _confirm(name: str, yes: bool) -> None:

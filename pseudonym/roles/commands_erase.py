@@ -16,20 +16,14 @@ from pseudonym.errors import InputError
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.roles.commands import (
     HELP,
-    Authority,
+    At,
     B,
-    Certificate,
     Folder,
-    Key,
-    Project,
-    Purpose,
     Recipient,
     RequestId,
-    Service,
     V,
-    called,
+    at_service,
     moment,
-    stated,
     write,
 )
 from pseudonym.v1 import broker_pb2, vault_pb2
@@ -43,13 +37,9 @@ erase_app = typer.Typer(name="erase", help="Erase people over all three roles, a
 
 
 @erase_app.command("people")
+@at_service()
 def erase_people(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     file: Annotated[
         Path,
         typer.Option(
@@ -66,48 +56,42 @@ def erase_people(
     request_id: RequestId = None,
 ) -> None:
     """Erase people for good, in all three roles and all projects: those that a file names."""
-    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+    with at.called(Role.IDENTITY) as peer:
         if reason not in REASONS:
             raise InputError("This is none of the reasons.", f"They are {', '.join(REASONS)}.")
         whom = vault_pb2.SoughtPersons(persons=read_people(file), all_agreeing=all_agreeing)
         request = vault_pb2.EraseSubjectsRequest(
-            mandate=stated(project, purpose, request_id), reason=REASONS[reason], sought=whom
+            mandate=at.stated(request_id), reason=REASONS[reason], sought=whom
         )
         answer = peer.call(f"{V}EraseSubjects", request, vault_pb2.EraseSubjectsResponse)
         show_erasure(answer.erasure, None)
 
 
 @erase_app.command("show")
+@at_service("purpose")
 def erase_show(
-    service: Service,
-    project: Project,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     erasure_id: Annotated[str, typer.Argument(metavar="ERASURE", help="The id of the erasure.")],
     certificates: Folder = None,
 ) -> None:
     """Say how far an erasure has come."""
-    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
-        request = vault_pb2.GetErasureRequest(project=project, erasure_id=erasure_id)
+    with at.called(Role.IDENTITY) as peer:
+        request = vault_pb2.GetErasureRequest(project=at.project, erasure_id=erasure_id)
         answer = peer.call(f"{V}GetErasure", request, vault_pb2.GetErasureResponse)
         show_erasure(answer.erasure, certificates)
 
 
 @erase_app.command("urns")
+@at_service("purpose")
 def erase_urns(
-    service: Service,
-    project: Project,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     recipient: Recipient,
     since_day: Annotated[int, typer.Option("--since", min=0, help="Days since 1970-01-01.")] = 0,
 ) -> None:
     """List a recipient's reference numbers whose people were erased, and the day: of the broker."""
-    with called(Role.BROKER, service, authority, certificate, key) as peer:
+    with at.called(Role.BROKER) as peer:
         request = broker_pb2.ListErasedUrnsRequest(
-            project=project, recipient=recipient, since_day=since_day, page_size=1_000
+            project=at.project, recipient=recipient, since_day=since_day, page_size=1_000
         )
         found = False
         while True:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import polars as pl
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from pseudonym.datasets import Column, Kind
 from pseudonym.errors import InputError
@@ -16,15 +21,11 @@ from pseudonym.halves import divide as in_halves
 from pseudonym.roles.client import AttributesClient
 from pseudonym.roles.commands import (
     HELP,
-    Authority,
-    Certificate,
-    Key,
-    Project,
-    Purpose,
-    Service,
-    calling,
+    At,
+    at_service,
     complaining,
     free,
+    plain,
     write,
 )
 from pseudonym.tabular import parquet_of, read_table
@@ -95,16 +96,12 @@ def divide(
 
 
 @attributes_app.command("send")
+@at_service()
 def send_attributes(
+    at: At,
     file: Annotated[
         Path, typer.Argument(metavar="FILE", show_default=False, help="attributes.parquet, from 'divide'.")
     ],
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
     batch: Batch,
     dataset: Annotated[str, typer.Option("--dataset", help="The declared dataset.")],
 ) -> None:
@@ -120,28 +117,47 @@ def send_attributes(
         for name in rows.columns:
             if name != ROW_REF:
                 Column(name, Kind.FLAG)  # the other half, sent by mistake, is refused before it leaves
-    with calling(AttributesClient, service, project, purpose, authority, certificate, key) as attributes:
+    with at.calling(AttributesClient) as attributes:
         sent = attributes.submit(rows, batch_id=batch, dataset=dataset)
         print(f"Batch {sent.batch_id}: the attributes role has {sent.rows:,} rows.")
 
 
 @attributes_app.command("refusals")
+@at_service()
 def list_refusals(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     batch: Batch,
+    all_rows: Annotated[bool, typer.Option("--all", help="List each value too, by its row.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """List what was refused of a batch: row of the half, column, reason; no value of a person."""
-    with calling(AttributesClient, service, project, purpose, authority, certificate, key) as attributes:
+    """Say what was refused of a batch, by reason and column; no value of a person."""
+    with at.calling(AttributesClient) as attributes:
         found = attributes.refusals(batch)
-        for row, column, reason in found.rows():
-            print(f"{row}  {column}  {reason}")
-        if found.is_empty():
-            print("Nothing was refused.", file=sys.stderr)
+    counted = (
+        found.group_by("reason", "column")
+        .agg(pl.len().alias("values"), pl.col("row").min().alias("first"))
+        .sort("reason", "column")
+    )
+    if as_json:
+        reasons = dict(counted.group_by("reason").agg(pl.col("values").sum()).sort("reason").iter_rows())
+        print(json.dumps({"batch": batch, "reasons": reasons, "refusals": found.to_dicts()}, indent=1))
+        return
+    if found.is_empty():
+        print("Nothing was refused.", file=sys.stderr)
+        return
+    _say(["Reason", "Column", "Values", "First row"], counted)
+    if all_rows:
+        print()
+        _say(["Row", "Column", "Reason"], found)
+
+
+def _say(heads: list[str], rows: pl.DataFrame) -> None:
+    shown = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    for head, kind in zip(heads, rows.dtypes, strict=True):
+        shown.add_column(head, justify="right" if kind.is_numeric() else "left", overflow="fold")
+    for row in rows.iter_rows():
+        shown.add_row(*(Text(plain(cell)) for cell in row))
+    Console().print(shown)
 
 
 def _names(given: list[str]) -> list[str]:

@@ -25,21 +25,14 @@ from pseudonym.retention.holder import Premises
 from pseudonym.roles.callers import Role
 from pseudonym.roles.client import URN, AttributesClient
 from pseudonym.roles.commands import (
-    Authority,
-    Certificate,
-    Key,
-    Project,
-    Purpose,
+    At,
     Recipient,
     RequestId,
-    Service,
     V,
-    called,
-    calling,
+    at_service,
     complaining,
     free,
     plain,
-    stated,
     write,
 )
 from pseudonym.tabular import read_table
@@ -54,14 +47,10 @@ Named = Annotated[str, typer.Option("--dataset", help="The declared dataset.")]
 
 
 @register_app.command("attach")
+@at_service()
 def attach_attributes(
+    at: At,
     file: File,
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
     batch: Batch,
     dataset: Named,
     recipient: Recipient,
@@ -72,8 +61,8 @@ def attach_attributes(
         rows = read_table(file)
         if URN not in rows.columns:
             raise InputError(f"The file has no column {URN}.", "It says whose a row is.")
-        until = Premises(file.parent).keep(project, recipient, [file])
-    with calling(AttributesClient, service, project, purpose, authority, certificate, key) as client:
+        until = Premises(file.parent).keep(at.project, recipient, [file])
+    with at.calling(AttributesClient) as client:
         sent = client.attach(rows, batch_id=batch, dataset=dataset, recipient=recipient)
         print(f"Batch {plain(sent.batch_id)}: the attributes role has {sent.rows:,} rows.")
         print(f"Your file is kept until {until.isoformat()}, then destroyed by the next command.")
@@ -92,14 +81,10 @@ def exchange_key(
 
 
 @register_app.command("export")
+@at_service()
 def export_register(
+    at: At,
     out: Annotated[Path, typer.Argument(metavar="FILE", help="Where to put the sealed file.")],
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
     recipient: Recipient,
     day: Annotated[str, typer.Option("--day", help="The day on which people have their age, YYYY-MM-DD.")],
     since: Annotated[
@@ -118,10 +103,10 @@ def export_register(
     request_id: RequestId = None,
 ) -> None:
     """Write the file that a register's holder matches by, sealed to the holder's key."""
-    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+    with at.called(Role.IDENTITY) as peer:
         free(out)
         request = vault_pb2.ExportRegisterRequest(
-            mandate=stated(project, purpose, request_id),
+            mandate=at.stated(request_id),
             recipient=recipient,
             day=day,
             nhs_number_reason=nhs_number_reason,
@@ -133,7 +118,7 @@ def export_register(
         if [part.number for part in parts] != list(range(1, len(parts) + 1)) or not parts[-1].last:
             raise InputError("The file broke off.", "Ask for it again.")
         made = ExchangeFile(
-            project,
+            at.project,
             recipient,
             parts[0].register,
             date.fromisoformat(parts[0].ends),

@@ -28,14 +28,9 @@ from pseudonym.release.report import Report
 from pseudonym.roles.callers import Role
 from pseudonym.roles.commands import (
     HELP,
-    Authority,
-    Certificate,
-    Key,
-    Project,
-    Purpose,
+    At,
     RequestId,
-    Service,
-    called,
+    at_service,
     complaining,
     content_of,
     free,
@@ -43,7 +38,6 @@ from pseudonym.roles.commands import (
     now,
     plain,
     several,
-    stated,
     write,
 )
 from pseudonym.roles.peer import Peer
@@ -74,39 +68,31 @@ def keys(out: Out) -> None:
 
 
 @release_app.command("create")
+@at_service()
 def create(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     specification: Annotated[Path, typer.Argument(metavar="FILE", help="The specification, TOML.")],
     request_id: RequestId = None,
 ) -> None:
     """Have a specification kept; nothing is built yet."""
-    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
+    with at.called(Role.ATTRIBUTES) as peer:
         request = release_pb2.CreateReleaseRequest(
-            mandate=stated(project, purpose, request_id), specification=content_of(specification)
+            mandate=at.stated(request_id), specification=content_of(specification)
         )
         answer = peer.call(f"{R}CreateRelease", request, release_pb2.CreateReleaseResponse)
         print(_line(answer.release))
 
 
 @release_app.command("check")
+@at_service()
 def check(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     name: Name,
     request_id: RequestId = None,
 ) -> None:
     """Build a release and check it; the report goes to stdout, and the exit code is 1 if something blocks."""
-    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
-        request = release_pb2.CheckReleaseRequest(mandate=stated(project, purpose, request_id), name=name)
+    with at.called(Role.ATTRIBUTES) as peer:
+        request = release_pb2.CheckReleaseRequest(mandate=at.stated(request_id), name=name)
         answer = peer.call(f"{R}CheckRelease", request, release_pb2.CheckReleaseResponse)
     report = Report.from_file(answer.release.report)
     print(several(report.text()), end="")
@@ -115,14 +101,15 @@ def check(
 
 
 @release_app.command("list")
+@at_service("purpose")
 def list_(
-    service: Service, project: Project, authority: Authority, certificate: Certificate, key: Key
+    at: At,
 ) -> None:
     """List the releases of a project."""
-    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
+    with at.called(Role.ATTRIBUTES) as peer:
         token = ""
         while True:
-            request = release_pb2.ListReleasesRequest(project=project, page_token=token)
+            request = release_pb2.ListReleasesRequest(project=at.project, page_token=token)
             page = peer.call(f"{R}ListReleases", request, release_pb2.ListReleasesResponse)
             for one in page.releases:
                 print(_line(one))
@@ -132,18 +119,15 @@ def list_(
 
 
 @release_app.command("show")
+@at_service("purpose")
 def show(
-    service: Service,
-    project: Project,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     name: Name,
     as_json: AsJson = False,
 ) -> None:
     """Show a release: how far it is, and its report."""
-    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
-        found = _got(peer, project, name)
+    with at.called(Role.ATTRIBUTES) as peer:
+        found = _got(peer, at.project, name)
     if as_json:
         parts = {"manifest": found.manifest, "report": found.report}
         files = {what: json.loads(data) if data else None for what, data in parts.items()}
@@ -159,13 +143,9 @@ def show(
 
 
 @release_app.command("approve")
+@at_service()
 def approve(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     name: Name,
     approver: Annotated[str, typer.Option("--approver", help="Your name in the register.")],
     approver_key: Annotated[Path, typer.Option("--approver-key", metavar="FILE", help="Your key.")],
@@ -174,8 +154,8 @@ def approve(
     request_id: RequestId = None,
 ) -> None:
     """Show what was built and found, and sign that you approve of exactly this."""
-    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
-        found = _got(peer, project, name)
+    with at.called(Role.ATTRIBUTES) as peer:
+        found = _got(peer, at.project, name)
         _check_manifest(found)
         print(several(found.specification.decode()), file=sys.stderr)
         print(several(Report.from_file(found.report).text()), file=sys.stderr)
@@ -186,28 +166,24 @@ def approve(
         signer = signing_key(approver_key, read_secret(secret, "Passphrase").encode())
         approval = Approval.sign(digest, approver, signer, now())
         request = release_pb2.ApproveReleaseRequest(
-            mandate=stated(project, purpose, request_id), name=name, approval=approval.to_file()
+            mandate=at.stated(request_id), name=name, approval=approval.to_file()
         )
         answer = peer.call(f"{R}ApproveRelease", request, release_pb2.ApproveReleaseResponse)
         print(_line(answer.release))
 
 
 @release_app.command("read")
+@at_service()
 def read(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     name: Name,
     out: Out,
     request_id: RequestId = None,
 ) -> None:
     """Fetch an approved release, sealed as it is."""
-    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
+    with at.called(Role.ATTRIBUTES) as peer:
         free(out)
-        request = release_pb2.ReadReleaseRequest(mandate=stated(project, purpose, request_id), name=name)
+        request = release_pb2.ReadReleaseRequest(mandate=at.stated(request_id), name=name)
         pieces = peer.read(f"{R}ReadRelease", request, release_pb2.ReadReleaseResponse)
         write(out, b"".join(piece.content for piece in pieces))
         print(f"{out}: {out.stat().st_size:,} bytes, sealed; open it with 'kinlink release open'.")
@@ -236,13 +212,9 @@ def open_(
 
 
 @release_app.command("destroyed")
+@at_service()
 def destroyed(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     name: Name,
     recipient_keys: Keys,
     who: Annotated[str, typer.Option("--who", help="Your name, as the release names its researchers.")],
@@ -251,13 +223,13 @@ def destroyed(
     request_id: RequestId = None,
 ) -> None:
     """State, signed, that all copies of a release were destroyed; the certificate is written to a file."""
-    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
+    with at.called(Role.ATTRIBUTES) as peer:
         free(out)
-        digest = hashlib.sha256(_got(peer, project, name).manifest).digest()
+        digest = hashlib.sha256(_got(peer, at.project, name).manifest).digest()
         signer = Ed25519PrivateKey.from_private_bytes(_keys(recipient_keys)[1])
         statement = Statement.sign(digest, who, signer, now(), how)
         request = release_pb2.CertifyDestroyedRequest(
-            mandate=stated(project, purpose, request_id), name=name, statement=statement.to_file()
+            mandate=at.stated(request_id), name=name, statement=statement.to_file()
         )
         answer = peer.call(f"{R}CertifyDestroyed", request, release_pb2.CertifyDestroyedResponse)
         write(out, answer.release.certificate)

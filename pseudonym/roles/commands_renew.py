@@ -15,23 +15,17 @@ from pseudonym.hpke import OpeningKey
 from pseudonym.roles.callers import Role
 from pseudonym.roles.commands import (
     HELP,
-    Authority,
+    At,
     B,
-    Certificate,
     Folder,
     K,
-    Key,
-    Project,
-    Purpose,
     Recipient,
     RequestId,
-    Service,
-    called,
+    at_service,
     complaining,
     free,
     moment,
     number_of,
-    stated,
     write,
 )
 from pseudonym.v1 import broker_pb2, key_pb2
@@ -51,13 +45,9 @@ renew_app = typer.Typer(name="renew", help="Renew a role's month key, and recipi
 
 
 @renew_app.command("keys")
+@at_service()
 def renew_keys(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     role: SealingRole,
     month: Annotated[
         str, typer.Option("--month", help="This month or the next, as in 2026-12; this one if none is said.")
@@ -70,24 +60,20 @@ def renew_keys(
     that older copies of its database cannot be read any more. 'kinlink renew show' says how far it is. A
     month that has its key already is refused: ask for the next one's.
     """
-    with called(Role(role), service, authority, certificate, key) as peer:
-        request = key_pb2.RenewKekRequest(
-            mandate=stated(project, purpose, request_id), role=number_of(role), month=month
-        )
+    with at.called(Role(role)) as peer:
+        request = key_pb2.RenewKekRequest(mandate=at.stated(request_id), role=number_of(role), month=month)
         _show_renewal(peer.call(f"{K}RenewKek", request, key_pb2.RenewKekResponse).renewal)
 
 
 @renew_app.command("show")
+@at_service("project", "purpose")
 def renew_show(
-    service: Service,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     role: SealingRole,
     certificates: Folder = None,
 ) -> None:
     """Say how far the last change of the key that a role's keys are wrapped under has come."""
-    with called(Role(role), service, authority, certificate, key) as peer:
+    with at.called(Role(role)) as peer:
         request = key_pb2.GetRenewalRequest(role=number_of(role))
         found = peer.call(f"{K}GetRenewal", request, key_pb2.GetRenewalResponse).renewal
         _show_renewal(found)
@@ -96,13 +82,9 @@ def renew_show(
 
 
 @renew_app.command("urns")
+@at_service()
 def renew_urns(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     recipient: Recipient,
     old_epoch: Annotated[int, typer.Option("--old-epoch", min=1, max=30, help="The earlier epoch.")],
     public_key: Annotated[
@@ -111,14 +93,14 @@ def renew_urns(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to put the sealed list.")],
 ) -> None:
     """Fetch the list from an earlier epoch to the present one, sealed to the recipient: of the broker."""
-    with called(Role.BROKER, service, authority, certificate, key) as peer:
+    with at.called(Role.BROKER) as peer:
         free(out)
         try:
             public = bytes.fromhex(public_key)
         except ValueError:
             raise InputError("The public key is not written in hexadecimal digits.") from None
         request = broker_pb2.RenewUrnsRequest(
-            mandate=stated(project, purpose, None),
+            mandate=at.stated(None),
             recipient=recipient,
             old_epoch=old_epoch,
             public_key=public,
@@ -126,7 +108,7 @@ def renew_urns(
         parts = list(peer.read(f"{B}RenewUrns", request, broker_pb2.RenewUrnsResponse))
         content = {
             "format": LIST_FORMAT,
-            "project": project,
+            "project": at.project,
             "recipient": recipient,
             "epochs": [old_epoch, parts[-1].new_epoch],
             "parts": [part.sealed.hex() for part in parts],

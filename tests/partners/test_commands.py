@@ -200,7 +200,7 @@ def test_what_matches_complains_in_a_sentence(place):
 def test_without_what_matches_nothing_is_asked(place):
     given = ["ask", "families.csv", "--check", "call-out", "--partner", "jcp-ely"]
     for name in ("desk", "governance", "operator_key", "out"):
-        given += [f"--{name}", str(place.path(name))]
+        given += [f"--{name.replace('_', '-')}", str(place.path(name))]
     result = CliRunner().invoke(partner_app, given)
     assert result.exit_code == 1
     assert "not loaded" in result.stderr

@@ -183,6 +183,10 @@ def test_r26_profiles_on_the_command_line(tmp_path: Path) -> None:
     )
     assert (tmp_path / "out.manifest.json").exists()
     assert (tmp_path / "r.json").exists()
+    for found in ("out.manifest.json", "r.json"):
+        refused = run(app, ["verify", str(tmp_path / found), str(left), str(right)])
+        assert refused.exit_code == 1
+        assert "by profile" in refused.stderr
     assert run(app, asked).exit_code == 2
     assert run(app, [*asked, "--on", "2024-12-31", "--keys", "ons"]).exit_code == 2
     assert run(app, ["link", str(left), str(right), "--on", "2024-12-31"]).exit_code == 2

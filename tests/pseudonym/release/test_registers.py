@@ -108,7 +108,12 @@ def test_the_commands_tell_it_in_plain_words(county, tmp_path):
 
     assert len(run("list").splitlines()) == 8
     shown = run("show", "hes")
-    for words in ("NHS England, from 2023-02-01", "at most 31 days", "opt-out", "made from admission_date"):
+    for words in (
+        "NHS England, from 2023-02-01 (the day is to be confirmed)",
+        "at most 31 days",
+        "opt-out",
+        "made from admission_date",
+    ):
         assert words in shown
     assert json.loads(run("show", "pnc", "--declaration"))["name"] == "pnc"
     run("show", "dvla", code=1)

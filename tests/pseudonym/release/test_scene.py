@@ -24,7 +24,7 @@ from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2, release_pb2
 from tests.pseudonym.release.scene import FAMILY_FILE, SPEC
 from tests.pseudonym.roles import test_processes as chain
 from tests.pseudonym.roles.conftest import certificates
-from tests.pseudonym.roles.harness import Called, mandate, reason, three
+from tests.pseudonym.roles.harness import Called, bound, mandate, reason, three
 
 __all__ = ["certificates"]
 
@@ -86,8 +86,9 @@ def fill(roles, certificates):
             "fid": [families[place // 4] for place in range(PEOPLE)],
         }
     )
+    told = rows.with_columns(row_ref=pl.Series(bound(rows["row_ref"].to_list())))
     with Called(broker, certificates, "identity") as identity:
-        identity(f"{B}MapSubjects", broker_pb2.MapSubjectsRequest(mandate=mandate(), arrow=chain.arrow(rows)))
+        identity(f"{B}MapSubjects", broker_pb2.MapSubjectsRequest(mandate=mandate(), arrow=chain.arrow(told)))
     with Called(broker, certificates, "attributes") as role:
 
         def waiting():

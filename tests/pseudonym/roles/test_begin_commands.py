@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import polars as pl
@@ -169,7 +170,6 @@ def test_the_half_of_identifiers_does_not_leave_for_the_attributes_role(tmp_path
 
 def test_attributes_are_declared_sent_and_their_refusals_listed(run, tmp_path):
     run(Role.BROKER, "key-custodian", "project", "begin")
-    run(Role.BROKER, "key-custodian", "project", "begin")
     run(Role.ATTRIBUTES, "key-custodian", "project", "open")
     declaration = tmp_path / "scores.toml"
     declaration.write_text('name = "scores"\n[columns.score]\nkind = "integer"\nleast = 0\nmost = 100\n')
@@ -186,6 +186,19 @@ def test_attributes_are_declared_sent_and_their_refusals_listed(run, tmp_path):
     assert (nothing.stdout, nothing.stderr) == ("", "Nothing was refused.\n")
     bad = run(Role.ATTRIBUTES, "council", *send, "s-2", tmp_path / "bad.parquet", code=1)
     assert "VALUES_REFUSED" in bad.stderr
-    listed = run(Role.ATTRIBUTES, "council", "attributes", "refusals", "--batch", "s-2").stdout.splitlines()
-    assert [line.split()[:2] for line in listed] == [["2", "score"], ["3", "score"]]
-    assert "9434765919" not in bad.output + "".join(listed)
+    asked = ("attributes", "refusals", "--batch", "s-2")
+    summed = run(Role.ATTRIBUTES, "council", *asked).stdout
+    assert [line.split() for line in summed.splitlines() if "score" in line] == [
+        ["looks_like_nhs", "score", "1", "3"],
+        ["out_of_bounds", "score", "1", "2"],
+    ]
+    listed = run(Role.ATTRIBUTES, "council", *asked, "--all").stdout
+    assert listed.startswith(summed.rstrip("\n").splitlines()[0])
+    assert [line.split() for line in listed.splitlines() if line.split()[:1] in (["2"], ["3"])] == [
+        ["2", "score", "out_of_bounds"],
+        ["3", "score", "looks_like_nhs"],
+    ]
+    told = json.loads(run(Role.ATTRIBUTES, "council", *asked, "--json").stdout)
+    assert told["reasons"] == {"looks_like_nhs": 1, "out_of_bounds": 1}
+    assert [one["row"] for one in told["refusals"]] == [2, 3]
+    assert "9434765919" not in bad.output + summed + listed + str(told)

@@ -636,10 +636,11 @@ def test_one_process_says_what_it_does_not_protect_and_still_keeps_the_way_betwe
                 job = json.loads(started.stdout)["job"]["job_id"]
                 assert client.wait(job).state is JobState.SUCCEEDED
                 shown = json.loads(CliRunner().invoke(app, ["job", "show", job, *at]).stdout)["job"]
-                work = {name: shown["work"][name] for name in ("family_column", "purpose", "actor")}
+                work = {name: shown["work"][name] for name in ("family_column", "purpose", "actor", "keys")}
                 assert work == {
                     "family_column": "surname",
                     "purpose": PURPOSE,
+                    "keys": None,
                     "actor": "spiffe://development.invalid/role/development/anyone-on-this-machine",
                 }
                 assert shown["joined"] == {"new": 1, "joined": 0, "refused_links": 0}
