@@ -146,7 +146,9 @@ class Board:
         """Put down how many came and left in all, from the other people to these."""
         for key in keys:
             pair = self.places[people, key], self.places[others, key]
-            self.rows.append(Row(pair, (1.0, -1.0), -left, came))
+            # Of everybody, which no column narrows down, the difference is known; of a cell, that it is less.
+            least, most = (-left, came) if key else (came - left, came - left)
+            self.rows.append(Row(pair, (1.0, -1.0), least, most))
 
     def puzzle(self) -> Puzzle:
         """What the attacker has."""

@@ -15,7 +15,7 @@ from typing import Final
 import polars as pl
 
 from pseudonym.datasets import Dataset
-from pseudonym.tables.board import Change, Past
+from pseudonym.tables.board import Change, Past, cells
 from pseudonym.tables.cellkey import Noise
 from pseudonym.tables.cells import Key, Sheet
 from pseudonym.tables.counting import Counted, count
@@ -144,13 +144,20 @@ def _guarded(spec: TableSpec, counted: Counted, earlier: Sequence[Facts]) -> _Gu
         found = protect(given)
         kept.append(found)
         facts.append(Fact(kind, topic, one.sheet, found.suppressed, places[id(one.people)]))
-    shown = [(one, key) for one in facts for key in _shown(one.sheet)]
-    gone = sum(key in one.suppressed for one, key in shown)
+    # The people are shown where a measure counts them, and else only behind the others.
+    counted_too = [facts[places[id(one.people)]] for one in counted.told if one.sheet is one.people]
+    own = gone = shown = 0
+    for fact in (*counted_too, *facts[len(people) :]):
+        known = cells([fact.sheet])
+        for group in _shown(fact):
+            shown += 1
+            gone += any(key in fact.suppressed for key in group)
+            own += any(known[key].primary for key in group)
     return _Guarded(
         tuple(facts),
-        len(shown),
+        shown,
         gone,
-        sum(one.secondary for one in kept),
+        gone - own,
         sum(one.attacked for one in kept),
         tuple(change for one in kept for change in one.changes),
     )
@@ -160,14 +167,17 @@ def _given(sheet: Sheet, people: Sheet, done: Protected, before: Sequence[Past],
     """What is protected together with the people that a sheet is about."""
     if kind is Kind.SUM:
         return Given([sheet], forced=done.suppressed, pasts=before)
-    pairs = [(sheet.key((*place, 0)), sheet.key((*place, 1))) for place, _ in inner_keys(people)]
-    forced = set(done.suppressed)
-    for (_, key), pair in zip(inner_keys(people), pairs, strict=True):
-        if key in done.suppressed:
-            forced |= set(pair)
+    # Who has any and who has none add up to the people, who are known: neither is shown without the other.
+    groups = {key: (sheet.key((*place, 0)), sheet.key((*place, 1))) for place, key in people.margins()}
+    pairs = list(groups.values())
+    forced = set(done.suppressed).union(*(groups[key] for key in done.suppressed if key in groups))
     return Given([sheet], forced, pairs, [people], done.suppressed, before)
 
 
-def _shown(sheet: Sheet) -> list[Key]:
-    """The cells that a table shows, or would."""
-    return [key for place, key in inner_keys(sheet) if sheet.shown[place] and sheet.possible[place]]
+def _shown(fact: Fact) -> list[tuple[Key, ...]]:
+    """The cells that a table shows, or would; who has any and who has none are one cell of a table."""
+    sheet = fact.sheet
+    places = [place for place, _ in inner_keys(sheet) if sheet.shown[place] and sheet.possible[place]]
+    if fact.kind is not Kind.ANY:
+        return [(sheet.key(place),) for place in places]
+    return [(sheet.key(place), sheet.key((*place[:-1], 1))) for place in places if place[-1] == 0]

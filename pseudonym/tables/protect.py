@@ -93,7 +93,7 @@ def protect(given: Given) -> Protected:
     first = {key for key in able if known[key].primary}
     suppressed = _tied(first | (set(given.forced) & able), given.tied)
     differing = changes([*given.sheets, *given.exact], given.pasts)
-    public = _public(given.pasts, differing)
+    public = _public(given, differing)
     for _ in range(_TURNS):
         board, mine = _laid_out(given, known, suppressed, differing, public)
         puzzle = board.puzzle()
@@ -172,10 +172,13 @@ def _laid_out(
     return board, mine
 
 
-def _public(pasts: Sequence[Past], differing: Sequence[Change | None]) -> set[Key]:
-    """Cells of the same people that were released with their number: to suppress them now hides nothing."""
-    found = set()
-    for past, differs in zip(pasts, differing, strict=True):
+def _public(given: Given, differing: Sequence[Change | None]) -> set[Key]:
+    """Cells that are known whatever is suppressed now: to suppress them hides nothing.
+
+    These are the people whom the sheets are about, and cells of the same people that were released.
+    """
+    found = set(cells(given.exact)) - set(given.hidden)
+    for past, differs in zip(given.pasts, differing, strict=True):
         if differs is not None and not _differs(differs):
             shown = (key for key, cell in cells(past.sheets).items() if cell.inner and not cell.rest)
             found |= set(shown) - past.suppressed
