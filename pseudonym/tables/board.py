@@ -77,7 +77,7 @@ def _cell(sheet: Sheet, place: tuple[int | None, ...], key: Key, inner: bool) ->
             published = of_rounded(rounded(amount, BASE))
     else:
         amount /= sheet.base
-        primary = primary or amount == 0 or (inner and bool(sheet.unsafe[index]))
+        primary = primary or amount == 0 or sheet.is_unsafe(place)
         middle = round(amount)
         published = max(0.0, middle - 0.5), middle + 0.5
     if not possible:
