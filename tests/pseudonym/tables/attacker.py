@@ -79,6 +79,11 @@ class Attacker:
         return found.x if found.success else None
 
 
+def within(place: int, *wanted: str) -> Callable[[tuple[str, ...]], bool]:
+    """Whether an atom has these, from a place on."""
+    return lambda atom: atom[place : place + len(wanted)] == wanted
+
+
 def fewest(found: Iterable[int]) -> int:
     """The least of some numbers; five where there are none."""
     return min(found, default=5)

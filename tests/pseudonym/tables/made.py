@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from pseudonym.datasets import Column, Dataset, Kind
-from pseudonym.tables.building import Made, build_table
+from pseudonym.tables.building import build_table
 from pseudonym.tables.facts import Facts
 from pseudonym.tables.spec import TableSpec
 
@@ -73,7 +73,7 @@ def people(counts: dict[tuple[str, ...], int], size: int = 1, first: int = 0) ->
             rows.append((_id(f"p{number}"), _id(family), a, b, c, number % 100, "2024-05"))
             number += 1
     schema = {"aid": pl.Binary, "family": pl.Binary, **dict.fromkeys("abc", pl.String)}
-    schema |= {"number": pl.Int64, "since": pl.String}  # type: ignore[dict-item]
+    schema |= {"number": pl.Int64, "since": pl.String}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
@@ -104,8 +104,8 @@ def table(
     given: pl.DataFrame | None = None,
     earlier: Any = (),
     noise: Any = None,
-) -> Made:
-    """Build a table."""
+) -> Any:
+    """Build a table; a `Made`, whose table may be none."""
     found = {"people": rows, "events": given if given is not None else events(rows, random.Random(1), 0)}
     # As the register keeps it: what was written and read again.
     kept = [Facts.from_json(one.facts.to_json()) for one in earlier]

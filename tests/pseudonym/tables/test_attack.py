@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from itertools import combinations, product
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pseudonym.tables.attack import Contradiction, Puzzle, Row, narrowed, propagated
 from pseudonym.tables.report import DIFFERENCE, UNPROTECTED
-from tests.pseudonym.tables.attacker import Attacker, fewest
+from tests.pseudonym.tables.attacker import Attacker, fewest, within
 from tests.pseudonym.tables.made import ANY, CODES, COUNT, drawn, events, people, spec, table
 
 DIMENSIONS = [("a", "b"), ("a",), ("b", "c"), ("c",), ("b",), ("a", "b", "c"), ("a", "c")]
@@ -58,7 +59,8 @@ def released(seed, tables, mean, size):
     """Tables of the same people, one after the other, as far as they are not refused; and the attacker."""
     chance = random.Random(seed)
     rows = people(drawn(chance, mean), size)
-    earlier, attacker = [], Attacker(list(product(*CODES.values())))
+    earlier: list[Any] = []
+    attacker = Attacker(list(product(*CODES.values())))
     for number, dimensions in enumerate(chance.sample(DIMENSIONS, tables)):
         made = table(spec(*dimensions, name=f"t{number}"), rows, earlier=earlier)
         if made.table is None:
@@ -115,7 +117,7 @@ def test_r41_who_has_any_is_told_of_no_suppressed_cell_though_the_people_are_kno
             yes = sum(aid in having for aid in of["aid"])
             known = {line.measure: line for line in made.table.lines if line.categories == (a, b)}
             for word, amount in (("yes", yes), ("no", len(of) - yes)):
-                what = attacker.of(lambda atom, here=(a, b, word): atom == here)
+                what = attacker.of(within(0, a, b, word))
                 line = known["any"]
                 if line.mark:
                     few = amount < 10
@@ -125,7 +127,7 @@ def test_r41_who_has_any_is_told_of_no_suppressed_cell_though_the_people_are_kno
                     assert amount >= 10
                     value = round(line.value * line.of / 100)
                     attacker.published(what, value if word == "yes" else line.of - value)
-            both = attacker.of(lambda atom, here=(a, b): atom[:2] == here)
+            both = attacker.of(within(0, a, b))
             if not known["n"].mark:  # whoever knows the people exactly knows more than any table says
                 attacker.told(both, len(of), len(of))
         assert fewest(attacker.values().values()) >= 5, seed
@@ -139,7 +141,10 @@ def test_r41_so_few_came_that_the_same_table_later_is_refused_and_many_who_come_
     first = table(spec("a", "b", name="q1"), before)
     assert first.table is not None
     for came, reason in ((1, DIFFERENCE), (9, DIFFERENCE), (10, ""), (60, "")):
-        here = {("a1", "b1", "c0"): came // 2, ("a2", "b3", "c1"): came - came // 2}
+        here: dict[tuple[str, ...], int] = {
+            ("a1", "b1", "c0"): came // 2,
+            ("a2", "b3", "c1"): came - came // 2,
+        }
         after = before.vstack(people(here, first=10_000))
         made = table(spec("a", "b", name="q2"), after, earlier=[first])
         assert made.report.reason == reason, came
@@ -168,17 +173,17 @@ def test_r41_the_table_of_a_later_quarter_does_not_tell_a_cell_by_subtraction(se
         for line in one.table.lines:
             if "total" in line.categories:
                 continue
-            what = attacker.of(lambda atom, q=quarter, at=line.categories: (atom[0], *atom[1:3]) == (q, *at))
+            what = attacker.of(within(0, quarter, *line.categories))
             of = rows.filter(rows["a"] == line.categories[0], rows["b"] == line.categories[1])
             if line.mark:
                 attacker.suppressed((quarter, line.categories), what, len(of), len(of) < 10)
             else:
                 attacker.published(what, line.value)
     for place in product(CODES["a"], CODES["b"]):
-        grown = attacker.of(lambda atom, at=place: (atom[0], *atom[1:3]) == ("q2", *at))
-        grown -= attacker.of(lambda atom, at=place: (atom[0], *atom[1:3]) == ("q1", *at))
+        grown = attacker.of(within(0, "q2", *place))
+        grown -= attacker.of(within(0, "q1", *place))
         attacker.told(grown, 0, came)
-    everybody = attacker.of(lambda atom: atom[0] == "q2") - attacker.of(lambda atom: atom[0] == "q1")
+    everybody = attacker.of(within(0, "q2")) - attacker.of(within(0, "q1"))
     attacker.told(everybody, came, came)
     assert fewest(attacker.values().values()) >= 5
 
@@ -208,7 +213,7 @@ def test_r41_each_value_that_the_attack_counts_is_one_that_a_brute_force_finds_t
         row = Row((size, *range(size)), (1.0, *[-1.0] * size))
         least = np.array([0.0] * size + [max(0, total - off)])
         most = np.array([7.0] * size + [total + off])
-        seen = [set() for _ in range(size)]
+        seen: list[set[int]] = [set() for _ in range(size)]
         for values in product(range(8), repeat=size):
             if abs(sum(values) - total) <= off:
                 for cell, value in enumerate(values):

@@ -18,6 +18,7 @@ from pseudonym.tables.cells import Sheet
 from pseudonym.tables.counting import count
 from pseudonym.tables.facts import Facts
 from pseudonym.tables.report import UNPROTECTED
+from tests.pseudonym.tables.attacker import Attacker, fewest, within
 from tests.pseudonym.tables.made import ANY, CODES, COUNT, DECLARED, NOW, drawn, events, people, spec, table
 
 PERIOD = '[period]\nmonths = 6\naround = ["since"]\n'
@@ -110,12 +111,12 @@ def test_r42_sums_and_means_are_of_published_numbers_and_costs_are_by_code():
     lines = {(one.measure, one.categories[0]): one for one in made.table.lines}
     for code in CODES["a"]:
         here = joined.filter(pl.col("a") == code)
-        total = here["pounds"].sum()
+        total = sum(here["pounds"].to_list())
         assert abs(lines["pounds", code].value - total) <= 50
         people_there = lines["n", code].value
         assert lines["mean", code].value == round(lines["pounds", code].value / people_there, 2)
-        cost = 10 * (here["what"] == "x").sum() + 500 * (here["what"] == "y").sum()
-        assert abs(lines["cost", code].value - cost) <= 50
+        paid = sum({"x": 10, "y": 500}[one] for one in here["what"])
+        assert abs(lines["cost", code].value - paid) <= 50
     assert lines["pounds", "total"].value == sum(lines["pounds", code].value for code in CODES["a"])
     assert any("made-up" in rule for rule in made.table.rules)
 
@@ -212,3 +213,28 @@ def test_r41_cell_keys_give_the_same_people_the_same_noise_in_every_table():
     assert all(abs(value - 40) <= 2 for value in inner)
     total = next(one for one in fine.lines if set(one.categories) == {"total"})
     assert total.value == sum(inner)
+
+
+def test_r41_the_same_of_some_people_and_of_all_is_attacked_together():
+    # Of all and of those of c0: what is left is those of c1, and in one cell they are few.
+    counts: dict[tuple[str, ...], int] = dict.fromkeys(product(CODES["a"], CODES["b"], ("c0",)), 40)
+    counts |= dict.fromkeys(product(CODES["a"], CODES["b"], ("c1",)), 30)
+    counts["a0", "b0", "c1"] = 3
+    rows = people(counts)
+    some = events(rows, random.Random(3), 0.5)
+    among = ANY.replace('"any"', '"any-c0"') + 'among = { c = ["c0"] }\n'
+    made = table(spec("a", "b", measures=ANY + among), rows, given=some)
+    lines = {(one.measure, one.categories): one for one in made.table.lines}
+    assert made.report.attacked == 2  # the few who are left, and those of them who have any
+    attacker = Attacker(list(product(("c0", "c1"), ("yes", "no"))))
+    for measure, whose in (("any", ("c0", "c1")), ("any-c0", ("c0",))):
+        line = lines[measure, ("a0", "b0")]
+        assert not line.mark
+        having = round(line.value * line.of / 100)
+        for word, value in (("yes", having), ("no", line.of - having)):
+            attacker.published(sum(attacker.of(within(0, one, word)) for one in whose), value)
+    attacker.questions = {
+        ("left",): attacker.of(within(0, "c1")),
+        ("any",): attacker.of(within(0, "c1", "yes")),
+    }
+    assert fewest(attacker.values().values()) >= 5

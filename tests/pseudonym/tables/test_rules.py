@@ -42,6 +42,7 @@ def sheets(rows, some):
     return [one.sheet for one in found.told]
 
 
+@pytest.mark.filterwarnings("ignore")  # what is deprecated there is no affair of ours
 @pytest.mark.parametrize("seed", range(4))
 def test_r41_acro_agrees_on_the_threshold_and_on_dominance(seed, tmp_path, monkeypatch):
     acro = pytest.importorskip("acro", reason="the package acro, the second opinion, is not installed")
@@ -119,11 +120,11 @@ def test_r41_a_perturbation_table_has_onss_form_and_never_shows_a_small_count(na
     assert set(after.filter(pl.col("pcv") < 10)["after"]) == {0}
     assert made.spread == 2
     large = read.filter(pl.col("pcv") >= 14)
-    assert abs(float(large["pvalue"].mean())) < 0.02
+    assert abs(sum(large["pvalue"].to_list())) < 0.02 * len(large)
     if name == "10-5":  # the rule by which ONS makes its example of a table
         assert (after.filter(pl.col("pcv") >= 10)["after"] % 5 == 0).all()
     else:
-        assert 0.6 < float((large["pvalue"] != 0).mean()) < 0.65
+        assert 0.6 < len(large.filter(pl.col("pvalue") != 0)) / len(large) < 0.65
 
 
 def test_r41_noise_is_looked_up_as_ons_describes_it():
@@ -164,7 +165,7 @@ def test_a_declaration_that_says_what_cannot_be_is_refused_before_anything_is_re
     assert wrong[0] in SPEC
     TableSpec.from_toml(SPEC)
     with pytest.raises(InputError) as refused:
-        TableSpec.from_toml(SPEC.replace(*wrong, 1))
+        TableSpec.from_toml(SPEC.replace(wrong[0], wrong[1], 1))
     assert refused.value.message
 
 
