@@ -232,7 +232,7 @@ def test_r41_the_same_of_some_people_and_of_all_is_attacked_together():
         assert not line.mark
         having = round(line.value * line.of / 100)
         for word, value in (("yes", having), ("no", line.of - having)):
-            attacker.published(sum(attacker.of(within(0, one, word)) for one in whose), value)
+            attacker.published(np.sum([attacker.of(within(0, one, word)) for one in whose], axis=0), value)
     attacker.questions = {
         ("left",): attacker.of(within(0, "c1")),
         ("any",): attacker.of(within(0, "c1", "yes")),
