@@ -39,7 +39,9 @@ from pseudonym.study.delivery import Delivery, check, divide
 from pseudonym.study.layouts import Layout
 from pseudonym.study.schemes import scheme
 from pseudonym.study.secret import stream
-from pseudonym.v1 import common_pb2, release_pb2
+from pseudonym.tables.published import Published
+from pseudonym.tables.report import TableReport
+from pseudonym.v1 import common_pb2, release_pb2, table_pb2
 
 PROJECT, PURPOSE, RECIPIENT = "tf-2026", "evaluation-2026", "nis-analysis"
 AUTHORITY = "Kinshire"
@@ -48,6 +50,9 @@ NHS_NUMBER_REASON = "s251-made-up"
 RESEARCHER, HOLDER, APPROVERS = "alice", "alice", ("alice", "bob")
 LAYOUTS = Path(__file__).resolve().parent.parent / "benchmarks" / "county" / "layouts"
 RELEASES = "/pseudonym.v1.ReleaseService/"
+TABLES = "/pseudonym.v1.TableService/"
+READER, AREA = "alice", COUNCILS[0]
+"""Who reads tables with the made-up council's certificate, and whose area that is."""
 Feed = Callable[[str, int, int], None]
 
 
@@ -56,6 +61,7 @@ def governance(approvers: Mapping[str, Ed25519PrivateKey]) -> dict[str, Any]:
     example: dict[str, Any] = json.loads((Path(__file__).parent / "governance.json").read_text())
     return {
         **example,
+        "councils": [{"project": PROJECT, "person": READER, "area": AREA}],
         "approvers": [
             {"name": name, "person": name, "public_key": key.public_key().public_bytes_raw().hex()}
             for name, key in approvers.items()
@@ -217,6 +223,50 @@ def release(
             return opened(b"".join(piece.content for piece in pieces), key)
 
     return made, fetched
+
+
+def table(
+    service: Service, text: str, approvers: Mapping[str, Ed25519PrivateKey], *, publish: bool = False
+) -> table_pb2.Table:
+    """Have a protected table counted, checked and approved by two; what was released.
+
+    Args:
+        service: the roles.
+        text: the declaration.
+        approvers: their keys by name; the certificate of each is there.
+        publish: whether an approver marks it for publication.
+
+    Raises:
+        StudyError: it is kept back.
+    """
+    with service.at_attributes(Role.DATA_PROTECTION_OFFICER) as officer:
+        asked = table_pb2.CreateTableRequest(mandate=_mandate(), specification=text.encode())
+        name = officer.call(f"{TABLES}CreateTable", asked, table_pb2.CreateTableResponse).table.name
+        checking = table_pb2.CheckTableRequest(mandate=_mandate(), name=name)
+        made = officer.call(f"{TABLES}CheckTable", checking, table_pb2.CheckTableResponse).table
+    if made.state != table_pb2.TABLE_STATE_CHECKED:
+        raise StudyError("The table is kept back:\n" + TableReport.from_file(made.report).text())
+    digest = hashlib.sha256(made.manifest).digest()
+    for bearer, approver in zip((Role.APPROVER, f"{Role.APPROVER}-2"), APPROVERS, strict=True):
+        now = datetime.now(UTC).replace(microsecond=0)
+        approval = Approval.sign(digest, approver, approvers[approver], now).to_file()
+        with service.at_attributes(bearer) as peer:
+            request = table_pb2.ApproveTableRequest(mandate=_mandate(), name=name, approval=approval)
+            made = peer.call(f"{TABLES}ApproveTable", request, table_pb2.ApproveTableResponse).table
+    if publish:
+        with service.at_attributes(Role.APPROVER) as peer:
+            marking = table_pb2.PublishTableRequest(mandate=_mandate(), name=name)
+            made = peer.call(f"{TABLES}PublishTable", marking, table_pb2.PublishTableResponse).table
+    return made
+
+
+def read_table(service: Service, name: str, bearer: str = Role.COUNCIL) -> Published:
+    """What somebody reads of a released table: a council its own area and the total of all."""
+    with service.at_attributes(bearer) as peer:
+        request = table_pb2.ReadTableRequest(mandate=_mandate(), name=name)
+        return Published.from_file(
+            peer.call(f"{TABLES}ReadTable", request, table_pb2.ReadTableResponse).content
+        )
 
 
 def _mandate() -> common_pb2.Mandate:

@@ -257,7 +257,8 @@ def draw(table: Published, console: Console) -> None:
     for name, meaning, kind in table.measures:
         lines = [one for one in table.lines if one.measure == name]
         periods = list(dict.fromkeys(one.period for one in lines))
-        grid = Grid(title=Text(f"{plain(meaning)} ({_AS[kind]})"), title_justify="left")
+        console.print(Text(f"\n{plain(meaning)} ({_AS[kind]})"))
+        grid = Grid()
         for dimension in table.dimensions:
             grid.add_column(plain(dimension))
         for period in periods:

@@ -77,7 +77,7 @@ def _cell(sheet: Sheet, place: tuple[int | None, ...], key: Key, inner: bool) ->
             published = of_rounded(rounded(amount, BASE))
     else:
         amount /= sheet.base
-        primary = primary or amount == 0 or (inner and bool(sheet.unsafe[index]))
+        primary = primary or amount == 0 or sheet.is_unsafe(place)
         middle = round(amount)
         published = max(0.0, middle - 0.5), middle + 0.5
     if not possible:
@@ -146,7 +146,9 @@ class Board:
         """Put down how many came and left in all, from the other people to these."""
         for key in keys:
             pair = self.places[people, key], self.places[others, key]
-            self.rows.append(Row(pair, (1.0, -1.0), -left, came))
+            # Of everybody, which no column narrows down, the difference is known; of a cell, that it is less.
+            least, most = (-left, came) if key else (came - left, came - left)
+            self.rows.append(Row(pair, (1.0, -1.0), least, most))
 
     def puzzle(self) -> Puzzle:
         """What the attacker has."""

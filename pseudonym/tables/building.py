@@ -15,13 +15,13 @@ from typing import Final
 import polars as pl
 
 from pseudonym.datasets import Dataset
-from pseudonym.tables.board import Change, Past
+from pseudonym.tables.board import Change, Past, cells
 from pseudonym.tables.cellkey import Noise
 from pseudonym.tables.cells import Key, Sheet
-from pseudonym.tables.counting import Counted, count
+from pseudonym.tables.counting import Counted, Told, count
 from pseudonym.tables.facts import Fact, Facts, Kind, inner_keys, pasts
 from pseudonym.tables.lawful import findings
-from pseudonym.tables.protect import Given, Protected, Unprotected, protect
+from pseudonym.tables.protect import Given, Protected, Unprotected, loose, protect
 from pseudonym.tables.published import Published, published
 from pseudonym.tables.report import DIFFERENCE, UNPROTECTED, TableReport
 from pseudonym.tables.rules import THRESHOLD
@@ -135,39 +135,61 @@ def _guarded(spec: TableSpec, counted: Counted, earlier: Sequence[Facts]) -> _Gu
         Fact(Kind.PEOPLE, spec.topic, sheet, done.suppressed, place)
         for place, sheet in enumerate(people.values())
     ]
+    topics: dict[tuple[Kind, str], list[Told]] = {}
     for one in counted.told:
-        if one.sheet is one.people:
-            continue
-        kind = Kind.SUM if one.sheet.base else Kind.ANY
-        topic = f"{spec.topic} {one.sheet.axes[-1].column}" if kind is Kind.ANY else one.sheet.about
-        given = _given(one.sheet, one.people, done, pasts(earlier, kind, topic), kind)
-        found = protect(given)
+        if one.sheet is not one.people:
+            topics.setdefault(_topic(spec, one), []).append(one)
+    for (kind, topic), some in topics.items():  # what is told of the same is attacked together
+        found = protect(_given(some, done, pasts(earlier, kind, topic), kind))
         kept.append(found)
-        facts.append(Fact(kind, topic, one.sheet, found.suppressed, places[id(one.people)]))
-    shown = [(one, key) for one in facts for key in _shown(one.sheet)]
-    gone = sum(key in one.suppressed for one, key in shown)
+        facts += [Fact(kind, topic, one.sheet, found.suppressed, places[id(one.people)]) for one in some]
+    # The people are shown where a measure counts them, and else only behind the others.
+    counted_too = [facts[places[id(one.people)]] for one in counted.told if one.sheet is one.people]
+    own = gone = shown = 0
+    for fact in (*counted_too, *facts[len(people) :]):
+        known = cells([fact.sheet])
+        for group in _shown(fact):
+            shown += 1
+            gone += any(key in fact.suppressed for key in group)
+            own += any(known[key].primary for key in group)
     return _Guarded(
         tuple(facts),
-        len(shown),
+        shown,
         gone,
-        sum(one.secondary for one in kept),
+        gone - own,
         sum(one.attacked for one in kept),
         tuple(change for one in kept for change in one.changes),
     )
 
 
-def _given(sheet: Sheet, people: Sheet, done: Protected, before: Sequence[Past], kind: Kind) -> Given:
-    """What is protected together with the people that a sheet is about."""
+def _topic(spec: TableSpec, one: Told) -> tuple[Kind, str]:
+    """What a measure tells of; the same in all tables."""
+    if one.sheet.base:
+        return Kind.SUM, one.sheet.about
+    return Kind.ANY, f"{spec.topic} {one.sheet.axes[-1].column}"
+
+
+def _given(some: Sequence[Told], done: Protected, before: Sequence[Past], kind: Kind) -> Given:
+    """What is protected together with the people that sheets are about."""
+    sheets = [one.sheet for one in some]
     if kind is Kind.SUM:
-        return Given([sheet], forced=done.suppressed, pasts=before)
-    pairs = [(sheet.key((*place, 0)), sheet.key((*place, 1))) for place, _ in inner_keys(people)]
-    forced = set(done.suppressed)
-    for (_, key), pair in zip(inner_keys(people), pairs, strict=True):
-        if key in done.suppressed:
-            forced |= set(pair)
-    return Given([sheet], forced, pairs, [people], done.suppressed, before)
+        return Given(sheets, forced=done.suppressed, pasts=before)
+    people = list({id(one.people): one.people for one in some}.values())
+    # Who has any and who has none add up to the people, who are known: neither is shown without the other.
+    groups = {
+        key: (one.sheet.key((*place, 0)), one.sheet.key((*place, 1)))
+        for one in some
+        for place, key in one.people.margins()
+    }
+    forced = set(done.suppressed).union(*(groups[key] for key in done.suppressed if key in groups))
+    pairs = list(groups.values())
+    return Given(sheets, forced, pairs, people, done.suppressed, loose(people), before)
 
 
-def _shown(sheet: Sheet) -> list[Key]:
-    """The cells that a table shows, or would."""
-    return [key for place, key in inner_keys(sheet) if sheet.shown[place] and sheet.possible[place]]
+def _shown(fact: Fact) -> list[tuple[Key, ...]]:
+    """The cells that a table shows, or would; who has any and who has none are one cell of a table."""
+    sheet = fact.sheet
+    places = [place for place, _ in inner_keys(sheet) if sheet.shown[place] and sheet.possible[place]]
+    if fact.kind is not Kind.ANY:
+        return [(sheet.key(place),) for place in places]
+    return [(sheet.key(place), sheet.key((*place[:-1], 1))) for place in places if place[-1] == 0]

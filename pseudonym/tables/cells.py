@@ -59,7 +59,7 @@ class Sheet:
         families: of how many families, with the totals of each axis as a further category: a family may be in
             several cells.
         possible: whether anybody can be in it.
-        unsafe: whether one or two contribute nearly all of a sum.
+        unsafe: whether one or two contribute nearly all of a sum, with totals as for families.
         shown: whether the table shows it; the others are the rest.
         base: what a sum is rounded to; 0 for counts.
         noise: for cell keys, what is added to each count.
@@ -106,3 +106,7 @@ class Sheet:
     def families_at(self, place: tuple[int | None, ...]) -> int:
         """How many families are in a cell or total."""
         return int(self.families[tuple(-1 if at is None else at for at in place)])
+
+    def is_unsafe(self, place: tuple[int | None, ...]) -> bool:
+        """Whether one or two contribute nearly all of a cell or total."""
+        return bool(self.unsafe[tuple(-1 if at is None else at for at in place)])

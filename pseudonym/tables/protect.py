@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import ceil, log2
 
 import numpy as np
@@ -23,7 +24,7 @@ from pseudonym.tables.attack import LEAST_VALUES, UNBOUNDED, Contradiction, Puzz
 from pseudonym.tables.attack import matrix as matrix_of
 from pseudonym.tables.board import Board, Cell, Change, Past, cells, change
 from pseudonym.tables.cells import Key, Sheet
-from pseudonym.tables.rules import THRESHOLD
+from pseudonym.tables.rules import THRESHOLD, few
 
 SPREAD = 0.2
 """Of a suppressed sum: how far its least and largest value lie apart at least."""
@@ -48,6 +49,8 @@ class Given:
         exact: sheets whose cells the attacker is told exactly where they are shown: the people of whom
             `sheets` say who has any.
         hidden: the cells of these that are not shown.
+        loose: the cells of these of which the attacker is told what is published: others, so few that nobody
+            may be told of them, are what is left of them.
         pasts: what was released before of the same kind, put together by people.
     """
 
@@ -56,6 +59,7 @@ class Given:
     tied: Sequence[tuple[Key, ...]] = ()
     exact: Sequence[Sheet] = ()
     hidden: Collection[Key] = ()
+    loose: Collection[Key] = ()
     pasts: Sequence[Past] = ()
 
 
@@ -93,7 +97,7 @@ def protect(given: Given) -> Protected:
     first = {key for key in able if known[key].primary}
     suppressed = _tied(first | (set(given.forced) & able), given.tied)
     differing = changes([*given.sheets, *given.exact], given.pasts)
-    public = _public(given.pasts, differing)
+    public = _public(given, differing)
     for _ in range(_TURNS):
         board, mine = _laid_out(given, known, suppressed, differing, public)
         puzzle = board.puzzle()
@@ -144,9 +148,9 @@ def _laid_out(
     for key, cell in known.items():
         hidden = key in suppressed
         bounds = cell.suppressed() if hidden or cell.rest else cell.published
-        few = cell.rest and cell.inner and cell.primary and cell.amount > 0
-        mine[key] = board.add(0, cell, bounds, (hidden or few) and key not in public)
-    _add_exact(board, 0, given.exact, given.hidden)
+        left = cell.rest and cell.inner and cell.primary and cell.amount > 0
+        mine[key] = board.add(0, cell, bounds, (hidden or left) and key not in public)
+    _add_exact(board, 0, given.exact, given.hidden, given.loose)
     for number, (past, differs) in enumerate(zip(given.pasts, differing, strict=True), 1):
         if differs is None:
             continue
@@ -158,7 +162,7 @@ def _laid_out(
                 board.add(people, cell, cell.suppressed(), True)
             else:
                 board.add(people, cell, cell.published, False)
-        _add_exact(board, people, past.exact, past.hidden)
+        _add_exact(board, people, past.exact, past.hidden, loose(past.exact))
         if people:
             board.add_sums(people, (*past.sheets, *past.exact))
             board.add_change(0, people, differs.keys, differs.came, differs.left)
@@ -172,20 +176,40 @@ def _laid_out(
     return board, mine
 
 
-def _public(pasts: Sequence[Past], differing: Sequence[Change | None]) -> set[Key]:
-    """Cells of the same people that were released with their number: to suppress them now hides nothing."""
-    found = set()
-    for past, differs in zip(pasts, differing, strict=True):
+def _public(given: Given, differing: Sequence[Change | None]) -> set[Key]:
+    """Cells that are known whatever is suppressed now: to suppress them hides nothing.
+
+    These are the people whom the sheets are about, and cells of the same people that were released.
+    """
+    found = set(cells(given.exact)) - set(given.hidden)
+    for past, differs in zip(given.pasts, differing, strict=True):
         if differs is not None and not _differs(differs):
             shown = (key for key, cell in cells(past.sheets).items() if cell.inner and not cell.rest)
             found |= set(shown) - past.suppressed
     return found
 
 
-def _add_exact(board: Board, people: int, sheets: Sequence[Sheet], hidden: Collection[Key]) -> None:
+def loose(sheets: Sequence[Sheet]) -> set[Key]:
+    """The cells beside which so few are left that nobody may be told of them; see `Given`."""
+    found = set()
+    for sheet in sheets:
+        width = sum(not axis.about for axis in sheet.axes)
+        few_left = few(sheet.persons, sheet.families[tuple(slice(-1) for _ in sheet.shape)])
+        for place in np.argwhere(few_left & ~sheet.shown & (sheet.persons > 0)):
+            own = tuple(int(at) for at in place[:width])
+            spans = [(*range(len(axis.labels)), None) for axis in sheet.axes[width:]]
+            found |= {sheet.key((*own, *rest)) for rest in product(*spans)}
+    return found
+
+
+def _add_exact(
+    board: Board, people: int, sheets: Sequence[Sheet], hidden: Collection[Key], loose: Collection[Key]
+) -> None:
     for key, cell in cells(sheets).items():
         if key in hidden:
             board.add(people, cell, cell.suppressed(), False)
+        elif key in loose and not cell.rest:
+            board.add(people, cell, cell.published, False)
         elif cell.inner and not cell.rest:
             board.add(people, cell, (cell.amount, cell.amount), False)
         else:

@@ -161,7 +161,7 @@ def _rules(spec: TableSpec, coarse: Sequence[str]) -> Iterator[str]:
         yield "Rates are made of published counts."
     if any(one.magnitude for one in spec.figures):
         yield (
-            "Sums are suppressed where two contribute more than 90 %, or one could be told to within 10 %; "
+            "Sums are suppressed where two contribute 90 % or more, or one could be told to within 10 %; "
             "others are rounded. Means are made of published sums and counts."
         )
     if coarse:

@@ -1,7 +1,7 @@
 """The rules for one cell: the threshold, dominance, rounding, and what each lets somebody conclude.
 
 Thresholds and dominance are those of ACRO (Smith et al. 2023): ten, with zeros disclosive; a sum is unsafe if
-the two largest contribute more than 90 %, or if the second largest contributor, who knows its own part, could
+the two largest contribute 90 % or more, or if the second largest contributor, who knows its own part, could
 tell the largest to within 10 %. Here persons and families both have to meet them, since a large family meets
 a threshold on persons alone.
 """
@@ -39,7 +39,7 @@ def dominated(
         total: of each cell.
         largest, second: contributions; 0 where there is none.
     """
-    nk = largest + second > SHARE * total
+    nk = largest + second >= SHARE * total
     p = total - largest - second < WITHIN * largest
     found: NDArray[np.bool_] = (nk | p) & (total > 0)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -49,7 +49,7 @@ def counts(
         persons,
         _families(units, shape),
         _possible(spec, axes, persons),
-        np.zeros(shape, np.bool_),
+        np.zeros(tuple(size + 1 for size in shape), np.bool_),
         _shown(axes),
     )
     if noise is None:
@@ -72,14 +72,6 @@ def sums(
     shape = tuple(len(axis.labels) for axis in axes)
     given = units.filter(pl.col("amount") > 0)
     total = _amounts(given, shape, pl.col("amount").sum())
-    unsafe = np.zeros(shape, np.bool_)
-    columns = [f"_{place}" for place in range(len(shape))]
-    for who in ("unit", FAMILY):
-        each = given.group_by(*columns, who).agg(pl.col("amount").sum())
-        largest, second = (
-            _amounts(each, shape, pl.col("amount").sort(descending=True).slice(at, 1).sum()) for at in (0, 1)
-        )
-        unsafe |= dominated(total, largest, second)
     persons = _array(given, shape, pl.col("persons").sum())
     return Sheet(
         figure.name,
@@ -90,7 +82,7 @@ def sums(
         persons,
         _families(given, shape),
         _possible(spec, axes, persons),
-        unsafe,
+        _unsafe(given, shape),
         _shown(axes),
         base=figure.base,
     )
@@ -112,17 +104,44 @@ def _amounts(units: pl.DataFrame, shape: tuple[int, ...], what: pl.Expr) -> NDAr
 
 def _families(units: pl.DataFrame, shape: tuple[int, ...]) -> NDArray[np.int64]:
     """How many families are in each cell and total."""
-    columns = [f"_{place}" for place in range(len(shape))]
     made = np.zeros(tuple(size + 1 for size in shape), np.int64)
-    made[(-1,) * len(shape)] = units[FAMILY].n_unique()
-    for size in range(1, len(columns) + 1):
-        for some in combinations(range(len(columns)), size):
-            index: list[Any] = [-1] * len(columns)
-            found = units.group_by(columns[at] for at in some).agg(_n=pl.col(FAMILY).n_unique())
-            for at in some:
-                index[at] = found[columns[at]].to_numpy()
-            made[tuple(index)] = found["_n"].to_numpy()
+    for columns, index in _margins(shape):
+        found = units.group_by(columns).agg(_n=pl.col(FAMILY).n_unique()) if columns else None
+        if found is None:
+            made[index({})] = units[FAMILY].n_unique()
+        else:
+            made[index(found.to_dict())] = found["_n"].to_numpy()
     return made
+
+
+def _unsafe(units: pl.DataFrame, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Whether one or two units, or families, contribute nearly all of a cell or total."""
+    made = np.zeros(tuple(size + 1 for size in shape), np.bool_)
+    parts = pl.col("amount").sort(descending=True)
+    wanted = (
+        pl.col("amount").sum(),
+        parts.slice(0, 1).sum().alias("_largest"),
+        parts.slice(1, 1).sum().alias("_second"),
+    )
+    for columns, index in _margins(shape):
+        for who in ("unit", FAMILY):
+            each = units.group_by(*columns, who).agg(pl.col("amount").sum())
+            found = each.group_by(columns).agg(wanted) if columns else each.select(wanted)
+            total, largest, second = (found[name].to_numpy() for name in ("amount", "_largest", "_second"))
+            made[index(found.to_dict())] |= dominated(total, largest, second)
+    return made
+
+
+def _margins(shape: tuple[int, ...]) -> Iterator[tuple[list[str], Callable[[Mapping[str, pl.Series]], Any]]]:
+    """All sets of axes, each with what finds the places of its cells in an array that has totals too."""
+    names = [f"_{place}" for place in range(len(shape))]
+    for size in range(len(names) + 1):
+        for some in combinations(names, size):
+
+            def index(found: Mapping[str, pl.Series], some: tuple[str, ...] = some) -> Any:
+                return tuple(found[name].to_numpy() if name in some else -1 for name in names)
+
+            yield list(some), index
 
 
 def _shown(axes: Iterable[Axis]) -> NDArray[np.bool_]:

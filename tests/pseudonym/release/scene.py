@@ -255,9 +255,10 @@ def scene(
         yield Scene(store, clock, known, said, desk, opening, Ed25519PrivateKey.generate(), keys, certified)
 
 
-def put(store: Attributes, dataset: str, rows: pl.DataFrame) -> None:
+def put(store: Attributes, dataset: str, rows: pl.DataFrame, batch: str = "1") -> None:
     """Store rows that come with their two halves."""
-    refs = [hashlib.sha256(f"{dataset} {place}".encode()).digest()[:16] for place in range(rows.height)]
+    name = f"{dataset}-{batch}"
+    refs = [hashlib.sha256(f"{name} {place}".encode()).digest()[:16] for place in range(rows.height)]
     named = rows.with_columns(column(row_ref=refs))
-    store.intake.receive(PROJECT, dataset, f"{dataset}-1", named.drop("aid", "family"))
+    store.intake.receive(PROJECT, dataset, name, named.drop("aid", "family"))
     store.intake.attach(PROJECT, named.select("row_ref", "aid", "family"))
