@@ -22,6 +22,7 @@ from pseudonym import attribute_subjects as subjects
 from pseudonym import frames, outcomes
 from pseudonym.access import Access, Mandate
 from pseudonym.attribute_moves import AttributeMoves
+from pseudonym.attribute_subjects import Flag
 from pseudonym.attributes_context import AttributeContext
 from pseudonym.attributes_intake import AttributeIntake
 from pseudonym.datasets import Dataset
@@ -94,14 +95,18 @@ class AttributeRegisters:
         arrived = set(self._intake.attach(project, frame.drop("run", "outcome", strict=False))["row_ref"])
         with self._rows.read() as at:
             held = {head.handle: head.aid for head in self._links.held(at, handles)}
+            whose = self._rows.subjects(at, list(set(held.values())))
+        frozen = {aid for aid, one in whose.items() if one.flags & (Flag.RESTRICTED | Flag.OBJECTED)}
         going = [
-            (handle, aid) for handle, aid in zip(handles, aids, strict=True) if held.get(handle, aid) != aid
+            (handle, aid)
+            for handle, aid in zip(handles, aids, strict=True)
+            if (now := held.get(handle, aid)) != aid and now not in frozen
         ]
         if going:
             self._moves.assign(project, going, mandate)
         with self._rows.write() as at:
-            whose = self._rows.project(at, project)
-            self._links.mark(at, whose.number, register, run, [one for one in held if one is not None])
+            number = self._rows.project(at, project).number
+            self._links.mark(at, number, register, run, [one for one in held if one is not None])
         done = [ref for ref, handle in zip(refs, handles, strict=True) if ref in arrived or handle in held]
         return frames.columns(row_ref=done)
 
