@@ -56,7 +56,7 @@ from pseudonym.v1 import rights_errand_pb2 as pb
 from pseudonym.vault import Vault
 
 METHOD = "/pseudonym.v1.RightsErrandService/SendErrand"
-EVERY = 10.0  # seconds between rounds, as long as something is pending
+EVERY = 5.0  # seconds between rounds, as long as something is pending
 IDLE = 3_600.0
 PATIENCE = 3.0  # seconds for which the broker is tried again: the rounds come back to it
 _KIND = pb.ErrandKind

@@ -11,6 +11,8 @@ import grpc
 import polars as pl
 import pytest
 
+from deploy import rights as steps
+from deploy.service import Service, StudyError
 from pseudonym.roles.callers import Role
 from pseudonym.roles.commands_rights import rights_app
 from pseudonym.v1 import broker_pb2, common_pb2, rights_pb2, vault_pb2
@@ -382,3 +384,61 @@ def test_the_same_request_is_the_same_case_and_the_same_decision_is_one(study):
     )
     assert refused(restricting) == ("ALREADY_EXISTS", "CONFLICT")
     closed(study, case_id)
+
+
+def test_the_commands_take_in_list_extend_and_refuse(study, tmp_path):
+    trio = study.trio
+    people = tmp_path / "people.csv"
+    people.write_text(f"born,nhs\n2011-02-09,{study.numbers[8]}\n")
+
+    def typed(bearer, *words, code=0):
+        done = trio.kinlink(rights_app, Role.IDENTITY, bearer, *words, "--project", PROJECT)
+        assert done.exit_code == code, done.output
+        return done.output
+
+    purpose = ("--purpose", PURPOSE)
+    day = (date.today() - timedelta(days=20)).isoformat()
+    asking = ("ask", "--right", "erasure", "--received", day, "--file", people, *purpose)
+    shown = typed("council", *asking, "--proof", "document", "--request-id", "by-command")
+    case_id = shown.split("case id")[1].split()[0]
+    assert typed("council", *asking, "--proof", "document", "--request-id", "by-command").count(case_id) == 1
+    assert "overdue" in typed(OFFICER, "list")
+    assert case_id in typed("council", "list")
+    assert case_id not in typed("council-2", "list")
+    assert "complex" in typed(OFFICER, "extend", case_id, "--why", "complex", *purpose)
+    # What is wrong is said before anything changes, and by whom it may be done.
+    refusal = typed(OFFICER, "decide", case_id, "--outcome", "refused", *purpose, code=1)
+    assert "is refused, in whole or in part, for a reason" in refusal
+    assert "CALLER_REFUSED" in typed("council", "decide", case_id, "--outcome", "granted", *purpose, code=1)
+    assert "the ground of the erasure" in typed(
+        OFFICER, "decide", case_id, "--outcome", "granted", *purpose, code=1
+    )
+    refused = typed(OFFICER, "decide", case_id, "--outcome", "refused", "--reason", "research", *purpose)
+    assert "UK GDPR Art 17(3)(d)" in refused
+    assert "Olive Officer: dpo@council.example" in typed("council", "show", case_id)
+    assert "kinlink rights show" in typed(OFFICER, "answer", case_id, "--out", tmp_path, *purpose, code=1)
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("field,worth\nsurname,X\n")
+    words = ("decide", case_id, "--outcome", "granted", "--truth", "never", "--correct", wrong, *purpose)
+    assert "They are field and value" in typed(OFFICER, *words, code=1)
+
+
+def test_the_steps_of_a_demonstration_answer_and_correct(study):
+    trio = study.trio
+    addresses = {
+        role: f"localhost:{trio.port(role)}" for role in (Role.IDENTITY, Role.BROKER, Role.ATTRIBUTES)
+    }
+    service = Service(addresses, trio.certificates, PROJECT, PURPOSE)
+    for role in addresses:
+        (trio.folder / f"{role}-role").symlink_to(trio.folder / role)
+    person = {"born": "2011-02-09", "nhs": study.numbers[8]}
+    case, answer = steps.access(service, person, steps.officers(trio.folder))
+    assert case.answered
+    assert SURNAMES.split()[8] in json.dumps(answer["records"])
+    corrected = steps.rectified(service, person, {"surname": "Rightly"})
+    assert list(corrected.steps) == ["attributes"]
+    _, answer = steps.access(service, person, steps.officers(trio.folder))
+    assert "Rightly" in json.dumps(answer["records"])
+    assert SURNAMES.split()[8] not in json.dumps(answer)
+    with pytest.raises(StudyError):
+        steps.access(service, {"born": "1911-02-09", "nhs": study.numbers[8]}, [])

@@ -15,7 +15,7 @@ from tests.pseudonym.roles import test_join as joins
 from tests.pseudonym.roles import test_processes as chain
 from tests.pseudonym.roles import test_registers as registers
 from tests.pseudonym.roles import test_rights as rights
-from tests.pseudonym.roles.harness import governance, join
+from tests.pseudonym.roles.harness import client, governance, join
 from tests.pseudonym.roles.test_erasure import issued
 
 
@@ -50,7 +50,7 @@ class World:
                 chain.upload(holder, "SubmitAttributes", kind, chain.header("pnc-again"), [values])
         else:
             registers.settled(self.roles, self.certificates)
-        with registers.client(self.roles[Role.IDENTITY], self.certificates, "linkage-operator") as operator:
+        with client(self.roles[Role.IDENTITY], self.certificates, "linkage-operator") as operator:
             links = operator.read_links(job)
         return figures, links
 
@@ -118,9 +118,7 @@ def test_r60_r65_after_a_rectification_the_wrong_link_is_gone_and_the_number_the
         linked = dict(links.select("right_id", "left_id").rows())
         assert true_ref in linked
         assert wrong_ref not in linked
-        chain.eventually(
-            lambda: sorted(name for run, name in world.held() if run) == ["attainment", "links"]
-        )
+        chain.eventually(lambda: sorted(name for run, name in world.held() if run) == ["attainment", "links"])
         assert all(run for run, _ in world.held())
         assert world.urn() == before
         copied = rights.granted(

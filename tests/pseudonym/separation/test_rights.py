@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from pseudonym.access import Mandate
-from pseudonym.attributes_rights import OWN, Flag, Which
+from pseudonym.attribute_subjects import Flag
+from pseudonym.attributes_rights import OWN, Which
 from pseudonym.datasets import Column, Dataset, Kind, Tag
 from pseudonym.errors import InputError, NotFoundError, SealBrokenError
 from tests.pseudonym.release.scene import MANDATE, scene

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import polars as pl
 import pytest
@@ -129,7 +130,7 @@ def test_r60_a_correction_that_fails_leaves_all_as_it_was(held, store):
 
 def test_r70_a_disclosure_is_one_line_a_day_and_goes_with_the_person(held, store):
     disclosures = Disclosures(held.tools)
-    said = {
+    said: dict[str, Any] = {
         "project": "tf-2026",
         "who": "dwp-extract (wpls)",
         "fields": ["surname", "born"],
