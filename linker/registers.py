@@ -19,7 +19,7 @@ import polars as pl
 from linker import report
 from linker.profile_links import LINKED, link_persons
 from linker.profiles import load
-from linker.profiles.parts import BITS, FOUND, listed
+from linker.profiles.parts import listed
 from linker.records import Records
 from linker.resources import Job, Table
 from linker.vaulted import Folder
@@ -92,6 +92,7 @@ def perform(job: Job, extract: Records, registers: Registers, folder: Folder, pr
     figures: dict[str, object] = {"format": report.FORMAT, "kind": "register", "register": work.register}
 
     def link(known: pl.DataFrame) -> Found:
+        explaining = list[pl.DataFrame]()
         outcomes = link_persons(
             known,
             extract,
@@ -101,6 +102,7 @@ def perform(job: Job, extract: Records, registers: Registers, folder: Folder, pr
             nhs_number_reason=work.nhs_number_reason,
             seed=work.seed,
             progress=progress,
+            explained=explaining.append,
         )
         found = _found(outcomes, known, extract.ids)
         records = known.unique("person", keep="first", maintain_order=True).select("person", "record")
@@ -116,10 +118,9 @@ def perform(job: Job, extract: Records, registers: Registers, folder: Folder, pr
                 rule=pl.col("key").fill_null(""),
             )
             folder.write_table(str(table), shown.sort("left_id", "right_id"))
-        linked = pairs.filter(pl.col("outcome") == LINKED)
-        parts = [name for name in outcomes.columns if name.startswith((FOUND, BITS))]
-        explained = linked.select("stage", "key", "weight", *parts, left_id="record")
-        folder.write_table(EXPLAINED, explained.sort("left_id", "weight"))
+        for parts in explaining:
+            whose = parts.join(records, on="person", maintain_order="left").rename({"record": "left_id"})
+            folder.write_table(EXPLAINED, whose.drop("person").sort("left_id", "weight"))
         figures["stages"] = _counted(found.persons, "stage")
         figures["bands"] = _counted(found.persons, "band")
         return found
