@@ -59,8 +59,8 @@ class Rights(Trio):
     """Three roles whose rounds come at once."""
 
     CODE = (
-        "from pseudonym.roles import erasing, errands, exchange, rights_desk\n"
-        "exchange.ASK_EVERY = erasing.EVERY = errands.EVERY = rights_desk.EVERY = 0.2\n"
+        "from pseudonym.roles import carrying, erasing, errands, exchange\n"
+        "exchange.ASK_EVERY = erasing.EVERY = errands.EVERY = carrying.EVERY = 0.2\n"
         "os._exit(server.run(settings))"
     )
 
