@@ -17,7 +17,7 @@ from pseudonym.roles.callers import Role
 from pseudonym.roles.commands_rights import rights_app
 from pseudonym.v1 import broker_pb2, common_pb2, rights_pb2, vault_pb2
 from tests.pseudonym.roles import test_processes as chain
-from tests.pseudonym.roles.harness import PURPOSE, Trio, governance, join, mandate, reason
+from tests.pseudonym.roles.harness import ENDED, PURPOSE, Trio, governance, join, mandate, reason
 from tests.pseudonym.roles.test_erasure import Study, issued
 
 R, B, PROJECT, RECIPIENT = "/pseudonym.v1.RightsService/", chain.B, chain.PROJECT, chain.RECIPIENT
@@ -68,7 +68,9 @@ class Rights(Trio):
 @pytest.fixture(scope="module")
 def trio(tmp_path_factory, certificates):
     folder = tmp_path_factory.mktemp("rights")
-    with Rights(folder, certificates, governance(folder, contacts=CONTACTS)) as roles:
+    with Rights(
+        folder, certificates, governance(folder, contacts=CONTACTS, projects={ENDED: "2026-01-31T00:00:00Z"})
+    ) as roles:
         roles.start()
         yield roles
 
@@ -163,6 +165,20 @@ def test_r58_a_council_asks_whether_data_are_used_and_the_officer_answers(study)
         assert (told.used, told.found) == (said, 0)
     # Another council has no such case.
     assert refused(lambda: case_of(study, used.case_id, "council-2")) == ("NOT_FOUND", "NOT_FOUND")
+
+
+def test_r58_of_a_project_that_has_ended_nobody_can_tell_any_more(study):
+    over = mandate(project=ENDED)
+    case = opened(study, rights_pb2.RIGHT_USED, 0, mandate=over)
+    with study.trio.called(Role.IDENTITY, OFFICER) as officer:
+        request = rights_pb2.DecideRequest(
+            mandate=mandate(project=ENDED), case_id=case.case_id, outcome=rights_pb2.RIGHT_OUTCOME_GRANTED
+        )
+        told = officer(f"{R}Decide", request, rights_pb2.DecideResponse).case
+    assert told.used == rights_pb2.DATA_USED_NO_LONGER_RESOLVABLE
+    assert told.state == rights_pb2.CASE_STATE_CLOSED
+    other = lambda: opened(study, rights_pb2.RIGHT_ACCESS, 0, mandate=mandate(project=ENDED))  # noqa: E731
+    assert refused(other)[1] == "PROJECT_ENDED"
 
 
 def test_r59_r70_a_copy_of_all_that_is_held_joins_on_the_officers_machine_alone(study, tmp_path):
