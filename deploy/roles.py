@@ -33,7 +33,15 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START_SECONDS, STOP_SECONDS = 120.0, 30.0
 PORTS = {Role.BROKER: 7071, Role.IDENTITY: 7070, Role.ATTRIBUTES: 7072}
 ANY_PORTS = dict.fromkeys(PORTS, 0)
-GOVERNANCE = {"quotas": {"demonstration": 1_000_000}}  # identities a day that may be opened, by purpose
+CONTACTS = [
+    {"who": "data-protection-officer", "name": "Olive, of the made-up council", "how": "dpo@council.example"},
+    {"who": "regulator", "name": "Information Commissioner's Office", "how": "ico.org.uk"},
+]
+"""Whom people can complain to."""
+GOVERNANCE = {
+    "quotas": {"demonstration": 1_000_000},  # identities a day that may be opened, by purpose
+    "contacts": CONTACTS,
+}
 
 
 class Processes:

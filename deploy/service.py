@@ -59,10 +59,16 @@ class Service:
 
     def at_attributes(self, caller: str) -> Peer:
         """The attributes role, for calls that no client has; callers are named as their certificates."""
+        return self._at(Role.ATTRIBUTES, caller)
+
+    def at_identity(self, caller: str) -> Peer:
+        """The identity role, as `at_attributes`."""
+        return self._at(Role.IDENTITY, caller)
+
+    def _at(self, role: Role, caller: str) -> Peer:
         from pseudonym.roles.peer import Peer
 
-        address = self.addresses[Role.ATTRIBUTES]
-        return Peer(Role.ATTRIBUTES, address, self._tls(caller), timeout=3600.0, person=True)
+        return Peer(role, self.addresses[role], self._tls(caller), timeout=3600.0, person=True)
 
     def _tls(self, caller: str) -> PeerTls:
         from pseudonym.roles.peer import PeerTls

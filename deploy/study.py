@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.county.councils import COUNCILS
 from benchmarks.county.presets import REGISTERS
+from deploy.roles import CONTACTS
 from deploy.service import Service, StudyError
 from linker.resources import Job, SubmissionKind
 from pseudonym import registers
@@ -62,6 +63,7 @@ def governance(approvers: Mapping[str, Ed25519PrivateKey]) -> dict[str, Any]:
     return {
         **example,
         "councils": [{"project": PROJECT, "person": READER, "area": AREA}],
+        "contacts": CONTACTS,
         "approvers": [
             {"name": name, "person": name, "public_key": key.public_key().public_bytes_raw().hex()}
             for name, key in approvers.items()

@@ -56,6 +56,7 @@ def link_persons(
     nhs_number_reason: str = "",
     seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
+    explained: Callable[[pl.DataFrame], object] | None = None,
 ) -> pl.DataFrame:
     """Say of persons and rows of a register who is whose: the best over all that is known of a person.
 
@@ -69,11 +70,12 @@ def link_persons(
         nhs_number_reason: why the NHS number may be used; nothing: it is not.
         seed: of every random choice.
         progress: called with (stage, done, total); what it raises ends the work.
+        explained: called, where there can be links, with `person`, `stage`, `key` and `weight` of each, and
+            what the weight is the sum of (`linker.profiles.parts`).
 
     Returns:
         `person` and `row_ref` (null unless it is linked or somebody has to look at it), `outcome`, `stage`,
-        `key`, `weight` (bits), `probability` and `band` (codes), of each person at least one; beside a link
-        what its weight is the sum of (`linker.profiles.parts`), where there is any.
+        `key`, `weight` (bits), `probability` and `band` (codes), of each person at least one.
 
     Raises:
         LinkerError: the records or the profile cannot be used.
@@ -113,11 +115,8 @@ def link_persons(
     looked_at = pl.col("outcome").is_in(found.review["outcome"].unique().implode())
     pairs = pl.concat([found.outcomes.filter(~looked_at), found.review.select(found.outcomes.columns)])
     persons = numbered.select("id", "person")
-    parts = found.parts.with_columns(outcome=pl.lit(LINKED))
-    named = [name for name in found.parts.columns if name not in ("left_id", "right_id")]
-    return (
-        pairs.join(parts, on=["left_id", "right_id", "outcome"], how="left", maintain_order="left")
-        .join(persons, left_on="left_id", right_on="id", maintain_order="left")
+    made = (
+        pairs.join(persons, left_on="left_id", right_on="id", maintain_order="left")
         .sort(pl.col("weight").fill_null(float("-inf")), descending=True, maintain_order=True)
         .unique(["person", "right_id", "outcome"], keep="first", maintain_order=True)
         .select(
@@ -128,10 +127,16 @@ def link_persons(
             "weight",
             "probability",
             _code("band"),
-            *named,
             row_ref="right_id",
+            left_id=pl.when(pl.col("outcome") == LINKED).then("left_id"),
         )
     )
+    if explained is not None:
+        links = made.drop_nulls("left_id").select("person", "stage", "key", "weight", "left_id", "row_ref")
+        whose = ["left_id", "row_ref"]
+        parts = found.parts.rename({"right_id": "row_ref"})
+        explained(links.join(parts, on=whose, maintain_order="left").drop(whose))
+    return made.drop("left_id")
 
 
 def _code(name: str) -> pl.Expr:

@@ -20,7 +20,7 @@ from linker import report
 from linker.evidence import on_outcomes
 from linker.profile_links import LINKED, link_persons
 from linker.profiles import load
-from linker.profiles.parts import BITS, FOUND, listed
+from linker.profiles.parts import listed
 from linker.records import Records
 from linker.resources import Job, Table
 from linker.vaulted import Folder
@@ -117,6 +117,7 @@ def perform(
     figures.update(work.lawfulness)
 
     def link(known: pl.DataFrame) -> Found:
+        explaining = list[pl.DataFrame]()
         outcomes = link_persons(
             known,
             extract,
@@ -126,6 +127,7 @@ def perform(
             nhs_number_reason=work.nhs_number_reason,
             seed=work.seed,
             progress=progress,
+            explained=explaining.append,
         )
         outcomes = on_outcomes(outcomes, known, judged)
         found = _found(outcomes, known, extract.ids)
@@ -142,10 +144,9 @@ def perform(
                 rule=pl.col("key").fill_null(""),
             )
             folder.write_table(str(table), shown.sort("left_id", "right_id"))
-        linked = pairs.filter(pl.col("outcome") == LINKED)
-        parts = [name for name in outcomes.columns if name.startswith((FOUND, BITS))]
-        explained = linked.select("stage", "key", "weight", *parts, left_id="record")
-        folder.write_table(EXPLAINED, explained.sort("left_id", "weight"))
+        for parts in explaining:
+            whose = parts.join(records, on="person", maintain_order="left").rename({"record": "left_id"})
+            folder.write_table(EXPLAINED, whose.drop("person").sort("left_id", "weight"))
         figures["stages"] = _counted(found.persons, "stage")
         figures["bands"] = _counted(found.persons, "band")
         return found

@@ -99,13 +99,13 @@ class AttributeMoves:
     def assign(self, project: str, rows: Sequence[tuple[bytes, bytes]], mandate: Mandate) -> int:
         """Give rows, by their handles, to other people (aids); how many went elsewhere.
 
-        Those of people whose data are restricted stay where they are.
+        Those of people whose data may not be used stay where they are.
         """
         self._context.audit(Access("move", project, mandate, len(rows)))
         with self._context.ledger.lock, self._rows.write() as at:
             self._rows.alone(at)
             whose = self._rows.project(at, project)
-            staying = self._rows.handles_under(at, subjects.Flag.RESTRICTED, [handle for handle, _ in rows])
+            staying = self._rows.handles_under(at, subjects.FROZEN, [handle for handle, _ in rows])
             moves = [Move(What.ROW, handle, None, aid) for handle, aid in rows if handle not in staying]
             return self._follow(at, whose, moves)
 

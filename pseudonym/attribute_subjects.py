@@ -31,6 +31,10 @@ class Flag(IntFlag):
     LIMITED = 4  # not for some purposes: see `pseudonym.attributes_rights`
 
 
+FROZEN = Flag.RESTRICTED | Flag.OBJECTED
+"""Of whose rows none is moved or taken away meanwhile."""
+
+
 def unwrapped(keks: Keks, keys: Sequence[tuple[bytes, str, bytes]]) -> list[bytes]:
     """The keys of subjects, given as subject, kid and wrapped key.
 

@@ -22,6 +22,7 @@ from pseudonym import attribute_subjects as subjects
 from pseudonym import frames, outcomes
 from pseudonym.access import Access, Mandate
 from pseudonym.attribute_moves import AttributeMoves
+from pseudonym.attribute_subjects import Flag
 from pseudonym.attributes_context import AttributeContext
 from pseudonym.attributes_intake import AttributeIntake
 from pseudonym.datasets import Dataset
@@ -193,9 +194,9 @@ class AttributeRegisters:
         return count
 
     def _staying(self, at: At, heads: list[Head]) -> set[Head]:
-        """Those of some rows that are of people whose data are restricted."""
+        """Those of some rows that are of people whose data may not be used."""
         whose = self._rows.subjects(at, list({head.aid for head in heads}))
-        kept = {aid for aid, one in whose.items() if one.flags & subjects.Flag.RESTRICTED}
+        kept = {aid for aid, one in whose.items() if one.flags & subjects.FROZEN}
         return {head for head in heads if head.aid in kept}
 
     def opt_out(self, project: str, register: str) -> tuple[str, int] | None:

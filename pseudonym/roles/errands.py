@@ -25,7 +25,7 @@ from pseudonym.v1 import common_pb2
 from pseudonym.v1 import rights_errand_pb2 as pb
 
 SERVICE = "/pseudonym.v1.RightsErrandService/"
-EVERY = 20.0  # seconds between two questions
+EVERY = 10.0  # seconds between two questions
 PATIENCE = 3.0  # seconds for which a broker that is down is asked again: a stop waits for it
 _KIND = pb.ErrandKind
 _WHICH = {

@@ -21,10 +21,11 @@ from pseudonym.rights.halves import ATTRIBUTES, IDENTITY
 from pseudonym.rights.reasons import Refusal, Right
 from pseudonym.roles import callers, checks, governance
 from pseudonym.roles.callers import Caller, Role
+from pseudonym.roles.carrying import ANSWERED
 from pseudonym.roles.opening import House
 from pseudonym.roles.passage import account
 from pseudonym.roles.refusals import FieldError
-from pseudonym.roles.rights_desk import ANSWERED, Asked, RightsDesk
+from pseudonym.roles.rights_desk import Asked, RightsDesk
 from pseudonym.roles.threads import to_peer
 from pseudonym.roles.vault_service import sought
 from pseudonym.v1 import rights_pb2 as pb

@@ -26,6 +26,7 @@ from pseudonym.roles.attribute_service import AttributeServicer
 from pseudonym.roles.audit_service import AuditServicer
 from pseudonym.roles.broker_service import BrokerServicer
 from pseudonym.roles.callers import Role
+from pseudonym.roles.carrying import Carrying
 from pseudonym.roles.covering import cover_of
 from pseudonym.roles.destroying import Destroy, certifier, destroyer
 from pseudonym.roles.duties import Duties, destroy_due
@@ -364,20 +365,12 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
     parts.begin(renewing.rounds)
     explained: Explained = (lambda project, records: []) if engine is None else engine.explained
     answering = Answering(vault, people, casebook, disclosures, told.contacts, explained)
-    rights = RightsDesk(
-        vault,
-        people,
-        casebook,
-        answering,
-        erasing,
-        way.broker,
-        officer_of(house),
-        _ended(house),
-        parts.failed,
-    )
+    officer = officer_of(house)
+    carrying = Carrying(vault, casebook, answering, erasing, way.broker, officer, parts.failed)
+    rights = RightsDesk(vault, casebook, carrying, _ended(house))
     rights_pb2_grpc.add_RightsServiceServicer_to_server(RightsServicer(house, rights), parts.server)
     parts.begin(erasing.rounds)
-    parts.begin(rights.rounds)
+    parts.begin(carrying.rounds)
     if engine is not None:
         engine.opened(Joining(people, key, reports, optouts), registers)
     reports.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from calendar import monthrange
 from dataclasses import replace
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -30,7 +31,10 @@ def decide(one, decision, proofs=(), tag="1234", today=TODAY):
 
 
 def granting(right):
-    extra = {Right.RECTIFICATION: {"truth": Truth.NEVER}, Right.ERASURE: {"ground": "OBJECTION"}}
+    extra: dict[Right, dict[str, Any]] = {
+        Right.RECTIFICATION: {"truth": Truth.NEVER},
+        Right.ERASURE: {"ground": "OBJECTION"},
+    }
     return Decision(Outcome.GRANTED, **extra.get(right, {}))
 
 

@@ -81,10 +81,14 @@ def exported(world, certificates, recipient, out, **more):
 
 
 @pytest.mark.slow
-def test_r25_r31_a_holder_matches_and_answers_by_numbers(world, certificates, tmp_path):
+def test_r25_r31_r70_a_holder_matches_and_answers_by_numbers(world, certificates, tmp_path):
     roles, people, key, folder = world
+    lines = "SELECT count(*) FROM disclosure"
+    ((noted,),) = query(roles[Role.IDENTITY], lines, "identity")
     file = exported(world, certificates, EXCHANGE, tmp_path / "pnc.sealed")
     assert file.persons == 20
+    # Everybody in it has a line of it, under their own key.
+    assert query(roles[Role.IDENTITY], lines, "identity") == [(noted + 20,)]
     # What travels has nobody's name in it, and no number.
     content = (tmp_path / "pnc.sealed").read_bytes()
     assert not [one for one in people["surname"] if one.encode() in content]
@@ -125,6 +129,7 @@ def test_r25_r31_a_holder_matches_and_answers_by_numbers(world, certificates, tm
         key, datetime.now(UTC).date()
     )
     assert set(again["urn"]) == set(rows["urn"])
+    assert query(roles[Role.IDENTITY], lines, "identity") == [(noted + 20,)]
     words = [tmp_path / "later.sealed", "--recipient", EXCHANGE, "--day", DAY, "--days", "7"]
     refused = kinlink(certificates, roles[Role.IDENTITY], "linkage-operator", "export", *words, code=1)
     assert "another day" in refused.output

@@ -11,11 +11,13 @@ import grpc
 import polars as pl
 import pytest
 
+from deploy import rights as steps
+from deploy.service import Service, StudyError
 from pseudonym.roles.callers import Role
 from pseudonym.roles.commands_rights import rights_app
 from pseudonym.v1 import broker_pb2, common_pb2, rights_pb2, vault_pb2
 from tests.pseudonym.roles import test_processes as chain
-from tests.pseudonym.roles.harness import PURPOSE, Trio, governance, join, mandate, reason
+from tests.pseudonym.roles.harness import ENDED, PURPOSE, Trio, governance, join, mandate, reason
 from tests.pseudonym.roles.test_erasure import Study, issued
 
 R, B, PROJECT, RECIPIENT = "/pseudonym.v1.RightsService/", chain.B, chain.PROJECT, chain.RECIPIENT
@@ -57,8 +59,8 @@ class Rights(Trio):
     """Three roles whose rounds come at once."""
 
     CODE = (
-        "from pseudonym.roles import erasing, errands, exchange, rights_desk\n"
-        "exchange.ASK_EVERY = erasing.EVERY = errands.EVERY = rights_desk.EVERY = 0.2\n"
+        "from pseudonym.roles import carrying, erasing, errands, exchange\n"
+        "exchange.ASK_EVERY = erasing.EVERY = errands.EVERY = carrying.EVERY = 0.2\n"
         "os._exit(server.run(settings))"
     )
 
@@ -66,7 +68,9 @@ class Rights(Trio):
 @pytest.fixture(scope="module")
 def trio(tmp_path_factory, certificates):
     folder = tmp_path_factory.mktemp("rights")
-    with Rights(folder, certificates, governance(folder, contacts=CONTACTS)) as roles:
+    with Rights(
+        folder, certificates, governance(folder, contacts=CONTACTS, projects={ENDED: "2026-01-31T00:00:00Z"})
+    ) as roles:
         roles.start()
         yield roles
 
@@ -161,6 +165,20 @@ def test_r58_a_council_asks_whether_data_are_used_and_the_officer_answers(study)
         assert (told.used, told.found) == (said, 0)
     # Another council has no such case.
     assert refused(lambda: case_of(study, used.case_id, "council-2")) == ("NOT_FOUND", "NOT_FOUND")
+
+
+def test_r58_of_a_project_that_has_ended_nobody_can_tell_any_more(study):
+    over = mandate(project=ENDED)
+    case = opened(study, rights_pb2.RIGHT_USED, 0, mandate=over)
+    with study.trio.called(Role.IDENTITY, OFFICER) as officer:
+        request = rights_pb2.DecideRequest(
+            mandate=mandate(project=ENDED), case_id=case.case_id, outcome=rights_pb2.RIGHT_OUTCOME_GRANTED
+        )
+        told = officer(f"{R}Decide", request, rights_pb2.DecideResponse).case
+    assert told.used == rights_pb2.DATA_USED_NO_LONGER_RESOLVABLE
+    assert told.state == rights_pb2.CASE_STATE_CLOSED
+    other = lambda: opened(study, rights_pb2.RIGHT_ACCESS, 0, mandate=mandate(project=ENDED))  # noqa: E731
+    assert refused(other)[1] == "PROJECT_ENDED"
 
 
 def test_r59_r70_a_copy_of_all_that_is_held_joins_on_the_officers_machine_alone(study, tmp_path):
@@ -382,3 +400,61 @@ def test_the_same_request_is_the_same_case_and_the_same_decision_is_one(study):
     )
     assert refused(restricting) == ("ALREADY_EXISTS", "CONFLICT")
     closed(study, case_id)
+
+
+def test_the_commands_take_in_list_extend_and_refuse(study, tmp_path):
+    trio = study.trio
+    people = tmp_path / "people.csv"
+    people.write_text(f"born,nhs\n2011-02-09,{study.numbers[8]}\n")
+
+    def typed(bearer, *words, code=0):
+        done = trio.kinlink(rights_app, Role.IDENTITY, bearer, *words, "--project", PROJECT)
+        assert done.exit_code == code, done.output
+        return done.output
+
+    purpose = ("--purpose", PURPOSE)
+    day = (date.today() - timedelta(days=20)).isoformat()
+    asking = ("ask", "--right", "erasure", "--received", day, "--file", people, *purpose)
+    shown = typed("council", *asking, "--proof", "document", "--request-id", "by-command")
+    case_id = shown.split("case id")[1].split()[0]
+    assert typed("council", *asking, "--proof", "document", "--request-id", "by-command").count(case_id) == 1
+    assert "overdue" in typed(OFFICER, "list")
+    assert case_id in typed("council", "list")
+    assert case_id not in typed("council-2", "list")
+    assert "complex" in typed(OFFICER, "extend", case_id, "--why", "complex", *purpose)
+    # What is wrong is said before anything changes, and by whom it may be done.
+    refusal = typed(OFFICER, "decide", case_id, "--outcome", "refused", *purpose, code=1)
+    assert "is refused, in whole or in part, for a reason" in refusal
+    assert "CALLER_REFUSED" in typed("council", "decide", case_id, "--outcome", "granted", *purpose, code=1)
+    assert "the ground of the erasure" in typed(
+        OFFICER, "decide", case_id, "--outcome", "granted", *purpose, code=1
+    )
+    refused = typed(OFFICER, "decide", case_id, "--outcome", "refused", "--reason", "research", *purpose)
+    assert "UK GDPR Art 17(3)(d)" in refused
+    assert "Olive Officer: dpo@council.example" in typed("council", "show", case_id)
+    assert "kinlink rights show" in typed(OFFICER, "answer", case_id, "--out", tmp_path, *purpose, code=1)
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("field,worth\nsurname,X\n")
+    words = ("decide", case_id, "--outcome", "granted", "--truth", "never", "--correct", wrong, *purpose)
+    assert "They are field and value" in typed(OFFICER, *words, code=1)
+
+
+def test_the_steps_of_a_demonstration_answer_and_correct(study):
+    trio = study.trio
+    addresses = {
+        role: f"localhost:{trio.port(role)}" for role in (Role.IDENTITY, Role.BROKER, Role.ATTRIBUTES)
+    }
+    service = Service(addresses, trio.certificates, PROJECT, PURPOSE)
+    for role in addresses:
+        (trio.folder / f"{role}-role").symlink_to(trio.folder / role)
+    person = {"born": "2011-02-09", "nhs": study.numbers[8]}
+    case, answer = steps.access(service, person, steps.officers(trio.folder))
+    assert case.answered
+    assert SURNAMES.split()[8] in json.dumps(answer["records"])
+    corrected = steps.rectified(service, person, {"surname": "Rightly"})
+    assert list(corrected.steps) == ["attributes"]
+    _, answer = steps.access(service, person, steps.officers(trio.folder))
+    assert "Rightly" in json.dumps(answer["records"])
+    assert SURNAMES.split()[8] not in json.dumps(answer)
+    with pytest.raises(StudyError):
+        steps.access(service, {"born": "1911-02-09", "nhs": study.numbers[8]}, [])

@@ -18,13 +18,13 @@ from pseudonym import rectifying
 from pseudonym.attributes_rights import AttributeRights
 from pseudonym.casebook import Casebook
 from pseudonym.limits import Limits
-from pseudonym.roles import erasing, errands, exchange, rights_desk
+from pseudonym.roles import carrying, erasing, errands, exchange
 from pseudonym.roles.errand_desk import ErrandDesk
 from pseudonym.roles.papers import Papers
 from pseudonym.roles.peer import Peer
 from pseudonym.storage import rights as stored
 
-exchange.ASK_EVERY = erasing.EVERY = errands.EVERY = rights_desk.EVERY = 0.2
+exchange.ASK_EVERY = erasing.EVERY = errands.EVERY = carrying.EVERY = 0.2
 
 def dies_after(kind, name, asked=""):
     original = getattr(kind, name)
@@ -40,7 +40,7 @@ os._exit(server.run(settings))
 """
 WHERE = {
     Role.IDENTITY: [
-        "rights_desk, 'rectify'",
+        "carrying, 'rectify'",
         "Limits, 'hold'",
         "stored, 'put_case'",
         "Casebook, 'keep_answer'",
