@@ -236,7 +236,7 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     parts.begin(exchange.rounds)
     told = governance.read(house.settings.governance)
     decided = Decided(told.register, told.canaries)
-    desk = ReleaseDesk(attributes, exchange.issue, decided, release_certifier(certify))
+    desk = ReleaseDesk(attributes, exchange.issue, decided, release_certifier(certify), exchange.settle)
     release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseServicer(house, desk), parts.server)
     duties = {
         "halves_dropped": lambda: sum(attributes.intake.drop_overdue().values()),
