@@ -521,65 +521,70 @@ STEPS = (
 )
 
 
+def dies(scene, step, ask):
+    """Have the identity role killed in a step of what is asked, and start it again."""
+    scene.stop(Role.IDENTITY)
+    scene.dying = DYING + step
+    scene.start(Role.IDENTITY)
+    with pytest.raises(grpc.RpcError):
+        ask()
+    assert scene.identity.process.wait(timeout=60) == -9
+    scene.dying = ""
+    scene.start(Role.IDENTITY)
+
+
 @pytest.mark.slow
-def test_killed_at_any_step_a_rule_is_resumed_or_was_never_begun(tmp_path, certificates):
+@pytest.mark.timeout(900)
+def test_r52_killed_at_any_step_a_withdrawal_is_resumed_or_was_never_begun(tmp_path, certificates):
     with Scene(tmp_path, certificates) as scene:
         scene.begun()
         scene.join(scene.people(), "k-1")
         left = COUNT
-
-        def dies(step, name, **fields):
-            scene.stop(Role.IDENTITY)
-            scene.dying = DYING + step
-            scene.start(Role.IDENTITY)
-            with pytest.raises(grpc.RpcError):
-                scene.ask(name, **fields)
-            assert scene.identity.process.wait(timeout=60) == -9
-            scene.dying = ""
-            scene.start(Role.IDENTITY)
-
         for place, step in enumerate(STEPS):
-            person = scene.people(place, nhs_number=pl.lit(None, pl.String), postcode=pl.lit("PE1 9ZZ"))
-            dies(step, "Withdraw", sought=scene.sought(scene.people(place)))
-            begun = place > 0
-            left -= begun
+            sought = scene.sought(scene.people(place))
+            dies(scene, step, lambda whom=sought: scene.ask("Withdraw", sought=whom))
+            left -= place > 0  # killed before the rule was on disk, nothing was begun
             chain.eventually(lambda wanted=left: scene.persons() == wanted)
             assert scene.ask("GetStatus", project=PROJECT).withdrawn == COUNT - left
-            scene.join(person, f"k-after-{place}")  # joins who is there still, or is nobody's
-            assert scene.persons() == left
+        # Whoever is there still is joined, and of the others nobody comes back.
+        later = scene.people(
+            *range(len(STEPS)), nhs_number=pl.lit(None, pl.String), postcode=pl.lit("PE1 9ZZ")
+        )
+        scene.join(later, "k-2")
+        assert scene.persons() == left
+        scene.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_r54_r55_killed_at_any_step_a_number_is_gone_and_a_list_is_in_or_not(tmp_path, certificates):
+    with Scene(tmp_path, certificates) as scene:
+        scene.begun()
+        scene.join(scene.people(), "k-1")
         forget = "from pseudonym.people import People; dies(People, 'forget_number', {before}, {call})"
         for place, before in ((4, True), (5, False)):
             # What was done before is looked through once more at each start.
             step = forget.format(before=before, call=place - 3)
-            dies(step, "SetNhsNumberOptOut", sought=scene.sought(scene.people(place)))
+            sought = scene.sought(scene.people(place))
+            dies(scene, step, lambda whom=sought: scene.ask("SetNhsNumberOptOut", sought=whom))
             assert scene.ask("GetStatus", project=PROJECT).nhs_numbers == place - 3
-        _, content = scene.export()
-        assert not [one for one in (4, 5) if scene.numbers[one].encode() in content]
-        # A list is taken in whole, or not at all.
         name, content = scene.export()
+        assert not [one for one in (4, 5) if scene.numbers[one].encode() in content]
         submission = scene.extract(scene.people(6, 7), "k-hes")
         answer = content.replace(f"{scene.numbers[7]},\n".encode(), b"")
-        for step, reached in (
-            ("from pseudonym.roles.sealed_lists import SealedLists; dies(SealedLists, 'put', False)", False),
-            ("from pseudonym.optouts.checks import Checks; dies(Checks, 'take', False)", True),
-        ):
-            scene.stop(Role.IDENTITY)
-            scene.dying = DYING + step
-            scene.start(Role.IDENTITY)
-            with pytest.raises(grpc.RpcError):
-                scene.import_(name, answer)
-            assert scene.identity.process.wait(timeout=60) == -9
-            scene.dying = ""
-            scene.start(Role.IDENTITY)
-            if not reached:
-                with pytest.raises(ServiceError) as caught:
-                    scene.start_register(submission)
-                assert caught.value.reason == "OPT_OUT_MISSING"
+        lists = "from pseudonym.roles.sealed_lists import SealedLists; dies(SealedLists, 'put', False)"
+        dies(scene, lists, lambda: scene.import_(name, answer))
+        with pytest.raises(ServiceError) as caught:
+            scene.start_register(submission)
+        assert caught.value.reason == "OPT_OUT_MISSING"
+        taken = "from pseudonym.optouts.checks import Checks; dies(Checks, 'take', False)"
+        dies(scene, taken, lambda: scene.import_(name, answer))
         assert scene.linked(submission)["persons_linked"] == 1
         scene.stop()
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_r52_a_database_that_is_put_back_does_not_bring_back_who_withdrew(tmp_path, certificates):
     with Scene(tmp_path, certificates) as scene:
         scene.begun()
