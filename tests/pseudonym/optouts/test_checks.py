@@ -25,21 +25,22 @@ AGREED, NOON = Agreed("X26OT001", 7), 1_795_000_000
 NUMBERS = ["9434765870", "9434765889", "9434765919"]
 
 
-class Lists(dict[tuple[str, str], bytes]):
+class Lists:
     """Lists in memory."""
 
-    def put(self, check, which, content):
-        self[check, which] = content
+    def __init__(self) -> None:
+        self.held: dict[tuple[str, str], bytes] = {}
 
-    def get(self, check, which):
-        try:
-            return self[check, which]
-        except KeyError:
-            raise NotFoundError("The list is destroyed.") from None
+    def put(self, check: str, which: str, content: bytes) -> None:
+        self.held[check, which] = content
 
-    def destroy(self, check):
-        for key in [key for key in self if key[0] == check]:
-            del self[key]
+    def get(self, check: str, which: str) -> bytes:
+        if (check, which) not in self.held:
+            raise NotFoundError("The list is destroyed.")
+        return self.held[check, which]
+
+    def destroy(self, check: str) -> None:
+        self.held = {key: value for key, value in self.held.items() if key[0] != check}
 
 
 class Desk:
@@ -122,7 +123,7 @@ def test_r54_a_list_is_used_until_its_age_and_then_destroyed(desk):
     with pytest.raises(OptOutStaleError):
         desk.checks.gate("tf-2026", "hes")
     assert desk.checks.destroy_due() == 1
-    assert not desk.lists
+    assert not desk.lists.held
     with pytest.raises(OptOutStaleError):
         desk.again().gate("tf-2026", "hes")
     with pytest.raises(OptOutMissingError):
@@ -154,7 +155,7 @@ def test_a_newer_list_takes_the_place_of_the_older_one(desk):
     desk.now += DAY
     desk.clear(NUMBERS[0], request="r-2")
     assert desk.checks.gate("tf-2026", "hes").cleared.to_list() == NUMBERS[1:]
-    assert {key[0] for key in desk.lists} == {desk.checks.checks("tf-2026")[-1].name}
+    assert {key[0] for key in desk.lists.held} == {desk.checks.checks("tf-2026")[-1].name}
 
 
 def test_r54_an_exemption_holds_for_its_register_until_it_ends(desk):

@@ -12,7 +12,13 @@ from tests.pseudonym.release.scene import MANDATE, put, scene
 from tests.pseudonym.separation.parts import PROJECT
 
 DAY = 86_400
-HES = '[[datasets]]\nname = "hes"\nform = "counts"\ncounts = [{ to = "stays", top = 3 }]\nopt_out = "applied"\n\n'
+HES = """[[datasets]]
+name = "hes"
+form = "counts"
+counts = [{ to = "stays", top = 3 }]
+opt_out = "applied"
+
+"""
 SET = '[[sets]]\nname = "who"'
 
 
