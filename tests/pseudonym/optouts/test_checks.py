@@ -39,6 +39,9 @@ class Lists:
             raise NotFoundError("The list is destroyed.")
         return self.held[check, which]
 
+    def names(self) -> set[str]:
+        return {name for name, _ in self.held}
+
     def destroy(self, check: str) -> None:
         self.held = {key: value for key, value in self.held.items() if key[0] != check}
 
@@ -148,6 +151,13 @@ def test_an_answer_that_is_late_strange_or_another_is_refused(desk):
     desk.now += 7 * DAY
     with pytest.raises(OptOutStaleError):
         desk.checks.take("tf-2026", late.file, content)
+
+
+def test_a_list_that_was_not_noted_before_a_crash_is_destroyed_at_the_next_start(desk):
+    desk.lists.put("ck-1-0", "sent", b"9434765870,\n")
+    desk.export()
+    desk.again()
+    assert desk.lists.names() == {one.name for one in desk.checks.checks("tf-2026")}
 
 
 def test_a_newer_list_takes_the_place_of_the_older_one(desk):
