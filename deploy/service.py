@@ -57,6 +57,13 @@ class Service:
         address = self.addresses[Role.ATTRIBUTES]
         return AttributesClient(address, project=self.project, purpose=self.purpose, tls=self._tls(caller))
 
+    def at_identity(self, caller: str) -> Peer:
+        """The identity role, for calls that no client has; callers are named as their certificates."""
+        from pseudonym.roles.peer import Peer
+
+        address = self.addresses[Role.IDENTITY]
+        return Peer(Role.IDENTITY, address, self._tls(caller), timeout=3600.0, person=True)
+
     def at_attributes(self, caller: str) -> Peer:
         """The attributes role, for calls that no client has; callers are named as their certificates."""
         return self._at(Role.ATTRIBUTES, caller)

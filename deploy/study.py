@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ from pseudonym.release.bundle import Content, opened
 from pseudonym.release.papers import Approval
 from pseudonym.release.report import Report
 from pseudonym.roles.callers import Role
+from pseudonym.roles.peer import Peer
+from pseudonym.roles.refusals import PeerUnavailableError
 from pseudonym.study import files
 from pseudonym.study.declaring import dataset
 from pseudonym.study.delivery import Delivery, check, divide
@@ -42,7 +45,7 @@ from pseudonym.study.schemes import scheme
 from pseudonym.study.secret import stream
 from pseudonym.tables.published import Published
 from pseudonym.tables.report import TableReport
-from pseudonym.v1 import common_pb2, release_pb2, table_pb2
+from pseudonym.v1 import common_pb2, optout_pb2, release_pb2, table_pb2, vault_pb2
 
 PROJECT, PURPOSE, RECIPIENT = "tf-2026", "evaluation-2026", "nis-analysis"
 AUTHORITY = "Kinshire"
@@ -50,7 +53,9 @@ SINCE = "2010-01-01"  # registers of a made-up county go back to here
 NHS_NUMBER_REASON = "s251-made-up"
 RESEARCHER, HOLDER, APPROVERS = "alice", "alice", ("alice", "bob")
 LAYOUTS = Path(__file__).resolve().parent.parent / "benchmarks" / "county" / "layouts"
-RELEASES = "/pseudonym.v1.ReleaseService/"
+RELEASES, OPT_OUTS = "/pseudonym.v1.ReleaseService/", "/pseudonym.v1.OptOutService/"
+OPTED_OUT = 50
+REACH = 60.0  # seconds until a role that cannot be reached is given up
 TABLES = "/pseudonym.v1.TableService/"
 READER, AREA = "alice", COUNCILS[0]
 """Who reads tables with the made-up council's certificate, and whose area that is."""
@@ -64,6 +69,7 @@ def governance(approvers: Mapping[str, Ed25519PrivateKey]) -> dict[str, Any]:
         **example,
         "councils": [{"project": PROJECT, "person": READER, "area": AREA}],
         "contacts": CONTACTS,
+        "national_data_opt_out": {"mailbox": "X26OT001", "days": 7},
         "approvers": [
             {"name": name, "person": name, "public_key": key.public_key().public_bytes_raw().hex()}
             for name, key in approvers.items()
@@ -162,10 +168,62 @@ def join(service: Service, submission: str, feed: Feed) -> dict[str, int]:
     return counts
 
 
+def check_opt_outs(service: Service) -> None:
+    """Have the National Data Opt-out checked, unless a list is fresh: sent, cleared as MESH would, taken in.
+
+    Of made-up people one in `OPTED_OUT` has opted out.
+    """
+    with service.at_identity(Role.DATA_PROTECTION_OFFICER) as officer:
+        asked = optout_pb2.GetStatusRequest(project=PROJECT)
+        status = officer.call(f"{OPT_OUTS}GetStatus", asked, optout_pb2.GetStatusResponse)
+        now = datetime.now(UTC).timestamp()
+        if any(one.state == "cleared" and one.expire_time.seconds > now for one in status.lists):
+            return
+        parts = _exported(officer)
+        came_back = made_up_mesh(b"".join(part.content for part in parts))
+        header = optout_pb2.ImportClearedHeader(mandate=_mandate(), name=parts[0].name)
+
+        def messages() -> Iterator[optout_pb2.ImportClearedRequest]:
+            yield optout_pb2.ImportClearedRequest(header=header)
+            yield optout_pb2.ImportClearedRequest(content=came_back)
+
+        officer.send(f"{OPT_OUTS}ImportCleared", messages, optout_pb2.ImportClearedResponse, 600.0)
+
+
+def _exported(officer: Peer) -> list[optout_pb2.ExportNumbersResponse]:
+    """The list, asked for again by the same request where the answer broke off."""
+    asking = optout_pb2.ExportNumbersRequest(mandate=_mandate())
+    until = time.monotonic() + REACH
+    while True:
+        try:
+            return list(officer.read(f"{OPT_OUTS}ExportNumbers", asking, optout_pb2.ExportNumbersResponse))
+        except PeerUnavailableError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)
+
+
+def made_up_mesh(content: bytes) -> bytes:
+    """What comes back of a list: all but the numbers of made-up people who have opted out."""
+    lines = content.splitlines(keepends=True)
+    return b"".join(line for line in lines if int(line[:9]) % OPTED_OUT)
+
+
+def withdraw_family(service: Service, member: vault_pb2.SoughtPerson) -> int:
+    """Withdraw somebody's whole family from the research; how many persons that were."""
+    with service.at_identity(Role.DATA_PROTECTION_OFFICER) as officer:
+        asked = optout_pb2.WithdrawRequest(
+            mandate=_mandate(), sought=vault_pb2.SoughtPersons(persons=[member]), families=True
+        )
+        return int(officer.call(f"{OPT_OUTS}Withdraw", asked, optout_pb2.WithdrawResponse).persons)
+
+
 def link(
     service: Service, submission: str, register: str, day: str, feed: Feed
 ) -> tuple[Job, dict[str, Any]]:
     """Link a register with the persons in the vault; the job, and its figures."""
+    if registers.load(register).health:
+        check_opt_outs(service)
     # Whoever links with the NHS number says why; here somebody has agreed to it.
     reason = NHS_NUMBER_REASON if registers.load(register).health and register != "ndtms" else ""
     with service.linker(Role.LINKAGE_OPERATOR) as client:

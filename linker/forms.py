@@ -42,7 +42,7 @@ def forms(people: pl.DataFrame, *, brief: bool = False) -> pl.DataFrame:
         first="first",
         initial="initial",
         nickname="nickname",
-        sound="soundex",
+        sound=_sound(),
         start=pl.col("first").str.slice(0, START),
     )
     known = pl.DataFrame({"name": names}).hstack(known)
@@ -52,7 +52,7 @@ def forms(people: pl.DataFrame, *, brief: bool = False) -> pl.DataFrame:
     family = _of_distinct(Kind.SURNAME, people["surname"]).select(
         family="joined",
         parts="tokens",
-        family_sound="soundex",
+        family_sound=_sound(),
         family_start=pl.col("joined").str.slice(0, START),
     )
     day = people.select(day=pl.col("born").str.replace_all("-", "", literal=True))
@@ -85,6 +85,14 @@ def _of_distinct(kind: Kind, values: pl.Series) -> pl.DataFrame:
     distinct = values.unique().drop_nulls()
     made = pl.DataFrame({"raw": distinct}).hstack(table(kind, distinct))
     return values.to_frame("raw").join(made, on="raw", how="left", maintain_order="left").drop("raw")
+
+
+def _sound() -> pl.Expr:
+    """Soundex, without telling first letters apart that sound alike: it keeps them as they are written."""
+    code = pl.col("soundex")
+    for alike in ("AEIOUHWY", "KCQX", "GJ", "SZ", "FVP"):
+        code = code.str.replace(f"^[{alike}]", alike[0])
+    return code
 
 
 def _swapped() -> pl.Expr:

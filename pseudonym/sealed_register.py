@@ -200,7 +200,8 @@ class SealedRegister:
         """
         seen, keys = self.seen(at, Kind.PERSON, units), self._present(at)
         known = pl.concat([seen.state.units["unit"], seen.gone])
-        new = units.unique().filter(~units.unique().is_in(known.implode()))
+        asked = units.unique()
+        new = asked.filter(~asked.is_in(known.implode()))
         tags = keys.tags(f"{Kind.PERSON.value}-unit", new.to_list())
         db.put(self._store, at, (tags, keys.seal("place", tags, [_GONE] * len(tags))), ([], []))
         return new

@@ -29,7 +29,7 @@ from pseudonym.holders import PrfKey
 from pseudonym.optouts.rules import Kind, Rule, State
 from pseudonym.optouts.screen import Forms, Screen
 from pseudonym.optouts.tokens import Tokens, tokens_of
-from pseudonym.seal import NONCE_BYTES
+from pseudonym.seal import NONCE_BYTES, SCHEME
 from pseudonym.urn import enc
 
 _SEALED: Final = "sealed"
@@ -100,7 +100,7 @@ class Book:
         with self.turn:
             nonce = os.urandom(NONCE_BYTES)
             octets = json.dumps(rule.spelt()).encode()
-            sealed = nonce + self._cipher.encrypt(nonce, octets, _place(rule.name))
+            sealed = SCHEME + nonce + self._cipher.encrypt(nonce, octets, _place(rule.name))
             self._kept.write(rule.name, {"format": _FORMAT, _SEALED: sealed.hex()})
             before = self._rules.get(rule.name)
             self._rules[rule.name] = rule
@@ -147,10 +147,10 @@ class Book:
 
     def _opened(self, name: str, content: dict[str, Any]) -> Rule:
         try:
-            octets = bytes.fromhex(content[_SEALED])
-            read = self._cipher.decrypt(octets[:NONCE_BYTES], octets[NONCE_BYTES:], _place(name))
+            octets, body = bytes.fromhex(content[_SEALED]), 1 + NONCE_BYTES
+            read = self._cipher.decrypt(octets[1:body], octets[body:], _place(name))
             rule = Rule.read(json.loads(read))
-            if content["format"] != _FORMAT or rule.name != name:
+            if octets[:1] != SCHEME or content["format"] != _FORMAT or rule.name != name:
                 raise ValueError
             return rule
         except (InvalidTag, KeyError, ValueError, TypeError):

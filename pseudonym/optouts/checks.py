@@ -63,6 +63,9 @@ class Lists(Protocol):
     def destroy(self, check: str) -> None:
         """Destroy the key and delete the lists; it may be repeated."""
 
+    def names(self) -> set[str]:
+        """The checks of which there are lists."""
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -142,6 +145,8 @@ class Checks:
         self._exemptions = {
             name: Exemption(**content) for name, content in found.items() if name.startswith("ex-")
         }
+        for name in lists.names() - self._checks.keys():  # a crash came before it was noted
+            lists.destroy(name)
 
     def export(
         self, project: str, request_id: str, agreed: Agreed, numbers: Callable[[], pl.Series]

@@ -67,7 +67,14 @@ class Decided:
 class ReleaseDesk:
     """The releases of one attributes role; its methods may be called from any thread."""
 
-    def __init__(self, attributes: Attributes, issue: Issue, decided: Decided, certify: Certify) -> None:
+    def __init__(
+        self,
+        attributes: Attributes,
+        issue: Issue,
+        decided: Decided,
+        certify: Certify,
+        follow: Callable[[str], object] = lambda project: None,
+    ) -> None:
         """Prepare it.
 
         Args:
@@ -75,9 +82,11 @@ class ReleaseDesk:
             issue: see `Issue`.
             decided: see `Decided`.
             certify: see `Certify`.
+            follow: has the store follow all that the broker knows of a project, before anything is built.
         """
         self._attributes, self._kept = attributes, attributes.releases
         self._issue, self._decided, self._certify = issue, decided, certify
+        self._follow = follow
         self._lock = threading.Lock()
 
     def create(self, spec_text: str, requester: str, mandate: Mandate, project: str) -> Record:
@@ -119,6 +128,7 @@ class ReleaseDesk:
             ReleaseError: it was given out, has expired, or somebody was erased or restricted meanwhile.
             InputError: the rows are not of the form that it asks for.
         """
+        self._follow(project)
         with self._lock:
             record = self._kept.get(project, name)
             if record.state in _GIVEN_OUT:
@@ -377,7 +387,12 @@ class ReleaseDesk:
                     f"Nothing says that the National Data Opt-out was applied when {use.name} was linked.",
                     "Link it again, under a fresh list or an exemption.",
                 )
-            until = found[1]
+            basis, until = found
+            if use.opt_out == "applied" and basis != "list":
+                raise ReleaseError(
+                    f"{use.name} was linked under an exemption from the National Data Opt-out.",
+                    "Say so in the specification: exempt, and the reason.",
+                )
             if until and now.timestamp() >= until:
                 raise OptOutStaleError(
                     f"The list under which {use.name} was linked is too old.",

@@ -41,5 +41,8 @@ class SealedLists:
             with suppress(FileNotFoundError):
                 path.unlink()
 
+    def names(self) -> set[str]:
+        return {path.stem for path in self._folder.glob("ck-*.*")}
+
     def _path(self, check: str, which: str) -> Path:
         return self._folder / f"{check}.{which}"

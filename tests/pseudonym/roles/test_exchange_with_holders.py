@@ -26,7 +26,7 @@ from pseudonym.storage.schema_broker import EXCHANGE as EXCHANGE_TABLE
 from pseudonym.storage.schema_broker import URN
 from pseudonym.tracing import WAY_BACK
 from pseudonym.urn import Kind
-from pseudonym.v1 import broker_pb2, vault_pb2
+from pseudonym.v1 import broker_pb2, optout_pb2, vault_pb2
 from tests.pseudonym.roles import test_join as joins
 from tests.pseudonym.roles import test_processes as chain
 from tests.pseudonym.roles.harness import PURPOSE, Called, governance, join, mandate, reason, three
@@ -54,6 +54,11 @@ def world(tmp_path_factory, certificates):
             for one in exchanges:
                 asked = broker_pb2.OpenDomainRequest(mandate=mandate(), recipient=one["recipient"])
                 custodian(f"{chain.B}OpenDomain", asked, broker_pb2.OpenDomainResponse)
+        exempted = optout_pb2.SetExemptionRequest(
+            mandate=mandate(), register="ndtms", reason="made-up-data", reference="T-1"
+        )
+        with Called(roles[Role.IDENTITY].address, certificates, "data-protection-officer") as officer:
+            officer("/pseudonym.v1.OptOutService/SetExemption", exempted, optout_pb2.SetExemptionResponse)
         people = joins.made_up(20, seed=201)
         born = [f"{2012 if number < 8 else 1980}-03-{number + 1:02}" for number in range(20)]
         people = people.with_columns(dob=pl.Series(born), nhs_number=pl.lit("9434765919"))

@@ -448,3 +448,44 @@ def test_an_older_database_is_brought_up_with_everybody_in_it(url, tmp_path, mon
         people.deliver(delivery([11]), stamp())
         assert vault(store).open([pid, *pids(people, 11)], MANDATE).height == 2
         assert pl.concat(list(people.known(MANDATE)))["unit"].to_list() == [unit(11)]
+
+
+# --- numbers that are not kept any more, and records that are nobody's ---------------------------------
+
+
+def test_r55_a_number_is_taken_out_of_every_version_and_of_the_index(people, store):
+    """Nothing of it can be opened or found afterwards, and everything else of the person is as it was."""
+    people.deliver(delivery([10, 11, 20]), stamp())
+    owner = vault(store)
+    mine, other = pids(people, 10, 20)
+    said = identities([10]).with_columns(nhs=pl.lit("9434765919"), sex=pl.lit("2"))
+    owner.revise([mine], said, "school")
+    owner.revise([mine], said.with_columns(sex=pl.lit("1")), "school")
+    mandate = MANDATE
+    everything = owner.open([mine], mandate, history=True)
+    numbers = everything["nhs"].drop_nulls().unique().to_list()
+    assert "9434765919" in numbers
+    sought = pl.DataFrame({"nhs": [*numbers, *identities([20])["nhs"].drop_nulls()]})
+    assert mine in owner.find(sought, mandate)["pid"].to_list()
+    others = owner.open([other], mandate)
+
+    assert people.forget_number([mine, unit(99)], "nhs") == everything["nhs"].count()
+    assert people.forget_number([mine], "nhs") == 0
+    assert mine not in owner.find(sought, mandate)["pid"].to_list()
+    opened = owner.open([mine], mandate, history=True)
+    assert opened["nhs"].null_count() == opened.height == everything.height
+    same = [name for name in opened.columns if name not in ("nhs", "former")]
+    assert opened.select(same).equals(everything.select(same))
+    assert owner.open([other], mandate).equals(others)
+    by_name = identities([10]).select("names", "born")
+    assert mine in owner.find(by_name, mandate)["pid"].to_list()
+
+
+def test_r52_a_record_that_is_shunned_is_nobodys_whenever_it_comes(people, store):
+    people.deliver(delivery([10]), stamp())
+    assert people.shun(series(10, 20, 30)).sort().to_list() == sorted([unit(20), unit(30)])
+    assert people.shun(series(20, 30)).to_list() == []
+    outcome = people.deliver(delivery([20, 30, 40]), stamp())
+    assert outcome.new == 1
+    assert people.members(series(10, 20, 30, 40))["unit"].sort().to_list() == [unit(10), unit(40)]
+    check(store, people)

@@ -1,0 +1,79 @@
+"""Releases of health data: only of what was linked under a fresh list or an exemption."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from pseudonym import registers
+from pseudonym.errors import OptOutMissingError, OptOutStaleError, ReleaseError
+from pseudonym.release.keeping import State
+from tests.pseudonym.release.scene import MANDATE, put, scene
+from tests.pseudonym.separation.parts import PROJECT
+
+DAY = 86_400
+HES = """[[datasets]]
+name = "hes"
+form = "counts"
+counts = [{ to = "stays", top = 3 }]
+opt_out = "applied"
+
+"""
+SET = '[[sets]]\nname = "who"'
+
+
+@pytest.fixture
+def set_up(url, tmp_path):
+    with scene(url, tmp_path) as made:
+        made.store.declare(PROJECT, registers.load("hes").dataset)
+        stays = made.people.rows["pnc"].select(
+            "aid",
+            "family",
+            admission_month="offence_month",
+            discharge_month="offence_month",
+            episode=pl.lit("elective"),
+            cause=pl.lit("injury"),
+        )
+        put(made.store, "hes", stays)
+        yield made
+
+
+def linked(made, run, opt_out):
+    """What the attributes role notes once it has followed a run to its end."""
+    made.store.registers.withdraw(PROJECT, "hes", run, MANDATE, opt_out)
+
+
+def test_r54_health_data_are_released_only_under_a_fresh_list_or_an_exemption(set_up):
+    text = set_up.changed((SET, HES + SET))
+    now = int(set_up.clock.now)
+    record = set_up.created(text)
+
+    def check():
+        return set_up.desk.check(PROJECT, record.name, MANDATE)
+
+    with pytest.raises(OptOutMissingError):
+        check()
+    linked(set_up, 1, ("list", now))
+    with pytest.raises(OptOutStaleError):
+        check()
+    linked(set_up, 2, ("exempt official-statistics OS-1", 0))
+    with pytest.raises(ReleaseError, match="exemption"):
+        check()
+    linked(set_up, 3, ("list", now + DAY))
+    assert check().state is State.CHECKED
+    linked(set_up, 4, None)  # a run that says nothing takes it away again
+    with pytest.raises(OptOutMissingError):
+        check()
+
+
+def test_r54_a_release_that_nobody_has_read_is_not_given_out_under_a_list_that_is_old(set_up):
+    text = set_up.changed((SET, HES + SET))
+    linked(set_up, 1, ("list", int(set_up.clock.now) + DAY))
+    record = set_up.approved(text)
+    set_up.clock.now += DAY
+    with pytest.raises(OptOutStaleError):
+        set_up.fetched(record)
+    linked(set_up, 2, ("list", int(set_up.clock.now) + DAY))
+    assert set_up.fetched(record)
+    set_up.clock.now += DAY
+    assert set_up.fetched(record)  # the researcher has it already
