@@ -126,6 +126,16 @@ COMMANDS = {
         "retention_app",
         "What is due to be destroyed, its destruction, and its certificates.",
     ),
+    "lead": (
+        "pseudonym.roles.commands_lead",
+        "lead_app",
+        "Who is the lead professional of a family.",
+    ),
+    "casework": (
+        "pseudonym.roles.commands_lead",
+        "casework_app",
+        "How long a council keeps its own records, and what it claimed.",
+    ),
     "partner": (
         "pseudonym.roles.commands_partner",
         "partner_app",
