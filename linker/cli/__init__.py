@@ -126,6 +126,11 @@ COMMANDS = {
         "retention_app",
         "What is due to be destroyed, its destruction, and its certificates.",
     ),
+    "notice": (
+        "pseudonym.roles.commands_notice",
+        "notice",
+        "Write the public notice of a project: who, what, why, how long, which rights, whom to ask.",
+    ),
     "lead": (
         "pseudonym.roles.commands_lead",
         "lead_app",
