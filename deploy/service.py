@@ -59,10 +59,13 @@ class Service:
 
     def at_attributes(self, caller: str) -> Peer:
         """The attributes role, for calls that no client has; callers are named as their certificates."""
+        return self.at(Role.ATTRIBUTES, caller)
+
+    def at(self, role: Role, caller: str) -> Peer:
+        """A role, for calls that no client has."""
         from pseudonym.roles.peer import Peer
 
-        address = self.addresses[Role.ATTRIBUTES]
-        return Peer(Role.ATTRIBUTES, address, self._tls(caller), timeout=3600.0, person=True)
+        return Peer(role, self.addresses[role], self._tls(caller), timeout=3600.0, person=True)
 
     def _tls(self, caller: str) -> PeerTls:
         from pseudonym.roles.peer import PeerTls

@@ -12,7 +12,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.county.councils import COUNCILS
 from benchmarks.county.presets import REGISTERS
+from deploy.roles import Processes
 from deploy.service import Service, StudyError
 from linker.resources import Job, SubmissionKind
 from pseudonym import registers
@@ -39,7 +40,7 @@ from pseudonym.study.delivery import Delivery, check, divide
 from pseudonym.study.layouts import Layout
 from pseudonym.study.schemes import scheme
 from pseudonym.study.secret import stream
-from pseudonym.v1 import common_pb2, release_pb2
+from pseudonym.v1 import common_pb2, release_pb2, retention_pb2
 
 PROJECT, PURPOSE, RECIPIENT = "tf-2026", "evaluation-2026", "nis-analysis"
 AUTHORITY = "Kinshire"
@@ -48,6 +49,7 @@ NHS_NUMBER_REASON = "s251-made-up"
 RESEARCHER, APPROVERS = "alice", ("alice", "bob")
 LAYOUTS = Path(__file__).resolve().parent.parent / "benchmarks" / "county" / "layouts"
 RELEASES = "/pseudonym.v1.ReleaseService/"
+RETENTION = "/pseudonym.v1.RetentionService/"
 Feed = Callable[[str, int, int], None]
 
 
@@ -217,6 +219,30 @@ def release(
             return opened(b"".join(piece.content for piece in pieces), key)
 
     return made, fetched
+
+
+def later(roles: Processes, service: Service, days: int) -> Service:
+    """The roles as they are so many days from now: what is due by then is destroyed at their start."""
+    return replace(service, addresses=roles.later(days))
+
+
+def certificates_of(service: Service, role: Role) -> list[bytes]:
+    """The certificates of what a role destroyed because its time was over, such as registers' extracts."""
+    with service.at(role, Role.KEY_CUSTODIAN) as custodian:
+        asked = retention_pb2.ListCertificatesRequest()
+        answer = custodian.call(f"{RETENTION}ListCertificates", asked, retention_pb2.ListCertificatesResponse)
+        return list(answer.certificates)
+
+
+def destroy_due(service: Service, role: Role) -> list[bytes]:
+    """Destroy what is due in a role, the project too if it has ended; the certificates.
+
+    After the project's end the identity role comes first and the broker last.
+    """
+    with service.at(role, Role.KEY_CUSTODIAN) as custodian:
+        asked = retention_pb2.RunDestructionRequest(mandate=_mandate())
+        answer = custodian.call(f"{RETENTION}RunDestruction", asked, retention_pb2.RunDestructionResponse)
+        return list(answer.certificates)
 
 
 def _mandate() -> common_pb2.Mandate:

@@ -172,9 +172,8 @@ def _kept(record: ProjectRecord, one: Schedule, names: Sequence[str]) -> str:
     what = f"{one.what[0].upper()}{one.what[1:]}" + (f" ({', '.join(of)})" if of else "")
     least = "at least " if one.kind is Kind.MINIMUM else "at most "
     period = f"until {_day(record.end.date())}" if one.clock is Clock.PROJECT_END else one.period
-    open_ = " Nobody was told of this period before: it was set for want of another." if one.gap else ""
     why = "a legal requirement" if one.basis == "law" else "accepted business practice"
-    return f"{what}: {least}{period}. This is {why}. {one.reason}{open_}"
+    return f"{what}: {least}{period}. This is {why}. {one.reason}"
 
 
 def _day(day: date) -> str:
