@@ -16,6 +16,7 @@ from pseudonym.errors import InputError, LawError
 from pseudonym.lawful.cover import Cover
 from pseudonym.lawful.records import ACCREDITED, ProjectRecord
 from pseudonym.lawful.sharing import Sharing
+from pseudonym.retention.schedules import Store
 from pseudonym.roles import governance
 from tests.pseudonym.roles.harness import PURPOSE, lawful
 
@@ -94,6 +95,15 @@ def test_r24_sensitive_attributes_need_the_purposes_condition_and_a_reader_who_w
     with pytest.raises(LawError) as caught:
         held.check_readers(*use, ["bob"], (), TODAY)
     assert "bob" not in str(caught.value)
+
+
+def test_r51_what_is_stored_has_a_schedule_and_nothing_outlives_the_project():
+    held = cover()
+    held.check_kept("tf-2026", Store.ATTRIBUTES, "pnc")
+    assert reason(held.check_kept, "tf-2026", Store.ATTRIBUTES, "school-meals") == "SCHEDULE_MISSING"
+    end = held.records["tf-2026"].end
+    held.check_expiry("tf-2026", end)
+    assert reason(held.check_expiry, "tf-2026", end + timedelta(seconds=1)) == "RETENTION_MAXIMUM"
 
 
 def test_r69_nothing_goes_outside_without_a_reason():
