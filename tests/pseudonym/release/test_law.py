@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def cover(*datasets, may=("special-category", "criminal-offence"), reader="rita"
     return Cover({PROJECT: ProjectRecord.read(PROJECT, content)}, required=True)
 
 
-WRONG = {
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a dataset": ({"datasets": ["family-file", "linked"]}, "DATASET_NOT_COVERED"),
     "offences": ({"criminal_offence": ""}, "CONDITION_MISSING"),
     "special categories": ({"special_category": ""}, "CONDITION_MISSING"),
