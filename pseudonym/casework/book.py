@@ -215,8 +215,8 @@ class Book:
                 until = self.until(family, category)
                 if until is not None and until <= today:
                     found.append(Over(category, family, until, self._council(category).kind))
-        schedule = self.schedules.category(PROFESSIONAL)
         for code, somebody in self.professionals.items():
+            schedule = self.schedules.category(PROFESSIONAL)
             if somebody.left is not None and schedule.until(somebody.left) < today:
                 found.append(Over(PROFESSIONAL, code, schedule.until(somebody.left), schedule.kind))
         return sorted(found, key=lambda one: (one.since, one.category, one.of))

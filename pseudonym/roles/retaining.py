@@ -95,9 +95,10 @@ class Retaining:
         return sorted([*self._keeping.listed(), *ended], key=lambda one: (one.since, one.project, one.what))
 
     def reason(self, due: Due) -> str:
-        """Why it is destroyed: the reason of its schedule."""
+        """Why it is destroyed: the reason of the project's schedule, or of the ready-made one."""
         record = self._told.records.get(due.project)
-        return (record.schedules if record else schedules.read()).category(due.category).reason
+        own = record.schedules.find(due.category) if record else None
+        return (own or schedules.read().category(due.category)).reason
 
     def run(self, mandate: checks.Mandate, asked: Mandate) -> list[bytes]:
         """Destroy what is due: all that every day does, and the mandate's project if it has ended.

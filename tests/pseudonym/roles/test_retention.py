@@ -21,7 +21,7 @@ from pseudonym.keys import Keyset, State
 from pseudonym.providers.file import FileProvider
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.roles.commands_retention import retention_app
-from pseudonym.v1 import broker_pb2, key_pb2, retention_pb2
+from pseudonym.v1 import broker_pb2, key_pb2, retention_pb2, vault_pb2
 from tests.pseudonym.roles import test_processes as chain
 from tests.pseudonym.roles.harness import (
     PURPOSE,
@@ -213,6 +213,14 @@ def test_r68_r69_what_is_not_covered_is_refused_before_anything_changes(tmp_path
         content = json.loads(told.read_text())
         yesterday = (TODAY - timedelta(days=1)).isoformat()
         content["projects"][PROJECT]["accreditations"][1]["expires"] = yesterday
+        del content["projects"][PROJECT]["purposes"][PURPOSE]["sharing"]
+        exchange = {
+            "project": PROJECT,
+            "recipient": "npd-exchange",
+            "register": "npd",
+            "public_key": "00" * 32,
+        }
+        content["exchanges"] = [exchange]
         told.write_text(json.dumps(content))
         trio.start()
         with trio.called(Role.BROKER, CUSTODIAN) as custodian:
@@ -241,6 +249,25 @@ def test_r68_r69_what_is_not_covered_is_refused_before_anything_changes(tmp_path
             holder.submit(
                 people_of(1), batch_id="npd", source="npd", kind=SubmissionKind.EXTRACT, id_column="row_ref"
             )
+        # Nothing goes to a holder without a reason, or for one that nothing here shows.
+        with trio.called(Role.IDENTITY, "linkage-operator") as operator:
+            send = operator.channel.unary_stream(
+                f"{chain.V}ExportRegister",
+                vault_pb2.ExportRegisterRequest.SerializeToString,
+                vault_pb2.ExportRegisterResponse.FromString,
+            )
+            for reason, expected in (
+                (vault_pb2.SHARING_REASON_UNSPECIFIED, "SHARING_REASON_MISSING"),
+                (vault_pb2.SHARING_REASON_REQUESTED_SERVICE, "EVIDENCE_MISSING"),
+            ):
+                asked = vault_pb2.ExportRegisterRequest(
+                    mandate=mandate(), recipient="npd-exchange", day=TODAY.isoformat(), days=31,
+                    sharing_reason=reason,
+                )  # fmt: skip
+                assert refused(lambda asked=asked: list(send(asked, timeout=20))) == (
+                    "PERMISSION_DENIED",
+                    expected,
+                )
         # What was let in stands in the log with what it stands on, for the officer alone; and in the report.
         with client(trio.servers[Role.IDENTITY], certificates, "linkage-operator") as operator:
             sent = [one.submission_id for one in operator.submissions()]
