@@ -10,12 +10,12 @@ from pathlib import Path
 
 import grpc
 
-from pseudonym import clock, wayback
+from pseudonym import wayback
 from pseudonym.audit import Event
 from pseudonym.errors import StoreError
 from pseudonym.people import People
 from pseudonym.release.flow import Decided, ReleaseDesk
-from pseudonym.roles import domains, governance
+from pseudonym.roles import domains, governance, keepings
 from pseudonym.roles.arrow import ReadArrow
 from pseudonym.roles.attribute_service import AttributeServicer
 from pseudonym.roles.audit_service import AuditServicer
@@ -23,18 +23,8 @@ from pseudonym.roles.broker_service import BrokerServicer
 from pseudonym.roles.callers import Role
 from pseudonym.roles.covering import cover_of
 from pseudonym.roles.destroying import Destroy, certifier, destroyer
-from pseudonym.roles.duties import Duties, destroy_due
-from pseudonym.roles.ending import (
-    END_IN_ATTRIBUTES,
-    END_IN_BROKER,
-    END_IN_IDENTITY,
-    End,
-    destroy_submitted,
-    end_exchanges,
-    end_in_attributes,
-    end_in_broker,
-    end_in_identity,
-)
+from pseudonym.roles.duties import Duties
+from pseudonym.roles.ending import End, end_in_attributes, end_in_broker, end_in_identity
 from pseudonym.roles.erasing import Erasing
 from pseudonym.roles.erasure_desk import ErasureDesk
 from pseudonym.roles.exchange import Exchange
@@ -51,7 +41,7 @@ from pseudonym.roles.registers import Registers
 from pseudonym.roles.release_service import ReleaseServicer, overdue_alarm, release_certifier
 from pseudonym.roles.renewing import Renewing
 from pseudonym.roles.reports import Reports
-from pseudonym.roles.retaining import Due, Keeping, Retaining, moment
+from pseudonym.roles.retaining import Keeping, Retaining
 from pseudonym.roles.retention_service import RetentionServicer
 from pseudonym.roles.rounds import Rounds
 from pseudonym.roles.spent import Spent
@@ -169,11 +159,13 @@ class Parts:
         self.stack.enter_context(rounds)
         rounds.start()
 
-    def daily(self, house: House, keeping: Keeping, besides: Mapping[str, Callable[[], int]] = {}) -> None:
+    def daily(
+        self, house: House, keeping: Keeping, besides: Mapping[str, Callable[[], int]] | None = None
+    ) -> None:
         """Have what is kept for a time destroyed, and other duties done, by the clock of the role's store."""
         told = governance.read(house.settings.governance)
         self.retain[house.role] = Retaining(house, told, keeping, self.end[house.role])
-        duties = {**keeping.duties, **besides}
+        duties = {**keeping.duties, **(besides or {})}
         self.begin(Duties(house.store.now, duties, self.told, self.failed).rounds)
 
 
@@ -233,19 +225,7 @@ def _add_broker(parts: Parts, house: House) -> None:
     erasures.resume()
     servicer = BrokerServicer(house, broker, desk, erasures, certify, parts.read)
     broker_pb2_grpc.add_BrokerServiceServicer_to_server(servicer, parts.server)
-    duties = {
-        "halves_dropped": lambda: sum(broker.drop_overdue().values()),
-        "exchanges_ended": lambda: end_exchanges(house, broker, certify),
-    }
-
-    def listed() -> list[Due]:
-        now = clock.now()
-        return [
-            Due("match-file", project, f"reference numbers of the exchange with {recipient}", now)
-            for project, recipient in broker.registers.ended()
-        ]
-
-    keeping = Keeping(duties, listed, "links", END_IN_BROKER, lambda name: name in broker.known())
+    keeping = keepings.of_broker(house, broker, certify)
     parts.daily(house, keeping, {"tables_put_in_order": broker.scatter})
 
 
@@ -268,31 +248,11 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     decided = Decided(told.register, told.canaries, cover)
     desk = ReleaseDesk(attributes, exchange.issue, decided, release_certifier(certify))
     release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseServicer(house, desk), parts.server)
-    duties = {
-        "halves_dropped": lambda: sum(attributes.intake.drop_overdue().values()),
-        "releases_expired": desk.drop_expired,
-    }
-
-    def listed() -> list[Due]:
-        return [
-            Due(
-                "analysis-file",
-                one.project,
-                f"the recipient's copy of {one.name}",
-                moment(one.expires),
-                False,
-            )
-            for one in desk.overdue()
-        ]
-
-    keeping = Keeping(
-        duties, listed, "attributes", END_IN_ATTRIBUTES, lambda name: name in attributes.known(), renewing
-    )
     besides = {
         "releases_overdue": overdue_alarm(house, desk),
         "tables_put_in_order": attributes.intake.scatter,
     }
-    parts.daily(house, keeping, besides)
+    parts.daily(house, keepings.of_attributes(attributes, desk, renewing), besides)
 
 
 def _add_identity(parts: Parts, house: House, way: Way) -> None:
@@ -322,18 +282,12 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
         engine.opened(Joining(people, key, reports), registers)
     reports.start()
     extracts = domains.open_extracts(house, quotas)
-    duties: dict[str, Callable[[], int]] = {"extracts_destroyed": lambda: destroy_due(extracts, house.keyset)}
-    if engine is not None:
-        sent = house, certify, engine.overdue, engine.delete_overdue
-        duties["submitted_extracts_destroyed"] = lambda: destroy_submitted(*sent)
-
-    def listed() -> list[Due]:
-        what = "an extract of a register that was sent in"
-        overdue = engine.overdue() if engine else ()
-        return [Due("register-extract", project, what, clock.now()) for project, _ in overdue]
-
-    knows = engine.knows if engine else lambda project: True
-    parts.daily(house, Keeping(duties, listed, "identities", END_IN_IDENTITY, knows, renewing))
+    kept = house, extracts, certify, renewing
+    if engine is None:
+        parts.daily(house, keepings.of_identity(*kept, lambda: (), lambda: 0, lambda project: True))
+    else:
+        sent = engine.overdue, engine.delete_overdue, engine.knows
+        parts.daily(house, keepings.of_identity(*kept, *sent))
 
 
 def methods_of(roles: Mapping[Role, object]) -> dict[str, float]:
