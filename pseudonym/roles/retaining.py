@@ -13,6 +13,7 @@ The rules this module keeps:
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -124,8 +125,9 @@ class Retaining:
             return [one for one in self._certificates.all() if one not in before]
 
     def certificates(self) -> list[bytes]:
-        """All that are kept, the earliest first; those of renewals among them."""
-        return self._certificates.all()
+        """All that are kept, those of renewed key-encrypting keys among them, the earliest first."""
+        renewed = self._keeping.renewing.certificates() if self._keeping.renewing else []
+        return sorted([*self._certificates.all(), *renewed], key=lambda one: str(json.loads(one)["when"]))
 
     def _is_due(self, project: str) -> bool:
         end = self._told.ends.get(project)

@@ -184,6 +184,10 @@ def test_r45_r47_r48_after_a_month_and_after_the_end_with_the_clock_moved(tmp_pa
         tables = {Role.IDENTITY: ["subject_key", "folder_key"], Role.ATTRIBUTES: ["a_key"]}
         for role in tables:
             chain.eventually(lambda role=role: renewed(trio, role))
+            *_, last = ask(trio, role, "ListCertificates").certificates
+            assert certified(trio, role, last).what.endswith(
+                "copies of the store from before cannot be read."
+            )
         for role, wrapped in tables.items():
             states = {key.kid: key.state for key in keyset_of(trio, role).keys}
             old = set().union(*(wrapped_under(backup / role / role / "store.sqlite", one) for one in wrapped))
