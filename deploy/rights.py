@@ -43,7 +43,7 @@ def access(
     """
     case = _granted(service, rights_pb2.RIGHT_ACCESS, person)
     asked = rights_pb2.ReadAnswerRequest(mandate=_mandate(service), case_id=case.case_id)
-    with service.at_identity(Role.DATA_PROTECTION_OFFICER) as peer:
+    with service.at(Role.IDENTITY, Role.DATA_PROTECTION_OFFICER) as peer:
         halves = peer.call(f"{RIGHTS}ReadAnswer", asked, rights_pb2.ReadAnswerResponse)
     return case, joined(officer, case.case_id, service.project, halves.identity, halves.attributes)
 
@@ -93,10 +93,10 @@ def _granted(
         proofs=[rights_pb2.ASKER_PROOF_DOCUMENT],
         sought=[vault_pb2.SoughtPerson(**person)],
     )
-    with service.at_identity(Role.COUNCIL) as council:
+    with service.at(Role.IDENTITY, Role.COUNCIL) as council:
         taken = council.call(f"{RIGHTS}OpenRequest", asked, rights_pb2.OpenRequestResponse)
         case_id = taken.case.case_id
-    with service.at_identity(Role.DATA_PROTECTION_OFFICER) as officer:
+    with service.at(Role.IDENTITY, Role.DATA_PROTECTION_OFFICER) as officer:
         looked = rights_pb2.GetRequestRequest(project=service.project, case_id=case_id)
         case = officer.call(f"{RIGHTS}GetRequest", looked, rights_pb2.GetRequestResponse).case
         if case.found != rights_pb2.RIGHT_FOUND_ONE:

@@ -65,6 +65,7 @@ class Processes:
         self._folder, self._ports, self._logs = folder, ports, logs
         self._told_all = governance
         self._governance = folder / "governance.json"
+        self._days_ahead = 0
         self._running: dict[Role, subprocess.Popen[bytes]] = {}
         self._lock: int | None = None
 
@@ -84,6 +85,19 @@ class Processes:
         if not self._governance.exists():  # who tries the roles out may have put approvers into it
             self._governance.write_text(json.dumps(self._told_all) + "\n")
             self._governance.chmod(0o600)
+        return self._run()
+
+    def later(self, days: int) -> dict[Role, str]:
+        """Stop all three, and start them with a clock so many days ahead of this machine's; their addresses.
+
+        Raises:
+            RuntimeError: one ended, or does not listen in time.
+        """
+        self.stop()
+        self._days_ahead = days
+        return self._run()
+
+    def _run(self) -> dict[Role, str]:
         self._begin(Role.BROKER)
         at = {Role.BROKER: self._address(Role.BROKER)}
         others = [role for role in self._ports if role is not Role.BROKER]
@@ -183,6 +197,8 @@ class Processes:
         }
         if broker:
             flags["--broker"] = broker
+        if self._days_ahead:
+            flags["--days-ahead"] = str(self._days_ahead)
         return [
             sys.executable,
             str(ROOT / "server.py"),

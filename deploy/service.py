@@ -57,22 +57,12 @@ class Service:
         address = self.addresses[Role.ATTRIBUTES]
         return AttributesClient(address, project=self.project, purpose=self.purpose, tls=self._tls(caller))
 
-    def at_identity(self, caller: str) -> Peer:
-        """The identity role, for calls that no client has; callers are named as their certificates."""
-        from pseudonym.roles.peer import Peer
-
-        address = self.addresses[Role.IDENTITY]
-        return Peer(Role.IDENTITY, address, self._tls(caller), timeout=3600.0, person=True)
-
     def at_attributes(self, caller: str) -> Peer:
         """The attributes role, for calls that no client has; callers are named as their certificates."""
-        return self._at(Role.ATTRIBUTES, caller)
+        return self.at(Role.ATTRIBUTES, caller)
 
-    def at_identity(self, caller: str) -> Peer:
-        """The identity role, as `at_attributes`."""
-        return self._at(Role.IDENTITY, caller)
-
-    def _at(self, role: Role, caller: str) -> Peer:
+    def at(self, role: Role, caller: str) -> Peer:
+        """A role, for calls that no client has."""
         from pseudonym.roles.peer import Peer
 
         return Peer(role, self.addresses[role], self._tls(caller), timeout=3600.0, person=True)

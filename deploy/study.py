@@ -13,7 +13,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.county.councils import COUNCILS
 from benchmarks.county.presets import REGISTERS
-from deploy.roles import CONTACTS
+from deploy.roles import CONTACTS, Processes
 from deploy.service import Service, StudyError
 from linker.resources import Job, SubmissionKind
 from pseudonym import registers
@@ -45,7 +45,7 @@ from pseudonym.study.schemes import scheme
 from pseudonym.study.secret import stream
 from pseudonym.tables.published import Published
 from pseudonym.tables.report import TableReport
-from pseudonym.v1 import common_pb2, optout_pb2, release_pb2, table_pb2, vault_pb2
+from pseudonym.v1 import common_pb2, optout_pb2, release_pb2, retention_pb2, table_pb2, vault_pb2
 
 PROJECT, PURPOSE, RECIPIENT = "tf-2026", "evaluation-2026", "nis-analysis"
 AUTHORITY = "Kinshire"
@@ -54,9 +54,9 @@ NHS_NUMBER_REASON = "s251-made-up"
 RESEARCHER, HOLDER, APPROVERS = "alice", "alice", ("alice", "bob")
 LAYOUTS = Path(__file__).resolve().parent.parent / "benchmarks" / "county" / "layouts"
 RELEASES, OPT_OUTS = "/pseudonym.v1.ReleaseService/", "/pseudonym.v1.OptOutService/"
+TABLES, RETENTION = "/pseudonym.v1.TableService/", "/pseudonym.v1.RetentionService/"
 OPTED_OUT = 50
 REACH = 60.0  # seconds until a role that cannot be reached is given up
-TABLES = "/pseudonym.v1.TableService/"
 READER, AREA = "alice", COUNCILS[0]
 """Who reads tables with the made-up council's certificate, and whose area that is."""
 Feed = Callable[[str, int, int], None]
@@ -173,7 +173,7 @@ def check_opt_outs(service: Service) -> None:
 
     Of made-up people one in `OPTED_OUT` has opted out.
     """
-    with service.at_identity(Role.DATA_PROTECTION_OFFICER) as officer:
+    with service.at(Role.IDENTITY, Role.DATA_PROTECTION_OFFICER) as officer:
         asked = optout_pb2.GetStatusRequest(project=PROJECT)
         status = officer.call(f"{OPT_OUTS}GetStatus", asked, optout_pb2.GetStatusResponse)
         now = datetime.now(UTC).timestamp()
@@ -211,7 +211,7 @@ def made_up_mesh(content: bytes) -> bytes:
 
 def withdraw_family(service: Service, member: vault_pb2.SoughtPerson) -> int:
     """Withdraw somebody's whole family from the research; how many persons that were."""
-    with service.at_identity(Role.DATA_PROTECTION_OFFICER) as officer:
+    with service.at(Role.IDENTITY, Role.DATA_PROTECTION_OFFICER) as officer:
         asked = optout_pb2.WithdrawRequest(
             mandate=_mandate(), sought=vault_pb2.SoughtPersons(persons=[member]), families=True
         )
@@ -327,6 +327,30 @@ def read_table(service: Service, name: str, bearer: str = Role.COUNCIL) -> Publi
         return Published.from_file(
             peer.call(f"{TABLES}ReadTable", request, table_pb2.ReadTableResponse).content
         )
+
+
+def later(roles: Processes, service: Service, days: int) -> Service:
+    """The roles as they are so many days from now: what is due by then is destroyed at their start."""
+    return replace(service, addresses=roles.later(days))
+
+
+def certificates_of(service: Service, role: Role) -> list[bytes]:
+    """The certificates of what a role destroyed because its time was over, such as registers' extracts."""
+    with service.at(role, Role.KEY_CUSTODIAN) as custodian:
+        asked = retention_pb2.ListCertificatesRequest()
+        answer = custodian.call(f"{RETENTION}ListCertificates", asked, retention_pb2.ListCertificatesResponse)
+        return list(answer.certificates)
+
+
+def destroy_due(service: Service, role: Role) -> list[bytes]:
+    """Destroy what is due in a role, the project too if it has ended; the certificates.
+
+    After the project's end the identity role comes first and the broker last.
+    """
+    with service.at(role, Role.KEY_CUSTODIAN) as custodian:
+        asked = retention_pb2.RunDestructionRequest(mandate=_mandate())
+        answer = custodian.call(f"{RETENTION}RunDestruction", asked, retention_pb2.RunDestructionResponse)
+        return list(answer.certificates)
 
 
 def _mandate() -> common_pb2.Mandate:

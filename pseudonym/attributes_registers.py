@@ -11,7 +11,7 @@ The rules this module keeps:
 - Each step may be done again, and comes to the same.
 - Values of somebody whom nobody linked are deleted without being opened.
 - A row stays known by its handle: a later run of the same extract leaves it, gives it to another person, or
-  takes it away. Rows of people whose data may not be used stay where they are meanwhile, and go once they may.
+  takes it away. Rows of people whose data may not be used stay where they are meanwhile, and go after it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from pseudonym import attribute_subjects as subjects
 from pseudonym import frames, outcomes
 from pseudonym.access import Access, Mandate
 from pseudonym.attribute_moves import AttributeMoves
-from pseudonym.attribute_subjects import Flag
 from pseudonym.attributes_context import AttributeContext
 from pseudonym.attributes_intake import AttributeIntake
 from pseudonym.datasets import Dataset

@@ -285,6 +285,18 @@ class LawError(PseudonymError):
         self.reason = reason
 
 
+class RetentionError(PseudonymError):
+    """A record has to be kept longer. Nothing was deleted."""
+
+    reason = "RETENTION_MINIMUM"
+
+
+class LeadError(PseudonymError):
+    """A family has a lead professional, or the one who is named cannot be it. Nothing was changed."""
+
+    reason = "LEAD_TAKEN"
+
+
 class OperatorError(PseudonymError):
     """Who wants to make or read partner checks is none of their operators. Nothing was made or opened."""
 

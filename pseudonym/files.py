@@ -128,7 +128,7 @@ def _replace(path: Path, data: bytes) -> None:
 def destroy_file(path: Path) -> None:
     """Overwrite a file and delete it; where there is none, nothing: it may be done again after a crash.
 
-    On a journalling or flash file system copies of its blocks may remain all the same. If the file has another
+    On a journalling or flash file system copies of its blocks may remain all the same. If it has another
     name, it is overwritten under that as well.
 
     Raises:

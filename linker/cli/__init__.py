@@ -137,6 +137,21 @@ COMMANDS = {
         "retention_app",
         "What is due to be destroyed, its destruction, and its certificates.",
     ),
+    "notice": (
+        "pseudonym.roles.commands_notice",
+        "notice",
+        "Write the public notice of a project: who, what, why, how long, which rights, whom to ask.",
+    ),
+    "lead": (
+        "pseudonym.roles.commands_lead",
+        "lead_app",
+        "Who is the lead professional of a family.",
+    ),
+    "casework": (
+        "pseudonym.roles.commands_lead",
+        "casework_app",
+        "How long a council keeps its own records, and what it claimed.",
+    ),
     "partner": (
         "pseudonym.roles.commands_partner",
         "partner_app",

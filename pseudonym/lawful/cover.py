@@ -9,7 +9,8 @@ The rules this module keeps:
 - Attributes of special categories and of criminal offences need the purpose's condition
   (`CONDITION_MISSING`), and a reader who was let in to them (`READER_NOT_COVERED`).
 - What goes outside has its reason (`SHARING_REASON_MISSING`).
-- What is stored has a schedule that says how long, and why (`SCHEDULE_MISSING`).
+- What is stored has a schedule that says how long, and why (`SCHEDULE_MISSING`); nothing that is given out is
+  kept after the project's end (`RETENTION_MAXIMUM`).
 
 Where the governance file has no record of a project, nothing is covered in production; in development, with
 made-up data, nobody is asked.
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Final
 
 from pseudonym.datasets import Tag
@@ -141,6 +142,19 @@ class Cover:
         """
         if (record := self.records.get(project)) is not None:
             record.schedules.kept(store, dataset)
+
+    def check_expiry(self, project: str, expires: datetime) -> None:
+        """Let a recipient keep something until a time.
+
+        Raises:
+            LawError: that is after the project's end.
+        """
+        if (record := self.records.get(project)) is not None and expires > record.end:
+            raise LawError(
+                "RETENTION_MAXIMUM",
+                "It would be kept after the project's end.",
+                f"Let it expire on {record.end:%Y-%m-%dT%H:%M:%SZ} or earlier.",
+            )
 
     def grounds(self, project: str, purpose: str) -> dict[str, str]:
         """What a use stands on, as manifests and audit entries say it; empty where nobody was asked."""

@@ -18,8 +18,8 @@
 
 `schedules` names a file beside this one; without it the ready-made schedules hold (`pseudonym.retention`).
 
-Codes are those of the tables below, so that a mistyped article is refused when the file is read, and not in
-court. `docs/lawfulness.md` has the form with what each part is for.
+Codes are those of the tables below, so that a mistyped article is refused when the file is read.
+`docs/lawfulness.md` has the form with what each part is for.
 """
 
 from __future__ import annotations

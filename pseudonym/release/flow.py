@@ -284,6 +284,7 @@ class ReleaseDesk:
         )
         cover.check_columns(*use, names, tags, now.date())
         cover.check_kept(spec.project, Store.RECIPIENT)
+        cover.check_expiry(spec.project, spec.expires)
         cover.check_readers(*use, (person,) if person else spec.researchers, tags, now.date())
 
     def _declared(self, spec: Spec) -> dict[str, Dataset]:

@@ -3,7 +3,7 @@
     [[schedule]]
     category = "support-record"
     what = "what a council records of its support"
-    store = "council"            # identity, broker, attributes, holder, recipient, council
+    store = "council"            # identity, broker, attributes, roles (all three), holder, recipient, council
     kind = "minimum"             # kept until then; maximum: destroyed by then
     clock = "last-contact"       # or receipt, project-end, delivery, closure, leaving
     years = 2                    # or days; a clock that is a day itself, project-end, has neither
@@ -69,6 +69,7 @@ class Store(StrEnum):
     HOLDER = "holder"
     RECIPIENT = "recipient"
     COUNCIL = "council"
+    ROLES = "roles"  # each of identity, broker and attributes
 
 
 BASES: Final = ("law", "business-practice")
@@ -137,15 +138,18 @@ class Schedules:
         if len(set(names)) != len(names):
             raise InputError("Two schedules are of one category.", "Each category has one.")
 
+    def find(self, name: str) -> Schedule | None:
+        """The schedule of a category, if there is one."""
+        return next((one for one in self.all if one.category == name), None)
+
     def category(self, name: str) -> Schedule:
         """The schedule of a category.
 
         Raises:
             LawError: there is none (`SCHEDULE_MISSING`).
         """
-        for one in self.all:
-            if one.category == name:
-                return one
+        if (found := self.find(name)) is not None:
+            return found
         raise _missing(f"The category {name}", "Add a schedule of this category")
 
     def kept(self, store: Store, dataset: str = EVERY) -> Schedule:

@@ -110,6 +110,7 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
                 "Send another dataset.",
                 field="header.dataset",
             )
+        await asyncio.to_thread(self._check_tags, mandate, dataset)
         sender = str(callers.current())
         submission = await asyncio.to_thread(
             self._submissions.open,
@@ -134,6 +135,16 @@ class AttributeServicer(attribute_pb2_grpc.AttributeServiceServicer):
             work = to_peer if by_number else asyncio.to_thread
             submission = await work(self._chunk, submission, request.chunk, columns, mandate.purpose)
         raise _out_of_place(f"The stream stopped after chunk {seen}; what was durable still is.")
+
+    def _check_tags(self, mandate: checks.Mandate, dataset: str) -> None:
+        """Refuse sensitive attributes for which the purpose has no condition, or no longer."""
+        if mandate.project not in self._cover.records:
+            return
+        for known in self._attributes.datasets(mandate.project):
+            if known.name == dataset:
+                tags = frozenset[Tag]().union(*(column.tags for column in known.columns))
+                use = mandate.project, mandate.purpose
+                self._cover.check_columns(*use, (dataset,), tags, clock.today())
 
     def _chunk(
         self, submission: Submission, chunk: attribute_pb2.Chunk, columns: tuple[str, ...], purpose: str

@@ -146,6 +146,10 @@ class Renewing:
         """The project for which a renewal is under way, or None where none is."""
         return next((one.project for one in list(self._known.values()) if not one.done), None)
 
+    def certificates(self) -> list[bytes]:
+        """Those of all renewals that are done."""
+        return [one.certificate.encode() for one in list(self._known.values()) if one.certificate]
+
     def last(self) -> tuple[Renewal, dict[str, int]]:
         """The last renewal, and how many keys are left under each former key.
 

@@ -13,6 +13,7 @@ The rules this module keeps:
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -95,9 +96,10 @@ class Retaining:
         return sorted([*self._keeping.listed(), *ended], key=lambda one: (one.since, one.project, one.what))
 
     def reason(self, due: Due) -> str:
-        """Why it is destroyed: the reason of its schedule."""
+        """Why it is destroyed: the reason of the project's schedule, or of the ready-made one."""
         record = self._told.records.get(due.project)
-        return (record.schedules if record else schedules.read()).category(due.category).reason
+        own = record.schedules.find(due.category) if record else None
+        return (own or schedules.read().category(due.category)).reason
 
     def run(self, mandate: checks.Mandate, asked: Mandate) -> list[bytes]:
         """Destroy what is due: all that every day does, and the mandate's project if it has ended.
@@ -123,8 +125,9 @@ class Retaining:
             return [one for one in self._certificates.all() if one not in before]
 
     def certificates(self) -> list[bytes]:
-        """All that are kept, the earliest first; those of renewals among them."""
-        return self._certificates.all()
+        """All that are kept, those of renewed key-encrypting keys among them, the earliest first."""
+        renewed = self._keeping.renewing.certificates() if self._keeping.renewing else []
+        return sorted([*self._certificates.all(), *renewed], key=lambda one: str(json.loads(one)["when"]))
 
     def _is_due(self, project: str) -> bool:
         end = self._told.ends.get(project)

@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import polars as pl
 
-from pseudonym import clock, wayback
+from pseudonym import wayback
 from pseudonym.audit import Event
 from pseudonym.casebook import Casebook
 from pseudonym.disclosures import Disclosures
@@ -19,7 +19,7 @@ from pseudonym.errors import InputError, StoreError
 from pseudonym.optouts.screen import Forms
 from pseudonym.people import People
 from pseudonym.release.flow import Decided, ReleaseDesk
-from pseudonym.roles import domains, governance
+from pseudonym.roles import domains, governance, keepings
 from pseudonym.roles.answering import Answering, Explained
 from pseudonym.roles.arrow import ReadArrow
 from pseudonym.roles.attribute_service import AttributeServicer
@@ -29,18 +29,8 @@ from pseudonym.roles.callers import Role
 from pseudonym.roles.carrying import Carrying
 from pseudonym.roles.covering import cover_of
 from pseudonym.roles.destroying import Destroy, certifier, destroyer
-from pseudonym.roles.duties import Duties, destroy_due
-from pseudonym.roles.ending import (
-    END_IN_ATTRIBUTES,
-    END_IN_BROKER,
-    END_IN_IDENTITY,
-    End,
-    destroy_submitted,
-    end_exchanges,
-    end_in_attributes,
-    end_in_broker,
-    end_in_identity,
-)
+from pseudonym.roles.duties import Duties
+from pseudonym.roles.ending import End, end_in_attributes, end_in_broker, end_in_identity
 from pseudonym.roles.erasing import Erasing
 from pseudonym.roles.erasure_desk import ErasureDesk
 from pseudonym.roles.errand_desk import ErrandDesk
@@ -61,7 +51,7 @@ from pseudonym.roles.registers import Registers
 from pseudonym.roles.release_service import ReleaseServicer, overdue_alarm, release_certifier
 from pseudonym.roles.renewing import Renewing
 from pseudonym.roles.reports import Reports
-from pseudonym.roles.retaining import Due, Keeping, Retaining, moment
+from pseudonym.roles.retaining import Keeping, Retaining
 from pseudonym.roles.retention_service import RetentionServicer
 from pseudonym.roles.rights_desk import RightsDesk
 from pseudonym.roles.rights_errand_service import RightsErrandServicer
@@ -195,11 +185,13 @@ class Parts:
         self.stack.enter_context(rounds)
         rounds.start()
 
-    def daily(self, house: House, keeping: Keeping, besides: Mapping[str, Callable[[], int]] = {}) -> None:
+    def daily(
+        self, house: House, keeping: Keeping, besides: Mapping[str, Callable[[], int]] | None = None
+    ) -> None:
         """Have what is kept for a time destroyed, and other duties done, by the clock of the role's store."""
         told = governance.read(house.settings.governance)
         self.retain[house.role] = Retaining(house, told, keeping, self.end[house.role])
-        duties = {**keeping.duties, **besides}
+        duties = {**keeping.duties, **(besides or {})}
         self.begin(Duties(house.store.now, duties, self.told, self.failed).rounds)
 
 
@@ -262,19 +254,7 @@ def _add_broker(parts: Parts, house: House) -> None:
     rights_errand_pb2_grpc.add_RightsErrandServiceServicer_to_server(passing, parts.server)
     servicer = BrokerServicer(house, broker, desk, erasures, certify, parts.read)
     broker_pb2_grpc.add_BrokerServiceServicer_to_server(servicer, parts.server)
-    duties = {
-        "halves_dropped": lambda: sum(broker.drop_overdue().values()),
-        "exchanges_ended": lambda: end_exchanges(house, broker, certify),
-    }
-
-    def listed() -> list[Due]:
-        now = clock.now()
-        return [
-            Due("match-file", project, f"reference numbers of the exchange with {recipient}", now)
-            for project, recipient in broker.registers.ended()
-        ]
-
-    keeping = Keeping(duties, listed, "links", END_IN_BROKER, lambda name: name in broker.known())
+    keeping = keepings.of_broker(house, broker, certify)
     parts.daily(house, keeping, {"tables_put_in_order": broker.scatter})
 
 
@@ -300,31 +280,11 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseServicer(house, desk), parts.server)
     tables = TableDesk(attributes, exchange.record_keys, told.register, told.areas)
     table_pb2_grpc.add_TableServiceServicer_to_server(TableServicer(house, tables), parts.server)
-    duties = {
-        "halves_dropped": lambda: sum(attributes.intake.drop_overdue().values()),
-        "releases_expired": desk.drop_expired,
-    }
-
-    def listed() -> list[Due]:
-        return [
-            Due(
-                "analysis-file",
-                one.project,
-                f"the recipient's copy of {one.name}",
-                moment(one.expires),
-                False,
-            )
-            for one in desk.overdue()
-        ]
-
-    keeping = Keeping(
-        duties, listed, "attributes", END_IN_ATTRIBUTES, lambda name: name in attributes.known(), renewing
-    )
     besides = {
         "releases_overdue": overdue_alarm(house, desk),
         "tables_put_in_order": attributes.intake.scatter,
     }
-    parts.daily(house, keeping, besides)
+    parts.daily(house, keepings.of_attributes(attributes, desk, renewing), besides)
 
 
 def _add_identity(parts: Parts, house: House, way: Way) -> None:
@@ -375,22 +335,13 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
         engine.opened(Joining(people, key, reports, optouts), registers)
     reports.start()
     extracts = domains.open_extracts(house, quotas)
-    duties: dict[str, Callable[[], int]] = {
-        "extracts_destroyed": lambda: destroy_due(extracts, house.keyset),
-        "answers_dropped": casebook.drop_answers,
-        "opt_out_lists_destroyed": optouts.destroy_due,
-    }
-    if engine is not None:
-        sent = house, certify, engine.overdue, engine.delete_overdue
-        duties["submitted_extracts_destroyed"] = lambda: destroy_submitted(*sent)
-
-    def listed() -> list[Due]:
-        what = "an extract of a register that was sent in"
-        overdue = engine.overdue() if engine else ()
-        return [Due("register-extract", project, what, clock.now()) for project, _ in overdue]
-
-    knows = engine.knows if engine else lambda project: True
-    parts.daily(house, Keeping(duties, listed, "identities", END_IN_IDENTITY, knows, renewing))
+    duties = {"answers_dropped": casebook.drop_answers, "opt_out_lists_destroyed": optouts.destroy_due}
+    kept = house, extracts, certify, renewing
+    if engine is None:
+        keeping = keepings.of_identity(*kept, lambda: (), lambda: 0, lambda project: True)
+    else:
+        keeping = keepings.of_identity(*kept, engine.overdue, engine.delete_overdue, engine.knows)
+    parts.daily(house, keeping, duties)
 
 
 def _ended(house: House) -> Callable[[str], bool]:

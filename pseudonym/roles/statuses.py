@@ -37,6 +37,8 @@ _CODES: dict[type[errors.PseudonymError], str] = {
     errors.LayoutError: INTERNAL,
     errors.CouncilFileError: INTERNAL,
     errors.OperatorError: INTERNAL,
+    errors.RetentionError: INTERNAL,
+    errors.LeadError: INTERNAL,
     errors.PartnerRowsError: INTERNAL,
     errors.PartnerAnswerError: INTERNAL,
     errors.PartnerLateError: INTERNAL,

@@ -16,6 +16,7 @@ from pseudonym.errors import InputError, LawError
 from pseudonym.lawful.cover import Cover
 from pseudonym.lawful.records import ACCREDITED, ProjectRecord
 from pseudonym.lawful.sharing import Sharing
+from pseudonym.retention.schedules import Store
 from pseudonym.roles import governance
 from tests.pseudonym.roles.harness import PURPOSE, lawful
 
@@ -96,6 +97,15 @@ def test_r24_sensitive_attributes_need_the_purposes_condition_and_a_reader_who_w
     assert "bob" not in str(caught.value)
 
 
+def test_r51_what_is_stored_has_a_schedule_and_nothing_outlives_the_project():
+    held = cover()
+    held.check_kept("tf-2026", Store.ATTRIBUTES, "pnc")
+    assert reason(held.check_kept, "tf-2026", Store.ATTRIBUTES, "school-meals") == "SCHEDULE_MISSING"
+    end = held.records["tf-2026"].end
+    held.check_expiry("tf-2026", end)
+    assert reason(held.check_expiry, "tf-2026", end + timedelta(seconds=1)) == "RETENTION_MAXIMUM"
+
+
 def test_r69_nothing_goes_outside_without_a_reason():
     use = ("tf-2026", PURPOSE)
     assert cover().check_sharing(*use, None, TODAY) is Sharing.STATUTORY_FUNCTION
@@ -136,8 +146,10 @@ def test_a_record_that_is_wrong_says_where_and_what_to_write(case, tmp_path):
     assert f"purpose {PURPOSE} of project tf-2026" in str(caught.value)
 
 
-def test_the_example_is_read_and_covers_the_eight_registers():
-    told = governance.read(ROOT / "deploy" / "governance.json")
+def test_the_example_is_read_and_covers_the_eight_registers(tmp_path):
+    path = tmp_path / "governance.json"
+    path.write_text((ROOT / "deploy" / "governance.json").read_text())  # a checkout may be open to a group
+    told = governance.read(path)
     held = Cover(told.records, required=True)
     names = ["families", "pnc", "prisons", "npd", "ilr", "wpls", "hes", "mhmds", "ndtms"]
     held.check_columns("tf-2026", "evaluation-2026", names, BOTH, TODAY)

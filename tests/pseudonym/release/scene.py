@@ -20,6 +20,7 @@ from pseudonym.approvers import Approver, Register
 from pseudonym.attributes import Attributes
 from pseudonym.datasets import Column, Dataset, Kind, Tag
 from pseudonym.hpke import OpeningKey
+from pseudonym.lawful.cover import Cover
 from pseudonym.release.flow import Decided, ReleaseDesk
 from pseudonym.release.keeping import Record
 from pseudonym.release.papers import Approval, Statement
@@ -225,7 +226,12 @@ PERSONS_OF = {"bob": "bob", "bobby": "bob", "dora": "dora", "olive": "olive", "e
 
 @contextmanager
 def scene(
-    url: str, folder: Path, known: People | None = None, canaries: tuple[str, ...] = (), keks: Any = None
+    url: str,
+    folder: Path,
+    known: People | None = None,
+    canaries: tuple[str, ...] = (),
+    keks: Any = None,
+    cover: Cover | None = None,
 ) -> Iterator[Scene]:
     """A store in which the people's rows are, and a desk over it."""
     known, clock, said = known or people(), Clock(NOON), Said()
@@ -251,7 +257,7 @@ def scene(
             store.declare(PROJECT, dataset)
         for name, rows in known.rows.items():
             put(store, name, rows)
-        desk = ReleaseDesk(store, Numbers(), Decided(register, canaries), certify)
+        desk = ReleaseDesk(store, Numbers(), Decided(register, canaries, cover or Cover()), certify)
         yield Scene(store, clock, known, said, desk, opening, Ed25519PrivateKey.generate(), keys, certified)
 
 

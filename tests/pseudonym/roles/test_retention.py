@@ -15,12 +15,13 @@ import polars as pl
 import pytest
 
 from linker.resources import SubmissionKind
+from linker.sending import ServiceError
 from pseudonym.errors import PassphraseError
 from pseudonym.keys import Keyset, State
 from pseudonym.providers.file import FileProvider
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.roles.commands_retention import retention_app
-from pseudonym.v1 import key_pb2, retention_pb2
+from pseudonym.v1 import broker_pb2, key_pb2, retention_pb2, vault_pb2
 from tests.pseudonym.roles import test_processes as chain
 from tests.pseudonym.roles.harness import (
     PURPOSE,
@@ -144,11 +145,11 @@ def test_r45_r47_r48_after_a_month_and_after_the_end_with_the_clock_moved(tmp_pa
         trio.days_ahead = OVER
         trio.start()
         identity = trio.servers[Role.IDENTITY]
-        with pytest.raises(Exception, match="has ended"):
+        with pytest.raises(ServiceError, match="has ended"):
             start_join(identity, certificates, later, "b-9")
         with client(identity, certificates, "linkage-operator") as operator:
             [job] = [one.job_id for one in operator.jobs()]
-            with pytest.raises(Exception, match="has ended"):
+            with pytest.raises(ServiceError, match="has ended"):
                 operator.read_links(job)
         names = {Role.IDENTITY: "identities", Role.BROKER: "links", Role.ATTRIBUTES: "attributes"}
         for role in SERVER_ROLES:
@@ -183,6 +184,10 @@ def test_r45_r47_r48_after_a_month_and_after_the_end_with_the_clock_moved(tmp_pa
         tables = {Role.IDENTITY: ["subject_key", "folder_key"], Role.ATTRIBUTES: ["a_key"]}
         for role in tables:
             chain.eventually(lambda role=role: renewed(trio, role))
+            *_, last = ask(trio, role, "ListCertificates").certificates
+            assert certified(trio, role, last).what.endswith(
+                "copies of the store from before cannot be read."
+            )
         for role, wrapped in tables.items():
             states = {key.kid: key.state for key in keyset_of(trio, role).keys}
             old = set().union(*(wrapped_under(backup / role / role / "store.sqlite", one) for one in wrapped))
@@ -212,11 +217,19 @@ def test_r68_r69_what_is_not_covered_is_refused_before_anything_changes(tmp_path
         content = json.loads(told.read_text())
         yesterday = (TODAY - timedelta(days=1)).isoformat()
         content["projects"][PROJECT]["accreditations"][1]["expires"] = yesterday
+        del content["projects"][PROJECT]["purposes"][PURPOSE]["sharing"]
+        exchange = {
+            "project": PROJECT,
+            "recipient": "npd-exchange",
+            "register": "npd",
+            "public_key": "00" * 32,
+        }
+        content["exchanges"] = [exchange]
         told.write_text(json.dumps(content))
         trio.start()
         with trio.called(Role.BROKER, CUSTODIAN) as custodian:
-            begin = chain.broker_pb2.BeginProjectRequest(mandate=mandate())
-            response = chain.broker_pb2.BeginProjectResponse
+            begin = broker_pb2.BeginProjectRequest(mandate=mandate())
+            response = broker_pb2.BeginProjectResponse
             found = refused(lambda: custodian(f"{chain.B}BeginProject", begin, response))
         assert found == ("PERMISSION_DENIED", "ACCREDITATION_EXPIRED")
         assert query(trio, Role.BROKER, "SELECT count(*) FROM project") == [(0,)]
@@ -225,19 +238,40 @@ def test_r68_r69_what_is_not_covered_is_refused_before_anything_changes(tmp_path
         told.write_text(json.dumps(content))
         trio.start()
         chain.begin(trio.servers, certificates)
-        with client(trio.servers[Role.IDENTITY], certificates, "council", purpose="curiosity") as council:
-            with pytest.raises(Exception, match="no such purpose") as caught:
-                council.submit(people_of(1), batch_id="b-1", source="kinshire", id_column="row_ref")
-            assert caught.value.reason == "BASIS_MISSING"
-        with client(trio.servers[Role.IDENTITY], certificates, "dataset-holder") as holder:
-            for source, expected in (("pnc", "DATASET_NOT_COVERED"), ("npd", None)):
-                send = {"batch_id": source, "source": source, "kind": SubmissionKind.EXTRACT}
-                if expected is None:
-                    holder.submit(people_of(1), id_column="row_ref", **send)
-                    continue
-                with pytest.raises(Exception, match="does not cover") as caught:
-                    holder.submit(people_of(1), id_column="row_ref", **send)
-                assert caught.value.reason == expected
+        identity = trio.servers[Role.IDENTITY]
+        for bearer, purpose, source, kind, expected in (
+            ("council", "curiosity", "kinshire", SubmissionKind.IDENTITIES, "BASIS_MISSING"),
+            ("dataset-holder", PURPOSE, "pnc", SubmissionKind.EXTRACT, "DATASET_NOT_COVERED"),
+        ):
+            with client(identity, certificates, bearer, purpose=purpose) as sender:
+                with pytest.raises(ServiceError) as caught:
+                    sender.submit(
+                        people_of(1), batch_id=source, source=source, kind=kind, id_column="row_ref"
+                    )
+                assert (caught.value.code, caught.value.reason) == ("PERMISSION_DENIED", expected)
+        with client(identity, certificates, "dataset-holder") as holder:
+            holder.submit(
+                people_of(1), batch_id="npd", source="npd", kind=SubmissionKind.EXTRACT, id_column="row_ref"
+            )
+        # Nothing goes to a holder without a reason, or for one that nothing here shows.
+        with trio.called(Role.IDENTITY, "linkage-operator") as operator:
+            send = operator.channel.unary_stream(
+                f"{chain.V}ExportRegister",
+                vault_pb2.ExportRegisterRequest.SerializeToString,
+                vault_pb2.ExportRegisterResponse.FromString,
+            )
+            for reason, expected in (
+                (vault_pb2.SHARING_REASON_UNSPECIFIED, "SHARING_REASON_MISSING"),
+                (vault_pb2.SHARING_REASON_REQUESTED_SERVICE, "EVIDENCE_MISSING"),
+            ):
+                asked = vault_pb2.ExportRegisterRequest(
+                    mandate=mandate(), recipient="npd-exchange", day=TODAY.isoformat(), days=31,
+                    sharing_reason=reason,
+                )  # fmt: skip
+                assert refused(lambda asked=asked: list(send(asked, timeout=20))) == (
+                    "PERMISSION_DENIED",
+                    expected,
+                )
         # What was let in stands in the log with what it stands on, for the officer alone; and in the report.
         with client(trio.servers[Role.IDENTITY], certificates, "linkage-operator") as operator:
             sent = [one.submission_id for one in operator.submissions()]
