@@ -28,7 +28,7 @@ from pseudonym.urn import ID_BYTES, KEY_BYTES, enc
 
 KEY_ID: Final = b"register/1".ljust(ID_BYTES, b"\0")
 """What the key is bound to where a person's is bound to the pid."""
-BLOCKS: Final = {"head": 64, "place": 64, "part": 256, "event": 4096, "message": 4096}
+BLOCKS: Final = {"head": 64, "place": 64, "part": 512, "event": 4096, "message": 4096}
 _BODY = 1 + NONCE_BYTES
 
 

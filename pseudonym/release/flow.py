@@ -18,24 +18,18 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import polars as pl
 
-from pseudonym import outcomes, reading, registers
+from pseudonym import outcomes, reading
 from pseudonym.access import Mandate
 from pseudonym.approvers import Register
 from pseudonym.attributes import Attributes
 from pseudonym.datasets import Dataset, Tag
-from pseudonym.errors import (
-    ConflictError,
-    InputError,
-    NotFoundError,
-    OptOutMissingError,
-    OptOutStaleError,
-    ReleaseError,
-)
+from pseudonym.errors import ConflictError, InputError, NotFoundError, ReleaseError
 from pseudonym.lawful.cover import Cover
-from pseudonym.release import bundle
+from pseudonym.release import bundle, opted_out
 from pseudonym.release.build import FAMILY, PERSON, Built, build, numbered
 from pseudonym.release.checks import Checked, check, suppress, unknown_columns
 from pseudonym.release.columns import Out, read_columns
@@ -373,32 +367,8 @@ class ReleaseDesk:
         return self._decided.register, spec.approvers, person, _digest(record), built
 
     def _check_opt_outs(self, spec: Spec, now: datetime) -> None:
-        """Refuse health data of a register that was not linked under a list that is fresh, nor exempted.
-
-        Raises:
-            OptOutMissingError, OptOutStaleError: it was not.
-        """
-        for use in spec.datasets:
-            register = registers.find(use.name)
-            if register is None or not register.health:
-                continue
-            found = self._attributes.registers.opt_out(spec.project, use.name)
-            if found is None:
-                raise OptOutMissingError(
-                    f"Nothing says that the National Data Opt-out was applied when {use.name} was linked.",
-                    "Link it again, under a fresh list or an exemption.",
-                )
-            basis, until = found
-            if use.opt_out == "applied" and basis != "list":
-                raise ReleaseError(
-                    f"{use.name} was linked under an exemption from the National Data Opt-out.",
-                    "Say so in the specification: exempt, and the reason.",
-                )
-            if until and now.timestamp() >= until:
-                raise OptOutStaleError(
-                    f"The list under which {use.name} was linked is too old.",
-                    "Send a new one, and link the register again.",
-                )
+        said = {use.name: use.opt_out for use in spec.datasets}
+        opted_out.check(said, partial(self._attributes.registers.opt_out, spec.project), now)
 
     def _check_whole(self, record: Record) -> None:
         if not self._kept.whole(record):

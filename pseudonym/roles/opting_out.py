@@ -16,11 +16,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import polars as pl
 
-from pseudonym import columns, registers
+from pseudonym import clock, columns, registers
 from pseudonym.errors import ConflictError, InputError, NotFoundError
 from pseudonym.openings import Mandate as Opening
 from pseudonym.optouts import rules
@@ -208,7 +207,7 @@ class OptOuts:
                 raise NotFoundError("There is no such decision.", "SetSharing answers with its id.")
             untold = [one for one in rule.overrides if not one.told]
             if untold:
-                now = rules.moment(datetime.now(UTC))
+                now = rules.moment(clock.now())
                 said = tuple(replace(one, told=one.told or now) for one in rule.overrides)
                 self.book.keep(replace(rule, overrides=said))
             return len(untold)
@@ -319,7 +318,7 @@ class OptOuts:
 
 
 def _asked(mandate: Mandate, requester: str, tag: str) -> Asked:
-    now = rules.moment(datetime.now(UTC))
+    now = rules.moment(clock.now())
     return Asked(mandate.request_id, mandate.project, mandate.purpose, requester, tag, now)
 
 

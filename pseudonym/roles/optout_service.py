@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import polars as pl
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from pseudonym import clock
 from pseudonym.openings import Mandate as Opening
 from pseudonym.optouts import rules
 from pseudonym.optouts.checks import Exemption
@@ -83,7 +83,7 @@ class OptOutServicer(optout_pb2_grpc.OptOutServiceServicer):
                 rules.ground(request.ground),
                 checks.code(request.reference, "reference"),
                 checks.label(request.register, "register") if request.register else "",
-                rules.moment(datetime.now(UTC)),
+                rules.moment(clock.now()),
             )
         elif request.ground or request.reference or request.register:
             raise FieldError("Only an override has a ground.", "Leave it out.", field="ground")

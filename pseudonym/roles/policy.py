@@ -268,6 +268,7 @@ OPENING = frozenset(
     {
         "linker.v1.LinkageService/ReadLinks",
         "linker.v1.LinkageService/Explain",
+        "linker.v1.ReviewService/NextPair",
         "linker.v1.MatchService/PutRecords",
         "linker.v1.MatchService/Match",
         "linker.v1.MatchService/MatchStream",
@@ -278,6 +279,7 @@ OPENING = frozenset(
 
 
 COVERED = GROWING | {
+    "linker.v1.ReviewService/NextPair",
     "pseudonym.v1.BrokerService/RequestReidentification",
     "pseudonym.v1.VaultService/LookUp",
 }

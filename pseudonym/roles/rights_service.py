@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from pseudonym import clock
 from pseudonym.rights.cases import (
     Asker,
     Case,
@@ -151,7 +152,7 @@ class RightsServicer(rights_pb2_grpc.RightsServiceServicer):
             return pb.ReadAnswerResponse(
                 identity=found[IDENTITY],
                 attributes=found[ATTRIBUTES],
-                read_time=checks.timestamp(datetime.now(UTC)),
+                read_time=checks.timestamp(clock.now()),
             )
 
         return await to_peer(work)

@@ -17,16 +17,20 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import polars as pl
 
+from pseudonym import outcomes
 from pseudonym.access import Mandate
 from pseudonym.approvers import Register
 from pseudonym.attributes import Attributes
-from pseudonym.datasets import Dataset
+from pseudonym.datasets import Dataset, Tag
 from pseudonym.errors import ConflictError, InputError, NotFoundError, RequestRefusedError, TableError
 from pseudonym.files import canonical
+from pseudonym.lawful.cover import Cover
+from pseudonym.release import opted_out
 from pseudonym.release.papers import Approval, check_approval, complete
 from pseudonym.release.spec import digest
 from pseudonym.tables.areas import Areas
@@ -61,7 +65,9 @@ class Reader:
 class TableDesk:
     """The tables of one attributes role; its methods may be called from any thread."""
 
-    def __init__(self, attributes: Attributes, keys: RecordKeys, register: Register, areas: Areas) -> None:
+    def __init__(
+        self, attributes: Attributes, keys: RecordKeys, register: Register, areas: Areas, cover: Cover
+    ) -> None:
         """Prepare it.
 
         Args:
@@ -69,9 +75,10 @@ class TableDesk:
             keys: see `RecordKeys`.
             register: who may approve.
             areas: which council reads which area.
+            cover: what each project stands on.
         """
         self._attributes, self._kept = attributes, attributes.tables
-        self._keys, self._register, self._areas = keys, register, areas
+        self._keys, self._register, self._areas, self._cover = keys, register, areas, cover
         self._lock = threading.Lock()
 
     def create(self, spec_text: str, requester: str, mandate: Mandate, project: str) -> Record:
@@ -106,16 +113,19 @@ class TableDesk:
         Raises:
             TableError: it was released already.
             InputError: the rows are not of the form that it asks for.
+            NotCoveredError: the purpose does not cover what is counted.
+            OptOutMissingError, OptOutStaleError: health data were not linked under a list or an exemption.
         """
         with self._lock:
             record = self._kept.get(project, name)
             if record.is_released:
                 raise TableError("The table was released already.", "Make another under a new name.")
             spec, now = TableSpec.from_toml(record.spec), self._now()
-            released = self._released(project)
+            released, declared = self._released(project), self._declared(spec)
+            self._check_law(spec, declared, now)
             made = build_table(
                 spec,
-                self._declared(spec),
+                declared,
                 self._rows(spec, mandate),
                 now,
                 [Facts.from_json(one.facts) for one in released],
@@ -241,14 +251,29 @@ class TableDesk:
             raise InputError(f"The project declares no dataset {', '.join(missing)}.", "Declare it first.")
         return {name: known[name] for name in spec.datasets}
 
+    def _check_law(self, spec: TableSpec, declared: Mapping[str, Dataset], now: datetime) -> None:
+        """Refuse what the purpose does not cover, and health data that nobody asked about."""
+        names = spec.datasets.keys() - {outcomes.NAME}
+        tags = frozenset[Tag]().union(
+            *(
+                declared[name].column(column).tags
+                for name, columns in spec.datasets.items()
+                for column in columns
+            )
+        )
+        self._cover.check_columns(spec.project, spec.purpose, names, tags, now.date())
+        said = dict.fromkeys(spec.datasets, spec.opt_out)
+        opted_out.check(said, partial(self._attributes.registers.opt_out, spec.project), now)
+
     def _rows(self, spec: TableSpec, mandate: Mandate) -> Mapping[str, pl.DataFrame]:
         found = {}
-        for name, dataset in self._declared(spec).items():
-            # A row has to be read to be counted.
-            columns = spec.datasets[name] or [dataset.columns[0].name]
-            read = self._attributes.read(spec.project, name, mandate, columns=columns, may=spec.tags)
-            empty = pl.DataFrame(schema={"aid": pl.Binary, "family": pl.Binary})
-            found[name] = pl.concat(list(read) or [empty], how="diagonal")
+        with self._attributes.snapshot():
+            for name, dataset in self._declared(spec).items():
+                # A row has to be read to be counted.
+                columns = spec.datasets[name] or [dataset.columns[0].name]
+                read = self._attributes.read(spec.project, name, mandate, columns=columns, may=spec.tags)
+                empty = pl.DataFrame(schema={"aid": pl.Binary, "family": pl.Binary})
+                found[name] = pl.concat(list(read) or [empty], how="diagonal")
         return found
 
     def _noise(self, spec: TableSpec, mandate: Mandate) -> Noise | None:

@@ -18,6 +18,7 @@ from pseudonym.access import Mandate
 from pseudonym.approvers import Approver, Register
 from pseudonym.attributes import Attributes
 from pseudonym.datasets import Column, Dataset, Kind
+from pseudonym.lawful.cover import Cover
 from pseudonym.release.papers import Approval
 from pseudonym.tables.areas import Areas
 from pseudonym.tables.flow import Reader, TableDesk
@@ -169,4 +170,4 @@ def scene(url: str, folder: Path, rows: pl.DataFrame | None = None) -> Iterator[
             store.declare(PROJECT, dataset)
         put(store, "families", rows)
         put(store, "pnc", offences(rows))
-        yield Scene(store, clock, said, rows, TableDesk(store, record_keys, register, areas), keys)
+        yield Scene(store, clock, said, rows, TableDesk(store, record_keys, register, areas, Cover()), keys)

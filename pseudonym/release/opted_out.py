@@ -1,0 +1,49 @@
+"""Health data go out only if the National Data Opt-out was asked about when their register was linked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+
+from pseudonym import registers
+from pseudonym.errors import OptOutMissingError, OptOutStaleError, ReleaseError
+
+APPLIED: Final = "applied"
+Linked = Callable[[str], tuple[str, int] | None]
+"""Of a register, under what it was linked last and until when that holds; None: nothing says."""
+
+
+def check(said: Mapping[str, str], linked: Linked, now: datetime) -> None:
+    """Refuse health data of a register that was not linked under a list that is fresh, nor exempted.
+
+    Args:
+        said: of each dataset, what the specification says of the opt-out.
+        linked: see `Linked`.
+        now: the time.
+
+    Raises:
+        OptOutMissingError, OptOutStaleError: it was not.
+        ReleaseError: the specification says otherwise than it was linked.
+    """
+    for name, claim in said.items():
+        register = registers.find(name)
+        if register is None or not register.health:
+            continue
+        found = linked(name)
+        if found is None:
+            raise OptOutMissingError(
+                f"Nothing says that the National Data Opt-out was applied when {name} was linked.",
+                "Link it again, under a fresh list or an exemption.",
+            )
+        basis, until = found
+        if claim == APPLIED and basis != "list":
+            raise ReleaseError(
+                f"{name} was linked under an exemption from the National Data Opt-out.",
+                "Say so in the specification: exempt, and the reason.",
+            )
+        if until and now.timestamp() >= until:
+            raise OptOutStaleError(
+                f"The list under which {name} was linked is too old.",
+                "Send a new one, and link the register again.",
+            )
