@@ -12,12 +12,18 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.county.score import Truth, score_links
+from deploy.study import READER
 from pseudonym import uses
 from pseudonym.given import Given
 from pseudonym.keys import Keyset
+from pseudonym.roles.authority import DOMAIN
+from pseudonym.roles.callers import Caller, Role
+from pseudonym.roles.senders import bound
 from pseudonym.units import UnitKey
 
 COUNCILS = "councils"
+SENDER = str(Caller(DOMAIN, Role.COUNCIL, READER))
+"""Who sends the made-up councils' files, as in the certificate: rows are known by it and their reference."""
 
 
 def unit_key(role: Path) -> UnitKey:
@@ -40,7 +46,8 @@ def known_to(truth: Truth, key: UnitKey, project: str, sent: Mapping[str, pl.Dat
         truth.records.filter(pl.col("file") == file).join(references, on="record_id")
         for file, references in sent.items()
     )
-    units = key.records(project, rows["row_ref"].str.decode("hex").to_list())
+    refs = rows["row_ref"].str.decode("hex").to_list()
+    units = key.records(project, bound(SENDER, refs))
     named = pl.Series("record_id", units, dtype=pl.Binary).bin.encode("hex")
     return rows.drop("row_ref").with_columns(named, file=pl.lit(COUNCILS))
 
