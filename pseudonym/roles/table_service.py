@@ -49,13 +49,17 @@ class TableServicer(table_pb2_grpc.TableServiceServicer):
         name = checks.label(request.name, "name")
 
         def check() -> table_pb2.CheckTableResponse:
-            return table_pb2.CheckTableResponse(table=message(self._desk.check(mandate.project, name, asked)))
+            record = self._desk.check(mandate.project, name, asked)
+            # What was done is kept by request id, and not sealed: nothing of the table is in it.
+            done = table_pb2.Table(name=record.name, project=record.project)
+            return table_pb2.CheckTableResponse(table=done)
 
         # A request that is sent again counts nothing anew: that would make approvals void.
         done = self._house.repeats, "CheckTable", request, table_pb2.CheckTableResponse, check
-        answer: table_pb2.CheckTableResponse = await to_peer(checks.once, *done)
-        _note(await asyncio.to_thread(self._desk.get, mandate.project, name))
-        return answer
+        await to_peer(checks.once, *done)
+        record = await asyncio.to_thread(self._desk.get, mandate.project, name)
+        _note(record)
+        return table_pb2.CheckTableResponse(table=message(record))
 
     async def ApproveTable(
         self, request: table_pb2.ApproveTableRequest, context: object
