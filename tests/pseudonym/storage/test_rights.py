@@ -15,11 +15,14 @@ from pseudonym.errors import KeyMissingError, NotFoundError, SubjectMissingError
 from pseudonym.folders import FolderKeys
 from pseudonym.keks import KekRing
 from pseudonym.openings import Mandate
+from pseudonym.people import People
 from pseudonym.rectifying import rectify
 from pseudonym.rights.cases import Asker, Case, Found, Proof, Truth
 from pseudonym.rights.reasons import Right
 from pseudonym.storage import open_store
 from pseudonym.subjects import LIVING, State
+from tests.pseudonym.histories import stamp
+from tests.pseudonym.storage.delivered import delivery, pids
 from tests.pseudonym.storage.made_up import MANDATE, SURNAMES, kek, people, pid, vault
 
 PIDS = [pid(1), pid(2), pid(3)]
@@ -199,3 +202,24 @@ def test_a_decision_that_fails_leaves_the_case_as_it_was(held, store):
         dying(*changing)
     assert casebook.get("tf-2026", "rt-1") == CASE
     assert held.states(PIDS[:1]) == {PIDS[0]: State.ACTIVE}
+
+
+def test_r62_no_linkage_is_shown_who_may_not_be_used_for_it(store):
+    made = vault(store, quotas={"linkage": 10**9, "access": 10**9})
+    everybody = People(made)
+    everybody.deliver(delivery([10, 20, 30, 40]), stamp(1))
+    one, two, three, four = pids(everybody, 10, 20, 30, 40)
+    hold(made, [one], State.RESTRICTED)
+    hold(made, [two], State.OBJECTED)
+    hold(made, [three], State.LIMITED, ["linkage"])
+
+    def shown(mandate, **more):
+        return {pid for some in everybody.known(mandate, **more) for pid in some["pid"]}
+
+    assert shown(MANDATE) == {four}
+    assert shown(OTHER) == {three, four}
+    assert shown(MANDATE, kept_back=True) == {one, two, three}
+    assert shown(OTHER, kept_back=True) == {one, two}
+    hold(made, [one, two, three], State.ACTIVE)
+    assert shown(MANDATE) == {one, two, three, four}
+    assert shown(MANDATE, kept_back=True) == set()
