@@ -8,6 +8,7 @@ makes the forms, and knows nothing of keys or lists.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import polars as pl
@@ -37,29 +38,36 @@ def forms(people: pl.DataFrame, *, brief: bool = False) -> pl.DataFrame:
         (groups of the first), `parts` (of the surname).
     """
     given = _split(people["given"])
-    names = given["names"].list.first().unique().drop_nulls()
-    known = table(Kind.FORENAME, names).select(
-        first="first",
-        initial="initial",
-        nickname="nickname",
-        sound=_sound(),
-        start=pl.col("first").str.slice(0, START),
+    name = given["names"].list.first()
+    told = {"sound": _sound()}
+    first = _of_distinct(
+        Kind.FORENAME,
+        name,
+        told
+        if brief
+        else {
+            **{form: pl.col(form) for form in ("first", "initial", "nickname")},
+            **told,
+            "start": pl.col("first").str.slice(0, START),
+        },
     )
-    known = pl.DataFrame({"name": names}).hstack(known)
-    first = given.select(name=pl.col("names").list.first()).join(
-        known, on="name", how="left", maintain_order="left"
-    )
-    family = _of_distinct(Kind.SURNAME, people["surname"]).select(
-        family="joined",
-        parts="tokens",
-        family_sound=_sound(),
-        family_start=pl.col("joined").str.slice(0, START),
+    told = {"family_sound": _sound()}
+    family = _of_distinct(
+        Kind.SURNAME,
+        people["surname"],
+        told
+        if brief
+        else {
+            "family": pl.col("joined"),
+            "parts": pl.col("tokens"),
+            **told,
+            "family_start": pl.col("joined").str.slice(0, START),
+        },
     )
     day = people.select(day=pl.col("born").str.replace_all("-", "", literal=True))
     numbers = people.select(*NUMBERS).with_columns(pl.col("nino").str.slice(0, 8))
     if brief:
-        parts = [first.select("sound"), family.select("family_sound"), day.select(born="day"), numbers]
-        return pl.concat(parts, how="horizontal")
+        return pl.concat([first, family, day.select(born="day"), numbers], how="horizontal")
     born = day.select(
         born="day",
         swapped=_swapped(),
@@ -67,9 +75,10 @@ def forms(people: pl.DataFrame, *, brief: bool = False) -> pl.DataFrame:
         year_day=pl.col("day").str.slice(0, 4) + pl.col("day").str.slice(6),
         month_day=pl.col("day").str.slice(4),
     )
-    places = _of_distinct(Kind.POSTCODE, people["postcode"]).select(postcode="", outcode="outcode")
+    where = {"postcode": pl.col(""), "outcode": pl.col("outcode")}
+    places = _of_distinct(Kind.POSTCODE, people["postcode"], where)
     others = given.select(others=pl.col("names").list.slice(1))
-    parts = [first.drop("name"), others, family, born, people.select("sex"), places, numbers]
+    parts = [first, others, family, born, people.select("sex"), places, numbers]
     return pl.concat(parts, how="horizontal")
 
 
@@ -81,10 +90,12 @@ def _split(given: pl.Series) -> pl.DataFrame:
     return given.to_frame("given").join(made, on="given", how="left", maintain_order="left").select("names")
 
 
-def _of_distinct(kind: Kind, values: pl.Series) -> pl.DataFrame:
+def _of_distinct(kind: Kind, values: pl.Series, forms: Mapping[str, pl.Expr]) -> pl.DataFrame:
+    """Forms of a column, made once for each value in it."""
     distinct = values.unique().drop_nulls()
-    made = pl.DataFrame({"raw": distinct}).hstack(table(kind, distinct))
-    return values.to_frame("raw").join(made, on="raw", how="left", maintain_order="left").drop("raw")
+    made = table(kind, distinct).select(expr.alias(name) for name, expr in forms.items())
+    known = pl.DataFrame({"raw": distinct}).hstack(made)
+    return values.to_frame("raw").join(known, on="raw", how="left", maintain_order="left").drop("raw")
 
 
 def _sound() -> pl.Expr:
