@@ -46,6 +46,9 @@ OWN = {
     "analysis": "the analysis file: tables, dictionary.csv says what each column is, quality.json how good",
     "links.csv": "how good the links to each register are, held against the truth",
     "report.txt": "what the checks of the analysis file found, as its approvers saw it",
+    "table.json": "what one council reads of a protected table",
+    "access.json": "what somebody who asked for a copy gets, joined on the officer's machine",
+    "certificates": "of what was destroyed after a month",
     "explanations.csv": "why each family of one council is shared or not: the council's own record",
     "summary.json": "the figures of this demo",
     "roles": "the three roles: certificates, and the folder and log of each",
@@ -107,16 +110,26 @@ def perform(story: Story, folder: Path, families: int) -> None:
             demo.link()
         with story.step("The analysis file is built, checked, approved by two, and opened"):
             demo.release(keys)
+        promises = demo.promises(roles)
+        with story.step("A council reads its table, in which nobody can be found"):
+            promises.tell_council(keys)
+        with story.step("People ask, and get what they were promised"):
+            promises.answer_people()
         with story.step("Nothing lies where it does not belong"):
             demo.look_into()
+        with story.step("A month later the registers' extracts are gone"):
+            promises.a_month_on()
     finally:
         stopping = time.perf_counter()
         codes = roles.stop()
     if any(codes.values()):
         raise StudyError(f"A role ended with an error. See {folder / 'roles'}/*.log.")
-    story.seconds["The roles stop"] = round(time.perf_counter() - stopping, 2)
+    stopped = round(time.perf_counter() - stopping, 2)
+    with story.step("What was done is in three logs that nobody changed"):
+        promises.check_logs()
+    story.seconds["The roles stop"] = stopped
     total = time.perf_counter() - began
-    document = {**demo.figures, "seconds": {**story.seconds, "total": round(total, 2)}}
+    document = {**demo.figures, **promises.figures, "seconds": {**story.seconds, "total": round(total, 2)}}
     (folder / "summary.json").write_text(json.dumps(document, indent=1) + "\n")
     story.out.print()
     story.out.print(Text(f"The roles have stopped. {total:.0f} seconds in all.", "bold"))

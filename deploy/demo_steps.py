@@ -17,6 +17,7 @@ from benchmarks.county.presets import PRESETS, REGISTERS
 from benchmarks.county.score import Truth
 from benchmarks.county.write import delivery_days, write_county
 from deploy import apart, study, truth
+from deploy.demo_promises import Promises
 from deploy.roles import Processes
 from deploy.service import Service, StudyError
 from deploy.story import Story, table
@@ -212,6 +213,11 @@ class Demo:
             ),
         )
         self.figures |= {"attribute_rows": rows, "analysis": told, "files": files}
+
+    def promises(self, roles: Processes) -> Promises:
+        """What was promised to people and councils, in steps of its own."""
+        asked = self._deliveries[delivery_days()[-1]][0].identifiers
+        return Promises(self._story, self._folder, roles, self._service, asked)
 
     def look_into(self) -> None:
         """Look for what does not belong into each role's files, byte by byte, and for ids that two share."""

@@ -95,6 +95,7 @@ class Processes:
         """
         self.stop()
         self._days_ahead = days
+        self._take()
         return self._run()
 
     def _run(self) -> dict[Role, str]:
@@ -159,7 +160,7 @@ class Processes:
         with signals_held():
             if self._logs:
                 # Sessions of their own: Ctrl-C is for this process, which then stops them in order.
-                with (self._folder / f"{role}.log").open("wb") as log:
+                with (self._folder / f"{role}.log").open("ab" if self._days_ahead else "wb") as log:
                     process = subprocess.Popen(
                         command,
                         cwd=ROOT,

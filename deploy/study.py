@@ -86,11 +86,13 @@ class Sent:
         submission: the id of the identifiers'.
         references: `row_ref` and `record_id`, the sender's own id: what the sender alone has.
         rows: of the attributes.
+        identifiers: what was sent of people.
     """
 
     submission: str
     references: pl.DataFrame
     rows: int
+    identifiers: pl.DataFrame
 
 
 def begin(service: Service) -> list[Dataset]:
@@ -129,7 +131,7 @@ def deliver(service: Service, delivery: Delivery, key: bytes, feed: Feed) -> Sen
     submission = _submit(service, Role.COUNCIL, halves.identifiers, batch, SubmissionKind.IDENTITIES, feed)
     with service.attributes(Role.COUNCIL) as client:
         rows = client.submit(halves.attributes, batch_id=batch, dataset=made.dataset.name).rows
-    return Sent(submission, _references(delivery, halves.identifiers), rows)
+    return Sent(submission, _references(delivery, halves.identifiers), rows, halves.identifiers)
 
 
 def extract(county: Path, register: str, key: bytes) -> tuple[Halves, pl.DataFrame]:

@@ -42,6 +42,7 @@ __all__ = ["Delivery", "Outcome", "People", "Untold"]
 _NOBODY = pl.Series("unit", [], dtype=pl.Binary)
 _NO_PAIRS = pl.DataFrame(schema={"left": pl.Binary, "right": pl.Binary})
 _USED = (Allowed.ACTIVE, Allowed.LIMITED)
+_KEPT = (Allowed.ACTIVE, Allowed.LIMITED, Allowed.RESTRICTED, Allowed.OBJECTED)
 _KEPT_BACK = (Allowed.LIMITED, Allowed.RESTRICTED, Allowed.OBJECTED)
 _Decide = Callable[[State], Event | None]
 
@@ -202,7 +203,7 @@ class People:
         found, after = set(pids), b""
         while len(mine):
             with self._tools.store.read() as at:
-                some = db.living(at, Kind.PERSON.value, Allowed.ACTIVE.value, after, batch)
+                some = db.living(at, Kind.PERSON.value, _KEPT, after, batch)
             if not some:
                 break
             after = some[-1]
