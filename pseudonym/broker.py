@@ -122,6 +122,7 @@ class Broker:
         """
         whole = frames.table(batch)
         frames.ids(whole, "row_ref", distinct=True)
+        frames.nullable_ids(whole, "pid")
         strays = frames.ids(whole.filter(pl.col("pid").is_null()), "row_ref")
         frame = whole.drop_nulls("pid")
         refs = frames.ids(frame, "row_ref")

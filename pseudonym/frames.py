@@ -53,12 +53,21 @@ def ids(frame: pl.DataFrame, column: str, *, distinct: bool = False) -> list[byt
     return found
 
 
+def nullable_ids(frame: pl.DataFrame, column: str) -> list[bytes | None]:
+    """A column of internal ids that may be null.
+
+    Raises:
+        InputError: it is missing, not binary, or has an id that is not 16 bytes.
+    """
+    found: list[bytes | None] = _column(frame, column).to_list()
+    return found
+
+
 def optional_ids(frame: pl.DataFrame, column: str) -> list[bytes | None]:
     """A column of internal ids that may be null, or be missing altogether."""
     if column not in frame.columns:
         return [None] * frame.height
-    found: list[bytes | None] = _column(frame, column).to_list()
-    return found
+    return nullable_ids(frame, column)
 
 
 def words(frame: pl.DataFrame, column: str) -> pl.Series:

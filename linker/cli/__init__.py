@@ -120,7 +120,7 @@ COMMANDS = {
     "optout": (
         "pseudonym.roles.commands_optout",
         "optout_app",
-        "What people decided about their data: withdrawals, opt-outs, requests not to share.",
+        "What people decided about their data.",
     ),
     "renew": (
         "pseudonym.roles.commands_renew",

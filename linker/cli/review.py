@@ -163,7 +163,7 @@ def list_judgements(
         schema = dict(zip(_LABELS, (pl.String, pl.String, pl.Int8), strict=True))
         judged = [(one.left_id, one.right_id, int(one.verdict is Verdict.SAME)) for one in told]
         outputs.table("labels", pl.DataFrame(judged, schema=schema, orient="row"), labels)
-        at.screen.say(f"{count(len(told), 'label')} in {labels}.")
+        at.screen.line(f"{labels}: {count(len(told), 'label')}")
 
 
 @review_app.command("progress")

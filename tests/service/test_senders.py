@@ -11,7 +11,7 @@ from linker.client import Client, ServiceError, Tls
 from linker.resources import SubmissionKind, SubmissionState
 from pseudonym.roles.callers import Role
 from pseudonym.v1 import audit_pb2, common_pb2
-from tests.pseudonym.roles.harness import DOMAIN, Called, governance, production_flags
+from tests.pseudonym.roles.harness import DOMAIN, Called, governance, lawful, production_flags, schedules_of
 from tests.service.harness import PROJECT, Server, people
 
 FRAME = people(40)
@@ -23,7 +23,9 @@ def house(tmp_path_factory, certificates):
     """An identity role in production."""
     data = tmp_path_factory.mktemp("senders") / "data"
     holders = [{"project": PROJECT, "dataset": "e06", "person": "alice"}]
-    told = ["--governance", str(governance(data.parent, holders=holders))]
+    (data.parent / "schedules.toml").write_text(schedules_of("e06"))
+    projects = {PROJECT: lawful("e06", purposes=["tests"], schedules="schedules.toml")}
+    told = ["--governance", str(governance(data.parent, holders=holders, projects=projects))]
     flags = production_flags(certificates, data, Role.IDENTITY, broker="localhost:1")
     with Server(data, *flags, *told) as server:
         yield server

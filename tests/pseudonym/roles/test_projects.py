@@ -18,7 +18,7 @@ from pseudonym.roles.callers import Role
 from pseudonym.roles.destroying import destroyer
 from pseudonym.roles.opening import open_house
 from pseudonym.roles.refusals import FieldError
-from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2, key_pb2, release_pb2, vault_pb2
+from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2, key_pb2, release_pb2, table_pb2, vault_pb2
 from tests.pseudonym.roles.harness import DOMAIN, ENDED, Called, mandate, reason
 
 B, K = "/pseudonym.v1.BrokerService/", "/pseudonym.v1.KeyService/"
@@ -30,6 +30,7 @@ REQUESTS = {
         broker_pb2.DESCRIPTOR.services_by_name["BrokerService"],
         attribute_pb2.DESCRIPTOR.services_by_name["AttributeService"],
         release_pb2.DESCRIPTOR.services_by_name["ReleaseService"],
+        table_pb2.DESCRIPTOR.services_by_name["TableService"],
         vault_pb2.DESCRIPTOR.services_by_name["VaultService"],
     )
     for method in one.methods

@@ -83,7 +83,7 @@ def test_the_same_again_does_no_harm_and_a_contradiction_changes_nothing(url, tm
             column(row_ref=refs),
             column(row_ref=[refs[0], refs[0]], pid=pids),
             column(row_ref=refs, pid=[pids[0], b"short"]),
-            column(row_ref=refs, pid=[pids[0], None]),
+            column(row_ref=[refs[0], None], pid=pids),
         ):
             with pytest.raises(InputError):
                 role.take(PROJECT, wrong)

@@ -69,7 +69,7 @@ class Wire:
                 next_page_token=rows["row_ref"][-1].hex() if rows.height == size else "",
                 runs=[
                     broker_pb2.RegisterRun(number=number, register=register, whole=whole)
-                    for number, register, whole in runs
+                    for number, register, whole, *_ in runs
                 ],
             )
         if self.broken is not None and self.broken.random() < 0.2:
