@@ -20,18 +20,12 @@ from pseudonym.roles.callers import Role
 from pseudonym.roles.commands import (
     HELP,
     HOUR,
-    Authority,
-    Certificate,
-    Key,
-    Project,
-    Purpose,
+    At,
     RequestId,
-    Service,
-    called,
+    at_service,
     free,
     moment,
     plain,
-    stated,
     write,
 )
 from pseudonym.roles.commands_erase import read_people, show_erasure
@@ -58,22 +52,18 @@ AllAgreeing = Annotated[
 
 
 @optout_app.command("withdraw")
+@at_service()
 def withdraw(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     file: People,
     families: Annotated[bool, typer.Option("--families", help="Their whole families withdraw.")] = False,
     all_agreeing: AllAgreeing = False,
     request_id: RequestId = None,
 ) -> None:
     """Withdraw people from the research: erased everywhere, and dropped from whatever comes later."""
-    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+    with at.called(Role.IDENTITY) as peer:
         request = optout_pb2.WithdrawRequest(
-            mandate=stated(project, purpose, request_id),
+            mandate=at.stated(request_id),
             sought=_sought(file, all_agreeing),
             families=families,
         )
@@ -83,34 +73,26 @@ def withdraw(
 
 
 @optout_app.command("nhs-number")
+@at_service()
 def nhs_number(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     file: People,
     all_agreeing: AllAgreeing = False,
     request_id: RequestId = None,
 ) -> None:
     """Keep and use no NHS number of people any more; they stay in the research."""
-    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+    with at.called(Role.IDENTITY) as peer:
         request = optout_pb2.SetNhsNumberOptOutRequest(
-            mandate=stated(project, purpose, request_id), sought=_sought(file, all_agreeing)
+            mandate=at.stated(request_id), sought=_sought(file, all_agreeing)
         )
         answer = peer.call(f"{O}SetNhsNumberOptOut", request, optout_pb2.SetNhsNumberOptOutResponse)
         print(f"{answer.persons} persons; a number was taken out of {answer.rows} rows.")
 
 
 @optout_app.command("sharing")
+@at_service()
 def sharing(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     file: People,
     action: Annotated[str, typer.Argument(metavar="ACTION", help=f"One of {', '.join(ACTIONS)}.")],
     ground: Annotated[str, typer.Option("--ground", help=f"Of an override: {', '.join(Ground)}.")] = "",
@@ -124,11 +106,11 @@ def sharing(
     request_id: RequestId = None,
 ) -> None:
     """Share nothing of people, share it all the same for a legal ground, or lift their request."""
-    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+    with at.called(Role.IDENTITY) as peer:
         if action not in ACTIONS:
             raise InputError("This is no action.", f"Actions are {', '.join(ACTIONS)}.")
         request = optout_pb2.SetSharingRequest(
-            mandate=stated(project, purpose, request_id),
+            mandate=at.stated(request_id),
             sought=_sought(file, all_agreeing),
             sharing=ACTIONS[action],
             ground=ground,
@@ -143,33 +125,23 @@ def sharing(
 
 
 @optout_app.command("told")
+@at_service()
 def told(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     decision: Annotated[str, typer.Argument(metavar="DECISION", help="The id of the decision.")],
     request_id: RequestId = None,
 ) -> None:
     """Say that people were told why something of them is shared all the same."""
-    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
-        request = optout_pb2.ConfirmToldRequest(
-            mandate=stated(project, purpose, request_id), decision=decision
-        )
+    with at.called(Role.IDENTITY) as peer:
+        request = optout_pb2.ConfirmToldRequest(mandate=at.stated(request_id), decision=decision)
         answer = peer.call(f"{O}ConfirmTold", request, optout_pb2.ConfirmToldResponse)
         print(f"{answer.overrides} overrides are told.")
 
 
 @optout_app.command("circulation")
+@at_service()
 def circulation(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     file: Annotated[
         Path, typer.Option("--file", "-f", metavar="CSV", help=f"Who: columns {', '.join(CIRCULATION)}.")
     ],
@@ -177,11 +149,11 @@ def circulation(
     request_id: RequestId = None,
 ) -> None:
     """Note who wants no circulars, or no longer wants none; check prints yes or no for each row."""
-    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+    with at.called(Role.IDENTITY) as peer:
         if action not in ("refuse", "lift", "check"):
             raise InputError("This is no action.", "Actions are refuse, lift and check.")
         persons = [optout_pb2.CirculationPerson(**row) for row in _rows(file, CIRCULATION)]
-        mandate = stated(project, purpose, request_id)
+        mandate = at.stated(request_id)
         if action == "check":
             checking = optout_pb2.CheckCirculationRequest(mandate=mandate, persons=persons)
             found = peer.call(f"{O}CheckCirculation", checking, optout_pb2.CheckCirculationResponse)
@@ -194,19 +166,15 @@ def circulation(
 
 
 @optout_app.command("export")
+@at_service()
 def export(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     folder: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the file goes.")],
     request_id: RequestId = None,
 ) -> None:
     """Write the list of NHS numbers to be sent to the check of National Data Opt-outs through MESH."""
-    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
-        request = optout_pb2.ExportNumbersRequest(mandate=stated(project, purpose, request_id))
+    with at.called(Role.IDENTITY) as peer:
+        request = optout_pb2.ExportNumbersRequest(mandate=at.stated(request_id))
         parts = list(peer.read(f"{O}ExportNumbers", request, optout_pb2.ExportNumbersResponse))
         place = folder / Path(parts[0].name).name
         free(place)
@@ -215,13 +183,9 @@ def export(
 
 
 @optout_app.command("import")
+@at_service()
 def import_(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The list as it came back.")],
     name: Annotated[
         str, typer.Option("--name", help="The name of the list that it answers, if it has another one.")
@@ -229,14 +193,12 @@ def import_(
     request_id: RequestId = None,
 ) -> None:
     """Take in the list that came back: who is not in it is not used for health registers."""
-    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+    with at.called(Role.IDENTITY) as peer:
         try:
             content = file.read_bytes()
         except OSError:
             raise InputError("The list cannot be read.", "Name the file that came back.") from None
-        header = optout_pb2.ImportClearedHeader(
-            mandate=stated(project, purpose, request_id), name=name or file.name
-        )
+        header = optout_pb2.ImportClearedHeader(mandate=at.stated(request_id), name=name or file.name)
         answer = peer.send(
             f"{O}ImportCleared", lambda: _parts(header, content), optout_pb2.ImportClearedResponse, HOUR
         )
@@ -245,13 +207,9 @@ def import_(
 
 
 @optout_app.command("exempt")
+@at_service()
 def exempt(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     register: Annotated[str, typer.Option("--register", help="hes, mhmds or ndtms.")],
     reason: Annotated[str, typer.Option("--reason", help=f"Why: {', '.join(Reason)}.")] = "",
     reference: Annotated[str, typer.Option("--reference", help="The code of the paper.")] = "",
@@ -259,9 +217,9 @@ def exempt(
     request_id: RequestId = None,
 ) -> None:
     """Record why the National Data Opt-out does not apply to a register, or that it applies again."""
-    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+    with at.called(Role.IDENTITY) as peer:
         request = optout_pb2.SetExemptionRequest(
-            mandate=stated(project, purpose, request_id),
+            mandate=at.stated(request_id),
             register=register,
             reason=reason,
             reference=reference,
@@ -272,12 +230,13 @@ def exempt(
 
 
 @optout_app.command("status")
+@at_service("purpose")
 def status(
-    service: Service, project: Project, authority: Authority, certificate: Certificate, key: Key
+    at: At,
 ) -> None:
     """Say how many decided what, and how the lists of the National Data Opt-out stand."""
-    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
-        request = optout_pb2.GetStatusRequest(project=project)
+    with at.called(Role.IDENTITY) as peer:
+        request = optout_pb2.GetStatusRequest(project=at.project)
         found = peer.call(f"{O}GetStatus", request, optout_pb2.GetStatusResponse)
         print(f"withdrawn    {found.withdrawn}  ({found.pending} requests not done everywhere yet)")
         print(f"nhs-number   {found.nhs_numbers}")

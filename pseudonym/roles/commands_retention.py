@@ -14,22 +14,16 @@ from pseudonym.retention.holder import Premises
 from pseudonym.roles.callers import Role
 from pseudonym.roles.commands import (
     HELP,
-    Authority,
-    Certificate,
+    At,
     Folder,
-    Key,
-    Project,
-    Purpose,
     RequestId,
     ServerRole,
-    Service,
     WhichRole,
-    called,
+    at_service,
     complaining,
     moment,
     number_of,
     plain,
-    stated,
     write,
 )
 from pseudonym.roles.commands_registers import sweep
@@ -43,15 +37,13 @@ retention_app = typer.Typer(
 
 
 @retention_app.command("due")
+@at_service("project", "purpose")
 def due(
-    service: Service,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     role: WhichRole,
 ) -> None:
     """List what is due to be destroyed at a role, and why."""
-    with called(Role(role), service, authority, certificate, key) as peer:
+    with at.called(Role(role)) as peer:
         found = 0
         for page in _pages(peer, "ListDue", role):
             for one in page.due:
@@ -64,41 +56,33 @@ def due(
 
 
 @retention_app.command("run")
+@at_service()
 def run(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     role: WhichRole,
     certificates: Folder = None,
     request_id: RequestId = None,
 ) -> None:
     """Destroy what is due at a role: of a project that has ended at identity first, the broker last."""
-    with called(Role(role), service, authority, certificate, key) as peer:
-        request = retention_pb2.RunDestructionRequest(
-            mandate=stated(project, purpose, request_id), role=number_of(role)
-        )
+    with at.called(Role(role)) as peer:
+        request = retention_pb2.RunDestructionRequest(mandate=at.stated(request_id), role=number_of(role))
         answer = peer.call(f"{R}RunDestruction", request, retention_pb2.RunDestructionResponse)
         _show(answer.certificates, certificates)
         if certificates and answer.certificates:
-            write(certificates / f"{project}-{role}.checkpoint", answer.checkpoint.encode())
+            write(certificates / f"{at.project}-{role}.checkpoint", answer.checkpoint.encode())
         if not answer.certificates:
             print("Nothing was due.")
 
 
 @retention_app.command("certificates")
+@at_service("project", "purpose")
 def list_certificates(
-    service: Service,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     role: WhichRole,
     certificates: Folder = None,
 ) -> None:
     """List the certificates of what a role destroyed because its time was over."""
-    with called(Role(role), service, authority, certificate, key) as peer:
+    with at.called(Role(role)) as peer:
         for page in _pages(peer, "ListCertificates", role):
             _show(page.certificates, certificates)
 

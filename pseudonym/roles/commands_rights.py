@@ -25,18 +25,13 @@ from pseudonym.rights.reasons import Refusal, Right
 from pseudonym.roles.callers import Role
 from pseudonym.roles.commands import (
     HELP,
-    Authority,
-    Certificate,
-    Key,
+    At,
     Project,
-    Purpose,
     RequestId,
-    Service,
-    called,
+    at_service,
     complaining,
     free,
     plain,
-    stated,
     write,
 )
 from pseudonym.roles.commands_erase import REASONS as GROUNDS
@@ -55,13 +50,9 @@ Proofs = Annotated[
 
 
 @rights_app.command("ask")
+@at_service()
 def ask(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     right: Annotated[Right, typer.Option("--right", help="What is asked for.")],
     received: Annotated[str, typer.Option("--received", metavar="DAY", help="The day it came.")],
     asker: Annotated[Asker, typer.Option("--asker", help="Who asks.")] = Asker.SELF,
@@ -82,9 +73,9 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Take a request in; its id and the last day on which it can be answered in time."""
-    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+    with at.called(Role.IDENTITY) as peer:
         request = pb.OpenRequestRequest(
-            mandate=stated(project, purpose, request_id),
+            mandate=at.stated(request_id),
             right=_number(pb.Right, "RIGHT", right),
             received=received,
             asker=_number(pb.Asker, "ASKER", asker),
@@ -96,18 +87,15 @@ def ask(
 
 
 @rights_app.command("list")
+@at_service("purpose")
 def list_cases(
-    service: Service,
-    project: Project,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     closed: Annotated[bool, typer.Option("--closed", help="Those that are closed too.")] = False,
     as_json: Json = False,
 ) -> None:
     """List the cases: what is overdue first, then by the last day."""
-    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
-        request, found = pb.ListRequestsRequest(project=project, closed=closed), list[pb.RightsCase]()
+    with at.called(Role.IDENTITY) as peer:
+        request, found = pb.ListRequestsRequest(project=at.project, closed=closed), list[pb.RightsCase]()
         while True:
             page = peer.call(f"{R}ListRequests", request, pb.ListRequestsResponse)
             found += page.cases
@@ -127,38 +115,31 @@ def list_cases(
 
 
 @rights_app.command("show")
+@at_service("purpose")
 def show(
-    service: Service,
-    project: Project,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     case_id: CaseId,
     as_json: Json = False,
 ) -> None:
     """Say how a case stands."""
-    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
-        request = pb.GetRequestRequest(project=project, case_id=case_id)
+    with at.called(Role.IDENTITY) as peer:
+        request = pb.GetRequestRequest(project=at.project, case_id=case_id)
         _show(peer.call(f"{R}GetRequest", request, pb.GetRequestResponse).case, as_json)
 
 
 @rights_app.command("extend")
+@at_service()
 def extend(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     case_id: CaseId,
     why: Annotated[Delay, typer.Option("--why", help="Why; tell the person so within the first month.")],
     request_id: RequestId = None,
     as_json: Json = False,
 ) -> None:
     """Give a case two more months."""
-    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+    with at.called(Role.IDENTITY) as peer:
         request = pb.ExtendRequestRequest(
-            mandate=stated(project, purpose, request_id),
+            mandate=at.stated(request_id),
             case_id=case_id,
             delay=_number(pb.ClockDelay, "CLOCK_DELAY", why),
         )
@@ -166,13 +147,9 @@ def extend(
 
 
 @rights_app.command("decide")
+@at_service()
 def decide(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     case_id: CaseId,
     outcome: Annotated[Outcome, typer.Option("--outcome", help="What is decided.")],
     reason: Annotated[
@@ -201,11 +178,11 @@ def decide(
     as_json: Json = False,
 ) -> None:
     """Decide a case; what follows is carried out over all three roles."""
-    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+    with at.called(Role.IDENTITY) as peer:
         if ground and ground not in GROUNDS:
             raise InputError("This is none of the grounds.", f"They are {', '.join(GROUNDS)}.")
         request = pb.DecideRequest(
-            mandate=stated(project, purpose, request_id),
+            mandate=at.stated(request_id),
             case_id=case_id,
             outcome=_number(pb.RightOutcome, "RIGHT_OUTCOME", outcome),
             reasons=[_number(pb.RightRefusal, "RIGHT_REFUSAL", one) for one in reason or ()],
@@ -219,22 +196,18 @@ def decide(
 
 
 @rights_app.command("answer")
+@at_service()
 def answer(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     case_id: CaseId,
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where to put the two sealed halves.")],
     request_id: RequestId = None,
 ) -> None:
     """Fetch the two sealed halves of an answer."""
-    with called(Role.IDENTITY, service, authority, certificate, key) as peer:
+    with at.called(Role.IDENTITY) as peer:
         for half in ("identity", "attributes"):
             free(out / f"{case_id}.{half}")
-        request = pb.ReadAnswerRequest(mandate=stated(project, purpose, request_id), case_id=case_id)
+        request = pb.ReadAnswerRequest(mandate=at.stated(request_id), case_id=case_id)
         found = peer.call(f"{R}ReadAnswer", request, pb.ReadAnswerResponse)
         for half, sealed in (("identity", found.identity), ("attributes", found.attributes)):
             write(out / f"{case_id}.{half}", sealed)

@@ -28,14 +28,9 @@ from pseudonym.release.papers import Approval
 from pseudonym.roles.callers import Role
 from pseudonym.roles.commands import (
     HELP,
-    Authority,
-    Certificate,
-    Key,
-    Project,
-    Purpose,
+    At,
     RequestId,
-    Service,
-    called,
+    at_service,
     complaining,
     content_of,
     free,
@@ -43,7 +38,6 @@ from pseudonym.roles.commands import (
     now,
     plain,
     several,
-    stated,
     write,
 )
 from pseudonym.roles.peer import Peer
@@ -83,39 +77,31 @@ def ptable(
 
 
 @table_app.command("create")
+@at_service()
 def create(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     declaration: Annotated[Path, typer.Argument(metavar="FILE", help="The declaration, TOML.")],
     request_id: RequestId = None,
 ) -> None:
     """Have a declaration kept; nothing is counted yet."""
-    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
+    with at.called(Role.ATTRIBUTES) as peer:
         request = table_pb2.CreateTableRequest(
-            mandate=stated(project, purpose, request_id), specification=content_of(declaration)
+            mandate=at.stated(request_id), specification=content_of(declaration)
         )
         answer = peer.call(f"{T}CreateTable", request, table_pb2.CreateTableResponse)
         print(_line(answer.table))
 
 
 @table_app.command("check")
+@at_service()
 def check(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     name: Name,
     request_id: RequestId = None,
 ) -> None:
     """Count, protect and attack a table; the exit code is 1 if it is kept back."""
-    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
-        request = table_pb2.CheckTableRequest(mandate=stated(project, purpose, request_id), name=name)
+    with at.called(Role.ATTRIBUTES) as peer:
+        request = table_pb2.CheckTableRequest(mandate=at.stated(request_id), name=name)
         answer = peer.call(f"{T}CheckTable", request, table_pb2.CheckTableResponse)
     report = TableReport.from_file(answer.table.report)
     print(several(report.text()), end="")
@@ -124,17 +110,14 @@ def check(
 
 
 @table_app.command("list")
+@at_service("purpose")
 def list_(
-    service: Service,
-    project: Project,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     as_json: AsJson = False,
 ) -> None:
     """List the tables of a project that you may read."""
-    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
-        found = list(_all(peer, project))
+    with at.called(Role.ATTRIBUTES) as peer:
+        found = list(_all(peer, at.project))
     if as_json:
         print(json.dumps([{"name": one.name, "title": one.title, "state": _state(one)} for one in found]))
         return
@@ -143,18 +126,15 @@ def list_(
 
 
 @table_app.command("show")
+@at_service("purpose")
 def show(
-    service: Service,
-    project: Project,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     name: Name,
     as_json: AsJson = False,
 ) -> None:
     """Show a table to those who make and approve it: how far it is, its report, and what would be read."""
-    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
-        found = _got(peer, project, name)
+    with at.called(Role.ATTRIBUTES) as peer:
+        found = _got(peer, at.project, name)
     if as_json:
         files = {what: json.loads(data) if data else None for what, data in _files(found).items()}
         print(json.dumps({"name": found.name, "state": _state(found), **files}, indent=1))
@@ -167,13 +147,9 @@ def show(
 
 
 @table_app.command("approve")
+@at_service()
 def approve(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     name: Name,
     approver: Annotated[str, typer.Option("--approver", help="Your name in the register.")],
     approver_key: Annotated[Path, typer.Option("--approver-key", metavar="FILE", help="Your key.")],
@@ -182,8 +158,8 @@ def approve(
     request_id: RequestId = None,
 ) -> None:
     """Show what was built and found, and sign that you approve of exactly this."""
-    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
-        found = _got(peer, project, name)
+    with at.called(Role.ATTRIBUTES) as peer:
+        found = _got(peer, at.project, name)
         _check_manifest(found)
         print(several(found.specification.decode()), file=sys.stderr)
         _show(found, Console(stderr=True))
@@ -194,28 +170,24 @@ def approve(
         signer = signing_key(approver_key, read_secret(secret, "Passphrase").encode())
         approval = Approval.sign(digest, approver, signer, now())
         request = table_pb2.ApproveTableRequest(
-            mandate=stated(project, purpose, request_id), name=name, approval=approval.to_file()
+            mandate=at.stated(request_id), name=name, approval=approval.to_file()
         )
         answer = peer.call(f"{T}ApproveTable", request, table_pb2.ApproveTableResponse)
         print(_line(answer.table))
 
 
 @table_app.command("read")
+@at_service()
 def read(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     name: Name,
     as_json: AsJson = False,
     csv: Annotated[bool, typer.Option("--csv", help="CSV on stdout.")] = False,
     request_id: RequestId = None,
 ) -> None:
     """Read a released table: a council its own area and the total of all, others what was published."""
-    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
-        request = table_pb2.ReadTableRequest(mandate=stated(project, purpose, request_id), name=name)
+    with at.called(Role.ATTRIBUTES) as peer:
+        request = table_pb2.ReadTableRequest(mandate=at.stated(request_id), name=name)
         content = peer.call(f"{T}ReadTable", request, table_pb2.ReadTableResponse).content
     table = Published.from_file(content)
     if as_json:
@@ -227,19 +199,15 @@ def read(
 
 
 @table_app.command("publish")
+@at_service()
 def publish(
-    service: Service,
-    project: Project,
-    purpose: Purpose,
-    authority: Authority,
-    certificate: Certificate,
-    key: Key,
+    at: At,
     name: Name,
     request_id: RequestId = None,
 ) -> None:
     """Mark a released table for publication, as one of its approvers: everybody may read it then."""
-    with called(Role.ATTRIBUTES, service, authority, certificate, key) as peer:
-        request = table_pb2.PublishTableRequest(mandate=stated(project, purpose, request_id), name=name)
+    with at.called(Role.ATTRIBUTES) as peer:
+        request = table_pb2.PublishTableRequest(mandate=at.stated(request_id), name=name)
         answer = peer.call(f"{T}PublishTable", request, table_pb2.PublishTableResponse)
         print(_line(answer.table))
 
