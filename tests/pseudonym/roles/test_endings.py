@@ -257,7 +257,7 @@ def test_every_sort_of_wrapped_key_is_counted_before_a_former_key_dies():
             assert ("wrapped" in table.c) == ("kid" in table.c), table.name
     for role, expected in (
         (schema.Role.IDENTITY, {"subject", "register_key", "folder_key"}),
-        (schema.Role.ATTRIBUTES, {"a_key", "a_batch", "a_release"}),
+        (schema.Role.ATTRIBUTES, {"a_key", "a_batch", "a_release", "a_table"}),
     ):
         counted = {name for name, table in METADATA[role].tables.items() if "wrapped" in table.c}
         assert counted == expected, "add what wraps it anew to the role's renewal"
