@@ -19,7 +19,9 @@ import polars as pl
 
 import linker
 from linker import report
+from linker.apart import may_be_twins
 from linker.arrival import check_naming, screened
+from linker.decide import Outcome
 from linker.derive import raw_values, standard_columns
 from linker.errors import LinkerError, RecordsError
 from linker.evidence import not_judged, on_links
@@ -163,16 +165,18 @@ def perform(
             return on_links(_NO_LINKS, judged)
         figures.update(report.figures(found), kind="join")
         shown = pl.concat([_guarded(rows, "row_ref"), _guarded(known, "record")])
-        for table, pairs in ((Table.LINKS, found.links), (Table.REVIEW, found.review)):
-            pairs = _named(pairs, rows, known)
+        linked, review = (_named(pairs, rows, known) for pairs in (found.links, found.review))
+        records = pl.concat([rows.select(*KEPT, id="row_ref"), known.select(*KEPT, id="record")])
+        twins = may_be_twins(linked, records)
+        figures["may_be_twins"] = int(twins.sum())
+        held = linked.filter(twins).with_columns(outcome=pl.lit(Outcome.REVIEW.value))
+        linked, review = linked.filter(~twins), pl.concat([review, held])
+        for table, pairs in ((Table.LINKS, linked), (Table.REVIEW, review)):
             for side in ("left_id", "right_id"):
                 pairs = pairs.join(shown, left_on=side, right_on="id", how="anti")
             asked = not_judged(pairs, judged, "left_id", "right_id") if table is Table.REVIEW else pairs
             folder.write_table(str(table), asked.sort("left_id", "right_id"))
-        links = _named(found.links, rows, known).select(
-            left="left_id", right="right_id", weight="match_weight"
-        )
-        return on_links(links, judged)
+        return on_links(linked.select(left="left_id", right="right_id", weight="match_weight"), judged)
 
     joined = persons.join(job, source, sender, given, link, progress)
     figures |= {"joined": joined, "child_ninos": child_ninos}

@@ -171,7 +171,7 @@ def test_r45_r47_r48_after_a_month_and_after_the_end_with_the_clock_moved(tmp_pa
             kept = [certified(trio, role, one) for one in ask(trio, role, "ListCertificates").certificates]
             assert {one.project for one in kept} == {PROJECT}
             assert any(one.what.startswith(("All keys", "The identities")) for one in kept)
-        assert query(trio, Role.IDENTITY, "SELECT count(*) FROM subject_key") == [(0,)]
+        assert query(trio, Role.IDENTITY, "SELECT count(*) FROM subject WHERE wrapped IS NOT NULL") == [(0,)]
         assert query(trio, Role.ATTRIBUTES, "SELECT count(*) FROM a_subject") == [(0,)]
         assert query(trio, Role.BROKER, "SELECT count(*) FROM member") == [(0,)]
         assert not any((trio.folder / Role.IDENTITY / "submissions").iterdir())
@@ -181,7 +181,7 @@ def test_r45_r47_r48_after_a_month_and_after_the_end_with_the_clock_moved(tmp_pa
                 assert not [urn for urn in study.urns if urn.encode() in content], path
 
         # The backup: its keys are dead, and the keyset that it has opens no more.
-        tables = {Role.IDENTITY: ["subject_key", "folder_key"], Role.ATTRIBUTES: ["a_key"]}
+        tables = {Role.IDENTITY: ["subject", "folder_key"], Role.ATTRIBUTES: ["a_key"]}
         for role in tables:
             chain.eventually(lambda role=role: renewed(trio, role))
             *_, last = ask(trio, role, "ListCertificates").certificates
