@@ -2,8 +2,8 @@
 
     broker ──(errand, aids)──▶ mark, unlink, or gather and seal ──(sealed)──▶ broker forgets the aids
 
-Each errand may be done again. One that cannot be done holds up those after it: a mark that is lifted must not
-come before the mark.
+Each errand may be done again. One that cannot be done is tried again in the next round. Only a mark holds up
+those after it: a mark that is lifted must not come before the mark.
 """
 
 from __future__ import annotations
@@ -60,21 +60,33 @@ class Errands:
 
         Raises:
             PeerUnavailableError, PeerRefusedError: the broker cannot be asked.
+            PseudonymError: an errand cannot be done; the others were.
         """
         asked = pb.ListErrandsRequest()
         answer = self._broker().call(f"{SERVICE}ListErrands", asked, pb.ListErrandsResponse, PATIENCE)
+        failure: Exception | None = None
         for notice in answer.errands:
-            sealed = self._do(notice.errand, {one.project: list(one.aids) for one in notice.marked})
-            errand = notice.errand
-            done = pb.AcknowledgeErrandRequest(
-                mandate=common_pb2.Mandate(
-                    request_id=os.urandom(16).hex(), project=errand.project, purpose=errand.purpose
-                ),
-                errand_id=errand.errand_id,
-                sealed=sealed,
-            )
-            self._broker().call(f"{SERVICE}AcknowledgeErrand", done, pb.AcknowledgeErrandResponse)
+            try:
+                self._carry_out(notice)
+            except Exception as error:  # one that cannot be done holds up no other but those after its mark
+                failure = error
+                if notice.errand.kind == _KIND.ERRAND_KIND_MARK:
+                    break
+        if failure is not None:
+            raise failure
         return len(answer.errands)
+
+    def _carry_out(self, notice: pb.ErrandNotice) -> None:
+        errand = notice.errand
+        sealed = self._do(errand, {one.project: list(one.aids) for one in notice.marked})
+        done = pb.AcknowledgeErrandRequest(
+            mandate=common_pb2.Mandate(
+                request_id=os.urandom(16).hex(), project=errand.project, purpose=errand.purpose
+            ),
+            errand_id=errand.errand_id,
+            sealed=sealed,
+        )
+        self._broker().call(f"{SERVICE}AcknowledgeErrand", done, pb.AcknowledgeErrandResponse)
 
     def _do(self, errand: pb.RightsErrand, marked: dict[str, list[bytes]]) -> bytes:
         asked, rights = Mandate(errand.requester, errand.purpose), self._attributes.rights
