@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ class Broker:
 
 
 def errands(broker, mark, copy=None):
-    attributes = SimpleNamespace(rights=SimpleNamespace(mark=mark, copy=copy))
+    attributes: Any = SimpleNamespace(rights=SimpleNamespace(mark=mark, copy=copy), known=lambda: {PROJECT})
     return Errands(attributes, bytes(32), lambda: broker, lambda reason: None)
 
 
@@ -60,3 +61,22 @@ def test_r62_nothing_comes_before_a_mark_that_fails():
     with pytest.raises(SealBrokenError):
         errands(broker, broken).follow()
     assert broker.done == []
+
+
+def test_r62_a_mark_waits_for_a_project_that_is_not_opened_yet():
+    marked = []
+    waits = notice("ri-1", KIND.ERRAND_KIND_MARK, 1)
+    waits.marked.append(pb.MarkedAids(project="tf-2027", aids=[AID]))
+    broker = Broker(waits)
+    role = errands(broker, lambda project, *_: marked.append(project))
+    role.follow()
+    role.follow()
+    assert (marked, broker.done) == ([PROJECT], [])
+    role._attributes.known = lambda: {PROJECT, "tf-2027"}
+    role.follow()
+    assert (marked, broker.done) == ([PROJECT, "tf-2027"], ["ri-1"])
+
+
+def test_r62_rows_of_people_wait_whose_mark_cannot_be_done():
+    assert errands(Broker(notice("ri-1", KIND.ERRAND_KIND_MARK, 1)), broken).unmarked() == {AID}
+    assert errands(Broker(notice("ri-1", KIND.ERRAND_KIND_COPY)), None, broken).unmarked() == set()
