@@ -9,6 +9,8 @@ from pseudonym.access import Access, Mandate
 from pseudonym.broker_context import BrokerContext
 from pseudonym.broker_erasure import BrokerErasure
 from pseudonym.changes import Change
+from pseudonym.cover import cover
+from pseudonym.erasure import What
 from pseudonym.errors import NotFoundError
 from pseudonym.storage.rows import ProjectState
 from pseudonym.urn import Kind
@@ -34,6 +36,26 @@ class BrokerRights:
             if some := [aid for aid in aids if aid in here]:
                 found[project] = some
         return found
+
+    def enter(self, project: str, pids: Sequence[bytes]) -> dict[str, list[bytes]]:
+        """The aids of persons in a project that they are about to enter; from now on it has them.
+
+        What is decided on them later then reaches that project, whether their rows came or not.
+
+        Raises:
+            NotFoundError, EndedError: there is no such project, or it has ended.
+        """
+        with self._rows.read() as at:
+            found = self._rows.project(at, project)
+        key, ledger = self._context.keys.aid_key(project), self._context.ledger
+        aids = key.aids(found.epoch, Kind.PERSON, pids)
+        with ledger.lock, self._rows.write() as at:  # nobody is erased between the look and the keeping
+            gone = ledger.erased(What.SUBJECT, aids)
+            here = [(pid, aid) for pid, aid, out in zip(pids, aids, gone, strict=True) if not out]
+            self._rows.project(at, project)
+            covers = cover(key, [pid for pid, _ in here])
+            self._rows.add_members(at, found.number, Kind.PERSON, [aid for _, aid in here], covers)
+        return {project: [aid for _, aid in here]} if here else {}
 
     def ended(self, project: str) -> bool:
         """Whether the project was destroyed, or is being destroyed."""

@@ -11,7 +11,7 @@ The rules this module keeps:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from pseudonym.errors import KeyMissingError, NotFoundError
@@ -63,11 +63,7 @@ class Casebook:
         """All cases, or those of a project; without those whose key is destroyed."""
         with self._store.read() as at:
             found = rights.cases(at, project)
-        opened = []
-        for case_id, sealed in found:
-            with suppress(KeyMissingError):
-                opened.append(self._opened(case_id, sealed))
-        return opened
+        return self._readable(found)
 
     @contextmanager
     def changing(self, case: Case) -> Iterator[tuple[At, Case, Callable[[Case], None]]]:
@@ -91,9 +87,9 @@ class Casebook:
             return rights.persons(at, case.case_id)
 
     def about(self, at: At, pids: Sequence[bytes]) -> list[Case]:
-        """The cases of people, in a transaction or reading."""
+        """The cases of people, in a transaction or reading; without those whose key is destroyed."""
         found = [(one, rights.case(at, one)) for one in rights.cases_of(self._store, at, pids)]
-        return [self._opened(case_id, sealed) for case_id, sealed in found if sealed is not None]
+        return self._readable((case_id, sealed) for case_id, sealed in found if sealed is not None)
 
     def keep_answer(self, case: Case, half: str, sealed: bytes) -> None:
         """Keep a half of an answer, sealed to the officer, unless one is kept."""
@@ -123,6 +119,13 @@ class Casebook:
                 rights.forget_project(self._store, at, project)
             self._store.purge_if_due()
         return len(doomed)
+
+    def _readable(self, found: Iterable[tuple[str, bytes]]) -> list[Case]:
+        opened = []
+        for case_id, sealed in found:
+            with suppress(KeyMissingError):
+                opened.append(self._opened(case_id, sealed))
+        return opened
 
     def _sealed(self, case: Case) -> bytes:
         return conceal(self._keys.key(case.case_id), case.case_id, "case", case.to_bytes())

@@ -15,8 +15,9 @@ from pseudonym.errors import SealBrokenError, SubjectMissingError
 from pseudonym.storage import identity as db
 from pseudonym.storage import rights
 from pseudonym.storage.engine import Store
-from pseudonym.storage.rows import At
+from pseudonym.storage.rows import AT_ONCE, At
 from pseudonym.subjects import STORE, State, Subjects
+from pseudonym.urn import Kind
 
 _ROW = b"rights-limits/1\0"  # the place of what is sealed: no row's id, these being random
 
@@ -43,6 +44,16 @@ class Limits:
             with suppress(SealBrokenError, KeyError):
                 if purpose not in json.loads(seal.open_row(deks[pid], STORE, pid, _ROW, 1, ct)):
                     found.add(pid)
+        return found
+
+    def kept_back(self, at: At) -> set[bytes]:
+        """Everybody whose data may not be used, or not for every purpose."""
+        states = [State.LIMITED.value, State.RESTRICTED.value, State.OBJECTED.value]
+        found: set[bytes] = set()
+        after = b""
+        while some := db.living(at, Kind.PERSON.value, states, after, AT_ONCE):
+            found.update(some)
+            after = some[-1]
         return found
 
     def hold(self, at: At, pids: Sequence[bytes], state: State, purposes: Sequence[str]) -> None:

@@ -3,7 +3,8 @@
 The rules this module keeps:
 
 - A value that was true once stays: a name as an alias, an address after the present one, a number among the
-  former values. One that was never true of the person is nowhere any more.
+  former values. One that was never true of the person is nowhere any more: of the fields that are
+  corrected so, nothing stays but the right value, even where that stood there already.
 - A day of birth was never another one, so nothing is kept of a wrong one.
 - Corrected twice is as corrected once.
 """
@@ -69,7 +70,21 @@ def corrected(before: Identity, values: Mapping[str, str], truth: Truth) -> Iden
     for number in NUMBERS:
         if number in values:
             made = _numbered(made, number, values[number], kept=kept)
-    return made
+    return made if kept else _only(made, values)
+
+
+def _only(made: Identity, values: Mapping[str, str]) -> Identity:
+    """The identity without what stays of other values in these fields, whenever they came there."""
+
+    def right(**fields: str) -> bool:
+        return all(values.get(name, text) == text for name, text in fields.items())
+
+    return replace(
+        made,
+        aliases=tuple(one for one in made.aliases if right(given=one.given, surname=one.surname)),
+        addresses=tuple(one for one in made.addresses if right(address=one.lines, postcode=one.postcode)),
+        former=tuple(one for one in made.former if right(**{one.what: one.value})),
+    )
 
 
 def _named(made: Identity, old: Name, new: Name, *, kept: bool) -> Identity:
@@ -78,11 +93,7 @@ def _named(made: Identity, old: Name, new: Name, *, kept: bool) -> Identity:
     others = [one for one in made.aliases if one != new]
     if kept and old != Name() and old not in others:
         others.append(old)
-    wrong = () if kept else _wrong(("given", old.given, new.given), ("surname", old.surname, new.surname))
-    former = tuple(one for one in made.former if (one.what, one.value) not in wrong)
-    if not kept:
-        others = [one for one in others if one != old]
-    return replace(made, names=(new, *made.names[1:]), aliases=tuple(others), former=former)
+    return replace(made, names=(new, *made.names[1:]), aliases=tuple(others))
 
 
 def _placed(made: Identity, was: Address, now: Address, *, kept: bool) -> Identity:
@@ -91,9 +102,7 @@ def _placed(made: Identity, was: Address, now: Address, *, kept: bool) -> Identi
     others = [one for one in made.addresses[1:] if one not in (now, was)]
     if kept and was != Address():
         others.insert(0, was)
-    wrong = () if kept else _wrong(("postcode", was.postcode, now.postcode))
-    former = tuple(one for one in made.former if (one.what, one.value) not in wrong)
-    return replace(made, addresses=(now, *others), former=former)
+    return replace(made, addresses=(now, *others))
 
 
 def _numbered(made: Identity, number: str, value: str, *, kept: bool) -> Identity:
@@ -104,7 +113,3 @@ def _numbered(made: Identity, number: str, value: str, *, kept: bool) -> Identit
     if kept and old:
         former.append(Former(number, old))
     return replace(made, **{number: value}, former=tuple(former))  # type: ignore[arg-type]
-
-
-def _wrong(*changed: tuple[str, str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple((what, old) for what, old, new in changed if old and old != new)

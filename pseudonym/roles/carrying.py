@@ -11,13 +11,17 @@ The rules this module keeps:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import polars as pl
+
 from pseudonym import hpke
+from pseudonym.attribute_subjects import Flag
 from pseudonym.casebook import Casebook
 from pseudonym.errors import NotFoundError, SubjectMissingError
 from pseudonym.rectifying import rectify
@@ -33,6 +37,7 @@ from pseudonym.roles.rounds import Rounds
 from pseudonym.storage.rows import At
 from pseudonym.subjects import LIVING
 from pseudonym.subjects import State as Allowed
+from pseudonym.urn import enc
 from pseudonym.v1 import common_pb2
 from pseudonym.v1 import rights_errand_pb2 as pb
 from pseudonym.vault import Vault
@@ -168,6 +173,45 @@ class Carrying:
             elif self._send(case, pids).done:
                 self._close(case, "attributes")
 
+    def enter(self, project: str, purpose: str, actor: str, pids: pl.Series) -> None:
+        """Mark at the broker whose data may not be used, of people who are about to enter a project.
+
+        An errand is known by what it says, so that the same again is no other one.
+
+        Args:
+            project: its name.
+            purpose: what they are joined for.
+            actor: who asked for that.
+            pids: everybody who enters.
+
+        Raises:
+            PeerUnavailableError, PeerRefusedError: the broker cannot be told.
+        """
+        marked: dict[int, dict[tuple[str, ...], list[bytes]]] = {}
+        number = max((one.number for one in self._casebook.all()), default=0)
+        with self._store.read() as at:
+            entering = self._vault.tools.limits.kept_back(at) & set(pids.to_list())
+        for pid in sorted(entering):
+            known = self._vault.all_ids([pid])
+            with self._store.read() as at:
+                mark = mark_of(self._casebook.about(at, known))
+            # Where no case says what holds, as after two became one, nothing is allowed.
+            flags = _flags(mark) or int(Flag.RESTRICTED)
+            marked.setdefault(flags, {}).setdefault(mark.purposes, []).append(pid)
+        for flags, by_purposes in marked.items():
+            for purposes, whose in by_purposes.items():
+                said = enc(project, str(flags), *purposes, *whose)
+                errand = pb.RightsErrand(
+                    errand_id=f"ri-{number:08x}{hashlib.sha256(said).hexdigest()[:16]}",
+                    kind=_KIND.ERRAND_KIND_MARK,
+                    project=project,
+                    flags=flags,
+                    purposes=purposes,
+                    requester=actor,
+                    purpose=purpose,
+                )
+                self._call(errand, whose)
+
     def _locate(self, case: Case, pids: Sequence[bytes]) -> None:
         used = Used.UNRESOLVABLE
         if case.found is not Found.UNRESOLVABLE:
@@ -206,18 +250,24 @@ class Carrying:
     def _send(self, case: Case, pids: Sequence[bytes], *, received: bool = False) -> pb.SendErrandResponse:
         with self._store.read() as at:
             mark = self._mark(at, case, pids)
-        flags = (1 if mark.restricted else 0) | (2 if mark.objected else 0) | (4 if mark.purposes else 0)
         errand = pb.RightsErrand(
             errand_id=case.errand,
             kind=_ERRANDS[case.right],
             project=case.project,
             case_id=case.case_id,
-            flags=flags,
+            flags=_flags(mark),
             purposes=mark.purposes,
             requester=case.decider,
             purpose=case.purpose,
         )
-        mandate = common_pb2.Mandate(request_id=case.errand, project=case.project, purpose=case.purpose)
+        return self._call(errand, pids, received=received)
+
+    def _call(
+        self, errand: pb.RightsErrand, pids: Sequence[bytes], *, received: bool = False
+    ) -> pb.SendErrandResponse:
+        mandate = common_pb2.Mandate(
+            request_id=errand.errand_id, project=errand.project, purpose=errand.purpose
+        )
         request = pb.SendErrandRequest(mandate=mandate, errand=errand, pids=pids, received=received)
         return self._broker().call(METHOD, request, pb.SendErrandResponse, PATIENCE)
 
@@ -230,3 +280,8 @@ class Carrying:
     def _close(self, case: Case, step: str) -> None:
         with self._casebook.changing(case) as (_, now, put):
             put(now.done(step).closed())
+
+
+def _flags(mark: Mark) -> int:
+    restricted = Flag.RESTRICTED if mark.restricted else 0
+    return int(restricted | (Flag.OBJECTED if mark.objected else 0) | (Flag.LIMITED if mark.purposes else 0))

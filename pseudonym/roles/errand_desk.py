@@ -59,7 +59,8 @@ class ErrandDesk:
         with self._lock:
             paper = self._papers.read(name)
             if paper is None:
-                aids = self._rights.aids(pids)
+                entering = errand.kind == _KIND.ERRAND_KIND_MARK and not errand.case_id
+                aids = self._rights.enter(errand.project, pids) if entering else self._rights.aids(pids)
                 whose = aids if errand.kind in (_KIND.ERRAND_KIND_MARK, _KIND.ERRAND_KIND_UNLINK) else {}
                 if errand.kind in GATHERING:
                     whose = {name: some for name, some in aids.items() if name == errand.project}
@@ -92,6 +93,7 @@ class ErrandDesk:
                     marked=[
                         pb.MarkedAids(project=project, aids=[bytes.fromhex(aid) for aid in some])
                         for project, some in paper["aids"].items()
+                        if not self._rights.ended(project)
                     ],
                 )
                 for _, paper in self._papers.all()

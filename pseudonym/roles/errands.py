@@ -2,15 +2,17 @@
 
     broker ──(errand, aids)──▶ mark, unlink, or gather and seal ──(sealed)──▶ broker forgets the aids
 
-Each errand may be done again. One that cannot be done holds up those after it: a mark that is lifted must not
-come before the mark.
+Each errand may be done again. One that cannot be done is tried again in the next round. Only a mark holds up
+those after it: a mark that is lifted must not come before the mark. A mark of a project that is not opened
+here yet waits until it is.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 
 from pseudonym import hpke
 from pseudonym.access import Mandate
@@ -53,6 +55,9 @@ class Errands:
         failed: Callable[[str], object],
     ) -> None:
         self._attributes, self._officer, self._broker = attributes, officer, broker
+        self._failed = failed
+        self._lock = threading.Lock()  # what is lifted in one round is not marked anew by another
+        self._marked: set[tuple[str, str]] = set()  # errand and project, where the errand waits for another
         self.rounds = Rounds("errands", self._work, failed)
 
     def follow(self) -> int:
@@ -60,23 +65,63 @@ class Errands:
 
         Raises:
             PeerUnavailableError, PeerRefusedError: the broker cannot be asked.
+            PseudonymError: an errand cannot be done; the others were.
         """
+        with self._lock:
+            return self._follow()
+
+    def unmarked(self) -> set[bytes]:
+        """Do the marks that wait at the broker; whose could not be done.
+
+        Raises:
+            PeerUnavailableError, PeerRefusedError: the broker cannot be asked.
+        """
+        with self._lock:
+            waiting = [one for one in self._waiting() if one.errand.kind == _KIND.ERRAND_KIND_MARK]
+            for place, notice in enumerate(waiting):
+                try:
+                    self._carry_out(notice)
+                except Exception as error:  # told in each round, too
+                    self._failed(getattr(error, "reason", type(error).__name__))
+                    return {aid for one in waiting[place:] for whose in one.marked for aid in whose.aids}
+        return set()
+
+    def _waiting(self) -> Sequence[pb.ErrandNotice]:
         asked = pb.ListErrandsRequest()
         answer = self._broker().call(f"{SERVICE}ListErrands", asked, pb.ListErrandsResponse, PATIENCE)
-        for notice in answer.errands:
-            sealed = self._do(notice.errand, {one.project: list(one.aids) for one in notice.marked})
-            errand = notice.errand
-            done = pb.AcknowledgeErrandRequest(
-                mandate=common_pb2.Mandate(
-                    request_id=os.urandom(16).hex(), project=errand.project, purpose=errand.purpose
-                ),
-                errand_id=errand.errand_id,
-                sealed=sealed,
-            )
-            self._broker().call(f"{SERVICE}AcknowledgeErrand", done, pb.AcknowledgeErrandResponse)
-        return len(answer.errands)
+        return answer.errands
 
-    def _do(self, errand: pb.RightsErrand, marked: dict[str, list[bytes]]) -> bytes:
+    def _follow(self) -> int:
+        failure: Exception | None = None
+        waiting = self._waiting()
+        for notice in waiting:
+            try:
+                self._carry_out(notice)
+            except Exception as error:  # one that cannot be done holds up no other but those after its mark
+                failure = error
+                if notice.errand.kind == _KIND.ERRAND_KIND_MARK:
+                    break
+        if failure is not None:
+            raise failure
+        return len(waiting)
+
+    def _carry_out(self, notice: pb.ErrandNotice) -> None:
+        errand = notice.errand
+        sealed = self._do(errand, {one.project: list(one.aids) for one in notice.marked})
+        if sealed is None:
+            return
+        done = pb.AcknowledgeErrandRequest(
+            mandate=common_pb2.Mandate(
+                request_id=os.urandom(16).hex(), project=errand.project, purpose=errand.purpose
+            ),
+            errand_id=errand.errand_id,
+            sealed=sealed,
+        )
+        self._broker().call(f"{SERVICE}AcknowledgeErrand", done, pb.AcknowledgeErrandResponse)
+        self._marked = {one for one in self._marked if one[0] != errand.errand_id}
+
+    def _do(self, errand: pb.RightsErrand, marked: dict[str, list[bytes]]) -> bytes | None:
+        """What was gathered, or None where something is left to do."""
         asked, rights = Mandate(errand.requester, errand.purpose), self._attributes.rights
         if errand.kind in _WHICH:
             aids = marked.get(errand.project, [])
@@ -86,15 +131,22 @@ class Errands:
                 held = {}
             content = json.dumps(held, ensure_ascii=False).encode()
             return hpke.seal(self._officer, content, *context(errand.case_id, errand.project, ATTRIBUTES))
+        late = False
         for project, aids in marked.items():
             try:
                 if errand.kind == _KIND.ERRAND_KIND_MARK:
+                    if (errand.errand_id, project) in self._marked:
+                        continue
+                    if project not in self._attributes.known():
+                        late = True
+                        continue
                     rights.mark(project, aids, Flag(errand.flags), list(errand.purposes), asked)
+                    self._marked.add((errand.errand_id, project))
                 elif errand.kind == _KIND.ERRAND_KIND_UNLINK:
                     rights.unlink(project, aids, asked)
             except (NotFoundError, EndedError):
                 continue
-        return b""
+        return None if late else b""
 
     def _work(self) -> float:
         self.follow()

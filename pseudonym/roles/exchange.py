@@ -52,6 +52,7 @@ class Exchange:
         broker: Callable[[], Peer],
         read: ReadArrow,
         failed: Callable[[str], object] = lambda reason: None,
+        unmarked: Callable[[], set[bytes]] = set,
     ) -> None:
         """Prepare it; nothing runs before its `rounds` start.
 
@@ -61,9 +62,11 @@ class Exchange:
             broker: gives the broker, or raises why it cannot be called.
             read: see `ReadArrow`.
             failed: is told the reason when a round does not succeed.
+            unmarked: notes of people what may not be done with their data, as far as the broker was told; of
+                whom that is left to do. Their rows wait.
         """
         self._attributes, self._broker, self._read = attributes, broker, read
-        self._certify = certify
+        self._certify, self._unmarked = certify, unmarked
         self._round = threading.Lock()
         self.rounds = Rounds("exchange", self._work, failed)
         self._asked, self._followed = -ASK_EVERY, -MOVES_EVERY
@@ -102,6 +105,8 @@ class Exchange:
                 asked = broker_pb2.ListRowsRequest(project=project, page_token=token)
                 page = self._broker().call(f"{SERVICE}ListRows", asked, broker_pb2.ListRowsResponse)
                 rows = frame(self._read, page.arrow, ("row_ref", "aid", "family_aid", "handle"))
+                if rows.height:  # the broker had the marks of whom it offers before
+                    rows = rows.filter(~pl.col("aid").is_in(list(self._unmarked())))
                 done = self._attributes.intake.attach(project, rows.rename({"family_aid": "family"}))
                 if done.height:
                     self._acknowledge(project, done)

@@ -9,6 +9,7 @@ The rules this module keeps:
 - Rows of people whose data may not be used are put under them and compared with nobody: else they would come
   back as somebody new, whose data may.
 - One submission joins at a time: what the one makes, the next one finds.
+- Whose data may not be used in other projects is marked at the broker before it offers their rows.
 - Identities that are opened for it stay in memory, and are in the audit log before.
 - Rows of people who withdrew are delivered as nobody's, and counted as if they were new (`_screened`).
 - Nothing is delivered unless the broker knows the project; then a broker that is away delays and no more.
@@ -51,6 +52,9 @@ Link = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
 """From the rows, as they may be used, and those who are known (record, protected, `FLAT`) to links: left,
 right (row references, or records that are known), weight, and whether people decided on it."""
 Progress = Callable[[str, int, int], None]
+Enter = Callable[[str, str, str, pl.Series], object]
+"""Tells the broker, before a project gets people (their pids), which of them keep their data from being used:
+given the project, the purpose, who asked, and the pids."""
 NO_ROWS = pl.DataFrame(schema=dict.fromkeys(("row_ref", "pid", "unit", "fid"), pl.Binary))
 """No row, as the broker is told of rows: it answers whether it knows the project."""
 _NO_FAMILIES = pl.DataFrame(schema={"unit": pl.Binary, "family": pl.Binary})
@@ -81,9 +85,11 @@ class Errand:
 class Joining:
     """Joins submissions with the people in one vault; its methods may be called from any thread."""
 
-    def __init__(self, people: People, key: UnitKey, reports: Reports, optouts: OptOuts) -> None:
+    def __init__(
+        self, people: People, key: UnitKey, reports: Reports, optouts: OptOuts, enter: Enter
+    ) -> None:
         self._people, self._key, self._reports = people, key, reports
-        self._optouts = optouts
+        self._optouts, self._enter = optouts, enter
         self._turn = threading.Lock()
 
     def check(self, project: str, purpose: str, actor: str, patience: float | None = 0.0) -> None:
@@ -157,7 +163,11 @@ class Joining:
         told = mine.select("unit", row_ref="ref").join(members, on="unit", how="left")
         patiently(progress, self._reports.settle)  # or rows would be told of who has moved on
         whose = told.select(NO_ROWS.columns)
+        pids = whose["pid"].drop_nulls().unique()
+        patiently(progress, lambda: self._enter(errand.project, errand.purpose, errand.actor, pids))
         patiently(progress, lambda: self._reports.rows(errand.project, errand.purpose, whose))
+        # What was decided in between named the projects that they were in then.
+        patiently(progress, lambda: self._enter(errand.project, errand.purpose, errand.actor, pids))
         return counts
 
     def _screened(self, mine: pl.DataFrame) -> tuple[Screened, int]:

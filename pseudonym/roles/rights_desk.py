@@ -53,6 +53,7 @@ class Asked:
         proofs: how it was checked.
         sought: who is meant; several only where it is asked whether data are used.
         lifts: of a lifting, the case that it ends.
+        own: whose that case must be; anybody's where it is empty.
     """
 
     mandate: checks.Mandate
@@ -63,6 +64,7 @@ class Asked:
     proofs: tuple[Proof, ...]
     sought: tuple[Sought, ...]
     lifts: str = ""
+    own: str = ""
 
 
 class RightsDesk:
@@ -142,7 +144,7 @@ class RightsDesk:
         return list(dict.fromkeys(pids)), Found.ONE if pids else found
 
     def _lifted(self, asked: Asked) -> tuple[list[bytes], Found]:
-        ended = self._casebook.get(asked.mandate.project, asked.lifts)
+        ended = self.get(asked.mandate.project, asked.lifts, asked.own)
         if not ended.in_force:
             raise ConflictError("That case keeps nobody's data from being used.", "List the cases.")
         pids = self._casebook.persons(ended)

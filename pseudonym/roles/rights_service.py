@@ -62,7 +62,9 @@ class RightsServicer(rights_pb2_grpc.RightsServiceServicer):
                 field="lifts" if lifting else "sought",
             )
         people = sought(vault_pb2.SoughtPersons(persons=request.sought)) if request.sought else []
-        asked = Asked(mandate, str(caller), right, received, asker, proofs, tuple(people), request.lifts)
+        asked = Asked(
+            mandate, str(caller), right, received, asker, proofs, tuple(people), request.lifts, _own(caller)
+        )
 
         def work() -> pb.OpenRequestResponse:
             key = self._house.keyset.suppression_key()

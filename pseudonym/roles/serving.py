@@ -266,14 +266,15 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     parts.end[house.role] = end_in_attributes(attributes, certify)
     renewing = Renewing(house, [domains.rewrap_attributes(house)], counted, certify, parts.failed)
     parts.renew[house.role] = renewing
-    exchange = Exchange(attributes, certify, way.broker, parts.read, parts.failed)
+    errands = Errands(attributes, officer_of(house), way.broker, parts.failed)
+    exchange = Exchange(attributes, certify, way.broker, parts.read, parts.failed, errands.unmarked)
     submissions = Submissions(house.settings.folder / "submissions")
     cover = cover_of(house)
     servicer = AttributeServicer(attributes, submissions, exchange, parts.read, holders(house), cover)
     attribute_pb2_grpc.add_AttributeServiceServicer_to_server(servicer, parts.server)
     parts.begin(renewing.rounds)
     parts.begin(exchange.rounds)
-    parts.begin(Errands(attributes, officer_of(house), way.broker, parts.failed).rounds)
+    parts.begin(errands.rounds)
     told = governance.read(house.settings.governance)
     decided = Decided(told.register, told.canaries, cover)
     desk = ReleaseDesk(attributes, exchange.issue, decided, release_certifier(certify), exchange.settle)
@@ -332,7 +333,7 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
     parts.begin(erasing.rounds)
     parts.begin(carrying.rounds)
     if engine is not None:
-        engine.opened(Joining(people, key, reports, optouts), registers)
+        engine.opened(Joining(people, key, reports, optouts, carrying.enter), registers)
     reports.start()
     extracts = domains.open_extracts(house, quotas)
     duties = {"answers_dropped": casebook.drop_answers, "opt_out_lists_destroyed": optouts.destroy_due}

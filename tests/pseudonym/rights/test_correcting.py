@@ -50,6 +50,30 @@ def test_r60_what_was_never_true_is_nowhere_any_more_and_what_was_true_once_is_k
         assert person.nhs not in never.texts()
 
 
+@given(PEOPLE, VALUES)
+def test_r60_what_was_held_to_be_true_once_is_taken_out_by_saying_that_it_never_was(person, values):
+    former = corrected(person, values, Truth.FORMER)
+    never = corrected(former, values, Truth.NEVER)
+    assert [one.what for one in never.former if one.what in values] == []
+    if "surname" in values:
+        assert {one.surname for one in never.aliases} <= {values["surname"]}
+    if "given" in values:
+        assert {one.given for one in never.aliases} <= {values["given"]}
+    if "address" in values:
+        assert {one.lines for one in never.addresses} == {values["address"]}
+    if "postcode" in values:
+        assert {one.postcode for one in never.addresses} == {values["postcode"]}
+
+
+def test_r60_a_number_that_was_never_the_persons_leaves_no_former_value():
+    person = Identity(names=(Name("Ann", "Smith"),), nhs="9434765919", former=(Former("upn", "A1"),))
+    moved = corrected(person, {"nhs": "9434765870", "surname": "Smyth"}, Truth.FORMER)
+    assert Former("nhs", "9434765919") in moved.former
+    again = corrected(moved, {"nhs": "9434765870", "surname": "Smyth"}, Truth.NEVER)
+    assert again.former == (Former("upn", "A1"),)  # of a field that was not named
+    assert again.aliases == ()
+
+
 @pytest.mark.parametrize(
     ("values", "truth"),
     [

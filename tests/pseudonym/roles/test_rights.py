@@ -244,7 +244,11 @@ def test_r62_who_is_restricted_is_left_out_of_joins_and_comes_back(study):
     counts = join(study.trio.servers[Role.IDENTITY], study.trio.certificates, study.rows(refs), "b-again")
     assert counts["new"] == 0
     assert states(study).count("active") == before - 1
-    lift = granted(study, rights_pb2.RIGHT_LIFTING, open_more={"lifts": case.case_id, "sought": []})
+    lifting = {"lifts": case.case_id, "sought": []}
+    # Another council is told of it no more than of a case that there is not.
+    other = lambda: opened(study, rights_pb2.RIGHT_LIFTING, bearer="council-2", **lifting)  # noqa: E731
+    assert refused(other) == ("NOT_FOUND", "NOT_FOUND")
+    lift = granted(study, rights_pb2.RIGHT_LIFTING, open_more=lifting)
     assert lift.lifts == case.case_id
     assert case_of(study, case.case_id).lifted
     assert flags_of(study)[study.aids[2]] == 0

@@ -181,6 +181,8 @@ def test_r47_the_cases_of_a_project_go_with_it_key_first(held, store):
     casebook.add(other, PIDS[:1])
     keys.destroy(["rt-1"])  # cut off there, it is finished by asking again
     assert casebook.all() == [other]
+    with store.read() as at:  # the person's other cases say what holds all the same
+        assert casebook.about(at, PIDS[:1]) == [other]
     assert casebook.forget_project("tf-2026") == 1
     assert casebook.forget_project("tf-2026") == 0
     with pytest.raises(KeyMissingError):
