@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import polars as pl
 
 from linker import report
-from linker.evidence import CLERICAL, on_outcomes
+from linker.evidence import CLERICAL, on_outcomes, still_true
 from linker.profile_links import LINKED, link_persons
 from linker.profiles import load
 from linker.profiles.parts import listed
@@ -76,8 +76,9 @@ class Registers(Protocol):
             register: its code.
             sender: who sent the extract, as in the certificate.
             refs: the row references of the extract.
-            link: finds whose the rows are: gets `person`, `family`, `authority`, `record` and the columns
-                that are kept of a person (`linker.joining`), all text, a row for each name and address.
+            link: finds whose the rows are: gets `person`, `family`, `authority`, `record`, `changed` (the day
+                of its last correction; null: none) and the columns that are kept of a person
+                (`linker.joining`), all text, a row for each name and address.
             progress: called with (stage, done, total); what it raises ends the work.
 
         Returns:
@@ -129,7 +130,9 @@ def perform(
             progress=progress,
             explained=explaining.append,
         )
-        outcomes = on_outcomes(outcomes, known, judged)
+        # Whoever judged may have seen any record of a person.
+        changed = known.select("record", pl.col("changed").max().over("person"))
+        outcomes = on_outcomes(outcomes, known, still_true(judged, changed))
         found = _found(outcomes, known, extract.ids)
         records = known.unique("person", keep="first", maintain_order=True).select("person", "record")
         pairs = outcomes.drop_nulls("row_ref").join(records, on="person", maintain_order="left")

@@ -157,8 +157,11 @@ def test_fields_are_compared_over_all_their_values(left, right, expected):
 # --- what a run makes of it ---------------------------------------------------------------------------
 
 
+DAY = "2026-11-23"
+
+
 def settled(*rows):
-    return pl.DataFrame(rows, schema=evidence.EVIDENCE, orient="row")
+    return pl.DataFrame([(*row, DAY) for row in rows], schema=evidence.EVIDENCE, orient="row")
 
 
 def test_links_of_a_join_keep_to_what_was_judged_whichever_record_is_left():
@@ -190,3 +193,14 @@ def test_outcomes_of_a_register_keep_to_what_was_judged():
     ]
     assert found.filter(pl.col("person") == "2")["stage"].to_list() == [evidence.CLERICAL]
     assert evidence.on_outcomes(outcomes, known, evidence.NOTHING).equals(outcomes)
+
+
+def test_r60_what_was_judged_of_values_that_were_corrected_since_holds_no_more():
+    judged = settled(("r1", "x", True), ("r2", "y", True), ("r3", "z", True), ("r4", "r1", False))
+    days = {"r1": "2026-11-24", "r2": "2026-11-22", "r3": None, "gone": "2026-11-30"}
+    changed = pl.DataFrame({"record": list(days), "changed": list(days.values())})
+    found = evidence.still_true(judged, changed)
+    assert found.rows() == [("r2", "y", True, DAY), ("r3", "z", True, DAY)]
+    # On the same day it may have been before.
+    assert evidence.still_true(judged[:1], changed.with_columns(changed=pl.lit(DAY))).is_empty()
+    assert evidence.still_true(judged, changed.clear()).equals(judged)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from datetime import date
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,7 +22,7 @@ from pseudonym.rights.words import of_link
 from tests.service.harness import people
 
 DAY = date(2026, 11, 23)
-COLUMNS = ["person", "family", AUTHORITY, "record", *KEPT]
+COLUMNS = ["person", "family", AUTHORITY, "record", "changed", *KEPT]
 
 
 def known_of(count, seed):
@@ -35,6 +36,7 @@ def known_of(count, seed):
         family=pl.lit(None, pl.String),
         **{AUTHORITY: pl.lit("E10000003")},
         record="r" + pl.col("person_id"),
+        changed=pl.lit(None, pl.String),
         given="forename",
         surname="surname",
         born="born",
@@ -144,10 +146,10 @@ def test_r65_what_people_decided_is_what_a_person_is_told_of_links():
     known = known_of(60, seed=1)
     extract = extract_of(known[:50])
     given = {"register": "pnc", "day": DAY.isoformat(), "since": "", "nhs_number_reason": "", "seed": 1}
-    job = SimpleNamespace(work=SimpleNamespace(**given, lawfulness={}))
+    job: Any = SimpleNamespace(work=SimpleNamespace(**given, lawfulness={}))
 
-    def linked(judged):
-        folder = Kept()
+    def linked(judged, known=known):
+        folder: Any = Kept()
 
         def link(job, register, sender, refs, link, progress):
             return link(known).counts
@@ -161,8 +163,10 @@ def test_r65_what_people_decided_is_what_a_person_is_told_of_links():
     (wrong, of_wrong), (right, of_right) = found.select("left_id", "right_id").rows()[:2]
     missed = known.filter(~pl.col("record").is_in(found["left_id"].implode()))["record"][0]
     free = next(row for row in extract.ids if row not in set(found["right_id"]))
-    rows = [(wrong, of_wrong, False), (right, of_right, True), (missed, free, True)]
-    folder = linked(pl.DataFrame(rows, schema=EVIDENCE, orient="row"))
+    rows = [(wrong, of_wrong, False, "2026-11-20"), (right, of_right, True, "2026-11-20")]
+    rows.append((missed, free, True, "2026-11-20"))
+    judged = pl.DataFrame(rows, schema=EVIDENCE, orient="row")
+    folder = linked(judged)
 
     assert [one["outcome"] for one in registers.explained(job, folder, [wrong])] == ["NOT_LINKED"]
     for record in (right, missed):
@@ -176,6 +180,10 @@ def test_r65_what_people_decided_is_what_a_person_is_told_of_links():
     others = [record for record in found["left_id"] if record not in (wrong, right)]
     assert {one["stage"] for one in registers.explained(job, folder, others)} & {CLERICAL} == set()
     assert len(registers.explained(job, folder, others)) == len(others)
+    # Corrected since: what people judged of the wrong values does not bring the link back.
+    later = pl.when(pl.col("record") == missed).then(pl.lit("2026-11-21")).alias("changed")
+    corrected = linked(judged, known.with_columns(later))
+    assert [one["outcome"] for one in registers.explained(job, corrected, [missed])] == ["NOT_LINKED"]
     assert all("row" not in name and "right" not in name for name in folder.tables["explained"].columns)
 
 
