@@ -20,7 +20,9 @@ CLERICAL: Final = "clerical"
 """The stage, and the key, of what people decided."""
 BITS: Final = 40.0
 """The weight in bits of a link of records that people called the same: from here on nobody would be asked."""
-EVIDENCE: Final = pl.Schema([("left", pl.String), ("right", pl.String), ("same", pl.Boolean)])
+EVIDENCE: Final = pl.Schema(
+    [("left", pl.String), ("right", pl.String), ("same", pl.Boolean), ("day", pl.String)]
+)
 NOTHING: Final = EVIDENCE.to_frame()
 
 _ASKED: Final = ("LINKED", "AMBIGUOUS", "REVIEW")
@@ -48,11 +50,30 @@ def settled(store: Store, job: Job, pairs_of: Callable[[str, str], pl.DataFrame]
         found = standing_of(store, job_id, pairs.height)
         frames.append(
             pairs.select(left="left_id", right="right_id")
-            .hstack(found.select("verdict"))
+            .hstack(found.select("pair", "verdict"))
+            .join(store.judgements.days(job_id), on="pair", how="left", maintain_order="left")
             .filter(pl.col("verdict").is_in([Verdict.SAME.value, Verdict.DIFFERENT.value]))
-            .select("left", "right", same=pl.col("verdict") == Verdict.SAME.value)
+            .select("left", "right", "day", same=pl.col("verdict") == Verdict.SAME.value)
+            .select(EVIDENCE.names())
         )
     return pl.concat(frames).unique(["left", "right"], keep="last", maintain_order=True)
+
+
+def still_true(judged: pl.DataFrame, changed: pl.DataFrame) -> pl.DataFrame:
+    """What was judged of records that have not been corrected since: people saw the wrong values of others.
+
+    Args:
+        judged: `EVIDENCE`.
+        changed: `record`, and `changed`: the day of its last correction (text; null: none).
+
+    Returns:
+        `EVIDENCE`. What was judged on the day of a correction is asked again: it may have been before.
+    """
+    since = changed.drop_nulls("changed").group_by("record").agg(pl.col("changed").max())
+    for side in ("left", "right"):
+        both = judged.join(since, left_on=side, right_on="record", how="left", maintain_order="left")
+        judged = both.filter((pl.col("day") > pl.col("changed")).fill_null(True)).drop("changed")
+    return judged
 
 
 def on_links(links: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:

@@ -180,12 +180,9 @@ def standing(pairs: int, judged: pl.DataFrame, second: pl.Series) -> pl.DataFram
 
 def waits_for(reviewer: str) -> pl.Expr:
     """Whether a pair of `standing` waits for this person."""
-    neither = (pl.col("first_by") != reviewer) & (pl.col("second_by") != reviewer).fill_null(True)
-    return (
-        (pl.col("wants") == Round.FIRST.value)
-        | ((pl.col("wants") == Round.SECOND.value) & (pl.col("first_by") != reviewer))
-        | ((pl.col("wants") == Round.THIRD.value) & neither)
-    ).fill_null(False)
+    # Where an earlier round was taken back, whoever judged in a later one is not asked for it.
+    judged = (pl.col(f"{name}_by").eq_missing(pl.lit(reviewer)) for name in ("first", "second", "third"))
+    return pl.col("wants").is_not_null() & ~pl.any_horizontal(*judged)
 
 
 def round_of(pair: Mapping[str, object], reviewer: str) -> Round | None:

@@ -70,8 +70,8 @@ def link_persons(
         nhs_number_reason: why the NHS number may be used; nothing: it is not.
         seed: of every random choice.
         progress: called with (stage, done, total); what it raises ends the work.
-        explained: called, where there can be links, with `person`, `stage`, `key` and `weight` of each, and
-            what the weight is the sum of (`linker.profiles.parts`).
+        explained: called, where there can be links, with `person`, `row_ref`, `stage`, `key` and `weight` of
+            each, and what the weight is the sum of (`linker.profiles.parts`).
 
     Returns:
         `person` and `row_ref` (null unless it is linked or somebody has to look at it), `outcome`, `stage`,
@@ -135,7 +135,7 @@ def link_persons(
         links = made.drop_nulls("left_id").select("person", "stage", "key", "weight", "left_id", "row_ref")
         whose = ["left_id", "row_ref"]
         parts = found.parts.rename({"right_id": "row_ref"})
-        explained(links.join(parts, on=whose, maintain_order="left").drop(whose))
+        explained(links.join(parts, on=whose, maintain_order="left").drop("left_id"))
     return made.drop("left_id")
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import polars as pl
 
 from linker import report
-from linker.evidence import on_outcomes
+from linker.evidence import CLERICAL, on_outcomes, still_true
 from linker.profile_links import LINKED, link_persons
 from linker.profiles import load
 from linker.profiles.parts import listed
@@ -76,8 +76,9 @@ class Registers(Protocol):
             register: its code.
             sender: who sent the extract, as in the certificate.
             refs: the row references of the extract.
-            link: finds whose the rows are: gets `person`, `family`, `authority`, `record` and the columns
-                that are kept of a person (`linker.joining`), all text, a row for each name and address.
+            link: finds whose the rows are: gets `person`, `family`, `authority`, `record`, `changed` (the day
+                of its last correction; null: none) and the columns that are kept of a person
+                (`linker.joining`), all text, a row for each name and address.
             progress: called with (stage, done, total); what it raises ends the work.
 
         Returns:
@@ -129,7 +130,9 @@ def perform(
             progress=progress,
             explained=explaining.append,
         )
-        outcomes = on_outcomes(outcomes, known, judged)
+        # Whoever judged may have seen any record of a person.
+        changed = known.select("record", pl.col("changed").max().over("person"))
+        outcomes = on_outcomes(outcomes, known, still_true(judged, changed))
         found = _found(outcomes, known, extract.ids)
         records = known.unique("person", keep="first", maintain_order=True).select("person", "record")
         pairs = outcomes.drop_nulls("row_ref").join(records, on="person", maintain_order="left")
@@ -144,8 +147,9 @@ def perform(
                 rule=pl.col("key").fill_null(""),
             )
             folder.write_table(str(table), shown.sort("left_id", "right_id"))
-        for parts in explaining:
-            whose = parts.join(records, on="person", maintain_order="left").rename({"record": "left_id"})
+        told = _explained(outcomes, explaining)
+        if told is not None:
+            whose = told.join(records, on="person", maintain_order="left").rename({"record": "left_id"})
             folder.write_table(EXPLAINED, whose.drop("person").sort("left_id", "weight"))
         figures["stages"] = _counted(found.persons, "stage")
         figures["bands"] = _counted(found.persons, "band")
@@ -165,7 +169,8 @@ def explained(job: Job, folder: Folder, records: Sequence[str]) -> list[dict[str
 
     Returns:
         For each link `register`, `day`, `outcome`, `stage`, `key`, `weight` and `threshold` (bits), and
-        `parts`: `what`, `found` and `bits`, which add up to the weight. Without any, an entry says so.
+        `parts`: `what`, `found` and `bits`, which add up to the weight. A link that people decided has none
+        of the last four, and the stage says so. Without any link, an entry says that.
     """
     said = {"register": job.work.register, "day": job.work.day}
     if not folder.has(EXPLAINED):
@@ -176,7 +181,9 @@ def explained(job: Job, folder: Folder, records: Sequence[str]) -> list[dict[str
         return [{**said, "outcome": "NOT_LINKED"}]
     threshold = load(job.work.register).thresholds.link
     return [
-        {
+        {**said, "outcome": LINKED, "stage": CLERICAL}
+        if row["stage"] == CLERICAL
+        else {
             **said,
             "outcome": LINKED,
             "stage": row["stage"],
@@ -187,6 +194,22 @@ def explained(job: Job, folder: Folder, records: Sequence[str]) -> list[dict[str
         }
         for row in found.to_dicts()
     ]
+
+
+def _explained(outcomes: pl.DataFrame, explaining: Sequence[pl.DataFrame]) -> pl.DataFrame | None:
+    """What the links are explained by once people have judged; None where there can be no links.
+
+    A link that people decided has no parts: what the machine made of it is not why it stands.
+    """
+    linked = outcomes.filter(pl.col("outcome") == LINKED).select("person", "row_ref", "stage")
+    by_people = (pl.col("stage") == CLERICAL).fill_null(False)
+    decided = linked.filter(by_people)
+    if not explaining and decided.is_empty():
+        return None
+    found = linked.filter(~by_people).drop("stage")
+    kept = [parts.join(found, on=["person", "row_ref"], how="semi") for parts in explaining]
+    nothing = (pl.lit(None, pl.String).alias("key"), pl.lit(None, pl.Float64).alias("weight"))
+    return pl.concat([*kept, decided.with_columns(nothing)], how="diagonal").drop("row_ref")
 
 
 def _found(outcomes: pl.DataFrame, known: pl.DataFrame, refs: pl.Series) -> Found:

@@ -247,7 +247,8 @@ class People:
             kept_back: those instead whose data may not be used for this purpose, to know them again only.
 
         Returns:
-            Frames of unit, pid, source, protected and the columns of `records.SCHEMA`.
+            Frames of unit, pid, source, protected, changed (the day of a row's last correction; null: none)
+            and the columns of `records.SCHEMA`.
 
         Raises:
             SealBrokenError: what the store has of one was tampered with; batches before it have come out.
@@ -272,7 +273,7 @@ class People:
             units: the records; those of nobody else are passed over.
 
         Returns:
-            A frame of unit, pid, source, protected and the columns of `records.SCHEMA`.
+            A frame of unit, pid, source, protected, changed and the columns of `records.SCHEMA`: see `known`.
 
         Raises:
             SealBrokenError: what the store has of one was tampered with.
@@ -295,13 +296,18 @@ class People:
             still = sorted(meant | (set(limited) - usable if kept_back else usable))
             held = self._tools.subjects.held(at, still, LIVING)
             wanted = [(each.dek, row) for each in held.values() for row in each.newest()]
-            places = places_of([row for _, row in wanted]).select("row_id", "pid", "source")
+            changed = pl.when(pl.col("version") > 1).then("received_day").cast(pl.Date).alias("changed")
+            places = places_of([row for _, row in wanted]).select("row_id", "pid", "source", changed)
             seen = self._tools.register.seen(at, Kind.PERSON, places["row_id"])
         named = seen.state.units.join(seen.beside, on="unit", how="left").select(
             "unit", row_id=pl.coalesce("row", "unit"), protected=pl.col("fence").is_not_null()
         )
         found = places.join(named, on="row_id", how="left", maintain_order="left")
-        return found.select("unit", "pid", "source", "protected").hstack(opened(wanted)).drop_nulls("unit")
+        return (
+            found.select("unit", "pid", "source", "protected", "changed")
+            .hstack(opened(wanted))
+            .drop_nulls("unit")
+        )
 
     def untold(self, limit: int) -> list[Untold]:
         """What the broker has to be told and was not, the first `limit` messages; once told, say so (`told`).

@@ -74,8 +74,17 @@ def test_r75_the_latest_judgement_of_a_round_holds():
     assert round_of(one((1, ANN, SAME), second=True), BEN) is Round.SECOND
 
 
+def test_who_was_second_is_not_asked_to_be_first_when_the_first_takes_theirs_back():
+    found = one((2, BEN, SAME), second=True)
+    assert found["wants"] == Round.FIRST
+    assert [waiting(found, who) for who in (ANN, BEN, CAT)] == [True, False, True]
+    found = one((2, BEN, SAME), (3, CAT, SAME), second=True)
+    assert [waiting(found, who) for who in (ANN, BEN, CAT)] == [True, False, False]
+
+
 verdicts = st.sampled_from(list(Verdict))
-rounds = st.lists(st.tuples(st.integers(0, 4), st.sampled_from([ANN, BEN, CAT, DAN]), verdicts), max_size=30)
+judges = st.sampled_from([ANN, BEN, CAT, DAN])
+rounds = st.lists(st.tuples(st.integers(0, 4), judges, st.none() | verdicts), max_size=30)
 
 
 @given(rounds, st.lists(st.booleans(), min_size=5, max_size=5))
@@ -83,12 +92,15 @@ def test_r75_nobody_is_two_of_the_people_who_judge_a_pair(asked, second):
     """Whoever comes judges what waits for them, in any order: a pair has its rounds of different people."""
     rows: list[tuple[int, int, str, str]] = []
     for pair, who, verdict in asked:
+        if verdict is None:  # takes back
+            rows = [row for row in rows if (row[0], row[2]) != (pair, who)]
+            continue
         found = standing(5, judged(*rows), pl.Series(second))
         look = round_of(found.row(pair, named=True), who)
         # What `round_of` allows to somebody new is what the queue shows them.
         new = who not in [found[f"{name}_by"][pair] for name in ("first", "second", "third")]
-        if new:
-            assert bool(found.filter(waits_for(who) & (pl.col("pair") == pair)).height) == (look is not None)
+        shown = bool(found.filter(waits_for(who) & (pl.col("pair") == pair)).height)
+        assert shown == (new and look is not None)
         if look is not None:
             rows.append((pair, look.value, who, verdict.value))
     found = standing(5, judged(*rows), pl.Series(second))
@@ -145,8 +157,11 @@ def test_fields_are_compared_over_all_their_values(left, right, expected):
 # --- what a run makes of it ---------------------------------------------------------------------------
 
 
+DAY = "2026-11-23"
+
+
 def settled(*rows):
-    return pl.DataFrame(rows, schema=evidence.EVIDENCE, orient="row")
+    return pl.DataFrame([(*row, DAY) for row in rows], schema=evidence.EVIDENCE, orient="row")
 
 
 def test_links_of_a_join_keep_to_what_was_judged_whichever_record_is_left():
@@ -178,3 +193,14 @@ def test_outcomes_of_a_register_keep_to_what_was_judged():
     ]
     assert found.filter(pl.col("person") == "2")["stage"].to_list() == [evidence.CLERICAL]
     assert evidence.on_outcomes(outcomes, known, evidence.NOTHING).equals(outcomes)
+
+
+def test_r60_what_was_judged_of_values_that_were_corrected_since_holds_no_more():
+    judged = settled(("r1", "x", True), ("r2", "y", True), ("r3", "z", True), ("r4", "r1", False))
+    days = {"r1": "2026-11-24", "r2": "2026-11-22", "r3": None, "gone": "2026-11-30"}
+    changed = pl.DataFrame({"record": list(days), "changed": list(days.values())})
+    found = evidence.still_true(judged, changed)
+    assert found.rows() == [("r2", "y", True, DAY), ("r3", "z", True, DAY)]
+    # On the same day it may have been before.
+    assert evidence.still_true(judged[:1], changed.with_columns(changed=pl.lit(DAY))).is_empty()
+    assert evidence.still_true(judged, changed.clear()).equals(judged)

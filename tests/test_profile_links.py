@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import date
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,13 +14,15 @@ import pytest
 import linker
 from linker import registers
 from linker.errors import ProfileError
+from linker.evidence import CLERICAL, EVIDENCE, NOTHING
 from linker.joining import KEPT
 from linker.profile_links import AUTHORITY, check_register, link_persons
 from linker.profiles.parts import listed
+from pseudonym.rights.words import of_link
 from tests.service.harness import people
 
 DAY = date(2026, 11, 23)
-COLUMNS = ["person", "family", AUTHORITY, "record", *KEPT]
+COLUMNS = ["person", "family", AUTHORITY, "record", "changed", *KEPT]
 
 
 def known_of(count, seed):
@@ -31,6 +36,7 @@ def known_of(count, seed):
         family=pl.lit(None, pl.String),
         **{AUTHORITY: pl.lit("E10000003")},
         record="r" + pl.col("person_id"),
+        changed=pl.lit(None, pl.String),
         given="forename",
         surname="surname",
         born="born",
@@ -113,6 +119,72 @@ def test_r65_the_parts_of_a_link_add_up_to_its_weight_to_the_last_bit():
                 assert part["found"]
                 total += part["bits"]
             assert total == row["weight"]
+
+
+class Kept:
+    """A job's folder in memory."""
+
+    def __init__(self):
+        self.tables = {}
+
+    def write(self, name, content):
+        pass
+
+    def write_table(self, name, frame):
+        self.tables[name] = frame
+
+    def has(self, name):
+        return name in self.tables
+
+    def table(self, name):
+        frame = self.tables[name]
+        where = SimpleNamespace(where=lambda column, values: frame.filter(pl.col(column).is_in(list(values))))
+        return nullcontext(where)
+
+
+def test_r65_what_people_decided_is_what_a_person_is_told_of_links():
+    known = known_of(60, seed=1)
+    extract = extract_of(known[:50])
+    given = {"register": "pnc", "day": DAY.isoformat(), "since": "", "nhs_number_reason": "", "seed": 1}
+    job: Any = SimpleNamespace(work=SimpleNamespace(**given, lawfulness={}))
+
+    def linked(judged, known=known):
+        folder: Any = Kept()
+
+        def link(job, register, sender, refs, link, progress):
+            return link(known).counts
+
+        vault = SimpleNamespace(link=link)
+        registers.perform(job, "x", extract, vault, judged, folder, lambda *_: None)
+        return folder
+
+    folder = linked(NOTHING)
+    found = folder.tables["links"]
+    (wrong, of_wrong), (right, of_right) = found.select("left_id", "right_id").rows()[:2]
+    missed = known.filter(~pl.col("record").is_in(found["left_id"].implode()))["record"][0]
+    free = next(row for row in extract.ids if row not in set(found["right_id"]))
+    rows = [(wrong, of_wrong, False, "2026-11-20"), (right, of_right, True, "2026-11-20")]
+    rows.append((missed, free, True, "2026-11-20"))
+    judged = pl.DataFrame(rows, schema=EVIDENCE, orient="row")
+    folder = linked(judged)
+
+    assert [one["outcome"] for one in registers.explained(job, folder, [wrong])] == ["NOT_LINKED"]
+    for record in (right, missed):
+        (told,) = registers.explained(job, folder, [record])
+        assert (told["outcome"], told["stage"], told.keys() & {"weight", "parts"}) == (
+            "LINKED",
+            CLERICAL,
+            set(),
+        )
+        assert "Somebody decided" in of_link(told)[-1]
+    others = [record for record in found["left_id"] if record not in (wrong, right)]
+    assert {one["stage"] for one in registers.explained(job, folder, others)} & {CLERICAL} == set()
+    assert len(registers.explained(job, folder, others)) == len(others)
+    # Corrected since: what people judged of the wrong values does not bring the link back.
+    later = pl.when(pl.col("record") == missed).then(pl.lit("2026-11-21")).alias("changed")
+    corrected = linked(judged, known.with_columns(later))
+    assert [one["outcome"] for one in registers.explained(job, corrected, [missed])] == ["NOT_LINKED"]
+    assert all("row" not in name and "right" not in name for name in folder.tables["explained"].columns)
 
 
 def test_r29_who_is_too_old_for_the_register_is_told_apart_from_who_is_not_found():

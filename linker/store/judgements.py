@@ -112,6 +112,14 @@ class Judgements:
             [(one.pair, one.round, one.reviewer, one.verdict) for one in rows], schema=JUDGED, orient="row"
         )
 
+    def days(self, job_id: str) -> pl.DataFrame:
+        """Of each pair that is judged the `day` (text, UTC) of the first judgement that nobody took back."""
+        with self._database.read() as connection:
+            rows = [(one.pair, one.made) for _, one, undone in self._rows(connection, job_id) if not undone]
+        made = pl.from_epoch(pl.col("made").floor().cast(pl.Int64), time_unit="s")
+        found = pl.DataFrame(rows, schema={"pair": pl.Int64, "made": pl.Float64}, orient="row")
+        return found.group_by("pair").agg(day=made.min().dt.to_string("%Y-%m-%d"))
+
     def all(self, job: Job, settled: Collection[int]) -> list[Judgement]:
         """Every judgement of a job, the earliest first.
 

@@ -20,17 +20,19 @@ LOGIC: Final = (
     "is granted, refused or sent to anybody because of a link: it serves statistics, which name nobody.",
 )
 
+_DECIDED: Final = "Somebody decided that these two records are about one person."
+
 
 def of_link(link: Mapping[str, Any]) -> list[str]:
     """A link with a register in sentences, from the parts that its weight is the sum of.
 
     Args:
         link: `register`, `outcome`, `weight`, `threshold` (bits) and `parts`, each with `what`, `found` and
-            `bits`: see `docs/rights.md`.
+            `bits`: see `docs/rights.md`. One that is linked without a weight was decided by people.
     """
     said = [f"Register {link['register']}: {link['outcome'].lower().replace('_', ' ')}."]
     if link.get("weight") is None:
-        return said
+        return [*said, _DECIDED] if link["outcome"] == "LINKED" else said
     for part in link["parts"]:
         said.append(f"{part['what']}: {part['found']}. {_effect(part['bits'])}")
     reached = "is reached" if link["weight"] >= link["threshold"] else "is not reached"
@@ -51,7 +53,7 @@ def total(parts: Sequence[Mapping[str, Any]]) -> float:
 def of_record_link(weight: float, by_person: bool) -> str:
     """A link between two of a person's records, in a sentence."""
     if by_person or math.isinf(weight):
-        return "Somebody decided that these two records are about one person."
+        return _DECIDED
     return f"Two records were taken to be about one person: {weight:+.2f} bits."
 
 

@@ -305,7 +305,7 @@ def patiently(progress: Progress, tell: Callable[[], object]) -> None:
 
 def _flat(opened: pl.DataFrame) -> pl.DataFrame:
     """Those who are known, as who links sees them: the first name and the first address of each record."""
-    whole = columns.checked(opened.drop("unit", "pid", "source", "protected", strict=False))
+    whole = columns.checked(opened.drop("unit", "pid", "source", "protected", "changed", strict=False))
     name, address = pl.col("names").list.first(), pl.col("addresses").list.first()
     return opened.select(record=pl.col("unit").bin.encode("hex"), protected="protected").hstack(
         whole.select(

@@ -82,8 +82,9 @@ Carry = Callable[[pl.DataFrame], pl.DataFrame]
 """From those who are known, as for `Link`, to those who can be in a register: `person`, `record` and the
 fields that it carries."""
 Link = Callable[[pl.DataFrame], Found]
-"""From those who are known (`person`, `family`, `authority`, `record` and the columns `FLAT`, all text; a
-record has a row for each of its names and addresses, a person one or more records) to what is theirs."""
+"""From those who are known (`person`, `family`, `authority`, `record`, `changed` (the day of its last
+correction; null: none) and the columns `FLAT`, all text; a record has a row for each of its names and
+addresses, a person one or more records) to what is theirs."""
 
 
 class Registers:
@@ -242,7 +243,10 @@ class Registers:
         of = self._people.members(opened["unit"]).select("unit", "fid")
         families = opened.select("unit").join(of, on="unit", how="left", maintain_order="left")["fid"]
         beside = opened.select(
-            person="pid", authority="source", record=pl.col("unit").bin.encode("hex")
+            person="pid",
+            authority="source",
+            record=pl.col("unit").bin.encode("hex"),
+            changed=pl.col("changed").dt.to_string("%Y-%m-%d"),
         ).insert_column(1, families.alias("family"))
         return spread(opened, beside)
 
@@ -297,7 +301,9 @@ class Registers:
         )
 
 
-_NOBODY: Final = pl.DataFrame(schema={"unit": pl.Binary, "pid": pl.Binary, "source": pl.String})
+_NOBODY: Final = pl.DataFrame(
+    schema={"unit": pl.Binary, "pid": pl.Binary, "source": pl.String, "changed": pl.Date}
+)
 
 
 def _numbered(ids: pl.Series) -> pl.Series:
