@@ -311,9 +311,16 @@ class OptOuts:
         with self._checking:
             return self._checks.gate(project, register, read=read)
 
-    def unshared(self, register: str) -> set[bytes]:
-        """Everybody of whom nothing is to be shared with a register."""
-        pids = [pid for rule in self.book.all(Kind.SHARING) if not rule.shares(register) for pid in rule.pids]
+    def unshared(self, register: str, passed: Passed | None = None) -> set[bytes]:
+        """Everybody of whom nothing is to be shared with a register.
+
+        Where a cleared list applies, whose NHS number was taken out too: whether they opted out nationally
+        cannot be looked up any more.
+        """
+        apart = [rule for rule in self.book.all(Kind.SHARING) if not rule.shares(register)]
+        if passed is not None and passed.cleared is not None:
+            apart += self.book.all(Kind.NHS_NUMBER)
+        pids = [pid for rule in apart for pid in rule.pids]
         return set(self._vault.all_ids(pids)) if pids else set()
 
 

@@ -1,0 +1,63 @@
+"""Decisions of people in a vault, without the other roles."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from linker.forms import forms
+from pseudonym.optouts.book import Book
+from pseudonym.optouts.checks import Passed
+from pseudonym.people import People
+from pseudonym.roles.checks import Mandate
+from pseudonym.roles.opting_out import OptOuts, away, numbers_of
+from pseudonym.storage import open_store
+from tests.pseudonym.histories import stamp
+from tests.pseudonym.optouts.people import KEY, Kept
+from tests.pseudonym.storage.delivered import delivery, pids
+from tests.pseudonym.storage.made_up import MANDATE, vault
+
+
+def mandate(number: int) -> Mandate:
+    return Mandate(f"req-{number:08d}", "tf-2026", "linkage")
+
+
+class Scene:
+    """Four records of three people, and what they decided."""
+
+    def __init__(self, store):
+        self.vault = vault(store)
+        self.people = People(self.vault)
+        self.people.deliver(delivery([11, 12, 21, 31], [(11, 12, 9)]), stamp())
+        self.kept = Kept()
+        self.start(None)
+
+    def start(self, erasing):
+        """As after a restart, but for what is done then."""
+        self.book = Book(self.kept, KEY, forms)
+        self.optouts = OptOuts(self.vault, self.people, erasing, self.book, None, None)
+
+    def refuse(self, number, *who):
+        self.optouts.refuse_sharing(mandate(number), "officer", "aaaa", lambda: list(who), len(who))
+
+    def opened(self):
+        return pl.concat(list(self.people.known(MANDATE)))
+
+
+@pytest.fixture
+def scene(tmp_path):
+    url = f"sqlite:///{tmp_path}/identity.sqlite"
+    with open_store(url, "identity") as store:
+        yield Scene(store)
+
+
+def test_r54_whose_number_is_taken_out_is_not_linked_by_name_where_a_cleared_list_applies(scene):
+    _, cleared_of, away_of = pids(scene.people, 11, 21, 31)
+    numbers = numbers_of(scene.opened()).filter(pl.col("pid") != away_of)
+    passed = Passed(0, "list", numbers["nhs"])
+    assert away(scene.opened(), passed) == {away_of}
+    scene.optouts.no_number(mandate(1), "officer", "bbbb", lambda: [away_of])
+    assert away(scene.opened(), passed) == set()
+    assert scene.optouts.unshared("hes", passed) == {away_of}
+    assert cleared_of not in scene.optouts.unshared("hes", passed)
+    assert scene.optouts.unshared("npd") == scene.optouts.unshared("hes", Passed(0, "exempt", None)) == set()
