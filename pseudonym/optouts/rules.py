@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -131,6 +131,13 @@ class Rule:
     def shares(self, register: str) -> bool:
         """Whether, of a request not to share, an override lets a register be."""
         return any(one.register in ("", register) for one in self.overrides)
+
+    def overridden(self, override: Override) -> Rule:
+        """The rule with an override more, unless it has the same one."""
+        same = (override.ground, override.reference, override.register)
+        if same in [(one.ground, one.reference, one.register) for one in self.overrides]:
+            return self
+        return replace(self, overrides=(*self.overrides, override))
 
     def spelt(self) -> dict[str, Any]:
         """The rule as JSON; it is sealed wherever it is kept."""

@@ -24,6 +24,7 @@ from pseudonym.errors import ConflictError, InputError, NotFoundError
 from pseudonym.openings import Mandate as Opening
 from pseudonym.optouts import rules
 from pseudonym.optouts.agreed import Agreed
+from pseudonym.optouts.alone import alone
 from pseudonym.optouts.book import Book, fresh_name
 from pseudonym.optouts.checks import Check, Checks, Exemption, Passed, within
 from pseudonym.optouts.rules import Asked, Kind, Override, Rule, State
@@ -69,10 +70,8 @@ class OptOuts:
     def resume(self) -> None:
         """Do what a crash, or a database that was put back, left undone, before anything is served."""
         for rule in self.book.all():
-            if rule.state is State.PENDING:
+            if rule.state is State.PENDING or rule.kind in (Kind.NHS_NUMBER, Kind.SHARING):
                 self._carry_out(rule)
-            elif rule.kind is Kind.NHS_NUMBER:
-                self._people.forget_number(self._vault.all_ids(rule.pids), NUMBER)
 
     # --- withdrawal and the NHS number -----------------------------------------------------------------
 
@@ -109,7 +108,8 @@ class OptOuts:
             return self.book.keep(rule)
 
     def _known(self, kind: Kind, mandate: Mandate, requester: str, tag: str) -> Rule | None:
-        rule = self.book.of_request(mandate.request_id)
+        rules_of = self.book.of_request(mandate.request_id)
+        rule = min(rules_of, key=lambda one: one.state is not State.PENDING, default=None)
         asked = _asked(mandate, requester, tag)
         if rule and (rule.kind, replace(rule.request, when=asked.when)) != (kind, asked):
             raise RequestIdError(
@@ -138,6 +138,8 @@ class OptOuts:
         count = 0
         if rule.kind is Kind.NHS_NUMBER:
             count = self._people.forget_number(self._vault.all_ids(rule.pids), NUMBER)
+        if rule.kind is Kind.SHARING:
+            rule = self._each_alone(rule)
         if rule.state is State.PENDING:
             rule = self.book.keep(replace(rule, state=State.DONE))
         return rule, count
@@ -166,57 +168,85 @@ class OptOuts:
 
     # --- sharing ---------------------------------------------------------------------------------------
 
-    def refuse_sharing(self, mandate: Mandate, requester: str, tag: str, find: Find, persons: int) -> Rule:
-        """Note that nothing is to be shared of so many people."""
+    def refuse_sharing(
+        self, mandate: Mandate, requester: str, tag: str, find: Find, persons: int
+    ) -> list[Rule]:
+        """Note that nothing is to be shared of so many people; a rule for each of them."""
         with self._asking:
-            return self._carry_out(self._begun(Kind.SHARING, mandate, requester, tag, find, persons))
+            self._carry_out(self._begun(Kind.SHARING, mandate, requester, tag, find, persons))
+            return self.book.of_request(mandate.request_id)
 
-    def override(self, find: Find, override: Override) -> Rule:
-        """Let a request not to share not be followed in one respect; the same again changes nothing.
+    def _each_alone(self, rule: Rule) -> Rule:
+        """Divide a request not to share, so that what is decided of one person later changes no other.
+
+        Until it is divided the whole of it holds.
+        """
+        mine, *others = alone(rule.pids, self._vault.all_ids)
+        if not others:
+            return rule
+        same = [one for one in self.book.of_request(rule.request.request_id) if one.name != rule.name]
+        there = {pid for one in same for pid in one.pids}
+        for pids in others:
+            if there.isdisjoint(pids):
+                own = replace(rule, name=fresh_name(), state=State.DONE, persons=1, pids=pids)
+                self.book.keep(own)
+        return self.book.keep(replace(rule, state=State.DONE, persons=1, pids=mine))
+
+    def override(self, find: Find, override: Override) -> list[Rule]:
+        """Let requests not to share not be followed in one respect; the same again changes nothing.
+
+        Returns:
+            The rules of those people, first the ones of which somebody is still to be told.
 
         Raises:
             NotFoundError: there is no such request of theirs.
         """
         with self._asking, self.book.turn:
-            rule = self._request_of(find())
-            same = (override.ground, override.reference, override.register)
-            if same in [(one.ground, one.reference, one.register) for one in rule.overrides]:
-                return rule
+            theirs = self._requests_of(find())
+            if not theirs:
+                raise NotFoundError("Nobody of them asked that nothing be shared.", "Nothing was changed.")
             if override.register and registers.find(override.register) is None:
                 raise InputError("There is no register of this name.", "kinlink registers list shows them.")
-            return self.book.keep(replace(rule, overrides=(*rule.overrides, override)))
+            kept = [self.book.keep(rule.overridden(override)) for rule in theirs]
+            return sorted(kept, key=lambda rule: all(one.told for one in rule.overrides))
 
-    def lift(self, find: Find) -> Rule | None:
-        """People have taken their request not to share back; None where there is none any more."""
+    def lift(self, find: Find) -> list[Rule]:
+        """People have taken their request not to share back; none where there is none any more."""
         with self._asking, self.book.turn:
-            try:
-                rule = self._request_of(find())
-            except NotFoundError:
-                return None
-            return self.book.keep(replace(rule, state=State.LIFTED))
+            theirs = self._requests_of(find())
+            return [self.book.keep(replace(rule, state=State.LIFTED)) for rule in theirs]
 
     def told(self, name: str) -> int:
-        """Note that people were told of the overrides of a rule; of how many they had not been.
+        """Note that people were told of what overrides a rule, and of the same decision for others.
+
+        Returns:
+            Of how many overrides they had not been.
 
         Raises:
             NotFoundError: there is no such rule.
         """
         with self.book.turn:
-            rule = next((one for one in self.book.all(Kind.SHARING) if one.name == name), None)
+            every = self.book.all(Kind.SHARING)
+            rule = next((one for one in every if one.name == name), None)
             if rule is None:
                 raise NotFoundError("There is no such decision.", "SetSharing answers with its id.")
-            untold = [one for one in rule.overrides if not one.told]
-            if untold:
-                now = rules.moment(clock.now())
-                said = tuple(replace(one, told=one.told or now) for one in rule.overrides)
-                self.book.keep(replace(rule, overrides=said))
-            return len(untold)
+            untold = {one for one in rule.overrides if not one.told}
+            now, count = rules.moment(clock.now()), 0
+            for each in every:
+                mine = untold.intersection(each.overrides)
+                if mine:
+                    said = tuple(replace(one, told=now) if one in mine else one for one in each.overrides)
+                    self.book.keep(replace(each, overrides=said))
+                    count += len(mine)
+            return count
 
-    def _request_of(self, pids: Sequence[bytes]) -> Rule:
+    def _requests_of(self, pids: Sequence[bytes]) -> list[Rule]:
+        """The requests not to share of people, each of one person."""
         for rule in self.book.all(Kind.SHARING):
-            if not set(self._vault.all_ids(rule.pids)).isdisjoint(pids):
-                return rule
-        raise NotFoundError("Nobody of them asked that nothing be shared.", "Nothing was changed.")
+            if rule.state is State.PENDING:
+                self._carry_out(rule)
+        found = self.book.all(Kind.SHARING)
+        return [rule for rule in found if not set(self._vault.all_ids(rule.pids)).isdisjoint(pids)]
 
     # --- circulars -------------------------------------------------------------------------------------
 
@@ -233,16 +263,8 @@ class OptOuts:
 
     def circulars_again(self, rows: pl.DataFrame) -> int:
         """Take people off that list; how many were on it."""
-        count = 0
-        with self._asking, self.book.turn:
-            for rule in self.book.all(Kind.CIRCULATION):
-                gone = self.book.matched(rule, rows)
-                if gone:
-                    left = tuple(one for place, one in enumerate(rule.tokens) if place not in gone)
-                    state = rule.state if left else State.LIFTED
-                    self.book.keep(replace(rule, tokens=left, persons=len(left), state=state))
-                    count += len(gone)
-        return count
+        with self._asking:
+            return self.book.taken_off(Kind.CIRCULATION, rows)
 
     # --- the National Data Opt-out -----------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import pytest
 from linker.forms import forms
 from pseudonym.optouts.book import Book
 from pseudonym.optouts.checks import Passed
+from pseudonym.optouts.rules import Ground, Override
 from pseudonym.people import People
 from pseudonym.roles.checks import Mandate
 from pseudonym.roles.opting_out import OptOuts, away, numbers_of
@@ -61,3 +62,50 @@ def test_r54_whose_number_is_taken_out_is_not_linked_by_name_where_a_cleared_lis
     assert scene.optouts.unshared("hes", passed) == {away_of}
     assert cleared_of not in scene.optouts.unshared("hes", passed)
     assert scene.optouts.unshared("npd") == scene.optouts.unshared("hes", Passed(0, "exempt", None)) == set()
+
+
+def overriding(reference: str) -> Override:
+    return Override(Ground.LAW, reference, "npd", "2026-01-01T00:00:00+00:00")
+
+
+def test_r56_what_is_decided_of_one_person_changes_nobody_else_of_the_same_request(scene):
+    first, second, third = pids(scene.people, 11, 21, 31)
+    scene.refuse(1, first, second, third)
+    scene.optouts.override(lambda: [second], overriding("L-7"))
+    assert scene.optouts.unshared("npd") == {first, third}
+    assert len(scene.optouts.lift(lambda: [first])) == 1
+    assert scene.optouts.unshared("npd") == {third}
+    assert scene.optouts.unshared("hes") == {second, third}
+    scene.refuse(1, first, second, third)  # the same request again
+    assert scene.optouts.unshared("hes") == {second, third}
+
+
+def test_r56_what_is_decided_of_several_is_decided_of_all_their_requests_and_told_once(scene):
+    first, second, third = pids(scene.people, 11, 21, 31)
+    scene.refuse(1, first, third)
+    scene.refuse(2, first, second)
+    decided = scene.optouts.override(lambda: [first, second], overriding("L-7"))
+    assert scene.optouts.unshared("npd") == {third}
+    assert scene.optouts.told(decided[0].name) == len(decided) == 3
+    assert scene.optouts.told(decided[0].name) == 0
+    scene.optouts.lift(lambda: [first])
+    assert scene.optouts.unshared("hes") == {second, third}
+
+
+def test_r56_a_request_that_was_not_divided_to_its_end_is_divided_at_the_next_start(scene, monkeypatch):
+    first, second = pids(scene.people, 11, 21)
+    write, written = Kept.write, []
+
+    def fails(self, name, content):
+        written.append(name)
+        if len(written) == 3:
+            raise OSError("full")
+        write(self, name, content)
+
+    monkeypatch.setattr(Kept, "write", fails)
+    with pytest.raises(OSError, match="full"):
+        scene.refuse(1, first, second)
+    scene.start(None)
+    assert scene.optouts.unshared("hes") == {first, second}
+    scene.optouts.resume()
+    assert sorted(one.pids for one in scene.book.all()) == sorted([(first,), (second,)])
