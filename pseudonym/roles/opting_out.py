@@ -20,7 +20,7 @@ from dataclasses import replace
 import polars as pl
 
 from pseudonym import clock, columns, registers
-from pseudonym.errors import ConflictError, InputError, NotFoundError
+from pseudonym.errors import ConflictError, InputError, NotFoundError, PseudonymError
 from pseudonym.openings import Mandate as Opening
 from pseudonym.optouts import rules
 from pseudonym.optouts.agreed import Agreed
@@ -52,6 +52,7 @@ class OptOuts:
         book: the rules.
         checks: the checks of the National Data Opt-out.
         agreed: how its lists are exchanged, or None where nobody agreed.
+        failed: is told the reason when a decision cannot be carried out at the start.
     """
 
     def __init__(
@@ -62,16 +63,24 @@ class OptOuts:
         book: Book,
         checks: Checks,
         agreed: Agreed | None,
+        failed: Callable[[str], object] = lambda reason: None,
     ) -> None:
         self._vault, self._people, self._erasing = vault, people, erasing
-        self.book, self._checks, self._agreed = book, checks, agreed
+        self.book, self._checks, self._agreed, self._failed = book, checks, agreed, failed
         self._asking, self._checking = threading.Lock(), threading.RLock()
 
     def resume(self) -> None:
-        """Do what a crash, or a database that was put back, left undone, before anything is served."""
+        """Do what a crash, or a database that was put back, left undone, before anything is served.
+
+        A rule that cannot be carried out holds all the same, and keeps neither the others nor the role from
+        starting; it is tried again at the next start.
+        """
         for rule in self.book.all():
             if rule.state is State.PENDING or rule.kind in (Kind.NHS_NUMBER, Kind.SHARING):
-                self._carry_out(rule)
+                try:
+                    self._carry_out(rule)
+                except PseudonymError as error:
+                    self._failed(error.reason)
 
     # --- withdrawal and the NHS number -----------------------------------------------------------------
 
@@ -79,7 +88,8 @@ class OptOuts:
         """Withdraw people: what comes of them later is nobody's, and what is there is erased."""
         with self._asking:
             rule = self._begun(Kind.WITHDRAWAL, mandate, requester, tag, find)
-            return self._carry_out(rule), self._erased(rule)
+            rule = self._carry_out(rule)
+            return rule, self._erasing.get(rule.request.project, rule.erasure_id)
 
     def no_number(self, mandate: Mandate, requester: str, tag: str, find: Find) -> tuple[Rule, int]:
         """Take people's NHS numbers out of the vault for good; the rule, and how many rows had one."""
@@ -145,8 +155,9 @@ class OptOuts:
         return rule, count
 
     def _erased(self, rule: Rule) -> Erasure:
+        # An id of its own: the request's may have been used for an erasure before.
         asked = rule.request
-        mandate = Mandate(asked.request_id, asked.project, asked.purpose)
+        mandate = Mandate(rule.name, asked.project, asked.purpose)
         return self._erasing.begin(mandate, asked.requester, REASON, asked.tag, lambda: rule.pids)
 
     def settle(self, members: pl.DataFrame, rows: pl.DataFrame) -> None:

@@ -313,6 +313,7 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
         domains.open_book(house, _no_forms if engine is None else engine.forms),
         domains.open_checks(house),
         told.opt_outs,
+        parts.failed,
     )
     optouts.resume()
     senders = engine.senders if engine is not None else lambda project: ()

@@ -8,10 +8,13 @@ import pytest
 from linker.forms import forms
 from pseudonym.optouts.book import Book
 from pseudonym.optouts.checks import Passed
-from pseudonym.optouts.rules import Ground, Override
+from pseudonym.optouts.rules import Ground, Override, State
 from pseudonym.people import People
 from pseudonym.roles.checks import Mandate
-from pseudonym.roles.opting_out import OptOuts, away, numbers_of
+from pseudonym.roles.erasing import Erasing
+from pseudonym.roles.opting_out import REASON, OptOuts, away, numbers_of
+from pseudonym.roles.papers import Papers
+from pseudonym.roles.refusals import PeerUnavailableError, RequestIdError
 from pseudonym.storage import open_store
 from tests.pseudonym.histories import stamp
 from tests.pseudonym.optouts.people import KEY, Kept
@@ -35,8 +38,8 @@ class Scene:
 
     def start(self, erasing):
         """As after a restart, but for what is done then."""
-        self.book = Book(self.kept, KEY, forms)
-        self.optouts = OptOuts(self.vault, self.people, erasing, self.book, None, None)
+        self.book, self.erasing, self.failures = Book(self.kept, KEY, forms), erasing, []
+        self.optouts = OptOuts(self.vault, self.people, erasing, self.book, None, None, self.failures.append)
 
     def refuse(self, number, *who):
         self.optouts.refuse_sharing(mandate(number), "officer", "aaaa", lambda: list(who), len(who))
@@ -109,3 +112,60 @@ def test_r56_a_request_that_was_not_divided_to_its_end_is_divided_at_the_next_st
     assert scene.optouts.unshared("hes") == {first, second}
     scene.optouts.resume()
     assert sorted(one.pids for one in scene.book.all()) == sorted([(first,), (second,)])
+
+
+class Erases:
+    """In place of what forgets people: it counts them."""
+
+    def __init__(self):
+        self.erased = []
+
+    def erase(self, who):
+        self.erased += who
+        return len(who)
+
+
+def erasing(folder, erases):
+    def away():
+        raise PeerUnavailableError("The broker is away.")
+
+    return Erasing(Papers(folder, "erasure"), erases, lambda *given: b"certificate", away, print)
+
+
+def test_r52_a_withdrawal_with_the_request_id_of_an_erasure_is_carried_out(scene, tmp_path):
+    first, second = pids(scene.people, 11, 21)
+    erases = Erases()
+    scene.start(erasing(tmp_path / "erasing", erases))
+    scene.erasing.begin(mandate(1), "officer", REASON, "1111", lambda: [first])
+    _, erasure = scene.optouts.withdraw(mandate(1), "officer", "2222", lambda: [second])
+    assert erases.erased == [first, second]
+    assert erasure.persons == 1
+    # Asked again, and at the next start, it is the same erasure.
+    assert scene.optouts.withdraw(mandate(1), "officer", "2222", lambda: [second])[1] == erasure
+    scene.start(erasing(tmp_path / "erasing", erases))
+    scene.optouts.resume()
+    assert erases.erased == [first, second]
+
+
+def test_r52_a_decision_that_cannot_be_carried_out_holds_up_neither_the_start_nor_the_others(
+    scene, tmp_path, monkeypatch
+):
+    first, second = pids(scene.people, 11, 21)
+    scene.start(None)
+    for number, who in enumerate((first, second)):
+        with pytest.raises(AttributeError):  # no other role is there yet
+            scene.optouts.withdraw(mandate(number), "officer", "2222", lambda who=who: [who])
+    erases, begun, begin = Erases(), [], Erasing.begin
+
+    def refuses(self, *given):
+        begun.append(given)
+        if len(begun) == 1:
+            raise RequestIdError("The request id was used for another request.")
+        return begin(self, *given)
+
+    monkeypatch.setattr(Erasing, "begin", refuses)
+    scene.start(erasing(tmp_path / "erasing", erases))
+    scene.optouts.resume()
+    assert scene.failures == [RequestIdError("").reason]
+    assert len(erases.erased) == 1
+    assert sorted(one.state for one in scene.book.all()) == [State.DONE, State.PENDING]
