@@ -160,6 +160,15 @@ class OptOuts:
         mandate = Mandate(rule.name, asked.project, asked.purpose)
         return self._erasing.begin(mandate, asked.requester, REASON, asked.tag, lambda: rule.pids)
 
+    def numberless(self) -> set[bytes]:
+        """Everybody whose NHS number is not to be used."""
+        return self._everybody(self.book.all(Kind.NHS_NUMBER))
+
+    def _everybody(self, found: Sequence[Rule]) -> set[bytes]:
+        """All ids of the people of some rules."""
+        pids = [pid for rule in found for pid in rule.pids]
+        return set(self._vault.all_ids(pids)) if pids else set()
+
     def settle(self, members: pl.DataFrame, rows: pl.DataFrame) -> None:
         """After a delivery: numbers that came with rows of people who want none used are taken out too.
 
@@ -167,11 +176,10 @@ class OptOuts:
             members: unit and pid of the delivered records.
             rows: unit and nhs, as they were delivered.
         """
-        pids = {pid for rule in self.book.all(Kind.NHS_NUMBER) for pid in rule.pids}
-        if not pids:
+        everybody = self.numberless()
+        if not everybody:
             return
-        everybody = self._vault.all_ids(sorted(pids))
-        mine = members.filter(pl.col("pid").is_in(everybody)).join(
+        mine = members.filter(pl.col("pid").is_in(list(everybody))).join(
             rows.drop_nulls("nhs"), on="unit", how="semi"
         )
         if mine.height:
@@ -353,8 +361,7 @@ class OptOuts:
         apart = [rule for rule in self.book.all(Kind.SHARING) if not rule.shares(register)]
         if passed is not None and passed.cleared is not None:
             apart += self.book.all(Kind.NHS_NUMBER)
-        pids = [pid for rule in apart for pid in rule.pids]
-        return set(self._vault.all_ids(pids)) if pids else set()
+        return self._everybody(apart)
 
 
 def _asked(mandate: Mandate, requester: str, tag: str) -> Asked:
