@@ -34,6 +34,7 @@ from pseudonym.roles.erasing import MOST, Erasing, Erasure
 from pseudonym.roles.flat import flat_rows
 from pseudonym.roles.refusals import RequestIdError
 from pseudonym.subjects import LIVING
+from pseudonym.urn import Kind as PersonKind
 from pseudonym.vault import Vault
 
 REASON = "ERASURE_REASON_OBJECTION"
@@ -147,9 +148,10 @@ class OptOuts:
             return rule, 0
         count = 0
         if rule.kind is Kind.NHS_NUMBER:
-            count = self._people.forget_number(self._vault.all_ids(rule.pids), NUMBER)
+            rule = self._noted(rule)
+            count = self._people.forget_number(sorted(self._everybody([rule])), NUMBER)
         if rule.kind is Kind.SHARING:
-            rule = self._each_alone(rule)
+            rule = self._noted(self._each_alone(rule))
         if rule.state is State.PENDING:
             rule = self.book.keep(replace(rule, state=State.DONE))
         return rule, count
@@ -165,17 +167,33 @@ class OptOuts:
         return self._everybody(self.book.all(Kind.NHS_NUMBER))
 
     def _everybody(self, found: Sequence[Rule]) -> set[bytes]:
-        """All ids of the people of some rules."""
-        pids = [pid for rule in found for pid in rule.pids]
-        return set(self._vault.all_ids(pids)) if pids else set()
+        """All ids of the people of some rules, and of those who were divided from them later."""
+        pids = {pid for rule in found for pid in rule.pids}
+        units = [unit for rule in found for unit in rule.units]
+        if units:
+            pids.update(self._people.members(pl.Series(units, dtype=pl.Binary))["pid"].drop_nulls())
+        return set(self._vault.all_ids(sorted(pids))) if pids else set()
+
+    def _noted(self, rule: Rule) -> Rule:
+        """The rule with the records that its people have now."""
+        holders = pl.Series(sorted(self._everybody([rule])), dtype=pl.Binary)
+        units = {*rule.units, *self._people.standing(PersonKind.PERSON, holders)["unit"]}
+        if units == set(rule.units):
+            return rule
+        return self.book.keep(replace(rule, units=tuple(sorted(units))))
 
     def settle(self, members: pl.DataFrame, rows: pl.DataFrame) -> None:
-        """After a delivery: numbers that came with rows of people who want none used are taken out too.
+        """After a delivery: rules reach its records, and numbers that are not to be used are taken out.
 
         Args:
             members: unit and pid of the delivered records.
             rows: unit and nhs, as they were delivered.
         """
+        came = set(members["pid"].drop_nulls())
+        with self.book.turn:
+            for rule in (*self.book.all(Kind.SHARING), *self.book.all(Kind.NHS_NUMBER)):
+                if not came.isdisjoint(self._everybody([rule])):
+                    self._noted(rule)
         everybody = self.numberless()
         if not everybody:
             return
@@ -207,9 +225,9 @@ class OptOuts:
         there = {pid for one in same for pid in one.pids}
         for pids in others:
             if there.isdisjoint(pids):
-                own = replace(rule, name=fresh_name(), state=State.DONE, persons=1, pids=pids)
-                self.book.keep(own)
-        return self.book.keep(replace(rule, state=State.DONE, persons=1, pids=mine))
+                own = replace(rule, name=fresh_name(), state=State.DONE, persons=1, pids=pids, units=())
+                self._noted(self.book.keep(own))
+        return self.book.keep(replace(rule, state=State.DONE, persons=1, pids=mine, units=()))
 
     def override(self, find: Find, override: Override) -> list[Rule]:
         """Let requests not to share not be followed in one respect; the same again changes nothing.
@@ -265,7 +283,7 @@ class OptOuts:
             if rule.state is State.PENDING:
                 self._carry_out(rule)
         found = self.book.all(Kind.SHARING)
-        return [rule for rule in found if not set(self._vault.all_ids(rule.pids)).isdisjoint(pids)]
+        return [rule for rule in found if not self._everybody([rule]).isdisjoint(pids)]
 
     # --- circulars -------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from pseudonym.roles.opting_out import REASON, OptOuts, away, numbers_of
 from pseudonym.roles.papers import Papers
 from pseudonym.roles.refusals import PeerUnavailableError, RequestIdError
 from pseudonym.storage import open_store
-from tests.pseudonym.histories import stamp
+from tests.pseudonym.histories import stamp, unit
 from tests.pseudonym.optouts.people import KEY, Kept
 from tests.pseudonym.storage.delivered import delivery, pids
 from tests.pseudonym.storage.made_up import MANDATE, vault
@@ -169,3 +169,35 @@ def test_r52_a_decision_that_cannot_be_carried_out_holds_up_neither_the_start_no
     assert scene.failures == [RequestIdError("").reason]
     assert len(erases.erased) == 1
     assert sorted(one.state for one in scene.book.all()) == [State.DONE, State.PENDING]
+
+
+def divided(scene, *units):
+    """The person of some records turns out to be as many; their ids."""
+    [holder] = set(pids(scene.people, *units))
+    parts = pl.DataFrame({"unit": [unit(one) for one in units], "part": range(len(units))})
+    scene.people.split(holder, parts.with_columns(pl.col("part").cast(pl.Int64)), stamp(1))
+    return pids(scene.people, *units)
+
+
+def test_r56_a_request_not_to_share_holds_for_each_part_of_a_person_who_is_divided(scene):
+    [person] = set(pids(scene.people, 11, 12))
+    scene.refuse(1, person)
+    # What comes of the person after the request is theirs too.
+    scene.people.deliver(delivery([13], [(12, 13, 9)]), stamp(1))
+    came = pl.Series([unit(13)], dtype=pl.Binary)
+    nothing = pl.DataFrame({"unit": came, "nhs": [None]}, schema_overrides={"nhs": pl.String})
+    scene.optouts.settle(scene.people.members(came), nothing)
+    parts = divided(scene, 11, 12, 13)
+    assert len(set(parts)) == 3
+    scene.start(None)
+    assert scene.optouts.unshared("hes").issuperset(parts)
+    assert scene.optouts.unshared("hes").isdisjoint(pids(scene.people, 21, 31))
+    assert len(scene.optouts.lift(lambda: [parts[2]])) == 1
+
+
+def test_r55_a_number_is_not_used_of_any_part_of_a_person_who_is_divided(scene):
+    [person] = set(pids(scene.people, 11, 12))
+    scene.optouts.no_number(mandate(1), "officer", "bbbb", lambda: [person])
+    parts = divided(scene, 11, 12)
+    assert len(set(parts)) == 2
+    assert scene.optouts.numberless().issuperset(parts)
