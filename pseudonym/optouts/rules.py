@@ -3,8 +3,8 @@
 | rule | what of the people is kept | what it does |
 | --- | --- | --- |
 | `withdrawal` | tokens; ids until they are erased | whoever matches is made nobody |
-| `nhs-number` | tokens, ids, and ids of their records | the number is not kept and not used |
-| `sharing` | ids, and ids of their records | no register is told of them or linked with them, but by override |
+| `nhs-number` | tokens and ids, also of records | the number is not kept and not used |
+| `sharing` | ids, also of records | no register is told of them or linked with them, but by override |
 | `circulation` | tokens | a list of its own; research asks nothing of it |
 """
 
