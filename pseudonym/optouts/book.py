@@ -17,7 +17,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import polars as pl
@@ -90,10 +90,10 @@ class Book:
             (one for one in found if kind in (None, one.kind)), key=lambda one: (one.request.when, one.name)
         )
 
-    def of_request(self, request_id: str) -> Rule | None:
-        """The rule that a request made, lifted or not."""
+    def of_request(self, request_id: str) -> list[Rule]:
+        """The rules that a request made, lifted or not."""
         with self.turn:
-            return next((one for one in self._rules.values() if one.request.request_id == request_id), None)
+            return [one for one in self._rules.values() if one.request.request_id == request_id]
 
     def keep(self, rule: Rule) -> Rule:
         """Write a rule, new or changed; it is on disk when this returns, and holds."""
@@ -135,6 +135,19 @@ class Book:
         """Which of the people of a rule, by their place, some rows are of."""
         found = self._matches(Screen(rule.tokens, self._key.digests), rows)
         return set(found["person"].to_list())
+
+    def taken_off(self, kind: Kind, rows: pl.DataFrame) -> int:
+        """Take the people of some rows off the lists of a kind; how many were on them."""
+        count = 0
+        with self.turn:
+            for rule in self.all(kind):
+                gone = self.matched(rule, rows)
+                if gone:
+                    left = tuple(one for place, one in enumerate(rule.tokens) if place not in gone)
+                    state = rule.state if left else State.LIFTED
+                    self.keep(replace(rule, tokens=left, persons=len(left), state=state))
+                    count += len(gone)
+        return count
 
     def _matches(self, screen: Screen, rows: pl.DataFrame) -> pl.DataFrame:
         return screen.matches(rows, self._forms)

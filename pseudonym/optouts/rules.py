@@ -3,8 +3,8 @@
 | rule | what of the people is kept | what it does |
 | --- | --- | --- |
 | `withdrawal` | tokens; ids until they are erased | whoever matches is made nobody |
-| `nhs-number` | tokens and ids | the number is not kept and not used |
-| `sharing` | ids | no register is told of them or linked with them, unless it is overridden |
+| `nhs-number` | tokens and ids, also of records | the number is not kept and not used |
+| `sharing` | ids, also of records | no register is told of them or linked with them, but by override |
 | `circulation` | tokens | a list of its own; research asks nothing of it |
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -116,6 +116,7 @@ class Rule:
         pids: ids of the people, where and as long as they are kept.
         overrides: of a request not to share.
         erasure_id: of a withdrawal, once it has begun.
+        units: ids of their records, by which they are known after a person was divided.
     """
 
     name: str
@@ -127,10 +128,18 @@ class Rule:
     pids: tuple[bytes, ...] = field(default=(), repr=False)
     overrides: tuple[Override, ...] = ()
     erasure_id: str = ""
+    units: tuple[bytes, ...] = field(default=(), repr=False)
 
     def shares(self, register: str) -> bool:
         """Whether, of a request not to share, an override lets a register be."""
         return any(one.register in ("", register) for one in self.overrides)
+
+    def overridden(self, override: Override) -> Rule:
+        """The rule with an override more, unless it has the same one."""
+        same = (override.ground, override.reference, override.register)
+        if same in [(one.ground, one.reference, one.register) for one in self.overrides]:
+            return self
+        return replace(self, overrides=(*self.overrides, override))
 
     def spelt(self) -> dict[str, Any]:
         """The rule as JSON; it is sealed wherever it is kept."""
@@ -140,6 +149,7 @@ class Rule:
             "persons": self.persons,
             "tokens": [base64.b64encode(packed(one)).decode() for one in self.tokens],
             "pids": [pid.hex() for pid in self.pids],
+            "units": [unit.hex() for unit in self.units],
             "overrides": [
                 [one.ground, one.reference, one.register, one.when, one.told] for one in self.overrides
             ],
@@ -163,6 +173,7 @@ class Rule:
                 erasure_id=texts["erasure_id"],
                 tokens=tuple(unpacked(base64.b64decode(one)) for one in content["tokens"]),
                 pids=tuple(bytes.fromhex(one) for one in content["pids"]),
+                units=tuple(bytes.fromhex(one) for one in content.get("units", ())),
                 overrides=tuple(Override(Ground(one[0]), *one[1:]) for one in content["overrides"]),
             )
         except (KeyError, ValueError, TypeError, IndexError):

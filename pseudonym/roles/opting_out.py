@@ -20,10 +20,11 @@ from dataclasses import replace
 import polars as pl
 
 from pseudonym import clock, columns, registers
-from pseudonym.errors import ConflictError, InputError, NotFoundError
+from pseudonym.errors import ConflictError, InputError, NotFoundError, PseudonymError
 from pseudonym.openings import Mandate as Opening
 from pseudonym.optouts import rules
 from pseudonym.optouts.agreed import Agreed
+from pseudonym.optouts.alone import alone
 from pseudonym.optouts.book import Book, fresh_name
 from pseudonym.optouts.checks import Check, Checks, Exemption, Passed, within
 from pseudonym.optouts.rules import Asked, Kind, Override, Rule, State
@@ -33,6 +34,7 @@ from pseudonym.roles.erasing import MOST, Erasing, Erasure
 from pseudonym.roles.flat import flat_rows
 from pseudonym.roles.refusals import RequestIdError
 from pseudonym.subjects import LIVING
+from pseudonym.urn import Kind as PersonKind
 from pseudonym.vault import Vault
 
 REASON = "ERASURE_REASON_OBJECTION"
@@ -51,6 +53,7 @@ class OptOuts:
         book: the rules.
         checks: the checks of the National Data Opt-out.
         agreed: how its lists are exchanged, or None where nobody agreed.
+        failed: is told the reason when a decision cannot be carried out at the start.
     """
 
     def __init__(
@@ -61,18 +64,24 @@ class OptOuts:
         book: Book,
         checks: Checks,
         agreed: Agreed | None,
+        failed: Callable[[str], object] = lambda reason: None,
     ) -> None:
         self._vault, self._people, self._erasing = vault, people, erasing
-        self.book, self._checks, self._agreed = book, checks, agreed
+        self.book, self._checks, self._agreed, self._failed = book, checks, agreed, failed
         self._asking, self._checking = threading.Lock(), threading.RLock()
 
     def resume(self) -> None:
-        """Do what a crash, or a database that was put back, left undone, before anything is served."""
+        """Do what a crash, or a database that was put back, left undone, before anything is served.
+
+        A rule that cannot be carried out holds all the same, and keeps neither the others nor the role from
+        starting; it is tried again at the next start.
+        """
         for rule in self.book.all():
-            if rule.state is State.PENDING:
-                self._carry_out(rule)
-            elif rule.kind is Kind.NHS_NUMBER:
-                self._people.forget_number(self._vault.all_ids(rule.pids), NUMBER)
+            if rule.state is State.PENDING or rule.kind in (Kind.NHS_NUMBER, Kind.SHARING):
+                try:
+                    self._carry_out(rule)
+                except PseudonymError as error:
+                    self._failed(error.reason)
 
     # --- withdrawal and the NHS number -----------------------------------------------------------------
 
@@ -80,7 +89,8 @@ class OptOuts:
         """Withdraw people: what comes of them later is nobody's, and what is there is erased."""
         with self._asking:
             rule = self._begun(Kind.WITHDRAWAL, mandate, requester, tag, find)
-            return self._carry_out(rule), self._erased(rule)
+            rule = self._carry_out(rule)
+            return rule, self._erasing.get(rule.request.project, rule.erasure_id)
 
     def no_number(self, mandate: Mandate, requester: str, tag: str, find: Find) -> tuple[Rule, int]:
         """Take people's NHS numbers out of the vault for good; the rule, and how many rows had one."""
@@ -109,7 +119,8 @@ class OptOuts:
             return self.book.keep(rule)
 
     def _known(self, kind: Kind, mandate: Mandate, requester: str, tag: str) -> Rule | None:
-        rule = self.book.of_request(mandate.request_id)
+        rules_of = self.book.of_request(mandate.request_id)
+        rule = min(rules_of, key=lambda one: one.state is not State.PENDING, default=None)
         asked = _asked(mandate, requester, tag)
         if rule and (rule.kind, replace(rule.request, when=asked.when)) != (kind, asked):
             raise RequestIdError(
@@ -137,28 +148,56 @@ class OptOuts:
             return rule, 0
         count = 0
         if rule.kind is Kind.NHS_NUMBER:
-            count = self._people.forget_number(self._vault.all_ids(rule.pids), NUMBER)
+            rule = self._noted(rule)
+            count = self._people.forget_number(sorted(self._everybody([rule])), NUMBER)
+        if rule.kind is Kind.SHARING:
+            rule = self._noted(self._each_alone(rule))
         if rule.state is State.PENDING:
             rule = self.book.keep(replace(rule, state=State.DONE))
         return rule, count
 
     def _erased(self, rule: Rule) -> Erasure:
+        # An id of its own: the request's may have been used for an erasure before.
         asked = rule.request
-        mandate = Mandate(asked.request_id, asked.project, asked.purpose)
+        mandate = Mandate(rule.name, asked.project, asked.purpose)
         return self._erasing.begin(mandate, asked.requester, REASON, asked.tag, lambda: rule.pids)
 
+    def numberless(self) -> set[bytes]:
+        """Everybody whose NHS number is not to be used."""
+        return self._everybody(self.book.all(Kind.NHS_NUMBER))
+
+    def _everybody(self, found: Sequence[Rule]) -> set[bytes]:
+        """All ids of the people of some rules, and of those who were divided from them later."""
+        pids = {pid for rule in found for pid in rule.pids}
+        units = [unit for rule in found for unit in rule.units]
+        if units:
+            pids.update(self._people.members(pl.Series(units, dtype=pl.Binary))["pid"].drop_nulls())
+        return set(self._vault.all_ids(sorted(pids))) if pids else set()
+
+    def _noted(self, rule: Rule) -> Rule:
+        """The rule with the records that its people have now."""
+        holders = pl.Series(sorted(self._everybody([rule])), dtype=pl.Binary)
+        units = {*rule.units, *self._people.standing(PersonKind.PERSON, holders)["unit"]}
+        if units == set(rule.units):
+            return rule
+        return self.book.keep(replace(rule, units=tuple(sorted(units))))
+
     def settle(self, members: pl.DataFrame, rows: pl.DataFrame) -> None:
-        """After a delivery: numbers that came with rows of people who want none used are taken out too.
+        """After a delivery: rules reach its records, and numbers that are not to be used are taken out.
 
         Args:
             members: unit and pid of the delivered records.
             rows: unit and nhs, as they were delivered.
         """
-        pids = {pid for rule in self.book.all(Kind.NHS_NUMBER) for pid in rule.pids}
-        if not pids:
+        came = set(members["pid"].drop_nulls())
+        with self.book.turn:
+            for rule in (*self.book.all(Kind.SHARING), *self.book.all(Kind.NHS_NUMBER)):
+                if not came.isdisjoint(self._everybody([rule])):
+                    self._noted(rule)
+        everybody = self.numberless()
+        if not everybody:
             return
-        everybody = self._vault.all_ids(sorted(pids))
-        mine = members.filter(pl.col("pid").is_in(everybody)).join(
+        mine = members.filter(pl.col("pid").is_in(list(everybody))).join(
             rows.drop_nulls("nhs"), on="unit", how="semi"
         )
         if mine.height:
@@ -166,57 +205,85 @@ class OptOuts:
 
     # --- sharing ---------------------------------------------------------------------------------------
 
-    def refuse_sharing(self, mandate: Mandate, requester: str, tag: str, find: Find, persons: int) -> Rule:
-        """Note that nothing is to be shared of so many people."""
+    def refuse_sharing(
+        self, mandate: Mandate, requester: str, tag: str, find: Find, persons: int
+    ) -> list[Rule]:
+        """Note that nothing is to be shared of so many people; a rule for each of them."""
         with self._asking:
-            return self._carry_out(self._begun(Kind.SHARING, mandate, requester, tag, find, persons))
+            self._carry_out(self._begun(Kind.SHARING, mandate, requester, tag, find, persons))
+            return self.book.of_request(mandate.request_id)
 
-    def override(self, find: Find, override: Override) -> Rule:
-        """Let a request not to share not be followed in one respect; the same again changes nothing.
+    def _each_alone(self, rule: Rule) -> Rule:
+        """Divide a request not to share, so that what is decided of one person later changes no other.
+
+        Until it is divided the whole of it holds.
+        """
+        mine, *others = alone(rule.pids, self._vault.all_ids)
+        if not others:
+            return rule
+        same = [one for one in self.book.of_request(rule.request.request_id) if one.name != rule.name]
+        there = {pid for one in same for pid in one.pids}
+        for pids in others:
+            if there.isdisjoint(pids):
+                own = replace(rule, name=fresh_name(), state=State.DONE, persons=1, pids=pids, units=())
+                self._noted(self.book.keep(own))
+        return self.book.keep(replace(rule, state=State.DONE, persons=1, pids=mine, units=()))
+
+    def override(self, find: Find, override: Override) -> list[Rule]:
+        """Let requests not to share not be followed in one respect; the same again changes nothing.
+
+        Returns:
+            The rules of those people, first the ones of which somebody is still to be told.
 
         Raises:
             NotFoundError: there is no such request of theirs.
         """
         with self._asking, self.book.turn:
-            rule = self._request_of(find())
-            same = (override.ground, override.reference, override.register)
-            if same in [(one.ground, one.reference, one.register) for one in rule.overrides]:
-                return rule
+            theirs = self._requests_of(find())
+            if not theirs:
+                raise NotFoundError("Nobody of them asked that nothing be shared.", "Nothing was changed.")
             if override.register and registers.find(override.register) is None:
                 raise InputError("There is no register of this name.", "kinlink registers list shows them.")
-            return self.book.keep(replace(rule, overrides=(*rule.overrides, override)))
+            kept = [self.book.keep(rule.overridden(override)) for rule in theirs]
+            return sorted(kept, key=lambda rule: all(one.told for one in rule.overrides))
 
-    def lift(self, find: Find) -> Rule | None:
-        """People have taken their request not to share back; None where there is none any more."""
+    def lift(self, find: Find) -> list[Rule]:
+        """People have taken their request not to share back; none where there is none any more."""
         with self._asking, self.book.turn:
-            try:
-                rule = self._request_of(find())
-            except NotFoundError:
-                return None
-            return self.book.keep(replace(rule, state=State.LIFTED))
+            theirs = self._requests_of(find())
+            return [self.book.keep(replace(rule, state=State.LIFTED)) for rule in theirs]
 
     def told(self, name: str) -> int:
-        """Note that people were told of the overrides of a rule; of how many they had not been.
+        """Note that people were told of what overrides a rule, and of the same decision for others.
+
+        Returns:
+            Of how many overrides they had not been.
 
         Raises:
             NotFoundError: there is no such rule.
         """
         with self.book.turn:
-            rule = next((one for one in self.book.all(Kind.SHARING) if one.name == name), None)
+            every = self.book.all(Kind.SHARING)
+            rule = next((one for one in every if one.name == name), None)
             if rule is None:
                 raise NotFoundError("There is no such decision.", "SetSharing answers with its id.")
-            untold = [one for one in rule.overrides if not one.told]
-            if untold:
-                now = rules.moment(clock.now())
-                said = tuple(replace(one, told=one.told or now) for one in rule.overrides)
-                self.book.keep(replace(rule, overrides=said))
-            return len(untold)
+            untold = {one for one in rule.overrides if not one.told}
+            now, count = rules.moment(clock.now()), 0
+            for each in every:
+                mine = untold.intersection(each.overrides)
+                if mine:
+                    said = tuple(replace(one, told=now) if one in mine else one for one in each.overrides)
+                    self.book.keep(replace(each, overrides=said))
+                    count += len(mine)
+            return count
 
-    def _request_of(self, pids: Sequence[bytes]) -> Rule:
+    def _requests_of(self, pids: Sequence[bytes]) -> list[Rule]:
+        """The requests not to share of people, each of one person."""
         for rule in self.book.all(Kind.SHARING):
-            if not set(self._vault.all_ids(rule.pids)).isdisjoint(pids):
-                return rule
-        raise NotFoundError("Nobody of them asked that nothing be shared.", "Nothing was changed.")
+            if rule.state is State.PENDING:
+                self._carry_out(rule)
+        found = self.book.all(Kind.SHARING)
+        return [rule for rule in found if not self._everybody([rule]).isdisjoint(pids)]
 
     # --- circulars -------------------------------------------------------------------------------------
 
@@ -233,16 +300,8 @@ class OptOuts:
 
     def circulars_again(self, rows: pl.DataFrame) -> int:
         """Take people off that list; how many were on it."""
-        count = 0
-        with self._asking, self.book.turn:
-            for rule in self.book.all(Kind.CIRCULATION):
-                gone = self.book.matched(rule, rows)
-                if gone:
-                    left = tuple(one for place, one in enumerate(rule.tokens) if place not in gone)
-                    state = rule.state if left else State.LIFTED
-                    self.book.keep(replace(rule, tokens=left, persons=len(left), state=state))
-                    count += len(gone)
-        return count
+        with self._asking:
+            return self.book.taken_off(Kind.CIRCULATION, rows)
 
     # --- the National Data Opt-out -----------------------------------------------------------------------
 
@@ -311,10 +370,16 @@ class OptOuts:
         with self._checking:
             return self._checks.gate(project, register, read=read)
 
-    def unshared(self, register: str) -> set[bytes]:
-        """Everybody of whom nothing is to be shared with a register."""
-        pids = [pid for rule in self.book.all(Kind.SHARING) if not rule.shares(register) for pid in rule.pids]
-        return set(self._vault.all_ids(pids)) if pids else set()
+    def unshared(self, register: str, passed: Passed | None = None) -> set[bytes]:
+        """Everybody of whom nothing is to be shared with a register.
+
+        Where a cleared list applies, whose NHS number was taken out too: whether they opted out nationally
+        cannot be looked up any more.
+        """
+        apart = [rule for rule in self.book.all(Kind.SHARING) if not rule.shares(register)]
+        if passed is not None and passed.cleared is not None:
+            apart += self.book.all(Kind.NHS_NUMBER)
+        return self._everybody(apart)
 
 
 def _asked(mandate: Mandate, requester: str, tag: str) -> Asked:

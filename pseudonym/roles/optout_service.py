@@ -90,19 +90,19 @@ class OptOutServicer(optout_pb2_grpc.OptOutServiceServicer):
 
         def work() -> optout_pb2.SetSharingResponse:
             if override is not None:
-                rule = self._optouts.override(asked.find, override)
+                decided = self._optouts.override(asked.find, override)
                 tell = override.text()
             elif sharing == optout_pb2.SHARING_LIFTED:
-                found = self._optouts.lift(asked.find)
-                if found is None:
+                decided, tell = self._optouts.lift(asked.find), ""
+                if not decided:
                     return optout_pb2.SetSharingResponse()
-                rule, tell = found, ""
             else:
                 many = len(request.sought.persons)
-                rule = self._optouts.refuse_sharing(asked.mandate, asked.actor, asked.tag, asked.find, many)
+                mandate, actor = asked.mandate, asked.actor
+                decided = self._optouts.refuse_sharing(mandate, actor, asked.tag, asked.find, many)
                 tell = ""
-            account().count = rule.persons
-            return optout_pb2.SetSharingResponse(decision=rule.name, persons=rule.persons, tell=tell)
+            account().count = count = sum(one.persons for one in decided)
+            return optout_pb2.SetSharingResponse(decision=decided[0].name, persons=count, tell=tell)
 
         return await to_peer(work)
 

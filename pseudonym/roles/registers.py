@@ -220,9 +220,9 @@ class Registers:
         """Everybody but those who are kept out, and a record of each of these.
 
         Protected people are, who asked that nothing be shared of them, and for health data whoever the
-        cleared list has not.
+        cleared list has not or had their NHS number taken out.
         """
-        unshared = self._optouts.unshared(errand.source)
+        unshared = self._optouts.unshared(errand.source, passed)
         mandate = Mandate(errand.actor, errand.purpose, errand.project)
         found, guarded, opened = [self._spread(_NOBODY)], [_NOBODY["unit"]], 0
         for some in self._people.known(mandate):

@@ -75,12 +75,19 @@ class RightsDesk:
         casebook: the cases.
         carrying: carries out what was decided.
         ended: whether a project's end is past.
+        numberless: the ids of all whose NHS number is not to be used.
     """
 
     def __init__(
-        self, vault: Vault, casebook: Casebook, carrying: Carrying, ended: Callable[[str], bool]
+        self,
+        vault: Vault,
+        casebook: Casebook,
+        carrying: Carrying,
+        ended: Callable[[str], bool],
+        numberless: Callable[[], set[bytes]],
     ) -> None:
         self._vault, self._casebook, self._carrying, self._ended = vault, casebook, carrying, ended
+        self._numberless = numberless
         self._store = vault.tools.store
         self._deciding = threading.Lock()
 
@@ -214,6 +221,10 @@ class RightsDesk:
             raise InputError("Corrected values stand where a rectification is granted.", "Correct it.")
         if decision.truth is not None:
             correcting.check(corrections, decision.truth)
+        if corrections.get("nhs") and not self._numberless().isdisjoint(pids):
+            raise InputError(
+                "The NHS number of this person is not to be used.", "Leave it out of the corrections."
+            )
         if decided is not before:
             if decided.granted and decided.right is not Right.USED:
                 why = Mandate(decider, mandate.purpose, mandate.project)

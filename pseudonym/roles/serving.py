@@ -314,6 +314,7 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
         domains.open_book(house, _no_forms if engine is None else engine.forms),
         domains.open_checks(house),
         told.opt_outs,
+        parts.failed,
     )
     optouts.resume()
     senders = engine.senders if engine is not None else lambda project: ()
@@ -328,7 +329,7 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
     answering = Answering(vault, people, casebook, disclosures, told.contacts, explained)
     officer = officer_of(house)
     carrying = Carrying(vault, casebook, answering, erasing, way.broker, officer, parts.failed)
-    rights = RightsDesk(vault, casebook, carrying, _ended(house))
+    rights = RightsDesk(vault, casebook, carrying, _ended(house), optouts.numberless)
     rights_pb2_grpc.add_RightsServiceServicer_to_server(RightsServicer(house, rights), parts.server)
     parts.begin(erasing.rounds)
     parts.begin(carrying.rounds)

@@ -33,7 +33,7 @@ def test_a_rule_holds_once_it_is_written_and_after_the_next_start():
     again = Book(kept, KEY, forms)
     assert again.screened(later).withdrawn.height == 1
     assert again.all() == [rule]
-    assert again.of_request("r-12345678") == rule
+    assert again.of_request("r-12345678") == [rule]
 
 
 def test_r55_a_number_is_taken_out_of_rows_of_the_person_and_of_nobody_else():

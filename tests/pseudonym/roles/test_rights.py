@@ -15,7 +15,7 @@ from deploy import rights as steps
 from deploy.service import Service, StudyError
 from pseudonym.roles.callers import Role
 from pseudonym.roles.commands_rights import rights_app
-from pseudonym.v1 import broker_pb2, common_pb2, rights_pb2, vault_pb2
+from pseudonym.v1 import broker_pb2, common_pb2, optout_pb2, rights_pb2, vault_pb2
 from tests.pseudonym.roles import test_processes as chain
 from tests.pseudonym.roles.harness import ENDED, PURPOSE, Trio, governance, join, mandate, reason
 from tests.pseudonym.roles.test_erasure import Study, issued
@@ -462,3 +462,22 @@ def test_the_steps_of_a_demonstration_answer_and_correct(study):
     assert SURNAMES.split()[8] not in json.dumps(answer)
     with pytest.raises(StudyError):
         steps.access(service, {"born": "1911-02-09", "nhs": study.numbers[8]}, [])
+
+
+def test_r55_a_rectification_puts_back_no_number_that_is_not_to_be_used(study):
+    with study.trio.called(Role.IDENTITY, OFFICER) as officer:
+        who = vault_pb2.SoughtPersons(persons=[sought(study, 8)])
+        request = optout_pb2.SetNhsNumberOptOutRequest(mandate=mandate(), sought=who)
+        method = "/pseudonym.v1.OptOutService/SetNhsNumberOptOut"
+        assert officer(method, request, optout_pb2.SetNhsNumberOptOutResponse, 40).persons == 1
+    person = vault_pb2.SoughtPerson(born="2011-02-09", surname=SURNAMES.split()[8], postcode="CB9 8AA")
+    case = opened(study, rights_pb2.RIGHT_RECTIFICATION, sought=[person])
+    assert case_of(study, case.case_id).found == rights_pb2.RIGHT_FOUND_ONE
+    truth = rights_pb2.CORRECTION_TRUTH_NEVER
+    name = rights_pb2.RightsCorrection(field="given", value="Rosalind")
+    number = rights_pb2.RightsCorrection(field="nhs", value=study.numbers[8])
+    again = {"corrections": [name, number], "truth": truth}
+    assert "INPUT_INVALID" in refused(lambda: decided(study, case.case_id, **again))
+    assert case_of(study, case.case_id).state == rights_pb2.CASE_STATE_OPEN
+    decided(study, case.case_id, corrections=[name], truth=truth)
+    closed(study, case.case_id)
