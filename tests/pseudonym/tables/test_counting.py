@@ -238,3 +238,24 @@ def test_r41_the_same_of_some_people_and_of_all_is_attacked_together():
         ("any",): attacker.of(within(0, "c1", "yes")),
     }
     assert fewest(attacker.values().values()) >= 5
+
+
+def test_of_a_family_only_those_members_count_whom_the_measure_is_among():
+    # Families of a c0 and a c1: all of c1 have an event, and half of c0.
+    rows = people({("a0", "b0", "c0"): 80}, size=2).with_columns(c=pl.Series(["c0", "c1"] * 40))
+    having = rows.filter((pl.col("c") == "c1") | (pl.int_range(pl.len()) % 4 == 0))
+    given = having.select("aid", "family", what=pl.lit("x"), month=pl.lit("2024-01"), pounds=pl.lit(100))
+    among = 'among = { c = ["c0"] }\n'
+    value = '[[measures]]\nname = "p"\nkind = "sum"\nmeaning = "P"\ndataset = "events"\nvalue = "pounds"\n'
+    for unit in ("person", "family"):
+        told = count(
+            spec("a", unit=unit, measures=ANY + among + value + among),
+            DECLARED,
+            {"people": rows, "events": given},
+            NOW.date(),
+        ).told
+        some, amount = (one.sheet for one in told)
+        place = (0, *(0 for axis in some.axes if axis.about))
+        assert some.amounts[(*place, 0)] == 20
+        assert some.amounts[(*place, 1)] == 20
+        assert amount.amounts[place] == 2_000
