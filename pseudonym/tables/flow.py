@@ -66,7 +66,13 @@ class TableDesk:
     """The tables of one attributes role; its methods may be called from any thread."""
 
     def __init__(
-        self, attributes: Attributes, keys: RecordKeys, register: Register, areas: Areas, cover: Cover
+        self,
+        attributes: Attributes,
+        keys: RecordKeys,
+        register: Register,
+        areas: Areas,
+        cover: Cover,
+        follow: Callable[[str], object] = lambda project: None,
     ) -> None:
         """Prepare it.
 
@@ -76,10 +82,11 @@ class TableDesk:
             register: who may approve.
             areas: which council reads which area.
             cover: what each project stands on.
+            follow: has the store follow all that the broker knows of a project, before anything is counted.
         """
         self._attributes, self._kept = attributes, attributes.tables
         self._keys, self._register, self._areas, self._cover = keys, register, areas, cover
-        self._lock = threading.Lock()
+        self._follow, self._lock = follow, threading.Lock()
 
     def create(self, spec_text: str, requester: str, mandate: Mandate, project: str) -> Record:
         """Keep a declaration; the same again does nothing.
@@ -114,6 +121,7 @@ class TableDesk:
             NotCoveredError: the purpose does not cover what is counted.
             OptOutMissingError, OptOutStaleError: health data were not linked under a list or an exemption.
         """
+        self._follow(project)
         with self._lock:
             record = self._kept.get(project, name)
             spec, now = _for_purpose(record, mandate), self._now()
@@ -121,6 +129,7 @@ class TableDesk:
                 raise TableError("The table was released already.", "Make another under a new name.")
             released, declared = self._released(project), self._declared(spec)
             self._check_law(spec, declared, now)
+            standing = self._attributes.rights.standing(project)  # before reading: what comes later shows
             made = build_table(
                 spec,
                 declared,
@@ -139,6 +148,7 @@ class TableDesk:
                 # What is blocked is not even kept: there is nothing to approve, and nothing to read.
                 table="" if made.table is None else made.table.to_file().decode(),
                 facts={} if made.facts is None else made.facts.to_json(),
+                standing=standing,
                 against=tuple(one.name for one in released),
                 approvals=(),
             )
@@ -150,11 +160,14 @@ class TableDesk:
         Raises:
             InputError: the table is for another purpose.
             RequestRefusedError: it does not count.
-            TableError: there is nothing to approve, or tables were released since it was checked.
+            TableError: there is nothing to approve, or tables were released, or people erased, withdrawn or
+                restricted, since it was checked.
+            NotCoveredError: the purpose covers no longer what is counted.
+            OptOutMissingError, OptOutStaleError: as for `check`.
         """
         with self._lock:
             record, now = self._kept.get(project, name), self._now()
-            _for_purpose(record, mandate)
+            spec = _for_purpose(record, mandate)
             given = tuple(Approval.from_file(one.encode()) for one in record.approvals)
             if record.is_released and approval in given:
                 return record
@@ -164,6 +177,12 @@ class TableDesk:
                 raise TableError(
                     "Tables were released since this one was checked.",
                     "Check it again: it is held against them.",
+                )
+            self._check_law(spec, self._declared(spec), now)
+            if record.standing != self._attributes.rights.standing(project):
+                raise TableError(
+                    "People were erased, withdrawn or restricted since this table was checked.",
+                    "Check it again: they may be counted in it.",
                 )
             if approval in given:
                 return record

@@ -15,12 +15,14 @@ from pseudonym.errors import (
     ConflictError,
     EndedError,
     InputError,
+    LawError,
     NotFoundError,
     RequestRefusedError,
     SealBrokenError,
     TableError,
 )
 from pseudonym.keks import KekRing
+from pseudonym.lawful.cover import Cover
 from pseudonym.storage.rows_attributes import AttributeRows
 from pseudonym.storage.schema_attributes import TABLE
 from pseudonym.tables.flow import Reader
@@ -267,3 +269,35 @@ def test_nothing_of_a_table_is_done_for_another_purpose_than_its_own(made):
         made.desk.read(PROJECT, record.name, other, Reader("dora", everything=True))
     with pytest.raises(InputError):
         made.desk.publish(PROJECT, record.name, other, "dora")
+
+
+def test_who_is_erased_or_restricted_after_a_check_is_in_no_table_that_is_approved_after(made):
+    gone = column(aid=made.rows["aid"][:3].to_list())
+
+    def limited(*purposes):
+        some = made.rows["aid"][3:6].to_list()
+        made.store.rights.mark(PROJECT, some, Flag.LIMITED, purposes, MANDATE)
+
+    steps = (
+        lambda: made.store.flag(PROJECT, gone, Flag.RESTRICTED, MANDATE),
+        lambda: made.store.erasure.erase(PROJECT, gone, MANDATE),
+        lambda: limited("audit-2026"),
+        lambda: limited(MANDATE.purpose),
+    )
+    for step in steps:
+        record = made.checked()
+        made.desk.approve(PROJECT, record.name, MANDATE, made.approval(record, "bob"))
+        step()
+        with pytest.raises(TableError, match="since this table was checked"):
+            made.desk.approve(PROJECT, record.name, MANDATE, made.approval(record, "dora"))
+    assert made.released().persons == made.rows.height - 6
+
+
+def test_a_table_follows_the_broker_first_and_the_law_is_asked_again_before_it_is_approved(made, monkeypatch):
+    followed = []
+    monkeypatch.setattr(made.desk, "_follow", followed.append)
+    record = made.checked()
+    assert followed == [PROJECT]
+    monkeypatch.setattr(made.desk, "_cover", Cover({}, required=True))
+    with pytest.raises(LawError):
+        made.desk.approve(PROJECT, record.name, MANDATE, made.approval(record, "bob"))
