@@ -17,7 +17,7 @@ from pseudonym.tables.cellkey import Noise, PTable
 from pseudonym.tables.cells import Sheet
 from pseudonym.tables.counting import count
 from pseudonym.tables.facts import Facts
-from pseudonym.tables.report import UNPROTECTED
+from pseudonym.tables.report import OVERLAP, UNPROTECTED
 from tests.pseudonym.tables.attacker import Attacker, fewest, within
 from tests.pseudonym.tables.made import ANY, CODES, COUNT, DECLARED, NOW, drawn, events, people, spec, table
 
@@ -259,3 +259,17 @@ def test_of_a_family_only_those_members_count_whom_the_measure_is_among():
         assert some.amounts[(*place, 0)] == 20
         assert some.amounts[(*place, 1)] == 20
         assert amount.amounts[place] == 2_000
+
+
+def test_r41_measures_that_overlap_without_being_the_same_are_refused():
+    rows = people(dict.fromkeys(product(CODES["a"], CODES["b"], CODES["c"]), 40))
+    some = events(rows, random.Random(3), 0.8)
+    x, y = (
+        ANY.replace('"any"', f'"{code}"') + f'column = "what"\ncodes = ["{code}"]\n' for code in ("x", "y")
+    )
+    assert table(spec("a", measures=ANY + x), rows, given=some).report.reason == OVERLAP
+    both = table(spec("a", measures=x + y), rows, given=some)
+    assert not both.report.reason
+    later = table(spec("b", name="two", measures=ANY), rows, given=some, earlier=[both])
+    assert (later.report.reason, later.table) == (OVERLAP, None)
+    assert not table(spec("b", name="two", measures=x), rows, given=some, earlier=[both]).report.reason
