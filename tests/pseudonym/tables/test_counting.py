@@ -273,3 +273,10 @@ def test_r41_measures_that_overlap_without_being_the_same_are_refused():
     later = table(spec("b", name="two", measures=ANY), rows, given=some, earlier=[both])
     assert (later.report.reason, later.table) == (OVERLAP, None)
     assert not table(spec("b", name="two", measures=x), rows, given=some, earlier=[both]).report.reason
+
+
+def test_r41_sums_are_rounded_to_no_less_than_counts():
+    rows = '[[measures]]\nname = "rows"\nkind = "sum"\nmeaning = "R"\ndataset = "people"\n'
+    assert spec("a", measures=rows).figures[0].base == 5
+    with pytest.raises(InputError, match="below 5"):
+        spec("a", measures=rows + "base = 1\n")
