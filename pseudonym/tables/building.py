@@ -173,6 +173,11 @@ def _overlapping(spec: TableSpec, counted: Counted, earlier: Sequence[Facts]) ->
     mine = {_topic(spec, one) for one in counted.told if one.sheet is not one.people}
     others = mine | {(one.kind, one.topic) for table in earlier for one in table.facts}
 
+    bases = {(*_topic(spec, one), one.sheet.base) for one in counted.told if one.sheet is not one.people}
+    bases |= {(one.kind, one.topic, one.sheet.base) for table in earlier for one in table.facts}
+    if any(sum(one[:2] == topic for one in bases) > 1 for topic in mine):
+        return True  # the same sums in two roundings
+
     def what(kind: Kind, topic: str) -> str | None:
         before, after = f"{spec.topic} any ", f" of each {spec.topic}"
         if kind is Kind.ANY and topic.startswith(before):

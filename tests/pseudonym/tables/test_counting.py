@@ -280,3 +280,14 @@ def test_r41_sums_are_rounded_to_no_less_than_counts():
     assert spec("a", measures=rows).figures[0].base == 5
     with pytest.raises(InputError, match="below 5"):
         spec("a", measures=rows + "base = 1\n")
+
+
+def test_r41_the_same_sums_in_another_rounding_are_refused():
+    rows = people(dict.fromkeys(product(CODES["a"], CODES["b"], CODES["c"]), 40))
+    some = events(rows, random.Random(3), 0.8)
+    value = '[[measures]]\nname = "p"\nkind = "sum"\nmeaning = "P"\ndataset = "events"\nvalue = "pounds"\n'
+    first = table(spec("a", measures=value), rows, given=some)
+    assert not first.report.reason
+    for base, reason in ((5, ""), (7, OVERLAP)):
+        of = spec("b", name="two", measures=value + f"base = {base}\n")
+        assert table(of, rows, given=some, earlier=[first]).report.reason == reason
