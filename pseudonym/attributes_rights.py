@@ -15,6 +15,7 @@ The rules this module keeps:
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -237,6 +238,22 @@ class AttributeRights:
         for (head, _), payload in zip(rows, subjects.opened(deks, rows), strict=True):
             barred[head.aid] = barred.get(head.aid, False) or purpose in json.loads(payload)
         return free | {aid: present[aid] for aid in limited if barred.get(aid) is False}
+
+    def standing(self, project: str) -> str:
+        """A digest of whose data may not be used: another once people are erased, withdrawn or restricted.
+
+        Erasures in other projects change it too, and what comes in of people who are restricted.
+        """
+        with self._rows.read() as at:
+            found = self._rows.project(at, project)
+            flagged = self._rows.flagged(at, found.number)
+            waiting = self._links.suspended(at, found.number)
+        said = hashlib.sha256(self._context.ledger.digest)
+        for aid, flags, seal in flagged:  # the seal covers the purposes that somebody's data are kept from
+            said.update(hashlib.sha256(aid + bytes([flags]) + seal).digest())
+        for handle in sorted(waiting):
+            said.update(hashlib.sha256(handle).digest())
+        return said.hexdigest()
 
     # --- how it is done ---------------------------------------------------------------------------
 

@@ -93,9 +93,7 @@ class ReleaseDesk:
         """
         spec = Spec.from_toml(spec_text)
         if (spec.project, spec.purpose) != (project, mandate.purpose):
-            raise InputError(
-                "The specification is for another project or purpose than the call.", "Call with its own."
-            )
+            raise _other_use()
         now = self._now()
         if spec.expires <= now:
             raise InputError("The release would have expired already.", "Give a later time.")
@@ -120,16 +118,16 @@ class ReleaseDesk:
 
         Raises:
             ReleaseError: it was given out, has expired, or somebody was erased or restricted meanwhile.
-            InputError: the rows are not of the form that it asks for.
+            InputError: it is for another purpose, or the rows are not of the form that it asks for.
         """
         self._follow(project)
         with self._lock:
             record = self._kept.get(project, name)
+            spec = _for_purpose(record, mandate)
             if record.state in _GIVEN_OUT:
                 raise ReleaseError("The release was given out already.", "Make another under a new name.")
             now = self._now()
             _check_time(record, now)
-            spec = Spec.from_toml(record.spec)
             declared = self._declared(spec)
             self._check_law(spec, declared, now)
             self._check_opt_outs(spec, now)
@@ -158,15 +156,17 @@ class ReleaseDesk:
             sealed = bundle.sealed(self._kept.key(record), record.id, content) if not report.blocked else ()
             return self._kept.put(record, sealed, aids)
 
-    def approve(self, project: str, name: str, approval: Approval) -> Record:
+    def approve(self, project: str, name: str, mandate: Mandate, approval: Approval) -> Record:
         """Keep an approval; the second makes the release readable.
 
         Raises:
+            InputError: the release is for another purpose.
             RequestRefusedError: it does not count.
             ReleaseError: there is nothing to approve, or it is not whole any more.
         """
         with self._lock:
             record, now = self._kept.get(project, name), self._now()
+            spec = _for_purpose(record, mandate)
             _check_time(record, now)
             if record.state not in (State.CHECKED, State.APPROVED):
                 raise ReleaseError(f"The release is {record.state}: there is nothing to approve.")
@@ -174,7 +174,6 @@ class ReleaseDesk:
             given = tuple(Approval.from_file(one.encode()) for one in record.approvals)
             if approval in given:
                 return record
-            spec = Spec.from_toml(record.spec)
             check_approval(*self._approvable(record, spec), approval, given, now)
             given = (*given, approval)
             files = tuple(one.to_file().decode() for one in given)
@@ -184,11 +183,14 @@ class ReleaseDesk:
                 record = replace(record, state=State.APPROVED)
             return self._kept.put(record)
 
-    def read(self, project: str, name: str, person: str | None) -> tuple[Record, Iterator[bytes]]:
+    def read(
+        self, project: str, name: str, mandate: Mandate, person: str | None
+    ) -> tuple[Record, Iterator[bytes]]:
         """The sealed bundle, piece by piece, for a researcher whom it names (None: the development identity).
 
         Raises:
             NotFoundError: there is none that names this person.
+            InputError: it is for another purpose.
             ReleaseError: it is not approved, has expired, or is not whole any more.
             RequestRefusedError: an approver may approve no longer.
         """
@@ -197,6 +199,7 @@ class ReleaseDesk:
             spec = Spec.from_toml(record.spec)
             if person is not None and person not in spec.researchers:
                 raise NotFoundError("The project has no release of this name for you.", "Ask who made it.")
+            _for_purpose(record, mandate)
             _check_time(record, now)
             if record.state not in (State.APPROVED, State.DELIVERED):
                 over = record.state is State.DESTROYED
@@ -376,6 +379,20 @@ class ReleaseDesk:
                 "People who are in the release were erased, moved or restricted since, or lost rows.",
                 "Check it again; if it was given out already, make another one.",
             )
+
+
+def _for_purpose(record: Record, mandate: Mandate) -> Spec:
+    """A release's specification, for a call for its own purpose: people's data may be kept from another."""
+    spec = Spec.from_toml(record.spec)
+    if spec.purpose != mandate.purpose:
+        raise _other_use()
+    return spec
+
+
+def _other_use() -> InputError:
+    return InputError(
+        "The specification is for another project or purpose than the call.", "Call with its own."
+    )
 
 
 def _digest(record: Record) -> bytes:

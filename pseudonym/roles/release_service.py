@@ -66,20 +66,20 @@ class ReleaseServicer(release_pb2_grpc.ReleaseServiceServicer):
     async def ApproveRelease(
         self, request: release_pb2.ApproveReleaseRequest, context: object
     ) -> release_pb2.ApproveReleaseResponse:
-        mandate, _ = _mandates(request)
+        mandate, asked = _mandates(request)
         name = checks.label(request.name, "name")
         approval = _read_file(Approval.from_file, request.approval, "approval")
         _check_person(approval.approver)
-        record = await asyncio.to_thread(self._desk.approve, mandate.project, name, approval)
+        record = await asyncio.to_thread(self._desk.approve, mandate.project, name, asked, approval)
         _note(record)
         return release_pb2.ApproveReleaseResponse(release=message(record, self._now(), inside=True))
 
     async def ReadRelease(
         self, request: release_pb2.ReadReleaseRequest, context: object
     ) -> AsyncIterator[release_pb2.ReadReleaseResponse]:
-        mandate, _ = _mandates(request)
+        mandate, asked = _mandates(request)
         name = checks.label(request.name, "name")
-        record, parts = await asyncio.to_thread(self._desk.read, mandate.project, name, _researcher())
+        record, parts = await asyncio.to_thread(self._desk.read, mandate.project, name, asked, _researcher())
         _note(record)
         while (part := await asyncio.to_thread(next, parts, None)) is not None:
             yield release_pb2.ReadReleaseResponse(content=part)

@@ -279,7 +279,8 @@ def _add_attributes(parts: Parts, house: House, way: Way) -> None:
     decided = Decided(told.register, told.canaries, cover)
     desk = ReleaseDesk(attributes, exchange.issue, decided, release_certifier(certify), exchange.settle)
     release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseServicer(house, desk), parts.server)
-    tables = TableDesk(attributes, exchange.record_keys, told.register, told.areas, cover)
+    of_tables = attributes, exchange.record_keys, told.register, told.areas, cover
+    tables = TableDesk(*of_tables, exchange.settle)
     table_pb2_grpc.add_TableServiceServicer_to_server(TableServicer(house, tables), parts.server)
     besides = {
         "releases_overdue": overdue_alarm(house, desk),

@@ -64,7 +64,7 @@ class TableServicer(table_pb2_grpc.TableServiceServicer):
     async def ApproveTable(
         self, request: table_pb2.ApproveTableRequest, context: object
     ) -> table_pb2.ApproveTableResponse:
-        mandate, _ = _mandates(request)
+        mandate, asked = _mandates(request)
         name = checks.label(request.name, "name")
         try:
             approval = Approval.from_file(request.approval)
@@ -75,26 +75,26 @@ class TableServicer(table_pb2_grpc.TableServiceServicer):
         # The development identity is everybody.
         if callers.current().role is not None and callers.current().person != approval.approver:
             raise CallerRefusedError("The approval is another person's.", "Each sends their own.")
-        record = await asyncio.to_thread(self._desk.approve, mandate.project, name, approval)
+        record = await asyncio.to_thread(self._desk.approve, mandate.project, name, asked, approval)
         _note(record)
         return table_pb2.ApproveTableResponse(table=message(record))
 
     async def ReadTable(
         self, request: table_pb2.ReadTableRequest, context: object
     ) -> table_pb2.ReadTableResponse:
-        mandate, _ = _mandates(request)
+        mandate, asked = _mandates(request)
         name = checks.label(request.name, "name")
-        record, table = await asyncio.to_thread(self._desk.read, mandate.project, name, _reader())
+        record, table = await asyncio.to_thread(self._desk.read, mandate.project, name, asked, _reader())
         _note(record)
         return table_pb2.ReadTableResponse(content=table.to_file())
 
     async def PublishTable(
         self, request: table_pb2.PublishTableRequest, context: object
     ) -> table_pb2.PublishTableResponse:
-        mandate, _ = _mandates(request)
+        mandate, asked = _mandates(request)
         name, caller = checks.label(request.name, "name"), callers.current()
         person = caller.person if caller.role is not None else None
-        record = await asyncio.to_thread(self._desk.publish, mandate.project, name, person)
+        record = await asyncio.to_thread(self._desk.publish, mandate.project, name, asked, person)
         _note(record)
         return table_pb2.PublishTableResponse(table=message(record))
 

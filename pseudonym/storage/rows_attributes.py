@@ -199,6 +199,12 @@ class AttributeRows(Rows):
         found = map(Subject._make, self.store.among(at, query, SUBJECT.c.aid, aids))
         return {subject.aid: subject for subject in found}
 
+    def flagged(self, at: sa.Connection, project: int) -> list[tuple[bytes, int, bytes]]:
+        """The subjects of a project that have flags, by aid: aid, flags and seal."""
+        query = sa.select(SUBJECT.c.aid, SUBJECT.c.flags, SUBJECT.c.seal)
+        query = query.where(SUBJECT.c.project == project, SUBJECT.c.flags != 0).order_by(SUBJECT.c.aid)
+        return [(bytes(aid), flags, bytes(seal)) for aid, flags, seal in at.execute(query)]
+
     def heads(self, at: sa.Connection, aids: Sequence[bytes], but: Sequence[int] = ()) -> list[Head]:
         """What rows the subjects have, of all datasets, or of all but some."""
         query = sa.select(*(ROW.c[name] for name in Head._fields))

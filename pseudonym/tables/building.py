@@ -21,9 +21,10 @@ from pseudonym.tables.cells import Key, Sheet
 from pseudonym.tables.counting import Counted, Told, count
 from pseudonym.tables.facts import Fact, Facts, Kind, inner_keys, pasts
 from pseudonym.tables.lawful import findings
+from pseudonym.tables.overlap import overlap
 from pseudonym.tables.protect import Given, Protected, Unprotected, loose, protect
 from pseudonym.tables.published import Published, published
-from pseudonym.tables.report import DIFFERENCE, UNPROTECTED, TableReport
+from pseudonym.tables.report import DIFFERENCE, OVERLAP, UNPROTECTED, TableReport
 from pseudonym.tables.rules import THRESHOLD
 from pseudonym.tables.spec import TableSpec
 
@@ -86,6 +87,11 @@ def build_table(
         coarse = order[:size]
         counted = count(spec, declared, rows, now.date(), frozenset(coarse), noise)
         persons, families = counted.persons, counted.families
+        if _overlapping(spec, counted, earlier):
+            report = TableReport(
+                spec.name, now.isoformat(timespec="seconds"), persons, families, tuple(found)
+            )
+            return Made(report.refused(OVERLAP), None, None, persons)
         try:
             guarded = _guarded(spec, counted, earlier)
         except Unprotected:
@@ -160,6 +166,30 @@ def _guarded(spec: TableSpec, counted: Counted, earlier: Sequence[Facts]) -> _Gu
         sum(one.attacked for one in kept),
         tuple(change for one in kept for change in one.changes),
     )
+
+
+def _overlapping(spec: TableSpec, counted: Counted, earlier: Sequence[Facts]) -> bool:
+    """Whether a measure looks at some rows of another's, here or in a released table, and not at the same."""
+    mine = {_topic(spec, one) for one in counted.told if one.sheet is not one.people}
+    others = mine | {(one.kind, one.topic) for table in earlier for one in table.facts}
+
+    bases = {(*_topic(spec, one), one.sheet.base) for one in counted.told if one.sheet is not one.people}
+    bases |= {(one.kind, one.topic, one.sheet.base) for table in earlier for one in table.facts}
+    if any(sum(one[:2] == topic for one in bases) > 1 for topic in mine):
+        return True  # the same sums in two roundings
+
+    def what(kind: Kind, topic: str) -> str | None:
+        before, after = f"{spec.topic} any ", f" of each {spec.topic}"
+        if kind is Kind.ANY and topic.startswith(before):
+            return topic.removeprefix(before)
+        return topic.removesuffix(after) if kind is Kind.SUM and topic.endswith(after) else None
+
+    for kind in (Kind.ANY, Kind.SUM):
+        here = [found for one, topic in mine if one is kind and (found := what(one, topic))]
+        there = [found for one, topic in others if one is kind and (found := what(one, topic))]
+        if any(overlap(one, other) for one in here for other in there):
+            return True
+    return False
 
 
 def _topic(spec: TableSpec, one: Told) -> tuple[Kind, str]:

@@ -149,8 +149,12 @@ def _people(
 def _among(
     spec: TableSpec, figure: Figure, people: _People, dataset: Dataset, found: pl.DataFrame
 ) -> tuple[pl.DataFrame, tuple[Axis, ...]]:
-    """The people with a place on each axis that says whether a measure is about them, and these axes."""
-    rows, axes = people.persons, list[Axis]()
+    """The people with a place on each axis that says whether a measure is about them, and these axes.
+
+    `_mine` says whether it is about a person: a family has a place in it for any such member, and what the
+    others did is not counted.
+    """
+    rows, axes = people.persons.with_columns(_mine=pl.lit(True)), list[Axis]()
 
     def narrow(column: str, inside: frozenset[str], outside: frozenset[str], here: pl.Expr) -> None:
         nonlocal rows
@@ -158,7 +162,7 @@ def _among(
         found = pl.when(here).then(0).otherwise(1).cast(pl.Int64)
         if spec.unit is Unit.FAMILY:
             found = found.min().over("unit")
-        rows = rows.with_columns(found.alias(place))
+        rows = rows.with_columns(found.alias(place), _mine=pl.col("_mine") & here)
         if rows[place].max():
             axes.append(Axis("", column, ("in", "out"), (inside, outside), about=True))
         else:
@@ -207,7 +211,7 @@ def _with_amounts(
             raise InputError(f"Measure {figure.name} names codes that column {figure.column} does not have.")
         found = found.filter(pl.col(figure.column).cast(pl.String).is_in(list(figure.codes)))
     about = [pl.col(f"_{at}") == 0 for at, axis in enumerate(axes) if axis.about]
-    mine = group.filter(*about)
+    mine = group.filter("_mine", *about)
     joined = found.join(mine.select(PERSON, "unit", *(["_month"] if figure.month else [])), on=PERSON)
     if figure.month and spec.period is not None:
         apart = _month(dataset, figure.month) - pl.col("_month")
@@ -248,6 +252,8 @@ def _what(spec: TableSpec, figure: Figure, period: str) -> str:
     """What a measure looks at, in a name that is the same in all tables."""
     parts = [figure.dataset, figure.column, ",".join(sorted(figure.codes)), figure.value]
     parts.append(";".join(f"{code}={cost:g}" for code, cost in sorted(figure.costs)))
+    if spec.unit is Unit.FAMILY and figure.among:  # what some members did is another thing of the same family
+        parts.append(" ".join(f"{name}={','.join(sorted(codes))}" for name, codes in sorted(figure.among)))
     if period and spec.period is not None:
         parts += [period, str(spec.period.months), figure.month, ",".join(spec.period.around)]
     return " ".join(part or "-" for part in parts)

@@ -66,7 +66,13 @@ class TableDesk:
     """The tables of one attributes role; its methods may be called from any thread."""
 
     def __init__(
-        self, attributes: Attributes, keys: RecordKeys, register: Register, areas: Areas, cover: Cover
+        self,
+        attributes: Attributes,
+        keys: RecordKeys,
+        register: Register,
+        areas: Areas,
+        cover: Cover,
+        follow: Callable[[str], object] = lambda project: None,
     ) -> None:
         """Prepare it.
 
@@ -76,10 +82,11 @@ class TableDesk:
             register: who may approve.
             areas: which council reads which area.
             cover: what each project stands on.
+            follow: has the store follow all that the broker knows of a project, before anything is counted.
         """
         self._attributes, self._kept = attributes, attributes.tables
         self._keys, self._register, self._areas, self._cover = keys, register, areas, cover
-        self._lock = threading.Lock()
+        self._follow, self._lock = follow, threading.Lock()
 
     def create(self, spec_text: str, requester: str, mandate: Mandate, project: str) -> Record:
         """Keep a declaration; the same again does nothing.
@@ -90,9 +97,7 @@ class TableDesk:
         """
         spec = TableSpec.from_toml(spec_text)
         if (spec.project, spec.purpose) != (project, mandate.purpose):
-            raise InputError(
-                "The declaration is for another project or purpose than the call.", "Call with its own."
-            )
+            raise _other_use()
         if spec.ptable:
             PTable.named(spec.ptable)
         for name, dataset in self._declared(spec).items():
@@ -112,17 +117,19 @@ class TableDesk:
 
         Raises:
             TableError: it was released already.
-            InputError: the rows are not of the form that it asks for.
+            InputError: it is for another purpose, or the rows are not of the form that it asks for.
             NotCoveredError: the purpose does not cover what is counted.
             OptOutMissingError, OptOutStaleError: health data were not linked under a list or an exemption.
         """
+        self._follow(project)
         with self._lock:
             record = self._kept.get(project, name)
+            spec, now = _for_purpose(record, mandate), self._now()
             if record.is_released:
                 raise TableError("The table was released already.", "Make another under a new name.")
-            spec, now = TableSpec.from_toml(record.spec), self._now()
             released, declared = self._released(project), self._declared(spec)
             self._check_law(spec, declared, now)
+            standing = self._attributes.rights.standing(project)  # before reading: what comes later shows
             made = build_table(
                 spec,
                 declared,
@@ -141,20 +148,26 @@ class TableDesk:
                 # What is blocked is not even kept: there is nothing to approve, and nothing to read.
                 table="" if made.table is None else made.table.to_file().decode(),
                 facts={} if made.facts is None else made.facts.to_json(),
+                standing=standing,
                 against=tuple(one.name for one in released),
                 approvals=(),
             )
             return self._kept.put(replace(record, manifest=_manifest(record, spec)))
 
-    def approve(self, project: str, name: str, approval: Approval) -> Record:
+    def approve(self, project: str, name: str, mandate: Mandate, approval: Approval) -> Record:
         """Keep an approval; the second releases the table.
 
         Raises:
+            InputError: the table is for another purpose.
             RequestRefusedError: it does not count.
-            TableError: there is nothing to approve, or tables were released since it was checked.
+            TableError: there is nothing to approve, or tables were released, or people erased, withdrawn or
+                restricted, since it was checked.
+            NotCoveredError: the purpose covers no longer what is counted.
+            OptOutMissingError, OptOutStaleError: as for `check`.
         """
         with self._lock:
             record, now = self._kept.get(project, name), self._now()
+            spec = _for_purpose(record, mandate)
             given = tuple(Approval.from_file(one.encode()) for one in record.approvals)
             if record.is_released and approval in given:
                 return record
@@ -164,6 +177,12 @@ class TableDesk:
                 raise TableError(
                     "Tables were released since this one was checked.",
                     "Check it again: it is held against them.",
+                )
+            self._check_law(spec, self._declared(spec), now)
+            if record.standing != self._attributes.rights.standing(project):
+                raise TableError(
+                    "People were erased, withdrawn or restricted since this table was checked.",
+                    "Check it again: they may be counted in it.",
                 )
             if approval in given:
                 return record
@@ -175,11 +194,12 @@ class TableDesk:
                 record = replace(record, state=State.APPROVED, released=int(now.timestamp()))
             return self._kept.put(record)
 
-    def read(self, project: str, name: str, reader: Reader) -> tuple[Record, Published]:
+    def read(self, project: str, name: str, mandate: Mandate, reader: Reader) -> tuple[Record, Published]:
         """What somebody may read of a released table.
 
         Raises:
             NotFoundError: there is none for them.
+            InputError: it is for another purpose.
             TableError: it is not released.
             RequestRefusedError: an approver may approve no longer.
         """
@@ -187,6 +207,7 @@ class TableDesk:
         area = self._may_read(record, reader)
         if area is None:
             raise NotFoundError("The project has no table of this name for you.", "List its tables.")
+        _for_purpose(record, mandate)
         if not record.is_released:
             raise TableError(f"The table is {record.state}, and not released.", "Ask its approvers.")
         if record.state is State.APPROVED:
@@ -195,16 +216,17 @@ class TableDesk:
         table = Published.from_file(record.table.encode())
         return record, table.for_area(area) if area else table
 
-    def publish(self, project: str, name: str, person: str | None) -> Record:
+    def publish(self, project: str, name: str, mandate: Mandate, person: str | None) -> Record:
         """Mark a released table for publication, as one of its approvers (None: the development identity).
 
         Raises:
+            InputError: it is for another purpose.
             TableError: it is not released, or is for councils.
             RequestRefusedError: the person may not approve it.
         """
         with self._lock:
             record = self._kept.get(project, name)
-            spec = TableSpec.from_toml(record.spec)
+            spec = _for_purpose(record, mandate)
             if person is not None:
                 self._check_publisher(record, spec, person)
             if spec.audience is not Audience.PUBLICATION or not record.is_released:
@@ -296,6 +318,20 @@ class TableDesk:
             raise RequestRefusedError(
                 Refusal.APPROVER_UNKNOWN.value, "Only its approvers mark a table for publication."
             )
+
+
+def _for_purpose(record: Record, mandate: Mandate) -> TableSpec:
+    """A table's declaration, for a call for its own purpose: people's data may be kept from another."""
+    spec = TableSpec.from_toml(record.spec)
+    if spec.purpose != mandate.purpose:
+        raise _other_use()
+    return spec
+
+
+def _other_use() -> InputError:
+    return InputError(
+        "The declaration is for another project or purpose than the call.", "Call with its own."
+    )
 
 
 def _manifest(record: Record, spec: TableSpec) -> str:

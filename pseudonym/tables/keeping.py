@@ -44,6 +44,7 @@ class Record:
         persons: how many were counted then.
         manifest, report, table: files, or empty; `table` is what may be read.
         facts: what the register keeps of it; empty where it is kept back.
+        standing: whose data might be used then, as `AttributeRights.standing` says it.
         against: the released tables that it was held against.
         approvals: files.
         released: when the second approval came; 0 for never.
@@ -63,6 +64,7 @@ class Record:
     report: str = ""
     table: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    standing: str = ""
     against: tuple[str, ...] = ()
     approvals: tuple[str, ...] = ()
     released: int = 0

@@ -13,7 +13,11 @@ UNPROTECTED: Final = "TABLE_UNPROTECTED"
 """The table cannot be protected, in no categories that it declares."""
 DIFFERENCE: Final = "TABLE_DIFFERENCE"
 """So few came or left since an earlier release that the difference of the two would be about them."""
+OVERLAP: Final = "TABLE_UNPROTECTED_OVERLAP"
+"""A measure looks at some of the rows of another, and not at the same."""
 _WORDS = {
+    OVERLAP: "A measure looks at some of the rows of another, here or in a released table, and at more or "
+    "less: their difference cannot be protected. Ask for the same codes, months and costs, or for others.",
     UNPROTECTED: "The table cannot be protected. Declare fewer dimensions or coarser categories.",
     DIFFERENCE: "Fewer than 10 persons or families came, left or changed since a table that was released: "
     "read that one, or wait.",

@@ -209,11 +209,11 @@ class Scene:
     def approved(self, text: str | None = None) -> Record:
         record = self.checked(text)
         for name in ("bob", "dora"):
-            record = self.desk.approve(PROJECT, record.name, self.approval(record, name))
+            record = self.desk.approve(PROJECT, record.name, MANDATE, self.approval(record, name))
         return record
 
     def fetched(self, record: Record, person: str = "rita") -> bytes:
-        return b"".join(self.desk.read(PROJECT, record.name, person)[1])
+        return b"".join(self.desk.read(PROJECT, record.name, MANDATE, person)[1])
 
     def stated(self, record: Record, key: Ed25519PrivateKey | None = None, who: str = "rita") -> Statement:
         digest = hashlib.sha256(record.manifest.encode()).digest()

@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from pseudonym.access import Mandate
 from pseudonym.approvers import Register
 from pseudonym.attributes import Flag
 from pseudonym.audit import Event
@@ -111,11 +112,11 @@ def test_r32_r43_nothing_is_readable_before_two_have_approved(set_up):
         record = step()
         with pytest.raises(ReleaseError):
             set_up.fetched(record)
-    record = set_up.desk.approve(PROJECT, record.name, set_up.approval(record, "bob"))
+    record = set_up.desk.approve(PROJECT, record.name, MANDATE, set_up.approval(record, "bob"))
     assert record.state is State.CHECKED
     with pytest.raises(ReleaseError):
         set_up.fetched(record)
-    record = set_up.desk.approve(PROJECT, record.name, set_up.approval(record, "dora"))
+    record = set_up.desk.approve(PROJECT, record.name, MANDATE, set_up.approval(record, "dora"))
     assert set_up.fetched(record).startswith(bundle.MAGIC)
     # What is kept cannot be opened by the recipient either: the lock is made when it is fetched.
     kept = b"".join(set_up.store.releases.parts(record))
@@ -138,27 +139,27 @@ def test_r32_approvals_are_of_two_other_people(set_up, names, reason):
     approve = [set_up.approval(record, name) for name in names]
     if reason is None:
         for one in approve:
-            record = set_up.desk.approve(PROJECT, record.name, one)
+            record = set_up.desk.approve(PROJECT, record.name, MANDATE, one)
         assert (record.state, len(record.approvals)) == (State.CHECKED, 1)
         return
     for one in approve[:-1]:
-        set_up.desk.approve(PROJECT, record.name, one)
+        set_up.desk.approve(PROJECT, record.name, MANDATE, one)
     with pytest.raises(RequestRefusedError) as refused:
-        set_up.desk.approve(PROJECT, record.name, approve[-1])
+        set_up.desk.approve(PROJECT, record.name, MANDATE, approve[-1])
     assert refused.value.reason == reason
 
 
 def test_r32_changed_content_needs_new_approvals(set_up):
     record = set_up.checked()
     old = [set_up.approval(record, name) for name in ("bob", "dora")]
-    set_up.desk.approve(PROJECT, record.name, old[0])
+    set_up.desk.approve(PROJECT, record.name, MANDATE, old[0])
     set_up.clock.now += 5
     again = set_up.desk.check(PROJECT, record.name, MANDATE)
     assert (again.approvals, again.state) == ((), State.CHECKED)
     assert again.manifest != record.manifest
     for one in old:
         with pytest.raises(RequestRefusedError) as refused:
-            set_up.desk.approve(PROJECT, record.name, one)
+            set_up.desk.approve(PROJECT, record.name, MANDATE, one)
         assert refused.value.reason in ("APPROVAL_SIGNATURE", "APPROVAL_TIME")
 
 
@@ -171,7 +172,7 @@ def test_r32_a_signature_is_over_digest_name_and_time(set_up):
     moved = Approval(digest, "bob", time.replace(second=time.second + 1), good.signature)
     for forged in (other, renamed, moved):
         with pytest.raises(RequestRefusedError) as refused:
-            set_up.desk.approve(PROJECT, record.name, forged)
+            set_up.desk.approve(PROJECT, record.name, MANDATE, forged)
         assert refused.value.reason == "APPROVAL_SIGNATURE"
     assert Approval.from_file(good.to_file()) == good
 
@@ -182,7 +183,7 @@ def test_r39_what_is_blocked_is_neither_kept_nor_approved(sqlite_url, tmp_path):
         assert record.state is State.BLOCKED
         assert list(made.store.releases.parts(record)) == []
         with pytest.raises(ReleaseError):
-            made.desk.approve(PROJECT, record.name, made.approval(record, "bob"))
+            made.desk.approve(PROJECT, record.name, MANDATE, made.approval(record, "bob"))
 
 
 def test_a_specification_says_what_comes_before_it(sqlite_url, tmp_path):
@@ -225,7 +226,7 @@ def test_nobody_who_was_erased_or_restricted_since_goes_out(set_up, what):
     record = set_up.desk.check(PROJECT, record.name, MANDATE)
     assert record.persons == 399
     for name in ("bob", "dora"):
-        record = set_up.desk.approve(PROJECT, record.name, set_up.approval(record, name))
+        record = set_up.desk.approve(PROJECT, record.name, MANDATE, set_up.approval(record, name))
     assert frames(bundle.opened(set_up.fetched(record), set_up.opening))["persons"].height == 399
 
 
@@ -259,7 +260,7 @@ def test_r61_who_is_erased_while_a_release_is_built_is_in_no_content_that_is_kep
 def test_r61_the_content_of_a_release_goes_with_who_is_erased(set_up):
     record = set_up.approved()
     assert parts_kept(set_up) > 0
-    _, pieces = set_up.desk.read(PROJECT, record.name, "rita")
+    _, pieces = set_up.desk.read(PROJECT, record.name, MANDATE, "rita")
     next(pieces)
     set_up.store.erasure.erase(PROJECT, column(aid=set_up.people.aids[:1]), MANDATE)
     assert parts_kept(set_up) == 0
@@ -289,7 +290,7 @@ def test_a_release_is_built_of_one_state_of_the_store(url, tmp_path, monkeypatch
         before = set_up.people.rows["pnc"].height
         assert pl.concat(store.read(PROJECT, "pnc", MANDATE, may=ALL)).height == before + 1
         for name in ("bob", "dora"):
-            record = set_up.desk.approve(PROJECT, record.name, set_up.approval(record, name))
+            record = set_up.desk.approve(PROJECT, record.name, MANDATE, set_up.approval(record, name))
         content = bundle.opened(set_up.fetched(record), set_up.opening)
         assert frames(content)["pnc"].height == before
 
@@ -417,3 +418,19 @@ def test_a_releases_key_is_renewed_with_the_others_and_ends_with_the_project(url
         assert (counts["a_release"], counts["a_release_person"]) == (1, 400)
         with pytest.raises(EndedError):
             made.desk.get(PROJECT, "nis-1")
+
+
+def test_nothing_of_a_release_is_done_for_another_purpose_than_its_own(set_up):
+    other = Mandate(MANDATE.actor, "audit-2026")
+    kept_from = set_up.people.aids[:40]
+    set_up.store.rights.mark(PROJECT, kept_from, Flag.LIMITED, [MANDATE.purpose], MANDATE)
+    record = set_up.checked()
+    assert record.persons == len(set_up.people.aids) - 40
+    with pytest.raises(InputError):  # they would be in it
+        set_up.desk.check(PROJECT, record.name, other)
+    with pytest.raises(InputError):
+        set_up.desk.approve(PROJECT, record.name, other, set_up.approval(record, "bob"))
+    for name in ("bob", "dora"):
+        record = set_up.desk.approve(PROJECT, record.name, MANDATE, set_up.approval(record, name))
+    with pytest.raises(InputError):
+        set_up.desk.read(PROJECT, record.name, other, "rita")

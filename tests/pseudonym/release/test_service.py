@@ -78,7 +78,7 @@ def test_an_approval_comes_from_the_one_who_gave_it(set_up):
 def test_reading_tells_who_is_named_only(set_up):
     record = set_up.checked()
     for name in ("bob", "dora"):
-        set_up.desk.approve(PROJECT, record.name, set_up.approval(record, name))
+        set_up.desk.approve(PROJECT, record.name, MANDATE, set_up.approval(record, name))
     asked = release_pb2.ReadReleaseRequest(mandate=MANDATE, name=record.name)
     with pytest.raises(NotFoundError):
         as_one(set_up, Role.RESEARCHER, "mallory", "ReadRelease", asked)

@@ -129,7 +129,7 @@ class Scene:
 
     def approve(self, record: Record) -> Record:
         for name in ("bob", "dora"):
-            record = self.desk.approve(PROJECT, record.name, self.approval(record, name))
+            record = self.desk.approve(PROJECT, record.name, MANDATE, self.approval(record, name))
         return record
 
     def released(self, text: str = SPEC) -> Record:
@@ -139,7 +139,7 @@ class Scene:
 
     def read(self, name: str, person: str, council: bool = True) -> list[tuple[str, ...]]:
         """The categories of the rows that somebody reads."""
-        table = self.desk.read(PROJECT, name, Reader(person, council))[1]
+        table = self.desk.read(PROJECT, name, MANDATE, Reader(person, council))[1]
         return [one.categories for one in table.lines]
 
 

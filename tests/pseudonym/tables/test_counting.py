@@ -17,7 +17,7 @@ from pseudonym.tables.cellkey import Noise, PTable
 from pseudonym.tables.cells import Sheet
 from pseudonym.tables.counting import count
 from pseudonym.tables.facts import Facts
-from pseudonym.tables.report import UNPROTECTED
+from pseudonym.tables.report import OVERLAP, UNPROTECTED
 from tests.pseudonym.tables.attacker import Attacker, fewest, within
 from tests.pseudonym.tables.made import ANY, CODES, COUNT, DECLARED, NOW, drawn, events, people, spec, table
 
@@ -238,3 +238,56 @@ def test_r41_the_same_of_some_people_and_of_all_is_attacked_together():
         ("any",): attacker.of(within(0, "c1", "yes")),
     }
     assert fewest(attacker.values().values()) >= 5
+
+
+def test_of_a_family_only_those_members_count_whom_the_measure_is_among():
+    # Families of a c0 and a c1: all of c1 have an event, and half of c0.
+    rows = people({("a0", "b0", "c0"): 80}, size=2).with_columns(c=pl.Series(["c0", "c1"] * 40))
+    having = rows.filter((pl.col("c") == "c1") | (pl.int_range(pl.len()) % 4 == 0))
+    given = having.select("aid", "family", what=pl.lit("x"), month=pl.lit("2024-01"), pounds=pl.lit(100))
+    among = 'among = { c = ["c0"] }\n'
+    value = '[[measures]]\nname = "p"\nkind = "sum"\nmeaning = "P"\ndataset = "events"\nvalue = "pounds"\n'
+    for unit in ("person", "family"):
+        told = count(
+            spec("a", unit=unit, measures=ANY + among + value + among),
+            DECLARED,
+            {"people": rows, "events": given},
+            NOW.date(),
+        ).told
+        some, amount = (one.sheet for one in told)
+        place = (0, *(0 for axis in some.axes if axis.about))
+        assert some.amounts[(*place, 0)] == 20
+        assert some.amounts[(*place, 1)] == 20
+        assert amount.amounts[place] == 2_000
+
+
+def test_r41_measures_that_overlap_without_being_the_same_are_refused():
+    rows = people(dict.fromkeys(product(CODES["a"], CODES["b"], CODES["c"]), 40))
+    some = events(rows, random.Random(3), 0.8)
+    x, y = (
+        ANY.replace('"any"', f'"{code}"') + f'column = "what"\ncodes = ["{code}"]\n' for code in ("x", "y")
+    )
+    assert table(spec("a", measures=ANY + x), rows, given=some).report.reason == OVERLAP
+    both = table(spec("a", measures=x + y), rows, given=some)
+    assert not both.report.reason
+    later = table(spec("b", name="two", measures=ANY), rows, given=some, earlier=[both])
+    assert (later.report.reason, later.table) == (OVERLAP, None)
+    assert not table(spec("b", name="two", measures=x), rows, given=some, earlier=[both]).report.reason
+
+
+def test_r41_sums_are_rounded_to_no_less_than_counts():
+    rows = '[[measures]]\nname = "rows"\nkind = "sum"\nmeaning = "R"\ndataset = "people"\n'
+    assert spec("a", measures=rows).figures[0].base == 5
+    with pytest.raises(InputError, match="below 5"):
+        spec("a", measures=rows + "base = 1\n")
+
+
+def test_r41_the_same_sums_in_another_rounding_are_refused():
+    rows = people(dict.fromkeys(product(CODES["a"], CODES["b"], CODES["c"]), 40))
+    some = events(rows, random.Random(3), 0.8)
+    value = '[[measures]]\nname = "p"\nkind = "sum"\nmeaning = "P"\ndataset = "events"\nvalue = "pounds"\n'
+    first = table(spec("a", measures=value), rows, given=some)
+    assert not first.report.reason
+    for base, reason in ((5, ""), (7, OVERLAP)):
+        of = spec("b", name="two", measures=value + f"base = {base}\n")
+        assert table(of, rows, given=some, earlier=[first]).report.reason == reason

@@ -15,12 +15,14 @@ from pseudonym.errors import (
     ConflictError,
     EndedError,
     InputError,
+    LawError,
     NotFoundError,
     RequestRefusedError,
     SealBrokenError,
     TableError,
 )
 from pseudonym.keks import KekRing
+from pseudonym.lawful.cover import Cover
 from pseudonym.storage.rows_attributes import AttributeRows
 from pseudonym.storage.schema_attributes import TABLE
 from pseudonym.tables.flow import Reader
@@ -46,13 +48,13 @@ def test_r40_a_council_reads_its_own_area_and_the_total_and_no_other(made):
         made.read("offences", "mallory")
     with pytest.raises(NotFoundError):  # the right name, but no council's certificate
         made.read("offences", "carol", council=False)
-    everything = made.desk.read(PROJECT, "offences", Reader("dora", everything=True))[1]
+    everything = made.desk.read(PROJECT, "offences", MANDATE, Reader("dora", everything=True))[1]
     assert {one.categories[0] for one in everything.lines} == {"fenham", "marwick", "orlstead", "total"}
 
 
 def test_r40_what_a_council_reads_holds_nothing_of_another(made):
     made.released()
-    table = made.desk.read(PROJECT, "offences", Reader("carol", council=True))[1]
+    table = made.desk.read(PROJECT, "offences", MANDATE, Reader("carol", council=True))[1]
     text = table.to_file().decode()
     rows = json.loads(text)["lines"]
     assert not any("marwick" in row["categories"] or "orlstead" in row["categories"] for row in rows)
@@ -65,17 +67,17 @@ def test_r40_nothing_is_read_before_two_others_have_approved(made):
     assert record.state is State.CHECKED
     for reader in (Reader("carol", council=True), Reader("rita"), Reader("dora", everything=True)):
         with pytest.raises((NotFoundError, TableError)):
-            made.desk.read(PROJECT, "offences", reader)
+            made.desk.read(PROJECT, "offences", MANDATE, reader)
     with pytest.raises(RequestRefusedError) as refused:
-        made.desk.approve(PROJECT, "offences", made.approval(record, "olive"))
+        made.desk.approve(PROJECT, "offences", MANDATE, made.approval(record, "olive"))
     assert refused.value.reason == "APPROVER_UNKNOWN"
-    made.desk.approve(PROJECT, "offences", made.approval(record, "bob"))
+    made.desk.approve(PROJECT, "offences", MANDATE, made.approval(record, "bob"))
     with pytest.raises(RequestRefusedError) as refused:
-        made.desk.approve(PROJECT, "offences", made.approval(record, "bobby"))
+        made.desk.approve(PROJECT, "offences", MANDATE, made.approval(record, "bobby"))
     assert refused.value.reason == "APPROVER_UNKNOWN"  # another name of the same person, in no declaration
     with pytest.raises(NotFoundError):
         made.read("offences", "carol")
-    made.desk.approve(PROJECT, "offences", made.approval(record, "dora"))
+    made.desk.approve(PROJECT, "offences", MANDATE, made.approval(record, "dora"))
     assert made.read("offences", "carol")
 
 
@@ -86,7 +88,7 @@ def test_approvals_are_of_exactly_one_build(made):
     again = made.desk.check(PROJECT, "offences", MANDATE)
     assert again.manifest != record.manifest
     with pytest.raises(RequestRefusedError) as refused:
-        made.desk.approve(PROJECT, "offences", approval)
+        made.desk.approve(PROJECT, "offences", MANDATE, approval)
     assert refused.value.reason == "APPROVAL_TIME" or refused.value.reason == "APPROVAL_SIGNATURE"
     made.approve(again)
     with pytest.raises(TableError):
@@ -97,27 +99,27 @@ def test_an_approval_that_is_sent_again_counts_once(made):
     record = made.checked()
     first, second = made.approval(record, "bob"), made.approval(record, "dora")
     for _ in range(2):
-        assert len(made.desk.approve(PROJECT, "offences", first).approvals) == 1
+        assert len(made.desk.approve(PROJECT, "offences", MANDATE, first).approvals) == 1
     for _ in range(2):
-        assert made.desk.approve(PROJECT, "offences", second).state is State.APPROVED
+        assert made.desk.approve(PROJECT, "offences", MANDATE, second).state is State.APPROVED
 
 
 def test_r43_only_what_two_approved_for_publication_is_published_and_by_an_approver(made):
     made.released()
     with pytest.raises(TableError):  # it is for councils
-        made.desk.publish(PROJECT, "offences", "bob")
+        made.desk.publish(PROJECT, "offences", MANDATE, "bob")
     record = made.checked(PUBLIC)
     with pytest.raises(TableError):  # nobody has approved it
-        made.desk.publish(PROJECT, "offences-2", "bob")
+        made.desk.publish(PROJECT, "offences-2", MANDATE, "bob")
     made.approve(record)
     with pytest.raises(NotFoundError):
         made.read("offences-2", "rita", council=False)
     for person in ("olive", "rita", "mallory"):
         with pytest.raises(RequestRefusedError):
-            made.desk.publish(PROJECT, "offences-2", person)
-    done = made.desk.publish(PROJECT, "offences-2", "dora")
+            made.desk.publish(PROJECT, "offences-2", MANDATE, person)
+    done = made.desk.publish(PROJECT, "offences-2", MANDATE, "dora")
     assert (done.state, done.publisher, done.published > 0) == (State.PUBLISHED, "dora", True)
-    assert made.desk.publish(PROJECT, "offences-2", "bob") == done
+    assert made.desk.publish(PROJECT, "offences-2", MANDATE, "bob") == done
     everybody = made.read("offences-2", "rita", council=False)
     assert {place[0] for place in everybody} == {"fenham", "marwick", "orlstead", "total"}
     assert [one.name for one in made.desk.all(PROJECT, Reader("rita"))] == ["offences-2"]
@@ -127,10 +129,10 @@ def test_r43_only_what_two_approved_for_publication_is_published_and_by_an_appro
 
 def test_r41_what_was_released_meanwhile_is_held_against_before_the_second_approval(made):
     waiting = made.checked(PUBLIC)
-    made.desk.approve(PROJECT, waiting.name, made.approval(waiting, "bob"))
+    made.desk.approve(PROJECT, waiting.name, MANDATE, made.approval(waiting, "bob"))
     made.released()
     with pytest.raises(TableError):
-        made.desk.approve(PROJECT, waiting.name, made.approval(waiting, "dora"))
+        made.desk.approve(PROJECT, waiting.name, MANDATE, made.approval(waiting, "dora"))
     again = made.desk.check(PROJECT, waiting.name, MANDATE)
     assert (again.against, again.approvals) == (("offences",), ())
     assert TableReport.from_file(again.report.encode()).earlier == ("offences",)
@@ -175,7 +177,7 @@ def test_r44_feedback_goes_the_same_way_under_the_same_rules(made):
     # So few said anything but "very" that the answers are taken together, or suppressed.
     report = TableReport.from_file(record.report.encode())
     assert report.coarser == ("satisfied",)
-    rows = made.desk.read(PROJECT, "feedback", Reader("carol", council=True))[1].lines
+    rows = made.desk.read(PROJECT, "feedback", MANDATE, Reader("carol", council=True))[1].lines
     assert {one.categories[0] for one in rows} == {"fenham", "total"}
     assert any(one.mark == "c" for one in rows)
 
@@ -249,3 +251,53 @@ def test_people_who_come_later_and_are_many_make_a_table_of_their_own(made):
     assert record.state is State.CHECKED
     assert record.persons == 800
     assert offences(more).height > 50
+
+
+def test_nothing_of_a_table_is_done_for_another_purpose_than_its_own(made):
+    other = dataclasses.replace(MANDATE, purpose="audit-2026")
+    kept_from = made.rows["aid"][:40].to_list()
+    made.store.rights.mark(PROJECT, kept_from, Flag.LIMITED, [MANDATE.purpose], MANDATE)
+    record = made.checked(PUBLIC)
+    assert record.persons == made.rows.height - 40
+    with pytest.raises(InputError):  # they would be counted
+        made.desk.check(PROJECT, record.name, other)
+    assert made.desk.get(PROJECT, record.name) == record
+    with pytest.raises(InputError):
+        made.desk.approve(PROJECT, record.name, other, made.approval(record, "bob"))
+    made.approve(record)
+    with pytest.raises(InputError):
+        made.desk.read(PROJECT, record.name, other, Reader("dora", everything=True))
+    with pytest.raises(InputError):
+        made.desk.publish(PROJECT, record.name, other, "dora")
+
+
+def test_who_is_erased_or_restricted_after_a_check_is_in_no_table_that_is_approved_after(made):
+    gone = column(aid=made.rows["aid"][:3].to_list())
+
+    def limited(*purposes):
+        some = made.rows["aid"][3:6].to_list()
+        made.store.rights.mark(PROJECT, some, Flag.LIMITED, purposes, MANDATE)
+
+    steps = (
+        lambda: made.store.flag(PROJECT, gone, Flag.RESTRICTED, MANDATE),
+        lambda: made.store.erasure.erase(PROJECT, gone, MANDATE),
+        lambda: limited("audit-2026"),
+        lambda: limited(MANDATE.purpose),
+    )
+    for step in steps:
+        record = made.checked()
+        made.desk.approve(PROJECT, record.name, MANDATE, made.approval(record, "bob"))
+        step()
+        with pytest.raises(TableError, match="since this table was checked"):
+            made.desk.approve(PROJECT, record.name, MANDATE, made.approval(record, "dora"))
+    assert made.released().persons == made.rows.height - 6
+
+
+def test_a_table_follows_the_broker_first_and_the_law_is_asked_again_before_it_is_approved(made, monkeypatch):
+    followed = []
+    monkeypatch.setattr(made.desk, "_follow", followed.append)
+    record = made.checked()
+    assert followed == [PROJECT]
+    monkeypatch.setattr(made.desk, "_cover", Cover({}, required=True))
+    with pytest.raises(LawError):
+        made.desk.approve(PROJECT, record.name, MANDATE, made.approval(record, "bob"))

@@ -1,0 +1,39 @@
+"""Measures that look at some of the same rows and are not the same: their difference would tell of the rest.
+
+They are not attacked together, so that one is refused beside the other.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_PLAIN: Final = 5
+_TIMED: Final = 9  # what, and before or after, months, the month's column, around what
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two measures overlap, as `counting` names what they look at, and are not the same.
+
+    Where a name cannot be taken apart, it is taken to overlap all of its dataset.
+    """
+    mine, theirs = one.split(" "), other.split(" ")
+    if one == other or mine[0] != theirs[0]:
+        return False
+    if not {len(mine), len(theirs)} <= {_PLAIN, _TIMED}:
+        return True
+    (_, column, _, value, costs), (_, column_2, _, value_2, costs_2) = mine[:_PLAIN], theirs[:_PLAIN]
+    if value != value_2 or (costs == "-") != (costs_2 == "-"):
+        return False  # another number
+    if "-" not in (column, column_2) and column != column_2:
+        return False
+    if len(mine) == len(theirs) == _TIMED and mine[5] != theirs[5] and mine[6:] == theirs[6:]:
+        return False  # before and after
+    codes, codes_2 = _codes(mine), _codes(theirs)
+    return not codes or not codes_2 or bool(codes & codes_2)
+
+
+def _codes(parts: list[str]) -> set[str]:
+    """The codes that count; none for all."""
+    named = set() if parts[2] == "-" else set(parts[2].split(","))
+    priced = set() if parts[4] == "-" else {one.split("=")[0] for one in parts[4].split(";")}
+    return (named & priced or priced) if named and priced else named or priced
