@@ -255,6 +255,9 @@ GROWING = frozenset(
         "pseudonym.v1.TableService/ApproveTable",
         "pseudonym.v1.TableService/PublishTable",
         "pseudonym.v1.TableService/ReadTable",
+        "pseudonym.v1.OptOutService/ExportNumbers",
+        "pseudonym.v1.OptOutService/ImportCleared",
+        "pseudonym.v1.OptOutService/SetExemption",
     }
 )
 """What adds to a project or gives numbers out, and is refused from the project's end on.

@@ -298,7 +298,6 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
     parts.destroy[house.role] = destroyer(house, counted)
     casebook = Casebook(house.store, domains.folder_keys(house))
     end_linkage = engine.end_project if engine else lambda project: {}
-    parts.end[house.role] = end_in_identity(erasure, way.broker, certify, casebook, end_linkage)
     rewrap = [domains.rewrap_identities(vault), domains.rewrap_folders(house)]
     renewing = Renewing(house, rewrap, counted, certify, parts.failed)
     parts.renew[house.role] = renewing
@@ -315,6 +314,9 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
         told.opt_outs,
     )
     optouts.resume()
+    parts.end[house.role] = end_in_identity(
+        erasure, way.broker, certify, casebook, optouts.forget_project, end_linkage
+    )
     senders = engine.senders if engine is not None else lambda project: ()
     desk = PeopleDesk(people, key, senders, reports.soon)
     registers = Registers(people, key, reports, disclosures, optouts)
