@@ -138,6 +138,7 @@ def end_in_identity(
     """
 
     def end(project: str, asked: Mandate) -> bytes:
+        linkage = end_linkage(project)  # first: while a job still runs it is refused, and nobody is erased
         pids: list[bytes] = []
         token = ""
         while True:
@@ -153,7 +154,7 @@ def end_in_identity(
             "rights_case": casebook.forget_project(project),
             "opt_out_list": lists,
             "opt_out_exemption": exemptions,
-            **end_linkage(project),
+            **linkage,
         }
         return certify(project, END_IN_IDENTITY, (asked.actor,), counts)
 
