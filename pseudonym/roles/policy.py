@@ -283,6 +283,7 @@ OPENING = frozenset(
 
 COVERED = GROWING | {
     "linker.v1.ReviewService/NextPair",
+    "linker.v1.MatchService/PutRecords",
     "pseudonym.v1.BrokerService/RequestReidentification",
     "pseudonym.v1.VaultService/LookUp",
 }
@@ -291,6 +292,18 @@ COVERED = GROWING | {
 Nobody is refused their rights because an accreditation has run out: what corrects, erases and destroys is not
 here.
 """
+
+
+COVERED_BY_PROJECT = frozenset(
+    {
+        "linker.v1.LinkageService/ReadLinks",
+        "linker.v1.LinkageService/Explain",
+        "linker.v1.MatchService/Match",
+        "linker.v1.MatchService/MatchStream",
+        "linker.v1.MatchService/MatchUpload",
+    }
+)
+"""What names a project and no purpose: one of the project's has to have a lawful basis."""
 
 
 POLLS = frozenset(
@@ -313,6 +326,7 @@ class Rule:
         seconds: how long a call may take at most.
         growing: whether it is refused from the end of its project on.
         covered: whether its project's purpose must have a lawful basis.
+        covered_by_project: whether one of its project's purposes must have.
     """
 
     served_by: tuple[Role, ...]
@@ -320,6 +334,7 @@ class Rule:
     seconds: float
     growing: bool
     covered: bool
+    covered_by_project: bool
 
     def check(self, caller: Caller) -> None:
         """Let the caller in or not.
@@ -341,6 +356,7 @@ METHODS: Mapping[str, Rule] = {
         SECONDS.get(method, QUICK),
         method in GROWING | OPENING,
         method in COVERED,
+        method in COVERED_BY_PROJECT,
     )
     for method, callers in CALLERS.items()
 }
