@@ -276,9 +276,10 @@ OPENING = frozenset(
         "linker.v1.MatchService/Match",
         "linker.v1.MatchService/MatchStream",
         "linker.v1.MatchService/MatchUpload",
+        "pseudonym.v1.TableService/GetTable",
     }
 )
-"""What shows records of people, or finds them, and is refused from the project's end on as well."""
+"""What shows records or tables of people, or finds them, and is refused from the project's end on as well."""
 
 
 COVERED = GROWING | {

@@ -46,6 +46,7 @@ REQUESTS = {
     for method in one.methods
 }
 
+TABLE = "pseudonym.v1.TableService/GetTable"
 LISTS = {f"pseudonym.v1.OptOutService/{one}" for one in ("ExportNumbers", "ImportCleared", "SetExemption")}
 
 
@@ -66,7 +67,7 @@ def first_message(method: str, project: str) -> Any:
     return message
 
 
-@pytest.mark.parametrize("method", sorted({*policy.GROWING, *LISTS}))
+@pytest.mark.parametrize("method", sorted({*policy.GROWING, *LISTS, TABLE}))
 def test_nothing_is_added_to_a_project_after_its_end(roles, certificates, method):
     rule = policy.METHODS[f"/{method}"]
     [role], bearer = rule.served_by, min(rule.callers)
