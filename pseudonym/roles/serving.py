@@ -342,7 +342,8 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
     if engine is None:
         keeping = keepings.of_identity(*kept, lambda: (), lambda: 0, lambda project: True)
     else:
-        keeping = keepings.of_identity(*kept, engine.overdue, engine.delete_overdue, engine.knows)
+        knows = keepings.known_to(engine.knows, casebook.knows, optouts.knows)
+        keeping = keepings.of_identity(*kept, engine.overdue, engine.delete_overdue, knows)
     parts.daily(house, keeping, duties)
 
 
