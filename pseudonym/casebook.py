@@ -109,6 +109,11 @@ class Casebook:
         self._store.purge_if_due()
         return gone
 
+    def knows(self, project: str) -> bool:
+        """Whether a project has cases."""
+        with self._store.read() as at:
+            return bool(rights.cases(at, project))
+
     def forget_project(self, project: str) -> int:
         """Delete a project's cases and destroy their keys; how many they were."""
         with self._store.read() as at:

@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pseudonym import certificates, clock
 from pseudonym.audit import Event, Log, Signer
 from pseudonym.casework import written
-from pseudonym.casework.book import Book, Right
+from pseudonym.casework.book import PROFESSIONAL, Book, Right
 from pseudonym.errors import InputError, PseudonymError, SealBrokenError
 from pseudonym.files import canonical, destroy_file, locked, parse, read_secret_file, replace_file
 from pseudonym.log_keys import read_officer
@@ -145,9 +145,13 @@ class Desk:
     def sweep(self) -> list[bytes]:
         """Destroy what is kept for a time at most, and over; the certificates of it."""
         made = []
-        for one in self.book.over(clock.today()):
+        today = clock.today()
+        for one in self.book.over(today):
             if one.kind is Kind.MAXIMUM:
-                book = self.book.forget_professional(one.of)
+                if one.category == PROFESSIONAL:
+                    book = self.book.forget_professional(one.of)
+                else:
+                    book = self.book.delete(one.of, one.category, today)
                 made.append(self._destroy(book, one.category, "after its time", one.of))
         return made
 

@@ -74,6 +74,23 @@ class Cover:
                 self._accredited(record, of, today)
         return found
 
+    def check_project(self, project: str, today: date) -> None:
+        """Let a use in that names no purpose: one of the project's has to be covered.
+
+        Raises:
+            LawError: none is; of the first, why.
+        """
+        record = self.records.get(project)
+        refused = []
+        for purpose in (record.purposes if record else ()) or ("",):
+            try:
+                self.check(project, purpose, today)
+            except LawError as error:
+                refused.append(error)
+            else:
+                return
+        raise refused[0]
+
     def check_columns(
         self, project: str, purpose: str, datasets: Collection[str], tags: Collection[Tag], today: date
     ) -> Purpose | None:

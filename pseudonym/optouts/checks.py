@@ -44,11 +44,13 @@ class Reason(StrEnum):
 
 
 class Notes(Protocol):
-    """Where it is noted what was checked, without any number: durable, each replaced as a whole."""
+    """Where it is noted what was checked, without any number: durable, each whole or gone."""
 
     def write(self, name: str, content: dict[str, Any]) -> None: ...
 
     def all(self) -> Iterator[tuple[str, dict[str, Any]]]: ...
+
+    def remove(self, name: str) -> None: ...
 
 
 class Lists(Protocol):
@@ -272,6 +274,28 @@ class Checks:
         for one in due:
             self._destroy(one)
         return len(due)
+
+    def forget_project(self, project: str) -> tuple[int, int]:
+        """Destroy a project's lists and delete its exemptions; it may be repeated.
+
+        That a list was sent stays noted, without a number: it keeps names of files from coming twice.
+
+        Returns:
+            How many lists and exemptions they were.
+        """
+        lists = [one for one in self.checks(project) if one.state != DESTROYED]
+        for one in lists:
+            self._destroy(one)
+        exemptions = [name for name, one in self._exemptions.items() if one.project == project]
+        for name in exemptions:
+            self._notes.remove(name)
+            del self._exemptions[name]
+        return len(lists), len(exemptions)
+
+    def knows(self, project: str) -> bool:
+        """Whether a list was ever sent for a project, or a register of it exempted."""
+        noted = [one.project for one in self._checks.values()]
+        return project in noted or project in [one.project for one in self._exemptions.values()]
 
     def checks(self, project: str) -> list[Check]:
         """The checks of a project, the oldest first."""

@@ -123,19 +123,22 @@ def end_in_identity(
     broker: Callable[[], Peer],
     certify: Certify,
     casebook: Casebook,
+    forget_opt_outs: Callable[[str], tuple[int, int]],
     end_linkage: Callable[[str], Mapping[str, int]] = lambda project: {},
 ) -> End:
-    """The identity role's part: persons whom no other project has, cases, and what the linkage service has.
+    """The identity role's part: persons whom no other project has, and all that stands of the project beside.
 
     Args:
         erasure: of persons.
         broker: gives the broker.
         certify: signs what was done.
         casebook: the cases of people's rights.
+        forget_opt_outs: destroys lists and exemptions of the National Data Opt-out; how many of each.
         end_linkage: destroys submissions, results, references and models of a project; how many of each.
     """
 
     def end(project: str, asked: Mandate) -> bytes:
+        linkage = end_linkage(project)  # first: while a job still runs it is refused, and nobody is erased
         pids: list[bytes] = []
         token = ""
         while True:
@@ -145,10 +148,13 @@ def end_in_identity(
             token = page.next_page_token
             if not token:
                 break
+        lists, exemptions = forget_opt_outs(project)
         counts: Mapping[str, int] = {
             "subject": erasure.erase(pids) if pids else 0,
             "rights_case": casebook.forget_project(project),
-            **end_linkage(project),
+            "opt_out_list": lists,
+            "opt_out_exemption": exemptions,
+            **linkage,
         }
         return certify(project, END_IN_IDENTITY, (asked.actor,), counts)
 

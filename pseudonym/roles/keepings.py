@@ -63,6 +63,11 @@ def of_attributes(attributes: Attributes, desk: ReleaseDesk, renewing: Renewing)
     )
 
 
+def known_to(*places: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Whether one of several places has, or had, anything of a project."""
+    return lambda project: any(knows(project) for knows in places)
+
+
 def of_identity(
     house: House,
     extracts: Extracts,
@@ -81,7 +86,7 @@ def of_identity(
         renewing: of the key-encrypting key.
         overdue: project and id of the extracts that were sent in and are due.
         delete_overdue: destroys them; how many.
-        knows: whether anything of a project was ever sent in.
+        knows: whether there is, or was, anything of a project.
     """
 
     def listed() -> list[Due]:

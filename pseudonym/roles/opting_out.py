@@ -356,6 +356,16 @@ class OptOuts:
         with self._checking:
             return self._checks.destroy_due()
 
+    def forget_project(self, project: str) -> tuple[int, int]:
+        """Destroy a project's lists and delete its exemptions; how many of each there were."""
+        with self._checking:
+            return self._checks.forget_project(project)
+
+    def knows(self, project: str) -> bool:
+        """Whether a list was ever sent for a project, or a register of it exempted."""
+        with self._checking:
+            return self._checks.knows(project)
+
     # --- registers ---------------------------------------------------------------------------------------
 
     def gate(self, project: str, register: str, *, read: bool = False) -> Passed | None:

@@ -47,6 +47,11 @@ class Papers:
         with self._lock, locked(self._folder):
             replace_file(self._folder / f"{name}.json", canonical(content))
 
+    def remove(self, name: str) -> None:
+        """Delete one; a crash leaves it whole, or none."""
+        with self._lock, locked(self._folder):
+            (self._folder / f"{name}.json").unlink(missing_ok=True)
+
     def all(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """All of them, by name."""
         for path in sorted(self._folder.glob("*.json")):

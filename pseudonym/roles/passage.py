@@ -49,6 +49,7 @@ STORES = {
     EXTRACTS: Store.IDENTITY,
     "/linker.v1.IntakeService/SubmitIdentities": Store.IDENTITY,
     "/linker.v1.LinkageService/StartJoin": Store.IDENTITY,
+    "/linker.v1.MatchService/PutRecords": Store.IDENTITY,
     "/pseudonym.v1.AttributeService/SubmitAttributes": Store.ATTRIBUTES,
     "/pseudonym.v1.AttributeService/AttachDataset": Store.ATTRIBUTES,
     "/pseudonym.v1.BrokerService/MapSubjects": Store.BROKER,
@@ -214,7 +215,7 @@ class Passage:
 
         Raises:
             EndedError: the call would add to a project that has ended, or give out something of it.
-            LawError: the project has no such purpose with a lawful basis.
+            LawError: the project has no such purpose with a lawful basis, or none where the call names none.
         """
         header = getattr(message, "header", None) or message
         stated = getattr(header, "mandate", None) or header
@@ -227,6 +228,10 @@ class Passage:
             self._check_end(clock.now())
         if self._rule.covered:
             self._check_cover(_datasets(self._method, header), clock.today())
+        if self._rule.covered_by_project:
+            for role in self._rule.served_by:
+                if (terms := self._terms.get(role)) is not None:
+                    terms.cover.check_project(self._project, clock.today())
         self._begun = True
 
     def _check_end(self, now: datetime) -> None:

@@ -255,6 +255,9 @@ GROWING = frozenset(
         "pseudonym.v1.TableService/ApproveTable",
         "pseudonym.v1.TableService/PublishTable",
         "pseudonym.v1.TableService/ReadTable",
+        "pseudonym.v1.OptOutService/ExportNumbers",
+        "pseudonym.v1.OptOutService/ImportCleared",
+        "pseudonym.v1.OptOutService/SetExemption",
     }
 )
 """What adds to a project or gives numbers out, and is refused from the project's end on.
@@ -273,13 +276,15 @@ OPENING = frozenset(
         "linker.v1.MatchService/Match",
         "linker.v1.MatchService/MatchStream",
         "linker.v1.MatchService/MatchUpload",
+        "pseudonym.v1.TableService/GetTable",
     }
 )
-"""What shows records of people, or finds them, and is refused from the project's end on as well."""
+"""What shows records or tables of people, or finds them, and is refused from the project's end on as well."""
 
 
 COVERED = GROWING | {
     "linker.v1.ReviewService/NextPair",
+    "linker.v1.MatchService/PutRecords",
     "pseudonym.v1.BrokerService/RequestReidentification",
     "pseudonym.v1.VaultService/LookUp",
 }
@@ -288,6 +293,18 @@ COVERED = GROWING | {
 Nobody is refused their rights because an accreditation has run out: what corrects, erases and destroys is not
 here.
 """
+
+
+COVERED_BY_PROJECT = frozenset(
+    {
+        "linker.v1.LinkageService/ReadLinks",
+        "linker.v1.LinkageService/Explain",
+        "linker.v1.MatchService/Match",
+        "linker.v1.MatchService/MatchStream",
+        "linker.v1.MatchService/MatchUpload",
+    }
+)
+"""What names a project and no purpose: one of the project's has to have a lawful basis."""
 
 
 POLLS = frozenset(
@@ -310,6 +327,7 @@ class Rule:
         seconds: how long a call may take at most.
         growing: whether it is refused from the end of its project on.
         covered: whether its project's purpose must have a lawful basis.
+        covered_by_project: whether one of its project's purposes must have.
     """
 
     served_by: tuple[Role, ...]
@@ -317,6 +335,7 @@ class Rule:
     seconds: float
     growing: bool
     covered: bool
+    covered_by_project: bool
 
     def check(self, caller: Caller) -> None:
         """Let the caller in or not.
@@ -338,6 +357,7 @@ METHODS: Mapping[str, Rule] = {
         SECONDS.get(method, QUICK),
         method in GROWING | OPENING,
         method in COVERED,
+        method in COVERED_BY_PROJECT,
     )
     for method, callers in CALLERS.items()
 }

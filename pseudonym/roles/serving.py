@@ -300,7 +300,6 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
     parts.destroy[house.role] = destroyer(house, counted)
     casebook = Casebook(house.store, domains.folder_keys(house))
     end_linkage = engine.end_project if engine else lambda project: {}
-    parts.end[house.role] = end_in_identity(erasure, way.broker, certify, casebook, end_linkage)
     rewrap = [domains.rewrap_identities(vault), domains.rewrap_folders(house)]
     renewing = Renewing(house, rewrap, counted, certify, parts.failed)
     parts.renew[house.role] = renewing
@@ -318,6 +317,9 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
         parts.failed,
     )
     optouts.resume()
+    parts.end[house.role] = end_in_identity(
+        erasure, way.broker, certify, casebook, optouts.forget_project, end_linkage
+    )
     senders = engine.senders if engine is not None else lambda project: ()
     desk = PeopleDesk(people, key, senders, reports.soon)
     registers = Registers(people, key, reports, disclosures, optouts)
@@ -343,7 +345,8 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
     if engine is None:
         keeping = keepings.of_identity(*kept, lambda: (), lambda: 0, lambda project: True)
     else:
-        keeping = keepings.of_identity(*kept, engine.overdue, engine.delete_overdue, engine.knows)
+        knows = keepings.known_to(engine.knows, casebook.knows, optouts.knows)
+        keeping = keepings.of_identity(*kept, engine.overdue, engine.delete_overdue, knows)
     parts.daily(house, keeping, duties)
 
 

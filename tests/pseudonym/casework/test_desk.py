@@ -19,9 +19,21 @@ from pseudonym.casework import desk as desks
 from pseudonym.casework.book import Right
 from pseudonym.certificates import verify
 from pseudonym.errors import InputError
+from pseudonym.retention import schedules
 
 ROOT = Path(__file__).resolve().parents[3]
 SUPPORT = "support-record"
+REFERRALS = """
+[[schedule]]
+category = "referral-record"
+what = "referrals that came to nothing"
+store = "council"
+kind = "maximum"
+clock = "last-contact"
+days = 30
+basis = "business-practice"
+reason = "Families were told: a month after our last contact."
+"""
 WORDS = ("family-4711", "Dana Scott", "01223 000000")
 
 
@@ -192,6 +204,25 @@ def test_r49_killed_at_any_step_of_a_deletion_the_book_is_whole(place, tmp_path)
             assert desk.book.families == {}
         assert len(list((place / "keys").iterdir())) == 1
     assert seen == {True, False}
+
+
+def test_r47_at_the_desk_each_maximum_is_destroyed_as_what_it_is(place, tmp_path):
+    kept = Path(schedules.__file__).with_name("notice.toml").read_text()
+    own = tmp_path / "schedules.toml"
+    own.write_text(f"{kept}\n{REFERRALS}")
+    desk = tmp_path / "own"
+    (tmp_path / "another").mkdir()
+    desks.create(desk, "council.example/own", place / "officer.pem", tmp_path / "another", own)
+    with desks.opened(desk, "alice") as opened:
+        book = opened.book
+        for family in ("f-1", "bob"):
+            book = book.contact(family, "referral-record", clock.today())
+        opened.change(book.add_professional("bob", "Bob"), "lead.professional", "bob")
+        clock.set_ahead(31)
+        assert len(opened.sweep()) == 2
+        assert opened.sweep() == []
+        assert opened.book.families == {}
+        assert set(opened.book.professionals) == {"bob"}
 
 
 def test_a_desk_that_is_none_says_so(tmp_path):

@@ -31,5 +31,8 @@ class Kept(dict[str, dict[str, object]]):
     def write(self, name, content):
         self[name] = content
 
+    def remove(self, name):
+        del self[name]
+
     def all(self):
         return iter(list(self.items()))

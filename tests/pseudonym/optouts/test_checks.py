@@ -18,7 +18,7 @@ from pseudonym.errors import (
 )
 from pseudonym.optouts import mesh
 from pseudonym.optouts.agreed import Agreed
-from pseudonym.optouts.checks import DAY, Checks, Exemption, within
+from pseudonym.optouts.checks import DAY, DESTROYED, Checks, Exemption, within
 from tests.pseudonym.optouts.people import Kept
 
 AGREED, NOON = Agreed("X26OT001", 7), 1_795_000_000
@@ -182,6 +182,23 @@ def test_r54_an_exemption_holds_for_its_register_until_it_ends(desk):
         desk.again().gate("tf-2026", "hes")
     with pytest.raises(InputError):
         desk.checks.exempt(Exemption("tf-2026", "hes", "because", "OS-1", "officer/olive", NOON))
+
+
+def test_r48_at_a_projects_end_its_lists_are_destroyed_and_its_exemptions_deleted(desk):
+    check, _ = desk.export()
+    other = Exemption("other-2026", "hes", "official-statistics", "OS-1", "officer/olive", NOON)
+    desk.checks.exempt(Exemption("tf-2026", "hes", "official-statistics", "OS-1", "officer/olive", NOON))
+    desk.checks.exempt(other)
+    assert [desk.checks.knows(one) for one in ("tf-2026", "other-2026", "new-2026")] == [True, True, False]
+    assert desk.checks.forget_project("tf-2026") == (1, 1)
+    assert not desk.lists.held
+    assert desk.again().forget_project("tf-2026") == (0, 0)
+    assert desk.checks.exemptions("tf-2026") == []
+    assert desk.checks.exemptions("other-2026") == [other]
+    assert [one.state for one in desk.checks.checks("tf-2026")] == [DESTROYED]
+    # Whoever sends a list on the same day has it under another name.
+    later, _ = desk.checks.export("other-2026", "r-9", AGREED, lambda: pl.Series("nhs", NUMBERS))
+    assert later.file != check.file
 
 
 @pytest.mark.parametrize(

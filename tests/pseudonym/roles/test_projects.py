@@ -18,7 +18,16 @@ from pseudonym.roles.callers import Role
 from pseudonym.roles.destroying import destroyer
 from pseudonym.roles.opening import open_house
 from pseudonym.roles.refusals import FieldError
-from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2, key_pb2, release_pb2, table_pb2, vault_pb2
+from pseudonym.v1 import (
+    attribute_pb2,
+    broker_pb2,
+    common_pb2,
+    key_pb2,
+    optout_pb2,
+    release_pb2,
+    table_pb2,
+    vault_pb2,
+)
 from tests.pseudonym.roles.harness import DOMAIN, ENDED, Called, mandate, reason
 
 B, K = "/pseudonym.v1.BrokerService/", "/pseudonym.v1.KeyService/"
@@ -32,9 +41,13 @@ REQUESTS = {
         release_pb2.DESCRIPTOR.services_by_name["ReleaseService"],
         table_pb2.DESCRIPTOR.services_by_name["TableService"],
         vault_pb2.DESCRIPTOR.services_by_name["VaultService"],
+        optout_pb2.DESCRIPTOR.services_by_name["OptOutService"],
     )
     for method in one.methods
 }
+
+TABLE = "pseudonym.v1.TableService/GetTable"
+LISTS = {f"pseudonym.v1.OptOutService/{one}" for one in ("ExportNumbers", "ImportCleared", "SetExemption")}
 
 
 def refused(call: Any) -> tuple[str, str]:
@@ -54,7 +67,7 @@ def first_message(method: str, project: str) -> Any:
     return message
 
 
-@pytest.mark.parametrize("method", sorted(policy.GROWING))
+@pytest.mark.parametrize("method", sorted({*policy.GROWING, *LISTS, TABLE}))
 def test_nothing_is_added_to_a_project_after_its_end(roles, certificates, method):
     rule = policy.METHODS[f"/{method}"]
     [role], bearer = rule.served_by, min(rule.callers)

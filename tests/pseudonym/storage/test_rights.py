@@ -169,6 +169,7 @@ def test_r66_a_case_is_sealed_and_stays_without_the_person(held, store):
     casebook.keep_answer(CASE, "identity", b"too late")
     assert casebook.answers(CASE) == {}
     assert casebook.get("tf-2026", "rt-1") == CASE
+    assert (casebook.knows("tf-2026"), casebook.knows("another")) == (True, False)
     with pytest.raises(NotFoundError):
         casebook.get("another", "rt-1")
 
