@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 import pytest
 
@@ -38,8 +40,12 @@ class Scene:
 
     def start(self, erasing):
         """As after a restart, but for what is done then."""
-        self.book, self.erasing, self.failures = Book(self.kept, KEY, forms), erasing, []
-        self.optouts = OptOuts(self.vault, self.people, erasing, self.book, None, None, self.failures.append)
+        self.book, self.erasing = Book(self.kept, KEY, forms), erasing
+        self.failures: list[object] = []
+        nothing: Any = None
+        self.optouts = OptOuts(
+            self.vault, self.people, erasing, self.book, nothing, None, self.failures.append
+        )
 
     def refuse(self, number, *who):
         self.optouts.refuse_sharing(mandate(number), "officer", "aaaa", lambda: list(who), len(who))
