@@ -294,7 +294,7 @@ def test_who_is_erased_or_restricted_after_a_check_is_in_no_table_that_is_approv
 
 
 def test_a_table_follows_the_broker_first_and_the_law_is_asked_again_before_it_is_approved(made, monkeypatch):
-    followed = []
+    followed: list[str] = []
     monkeypatch.setattr(made.desk, "_follow", followed.append)
     record = made.checked()
     assert followed == [PROJECT]
