@@ -470,7 +470,7 @@ def test_r55_a_rectification_puts_back_no_number_that_is_not_to_be_used(study):
         request = optout_pb2.SetNhsNumberOptOutRequest(mandate=mandate(), sought=who)
         method = "/pseudonym.v1.OptOutService/SetNhsNumberOptOut"
         assert officer(method, request, optout_pb2.SetNhsNumberOptOutResponse, 40).persons == 1
-    person = vault_pb2.SoughtPerson(born="2011-02-09", surname=SURNAMES.split()[8], postcode="CB9 8AA")
+    person = vault_pb2.SoughtPerson(born="2011-02-09", surname="Rightly", postcode="CB9 8AA")
     case = opened(study, rights_pb2.RIGHT_RECTIFICATION, sought=[person])
     assert case_of(study, case.case_id).found == rights_pb2.RIGHT_FOUND_ONE
     truth = rights_pb2.CORRECTION_TRUTH_NEVER
