@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from pseudonym.errors import InputError
+from pseudonym.forms import divided
 from pseudonym.urn import ID_BYTES, AidKey, UrnKey
 
 
@@ -34,12 +35,12 @@ def cover(key: AidKey | UrnKey, ids: Sequence[bytes]) -> list[bytes]:
     Raises:
         InputError: an id has another size.
     """
-    return _blocks(_permutation(key).encryptor().update(_joined(ids)))
+    return divided(_permutation(key).encryptor().update(_joined(ids)), ID_BYTES)
 
 
 def uncover(key: AidKey | UrnKey, covers: Sequence[bytes]) -> list[bytes]:
     """The ids behind covers made with the same key; some other 16 bytes, silently, behind any others."""
-    return _blocks(_permutation(key).decryptor().update(_joined(covers)))
+    return divided(_permutation(key).decryptor().update(_joined(covers)), ID_BYTES)
 
 
 def _permutation(key: AidKey | UrnKey) -> Cipher[ECB]:
@@ -50,7 +51,3 @@ def _joined(blocks: Sequence[bytes]) -> bytes:
     if not set(map(len, blocks)) <= {ID_BYTES}:
         raise InputError(f"An internal id is {ID_BYTES} bytes.", "Make one with os.urandom(16).")
     return b"".join(blocks)
-
-
-def _blocks(octets: bytes) -> list[bytes]:
-    return [octets[i : i + ID_BYTES] for i in range(0, len(octets), ID_BYTES)]

@@ -30,3 +30,9 @@ def filled(count: int, *parts: bytes | Sequence[bytes]) -> list[bytes]:
         start += width
     strings: list[bytes] = made.view(f"V{start}").ravel().tolist()
     return strings
+
+
+def divided(octets: bytes, size: int) -> list[bytes]:
+    """Bytes in pieces of one size each; a length that is no multiple of it is an error of the caller's."""
+    pieces: list[bytes] = np.frombuffer(octets, dtype=f"V{size}").tolist()
+    return pieces

@@ -23,6 +23,7 @@ from dataclasses import replace
 import polars as pl
 
 from pseudonym.errors import InputError, LinkError, ProtectedError
+from pseudonym.forms import divided
 from pseudonym.grouping import groups, names
 from pseudonym.standing import (
     MOVED,
@@ -43,8 +44,7 @@ Draw = Callable[[int], list[bytes]]
 
 def random_ids(count: int) -> list[bytes]:
     """So many new ids."""
-    octets = os.urandom(ID_BYTES * count)
-    return [octets[i : i + ID_BYTES] for i in range(0, len(octets), ID_BYTES)]
+    return divided(os.urandom(ID_BYTES * count), ID_BYTES)
 
 
 def deliver(

@@ -20,7 +20,7 @@ printed or logged unwrapped.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 from cryptography.exceptions import InvalidTag
@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from pseudonym.errors import InputError, SealBrokenError
-from pseudonym.forms import filled
+from pseudonym.forms import divided, filled
 from pseudonym.urn import ID_BYTES, KEY_BYTES, enc, prf
 
 SCHEME = b"\x01"
@@ -135,8 +135,7 @@ class Kek:
 
 def new_deks(count: int) -> list[bytes]:
     """Make keys for `count` subjects: 32 random bytes each."""
-    octets = os.urandom(KEY_BYTES * count)
-    return [octets[i : i + KEY_BYTES] for i in range(0, len(octets), KEY_BYTES)]
+    return divided(os.urandom(KEY_BYTES * count), KEY_BYTES)
 
 
 def ciphers(deks: Sequence[bytes]) -> list[AESGCM]:
@@ -313,9 +312,7 @@ def _places(
 def new_nonces(count: int) -> tuple[list[bytes], list[bytes]]:
     """Random nonces, with and without the scheme byte before them; one system call for all."""
     octets = os.urandom(NONCE_BYTES * count)
-    nonces = [octets[i : i + NONCE_BYTES] for i in range(0, len(octets), NONCE_BYTES)]
-    add: Callable[[bytes], bytes] = SCHEME.__add__
-    return list(map(add, nonces)), nonces
+    return filled(count, SCHEME, [octets]), divided(octets, NONCE_BYTES)
 
 
 def _check_schemes(sealed: Sequence[bytes]) -> None:

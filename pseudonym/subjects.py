@@ -20,7 +20,7 @@ import polars as pl
 from pseudonym import seal
 from pseudonym.columns import frame_of
 from pseudonym.errors import InputError, SealBrokenError, SubjectMissingError
-from pseudonym.forms import filled
+from pseudonym.forms import divided, filled
 from pseudonym.keks import Keks
 from pseudonym.storage import identity as db
 from pseudonym.storage.engine import Store
@@ -133,7 +133,7 @@ def new_statements(
         head = (7 + count).to_bytes(2, "big") + _LABEL + _number(ID_BYTES)
         theirs = [row_ids[place] for place in places]
         if count > 1:
-            theirs = [b"".join(sorted(_divided(rows))) for rows in theirs]
+            theirs = [b"".join(sorted(divided(rows, ID_BYTES))) for rows in theirs]
         rows: list[bytes | list[bytes]] = []
         for first in range(0, length, ID_BYTES):
             rows += [start, [each[first : first + ID_BYTES] for each in theirs], end]
@@ -141,10 +141,6 @@ def new_statements(
         for place, octets in zip(places, made, strict=True):
             said[place] = octets
     return said
-
-
-def _divided(rows: bytes) -> list[bytes]:
-    return [rows[first : first + ID_BYTES] for first in range(0, len(rows), ID_BYTES)]
 
 
 _LABEL = enc("subject/1")[2:]
