@@ -21,13 +21,13 @@ from pseudonym.release.build import FAMILY, PERSON, REFERENCES, Built, allowed
 from pseudonym.release.columns import MONTH, QUARTER, Out
 from pseudonym.release.differences import CHECK as DIFFERENCES
 from pseudonym.release.differences import Earlier, differences
+from pseudonym.release.opted_out import APPLIED, EXEMPT
 from pseudonym.release.report import Finding, Report, Weight
 from pseudonym.release.spec import FAMILIES, PERSONS, Spec
 from pseudonym.scanner import scan
 from pseudonym.urn import Kind
 
 BLOCKS, WARNS = Weight.BLOCKS, Weight.WARNS
-EXEMPT: Final = "exempt: "
 _SHORTEST_CANARY = 4
 
 
@@ -127,7 +127,7 @@ def _law(what: Checked) -> Iterator[Finding]:
         if use.opt_out.startswith(EXEMPT) and use.opt_out.removeprefix(EXEMPT).strip():
             message = f"The national data opt-out was not applied; {use.opt_out}."
             yield Finding("law", WARNS, message, use.name)
-        elif use.opt_out != "applied":
+        elif use.opt_out != APPLIED:
             message = "Nothing says that the national data opt-out was applied, or why it is not."
             yield Finding("law", BLOCKS, message, use.name)
 

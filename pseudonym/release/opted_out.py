@@ -10,6 +10,8 @@ from pseudonym import registers
 from pseudonym.errors import OptOutMissingError, OptOutStaleError, ReleaseError
 
 APPLIED: Final = "applied"
+EXEMPT: Final = "exempt: "
+"""Before the reason why the opt-out does not apply."""
 Linked = Callable[[str], tuple[str, int] | None]
 """Of a register, under what it was linked last and until when that holds; None: nothing says."""
 
@@ -41,6 +43,11 @@ def check(said: Mapping[str, str], linked: Linked, now: datetime) -> None:
             raise ReleaseError(
                 f"{name} was linked under an exemption from the National Data Opt-out.",
                 "Say so in the specification: exempt, and the reason.",
+            )
+        if claim.startswith(EXEMPT) and basis == "list":
+            raise ReleaseError(
+                f"{name} was linked under a list of the National Data Opt-out: it was applied.",
+                "Say so in the specification: applied.",
             )
         if until and now.timestamp() >= until:
             raise OptOutStaleError(

@@ -7,6 +7,7 @@ count ──▶ people ──▶ who has any, sums ──▶ differences ──�
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +25,7 @@ from pseudonym.tables.lawful import findings
 from pseudonym.tables.overlap import overlap
 from pseudonym.tables.protect import Given, Protected, Unprotected, loose, protect
 from pseudonym.tables.published import Published, published
-from pseudonym.tables.report import DIFFERENCE, OVERLAP, UNPROTECTED, TableReport
+from pseudonym.tables.report import BASES, DIFFERENCE, OVERLAP, UNPROTECTED, TableReport
 from pseudonym.tables.rules import THRESHOLD
 from pseudonym.tables.spec import TableSpec
 
@@ -87,11 +88,13 @@ def build_table(
         coarse = order[:size]
         counted = count(spec, declared, rows, now.date(), frozenset(coarse), noise)
         persons, families = counted.persons, counted.families
-        if _overlapping(spec, counted, earlier):
+        reason = BASES if _in_two_roundings(spec, counted, earlier) else ""
+        reason = OVERLAP if _overlapping(spec, counted, earlier) else reason
+        if reason:
             report = TableReport(
                 spec.name, now.isoformat(timespec="seconds"), persons, families, tuple(found)
             )
-            return Made(report.refused(OVERLAP), None, None, persons)
+            return Made(report.refused(reason), None, None, persons)
         try:
             guarded = _guarded(spec, counted, earlier)
         except Unprotected:
@@ -168,15 +171,20 @@ def _guarded(spec: TableSpec, counted: Counted, earlier: Sequence[Facts]) -> _Gu
     )
 
 
+def _in_two_roundings(spec: TableSpec, counted: Counted, earlier: Sequence[Facts]) -> bool:
+    """Whether a sum has another base than the same sum here or in a released table."""
+    mine = {(*_topic(spec, one), one.sheet.base) for one in counted.told if one.sheet.base}
+    known = {(one.kind, one.topic, one.sheet.base) for table in earlier for one in table.facts}
+    bases = defaultdict[tuple[Kind, str], set[int]](set)
+    for kind, topic, base in mine | known:
+        bases[kind, topic].add(base)
+    return any(len(bases[kind, topic]) > 1 for kind, topic, _ in mine)
+
+
 def _overlapping(spec: TableSpec, counted: Counted, earlier: Sequence[Facts]) -> bool:
     """Whether a measure looks at some rows of another's, here or in a released table, and not at the same."""
     mine = {_topic(spec, one) for one in counted.told if one.sheet is not one.people}
     others = mine | {(one.kind, one.topic) for table in earlier for one in table.facts}
-
-    bases = {(*_topic(spec, one), one.sheet.base) for one in counted.told if one.sheet is not one.people}
-    bases |= {(one.kind, one.topic, one.sheet.base) for table in earlier for one in table.facts}
-    if any(sum(one[:2] == topic for one in bases) > 1 for topic in mine):
-        return True  # the same sums in two roundings
 
     def what(kind: Kind, topic: str) -> str | None:
         before, after = f"{spec.topic} any ", f" of each {spec.topic}"

@@ -38,6 +38,7 @@ from pseudonym.tables.building import build_table
 from pseudonym.tables.cellkey import Noise, PTable
 from pseudonym.tables.facts import Facts
 from pseudonym.tables.keeping import Record, State
+from pseudonym.tables.lawful import check_declaration
 from pseudonym.tables.published import Published
 from pseudonym.tables.spec import Audience, TableSpec
 from pseudonym.wayback import Refusal
@@ -92,10 +93,12 @@ class TableDesk:
         """Keep a declaration; the same again does nothing.
 
         Raises:
-            InputError: it is none, is for another project or purpose, or names what is not declared.
+            InputError: it is none, is for another project or purpose, names what is not declared, or asks for
+                what no table is made with.
             ConflictError: there is a table of this name with another declaration.
         """
         spec = TableSpec.from_toml(spec_text)
+        check_declaration(spec)
         if (spec.project, spec.purpose) != (project, mandate.purpose):
             raise _other_use()
         if spec.ptable:
@@ -274,7 +277,9 @@ class TableDesk:
         return {name: known[name] for name in spec.datasets}
 
     def _check_law(self, spec: TableSpec, declared: Mapping[str, Dataset], now: datetime) -> None:
-        """Refuse what the purpose does not cover, and health data that nobody asked about."""
+        """Refuse what no table is made with, what the purpose does not cover, and health data that nobody
+        asked about."""
+        check_declaration(spec)
         names = spec.datasets.keys() - {outcomes.NAME}
         tags = frozenset[Tag]().union(
             *(

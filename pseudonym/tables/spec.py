@@ -116,8 +116,6 @@ class Figure:
             raise InputError(f"Measure {self.name} has costs of no column.", "Name the column of codes.")
         if bool(self.codes) and not self.column:
             raise InputError(f"Measure {self.name} names codes of no column.", "Name the column.")
-        if magnitude and self.base < 5:  # sums of rows are counts: no finer than these
-            raise InputError(f"Measure {self.name} has a base below 5.", "Sums are rounded to 5 or more.")
         if any(type(cost) not in (int, float) or not 0 <= cost < 1e9 for _, cost in self.costs):
             raise InputError(f"The costs of measure {self.name} are no amounts from 0.")
         if not 1 <= self.base <= 10**9 or not 0 < len(self.meaning) <= LARGEST_TEXT:
@@ -172,7 +170,7 @@ class TableSpec:
         impossible: cells in which nobody can be, each by categories of dimensions.
         ptable: for cell keys, the name of a ready-made perturbation table.
         tags: the tags that its columns may have.
-        opt_out: for health data: `applied`, or `exempt: ` and the reason why the opt-out does not apply.
+        opt_out: for health data: `applied`, or `exempt: ` and the code of why the opt-out does not apply.
         source: where unit costs are from; needed where there are costs.
     """
 

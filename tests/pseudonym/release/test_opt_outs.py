@@ -61,6 +61,10 @@ def test_r54_health_data_are_released_only_under_a_fresh_list_or_an_exemption(se
         check()
     linked(set_up, 3, ("list", now + DAY))
     assert check().state is State.CHECKED
+    exempt = text.replace('"applied"', '"exempt: official-statistics"').replace('"nis-1"', '"nis-2"')
+    other = set_up.created(exempt)
+    with pytest.raises(ReleaseError, match="it was applied"):
+        set_up.desk.check(PROJECT, other.name, MANDATE)
     linked(set_up, 4, None)  # a run that says nothing takes it away again
     with pytest.raises(OptOutMissingError):
         check()

@@ -17,7 +17,8 @@ from pseudonym.tables.cellkey import Noise, PTable
 from pseudonym.tables.cells import Sheet
 from pseudonym.tables.counting import count
 from pseudonym.tables.facts import Facts
-from pseudonym.tables.report import OVERLAP, UNPROTECTED
+from pseudonym.tables.lawful import check_declaration
+from pseudonym.tables.report import BASES, OVERLAP, UNPROTECTED
 from tests.pseudonym.tables.attacker import Attacker, fewest, within
 from tests.pseudonym.tables.made import ANY, CODES, COUNT, DECLARED, NOW, drawn, events, people, spec, table
 
@@ -278,8 +279,11 @@ def test_r41_measures_that_overlap_without_being_the_same_are_refused():
 def test_r41_sums_are_rounded_to_no_less_than_counts():
     rows = '[[measures]]\nname = "rows"\nkind = "sum"\nmeaning = "R"\ndataset = "people"\n'
     assert spec("a", measures=rows).figures[0].base == 5
-    with pytest.raises(InputError, match="below 5"):
-        spec("a", measures=rows + "base = 1\n")
+    check_declaration(spec("a", measures=rows))
+    finer = spec("a", measures=rows + "base = 1\n")  # it reads: what was declared once can always be read
+    with pytest.raises(InputError, match="multiples of 1") as refused:
+        check_declaration(finer)
+    assert "5 or more" in refused.value.help
 
 
 def test_r41_the_same_sums_in_another_rounding_are_refused():
@@ -288,6 +292,10 @@ def test_r41_the_same_sums_in_another_rounding_are_refused():
     value = '[[measures]]\nname = "p"\nkind = "sum"\nmeaning = "P"\ndataset = "events"\nvalue = "pounds"\n'
     first = table(spec("a", measures=value), rows, given=some)
     assert not first.report.reason
-    for base, reason in ((5, ""), (7, OVERLAP)):
+    for base, reason in ((5, ""), (7, BASES)):
         of = spec("b", name="two", measures=value + f"base = {base}\n")
-        assert table(of, rows, given=some, earlier=[first]).report.reason == reason
+        report = table(of, rows, given=some, earlier=[first]).report
+        assert report.reason == reason
+        assert ("another base" in report.text()) == bool(reason)
+    twice = value + value.replace('"p"', '"q"') + "base = 10\n"
+    assert table(spec("a", measures=twice), rows, given=some).report.reason == BASES

@@ -25,6 +25,7 @@ from pseudonym.keks import KekRing
 from pseudonym.lawful.cover import Cover
 from pseudonym.storage.rows_attributes import AttributeRows
 from pseudonym.storage.schema_attributes import TABLE
+from pseudonym.tables import flow
 from pseudonym.tables.flow import Reader
 from pseudonym.tables.keeping import State
 from pseudonym.tables.report import DIFFERENCE, TableReport
@@ -186,6 +187,23 @@ def test_r41_small_cells_of_persons_or_families_are_gone_and_the_restricted_are_
     before = json.loads(made.checked().report)["persons"]
     made.store.flag(PROJECT, column(aid=made.rows["aid"][:10].to_list()), Flag.RESTRICTED, MANDATE)
     assert json.loads(made.desk.check(PROJECT, "offences", MANDATE).report)["persons"] == before - 10
+
+
+def test_a_declaration_that_no_table_is_made_with_is_refused_and_one_of_before_still_reads(made, monkeypatch):
+    finer = PUBLIC.replace('kind = "rate"', 'kind = "mean"\nbase = 1').replace("an offence", "offences")
+    other = PUBLIC.replace('latest = "as_of"', 'latest = "as_of"\nopt_out = "exempt: made-up people"')
+    for text in (finer, other):
+        with pytest.raises(InputError):
+            made.desk.create(text, "olive", MANDATE, PROJECT)
+    with monkeypatch.context() as before:
+        before.setattr(flow, "check_declaration", lambda spec: None)
+        waiting = made.checked(finer.replace("offences-2", "waiting"))
+        released = made.released(finer)
+        made.desk.publish(PROJECT, released.name, MANDATE, "dora")
+    assert made.read(released.name, "rita", council=False)  # what was released under older rules
+    assert released.name in [one.name for one in made.desk.all(PROJECT, Reader("rita"))]
+    with pytest.raises(InputError, match="multiples of 1"):  # and what was not is not released now
+        made.desk.check(PROJECT, waiting.name, MANDATE)
 
 
 def test_every_reading_is_said_before_and_names_its_columns(made):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable
 from typing import Any
@@ -11,12 +12,13 @@ import pytest
 
 from pseudonym import registers
 from pseudonym.datasets import Kind
+from pseudonym.errors import InputError
 from pseudonym.roles.commands_table import LAYOUTS, ready_made
 from pseudonym.study.declaring import dataset
 from pseudonym.study.schemes import scheme
 from pseudonym.tables.building import build_table
 from pseudonym.tables.facts import Facts
-from pseudonym.tables.lawful import findings
+from pseudonym.tables.lawful import check_declaration, findings
 from pseudonym.tables.spec import TableSpec
 from tests.pseudonym.tables.made import NOW
 from tests.pseudonym.tables.scene import COUNCILS, people
@@ -93,17 +95,29 @@ def test_r42_what_services_cost_is_unit_costs_whose_source_is_said(made):
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_a_ready_made_declaration_reads(name):
-    assert TableSpec.from_toml(ready_made(name)).name == name
+def test_a_ready_made_declaration_reads_and_says_of_opt_outs_what_is_so(name):
+    spec = TableSpec.from_toml(ready_made(name))
+    check_declaration(spec)
+    health = any(registers.load(one).health for one in spec.datasets.keys() & set(registers.NAMES))
+    assert (spec.name, spec.opt_out) == (name, "applied" if health else "")
+
+
+@pytest.mark.parametrize("said", ["exempt", "exempt: ", "exempt: no opt-outs", "Applied", "yes", "applied "])
+def test_r54_what_is_said_of_opt_outs_is_one_of_the_known_words(said):
+    spec = TableSpec.from_toml(ready_made("cost"))  # what was kept with any text reads as it did
+    with pytest.raises(InputError) as refused:
+        check_declaration(dataclasses.replace(spec, opt_out=said))
+    assert "applied, or exempt: and one of explicit-consent" in refused.value.help
+    assert "no opt-outs" not in refused.value.message + refused.value.help
+    check_declaration(dataclasses.replace(spec, opt_out="exempt: made-up-data"))
 
 
 @pytest.mark.parametrize(
     ("name", "old", "new", "check"),
     [
-        ("cost", "exempt: made-up people have no opt-outs", "exempt: ", "law"),
         ("cost", '"criminal-offence", ', "", "law"),
         ("cost", 'use = "evaluation"', 'use = "curiosity"', "allow-list"),
-        ("how-well", 'opt_out = "exempt: made-up people have no opt-outs"\n', "", "law"),
+        ("how-well", 'opt_out = "applied"\n', "", "law"),
     ],
 )
 def test_r41_what_the_law_and_the_registers_do_not_allow_blocks(name, old, new, check):
