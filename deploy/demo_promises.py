@@ -19,6 +19,7 @@ from pseudonym.audit.checkpoint import VerifierKey
 from pseudonym.audit.verify import verify
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.roles.commands_table import ready_made
+from pseudonym.tables.handout import handed_out
 from pseudonym.tables.published import Published
 from pseudonym.tables.spec import TOTAL
 from pseudonym.v1 import vault_pb2
@@ -54,7 +55,8 @@ class Promises:
         with self._story.bar("Counting"):
             made = study.table(self._service, ready_made("services"), approvers)
             read = study.read_table(self._service, made.name)
-        (self._folder / "table.json").write_bytes(read.to_file())
+        for name, data in handed_out(read, "table").items():
+            (self._folder / name).write_bytes(data)
         marked = sum(bool(one.mark) for one in read.lines)
         areas = list(dict.fromkeys(one.categories[0] for one in read.lines))
         shown = table(["Families with", *areas], right=range(1, 1 + len(areas)))

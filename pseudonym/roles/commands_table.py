@@ -42,8 +42,10 @@ from pseudonym.roles.commands import (
 )
 from pseudonym.roles.peer import Peer
 from pseudonym.tables.cellkey import PTable
+from pseudonym.tables.handout import TOLD_AS, handed_out, to_csv
 from pseudonym.tables.published import Line, Published
 from pseudonym.tables.report import TableReport
+from pseudonym.tables.spec import Measure
 from pseudonym.v1 import table_pb2
 
 T = "/pseudonym.v1.TableService/"
@@ -183,17 +185,24 @@ def read(
     name: Name,
     as_json: AsJson = False,
     csv: Annotated[bool, typer.Option("--csv", help="CSV on stdout.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="Write it there: TABLE.csv, .txt (a legend), .json."),
+    ] = None,
     request_id: RequestId = None,
 ) -> None:
     """Read a released table: a council its own area and the total of all, others what was published."""
     with at.called(Role.ATTRIBUTES) as peer:
         request = table_pb2.ReadTableRequest(mandate=at.stated(request_id), name=name)
         content = peer.call(f"{T}ReadTable", request, table_pb2.ReadTableResponse).content
-    table = Published.from_file(content)
+        table = Published.from_file(content)
+        if out is not None:
+            hand_out(table, name, out)
+            return
     if as_json:
         print(json.dumps(asdict(table), indent=1))
     elif csv:
-        print(several(table.to_csv()), end="")
+        print(several(to_csv(table)), end="")
     else:
         draw(table, Console())
 
@@ -219,13 +228,23 @@ def ready_made(which: str) -> str:
     return (resources.files("pseudonym.tables") / "layouts" / f"{which}.toml").read_text(encoding="utf-8")
 
 
+def hand_out(table: Published, name: str, folder: Path) -> None:
+    """Write a table's files into a folder and say where they are. Raises InputError."""
+    made = {folder / file: data for file, data in handed_out(table, name).items()}
+    for path in made:
+        free(path)
+    for path, data in made.items():
+        write(path, data)
+        print(f"{plain(path)}: {_FILES[path.suffix]}")
+
+
 def draw(table: Published, console: Console) -> None:
     """Show a table: each measure a grid, with the periods side by side, and the rules below."""
     console.print(Text(plain(table.title), "bold"))
     for name, meaning, kind in table.measures:
         lines = [one for one in table.lines if one.measure == name]
         periods = list(dict.fromkeys(one.period for one in lines))
-        console.print(Text(f"\n{plain(meaning)} ({_AS[kind]})"))
+        console.print(Text(f"\n{plain(meaning)} ({TOLD_AS[Measure(kind)]})"))
         grid = Grid()
         for dimension in table.dimensions:
             grid.add_column(plain(dimension))
@@ -245,12 +264,12 @@ def draw(table: Published, console: Console) -> None:
         console.print(Text("- A number in brackets: so many suppressed cells are not in the total."))
 
 
-_AS = {"count": "count", "rate": "per cent", "mean": "mean", "sum": "sum"}
+_FILES = {".csv": "a row for each cell and total", ".txt": "what they mean", ".json": "both, for programs"}
 
 
 def _value(one: Line) -> str:
     left_out = f" ({one.left_out})" if one.left_out and not one.mark else ""
-    return one.mark or ("" if one.value is None else f"{one.value:,g}{left_out}")
+    return one.mark or ("" if one.value is None else f"{one.value:,.15g}{left_out}")
 
 
 def _of(one: Line) -> str:

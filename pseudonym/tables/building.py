@@ -125,7 +125,7 @@ def build_table(
     if report.blocked:
         return Made(report, None, None, persons)
     hidden = {id(one.sheet): one.suppressed for one in guarded.facts}
-    table = published(spec, counted, hidden, coarse)
+    table = published(spec, counted, hidden, coarse, now.date())
     return Made(report, table, Facts(spec.name, guarded.facts), persons)
 
 

@@ -277,8 +277,7 @@ class TableDesk:
         return {name: known[name] for name in spec.datasets}
 
     def _check_law(self, spec: TableSpec, declared: Mapping[str, Dataset], now: datetime) -> None:
-        """Refuse what no table is made with, what the purpose does not cover, and health data that nobody
-        asked about."""
+        """Refuse what no table is made with, what is not covered, and health data that nobody asked about."""
         check_declaration(spec)
         names = spec.datasets.keys() - {outcomes.NAME}
         tags = frozenset[Tag]().union(

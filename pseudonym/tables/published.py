@@ -6,10 +6,9 @@ has `:`. A total says how many cells it leaves out. Nothing here knows a true nu
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from itertools import product
 from typing import Any, Final, Self
 
@@ -58,6 +57,9 @@ class Published:
         measures: name, meaning and kind of each.
         rules: what was applied, a sentence each.
         lines: the rows.
+        counted: the day, ISO 8601; empty for tables of before this was kept, as are the next two.
+        meanings: of the dimensions.
+        period: what is before and what after, a sentence.
     """
 
     name: str
@@ -71,6 +73,9 @@ class Published:
     measures: tuple[tuple[str, str, str], ...]
     rules: tuple[str, ...]
     lines: tuple[Line, ...]
+    counted: str = ""
+    meanings: tuple[str, ...] = ()
+    period: str = ""
 
     def for_area(self, area: str) -> Self:
         """What a council reads: its own area, or the one that its own is in, and the total of all areas."""
@@ -88,8 +93,8 @@ class Published:
         """Read what `to_file` wrote. Raises TamperedError."""
         content: dict[str, Any] = dict(parse(data, "table"))
         content.pop("format")
-        for key in ("dimensions", "rules"):
-            content[key] = tuple(content[key])
+        for key in ("dimensions", "rules", "meanings"):
+            content[key] = tuple(content.get(key, ()))
         content["measures"] = tuple(map(tuple, content["measures"]))
         content["areas"] = tuple((label, tuple(codes)) for label, codes in content["areas"])
         content["lines"] = tuple(
@@ -97,20 +102,13 @@ class Published:
         )
         return cls(**content)
 
-    def to_csv(self) -> str:
-        """The rows as CSV, with the marks in the place of numbers that there are not."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["measure", "period", *self.dimensions, "value", "of", "left_out"])
-        for one in self.lines:
-            value = one.mark or ("" if one.value is None else f"{one.value:g}")
-            of = one.mark or ("" if one.of is None else one.of)
-            writer.writerow([one.measure, one.period, *one.categories, value, of, one.left_out])
-        return text.getvalue()
-
 
 def published(
-    spec: TableSpec, counted: Counted, suppressed: Mapping[int, frozenset[Key]], coarse: Sequence[str]
+    spec: TableSpec,
+    counted: Counted,
+    suppressed: Mapping[int, frozenset[Key]],
+    coarse: Sequence[str],
+    day: date,
 ) -> Published:
     """What may be read of a table.
 
@@ -119,6 +117,7 @@ def published(
         counted: the table.
         suppressed: the cells without a number, of each sheet by its identity.
         coarse: the dimensions that had to be coarser.
+        day: when it was counted.
     """
     lines = [line for one in counted.told for line in _lines(one, suppressed)]
     return Published(
@@ -138,11 +137,21 @@ def published(
         measures=tuple((one.name, one.meaning, str(one.kind)) for one in spec.figures),
         rules=tuple(_rules(spec, coarse)),
         lines=tuple(lines),
+        counted=day.isoformat(),
+        meanings=tuple(one.use.meaning for one in spec.dimensions),
+        period=_period(spec),
     )
 
 
 def _slots(one: Published) -> dict[str, Any]:
     return {name: getattr(one, name) for name in one.__slots__}
+
+
+def _period(spec: TableSpec) -> str:
+    if spec.period is None or not any(one.month for one in spec.figures):
+        return ""
+    months, around = f"{spec.period.months} months", " or else ".join(spec.period.around)
+    return f"before: the {months} before each one's month of {around}; after: the {months} from it on"
 
 
 def _rules(spec: TableSpec, coarse: Sequence[str]) -> Iterator[str]:
@@ -164,6 +173,10 @@ def _rules(spec: TableSpec, coarse: Sequence[str]) -> Iterator[str]:
             "Sums are suppressed where two contribute 90 % or more, or one could be told to within 10 %; "
             "others are rounded. Means are made of published sums and counts."
         )
+        bases = sorted({one.base for one in spec.figures if one.magnitude})
+        for base in bases:
+            names = [one.name for one in spec.figures if one.magnitude and one.base == base]
+            yield f"Sums are rounded to multiples of {base:,}: {', '.join(names)}."
     if coarse:
         yield f"Coarser than declared, to be protected: {', '.join(coarse)}."
     if spec.source:

@@ -229,7 +229,17 @@ def test_the_commands_do_all_of_it(roles, released, tmp_path):
     assert (code, "fenham" in shown, "marwick" in shown) == (0, True, False)
     assert "Totals are sums" in shown
     code, csv = told("council", "read", "offences", "--csv")
-    assert csv.splitlines()[0] == "measure,period,council,arm,value,of,left_out"
+    assert csv.splitlines()[0] == "measure,measure_means,period,council,arm,value,value_is,of,left_out"
+    folder = tmp_path / "handed out"
+    code, where = told("council", "read", "offences", "--out", folder)
+    assert [line.split(": ")[0] for line in where.splitlines()] == [
+        str(folder / f"offences.{form}") for form in ("csv", "txt", "json")
+    ]
+    assert (folder / "offences.csv").read_text() == csv
+    legend = (folder / "offences.txt").read_text()
+    assert ("council: Council. Here: fenham, total" in legend, "marwick" in csv + legend) == (True, False)
+    assert Published.from_file((folder / "offences.json").read_bytes()).counted in legend
+    assert told("council", "read", "offences", "--out", folder)[0] == 1  # nothing is written over
     code, text = told("council", "read", "offences", "--json")
     assert json.loads(text)["area"] == "council"
     assert told("council", "read", "again")[0] == 1
