@@ -13,5 +13,7 @@ The rules this package keeps:
   means are made of published cells alone.
 - Before a table can be approved it is attacked: with the rules, the totals and all earlier releases known,
   every suppressed cell keeps five possible values or more. What cannot be protected is coarser, or refused.
+- A sum less the same sum of an earlier table is of ten persons and ten families or more, none of whom
+  dominates it; else the table is refused.
 - A council reads its own area and the total of all areas, nobody else's.
 """

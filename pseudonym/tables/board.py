@@ -17,6 +17,8 @@ from pseudonym.tables.attack import UNBOUNDED, Puzzle, Row
 from pseudonym.tables.cells import Key, Sheet, Values
 from pseudonym.tables.rules import BASE, Interval, few, of_perturbed, of_rounded, of_suppressed, rounded
 
+_SAME = 1e-6  # what adding up in another order may change of a sum, in units of what it is rounded to
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -209,6 +211,7 @@ def change(now: Mapping[Key, Cell], then: Mapping[Key, Cell], name: str) -> Chan
         persons = max(persons, sum(abs(now[key].persons - then[key].persons) for key in keys))
         families = max(families, sum(abs(now[key].families - then[key].families) for key in keys))
         moved = [now[key].amount - then[key].amount for key in keys]
+        moved = [one if abs(one) > _SAME else 0.0 for one in moved]
         came = max(came, sum(one for one in moved if one > 0))
         left = max(left, -sum(one for one in moved if one < 0))
     return Change(name, persons, families, came, left, tuple(shared))

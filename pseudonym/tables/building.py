@@ -28,6 +28,7 @@ from pseudonym.tables.published import Published, published
 from pseudonym.tables.report import BASES, DIFFERENCE, OVERLAP, UNPROTECTED, TableReport
 from pseudonym.tables.rules import THRESHOLD
 from pseudonym.tables.spec import TableSpec
+from pseudonym.tables.subtracting import told_by_subtraction
 
 MOST_SUPPRESSED: Final = 0.5
 """The share of cells above which coarser categories are tried, where the declaration has some."""
@@ -57,6 +58,7 @@ class _Guarded:
     secondary: int
     attacked: int
     changes: tuple[Change, ...]
+    subtracted: bool
 
 
 def build_table(
@@ -120,7 +122,7 @@ def build_table(
         earlier=tuple(one.name for one in earlier),
         coarser=tuple(coarse),
     )
-    if any(_too_few(one) for one in guarded.changes):
+    if guarded.subtracted or any(_too_few(one) for one in guarded.changes):
         return Made(report.refused(DIFFERENCE), None, None, persons)
     if report.blocked:
         return Made(report, None, None, persons)
@@ -168,7 +170,23 @@ def _guarded(spec: TableSpec, counted: Counted, earlier: Sequence[Facts]) -> _Gu
         gone - own,
         sum(one.attacked for one in kept),
         tuple(change for one in kept for change in one.changes),
+        any(_subtracted(fact, table) for fact in facts for table in earlier),
     )
+
+
+def _subtracted(fact: Fact, earlier: Facts) -> bool:
+    """Whether a sum of it less the same sum of an earlier table tells what somebody adds."""
+    return fact.kind is Kind.SUM and any(
+        told_by_subtraction(fact.sheet, fact.suppressed, one.sheet, one.suppressed)
+        for one in earlier.facts
+        if one.kind is Kind.SUM and _summed(one.topic) == _summed(fact.topic)
+    )
+
+
+def _summed(topic: str) -> tuple[str, str]:
+    """What is summed up of which population: persons' sums and families' are of the same rows."""
+    what, _, whose = topic.rpartition(" of each ")
+    return what, whose.partition(" of ")[2]
 
 
 def _in_two_roundings(spec: TableSpec, counted: Counted, earlier: Sequence[Facts]) -> bool:

@@ -64,6 +64,8 @@ class Sheet:
         base: what a sum is rounded to; 0 for counts.
         noise: for cell keys, what is added to each count.
         spread: the largest noise, either way.
+        largest: of sums, what one unit or family adds at most, with totals as for families; None where it was
+            not kept.
     """
 
     measure: str
@@ -79,6 +81,7 @@ class Sheet:
     base: int = 0
     noise: NDArray[np.int64] | None = None
     spread: int = 0
+    largest: Floats | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

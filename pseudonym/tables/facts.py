@@ -112,10 +112,12 @@ def _keys(sheet: Sheet, numbers: Iterable[int]) -> frozenset[Key]:
     return frozenset(key for number, (_, key) in enumerate(inner_keys(sheet)) if number in wanted)
 
 
+_OPTIONAL: dict[str, Any] = {"noise": np.int64, "largest": np.float64}
 _ARRAYS = ("amounts", "persons", "families", "possible", "unsafe", "shown")
 
 
 def _written(sheet: Sheet) -> dict[str, Any]:
+    optional = {name: getattr(sheet, name) for name in _OPTIONAL}
     return {
         **{name: getattr(sheet, name) for name in ("measure", "period", "about", "base", "spread")},
         "axes": [
@@ -123,7 +125,7 @@ def _written(sheet: Sheet) -> dict[str, Any]:
             for axis in sheet.axes
         ],
         **{name: getattr(sheet, name).tolist() for name in _ARRAYS},
-        "noise": None if sheet.noise is None else sheet.noise.tolist(),
+        **{name: None if found is None else found.tolist() for name, found in optional.items()},
     }
 
 
@@ -137,5 +139,7 @@ def _read(content: Mapping[str, Any]) -> Sheet:
     )
     given: dict[str, Any] = {name: np.array(content[name], kind) for name, kind in kinds.items()}
     given |= {name: content[name] for name in ("measure", "period", "about", "base", "spread")}
-    noise = content["noise"]
-    return Sheet(axes=axes, noise=None if noise is None else np.array(noise, np.int64), **given)
+    for name, kind in _OPTIONAL.items():
+        found = content.get(name)  # tables of before it was kept have none
+        given[name] = None if found is None else np.array(found, kind)
+    return Sheet(axes=axes, **given)

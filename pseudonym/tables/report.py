@@ -23,8 +23,8 @@ _WORDS = {
     OVERLAP: "A measure looks at some of the rows of another, here or in a released table, and at more or "
     "less: their difference cannot be protected. Ask for the same codes, months and costs, or for others.",
     UNPROTECTED: "The table cannot be protected. Declare fewer dimensions or coarser categories.",
-    DIFFERENCE: "Fewer than 10 persons or families came, left or changed since a table that was released: "
-    "read that one, or wait.",
+    DIFFERENCE: "Fewer than 10 persons or families came, left or changed since a table that was released, or "
+    "one or two may make nearly all of what changed in a sum: read that one, or wait.",
 }
 
 

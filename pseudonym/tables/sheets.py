@@ -73,6 +73,7 @@ def sums(
     given = units.filter(pl.col("amount") > 0)
     total = _amounts(given, shape, pl.col("amount").sum())
     persons = _array(given, shape, pl.col("persons").sum())
+    unsafe, largest = _contributions(given, shape)
     return Sheet(
         figure.name,
         period,
@@ -82,9 +83,10 @@ def sums(
         persons,
         _families(given, shape),
         _possible(spec, axes, persons),
-        _unsafe(given, shape),
+        unsafe,
         _shown(axes),
         base=figure.base,
+        largest=largest,
     )
 
 
@@ -114,9 +116,12 @@ def _families(units: pl.DataFrame, shape: tuple[int, ...]) -> NDArray[np.int64]:
     return made
 
 
-def _unsafe(units: pl.DataFrame, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Whether one or two units, or families, contribute nearly all of a cell or total."""
+def _contributions(
+    units: pl.DataFrame, shape: tuple[int, ...]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Of each cell and total: whether one or two units or families add nearly all; what one adds at most."""
     made = np.zeros(tuple(size + 1 for size in shape), np.bool_)
+    most = np.zeros(made.shape, np.float64)
     parts = pl.col("amount").sort(descending=True)
     wanted = (
         pl.col("amount").sum(),
@@ -128,8 +133,10 @@ def _unsafe(units: pl.DataFrame, shape: tuple[int, ...]) -> NDArray[np.bool_]:
             each = units.group_by(*columns, who).agg(pl.col("amount").sum())
             found = each.group_by(columns).agg(wanted) if columns else each.select(wanted)
             total, largest, second = (found[name].to_numpy() for name in ("amount", "_largest", "_second"))
-            made[index(found.to_dict())] |= dominated(total, largest, second)
-    return made
+            at = index(found.to_dict())
+            made[at] |= dominated(total, largest, second)
+            most[at] = np.maximum(most[at], largest)
+    return made, most
 
 
 def _margins(shape: tuple[int, ...]) -> Iterator[tuple[list[str], Callable[[Mapping[str, pl.Series]], Any]]]:
@@ -139,7 +146,7 @@ def _margins(shape: tuple[int, ...]) -> Iterator[tuple[list[str], Callable[[Mapp
         for some in combinations(names, size):
 
             def index(found: Mapping[str, pl.Series], some: tuple[str, ...] = some) -> Any:
-                return tuple(found[name].to_numpy() if name in some else -1 for name in names)
+                return tuple(found[name].to_numpy() if name in some else [-1] for name in names)
 
             yield list(some), index
 
