@@ -55,13 +55,16 @@ class ReleaseServicer(release_pb2_grpc.ReleaseServiceServicer):
 
         def check() -> release_pb2.CheckReleaseResponse:
             record = self._desk.check(mandate.project, name, asked)
-            return release_pb2.CheckReleaseResponse(release=message(record, self._now(), inside=True))
+            # What was done is kept by request id, and not sealed: nothing of the release is in it.
+            done = release_pb2.Release(name=record.name, project=record.project)
+            return release_pb2.CheckReleaseResponse(release=done)
 
         # A request that is sent again builds nothing anew: that would make approvals void.
         done = self._house.repeats, "CheckRelease", request, release_pb2.CheckReleaseResponse, check
-        answer: release_pb2.CheckReleaseResponse = await to_peer(checks.once, *done)
-        _note(await asyncio.to_thread(self._desk.get, mandate.project, name))
-        return answer
+        await to_peer(checks.once, *done)
+        record = await asyncio.to_thread(self._desk.get, mandate.project, name)
+        _note(record)
+        return release_pb2.CheckReleaseResponse(release=message(record, self._now(), inside=True))
 
     async def ApproveRelease(
         self, request: release_pb2.ApproveReleaseRequest, context: object

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +16,7 @@ from pseudonym.roles import callers, passage
 from pseudonym.roles.callers import Caller, Role
 from pseudonym.roles.refusals import CallerRefusedError, FieldError
 from pseudonym.roles.release_service import ReleaseServicer
+from pseudonym.roles.repeats import Repeats
 from pseudonym.v1 import common_pb2, release_pb2
 from tests.pseudonym.release.scene import scene
 from tests.pseudonym.separation.parts import PROJECT
@@ -28,9 +31,9 @@ def set_up(tmp_path_factory):
         yield made
 
 
-def as_one(set_up, role, person, method, request):
+def as_one(set_up, role, person, method, request, repeats=None):
     """A call as somebody."""
-    house: Any = SimpleNamespace(store=SimpleNamespace(now=lambda: int(set_up.clock.now)), repeats=None)
+    house: Any = SimpleNamespace(store=SimpleNamespace(now=lambda: int(set_up.clock.now)), repeats=repeats)
     servicer: Any = ReleaseServicer(house, set_up.desk)
 
     async def call():
@@ -85,3 +88,21 @@ def test_reading_tells_who_is_named_only(set_up):
     content, account = as_one(set_up, Role.RESEARCHER, "rita", "ReadRelease", asked)
     assert bundle.opened(content, set_up.opening).manifest.decode() == record.manifest
     assert (account.count, account.details["state"]) == (400, "delivered")
+
+
+def test_what_is_kept_of_a_check_is_neither_specification_nor_report_and_again_it_builds_nothing(
+    set_up, tmp_path
+):
+    text = set_up.changed(('"nis-1"', '"nis-7"'))
+    record = set_up.created(text)
+    asked = release_pb2.CheckReleaseRequest(mandate=MANDATE, name=record.name)
+    with Repeats(tmp_path / "repeats") as repeats:
+        first, again = (
+            as_one(set_up, Role.DATA_PROTECTION_OFFICER, "olive", "CheckRelease", asked, repeats)[0]
+            for _ in range(2)
+        )
+    assert first == again
+    assert (first.release.specification.decode(), bool(first.release.report)) == (text, True)
+    (line,) = (tmp_path / "repeats").read_bytes().splitlines()
+    kept = release_pb2.CheckReleaseResponse.FromString(base64.b64decode(json.loads(line)[2]))
+    assert kept.release == release_pb2.Release(name=record.name, project=PROJECT)
