@@ -2,8 +2,7 @@
 
 The rules this module keeps:
 
-- Everything but names and the random ids is sealed under a key of the release, which is wrapped under a
-  key-encrypting key and renewed with it. Nobody but the attributes role opens it.
+- Everything but names and the random ids is sealed, as `records` has it.
 - A release knows who is in it. Somebody who is erased, or becomes another person, or whose rows are taken
   away or turn out to be another's, is in none any more, so that it is noticed, and its content goes too; who
   was given out to a recipient stays, to hold later releases against it, until the project ends.
@@ -12,20 +11,14 @@ The rules this module keeps:
 
 from __future__ import annotations
 
-import io
-import json
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pseudonym.attribute_subjects import unwrapped
 from pseudonym.attributes_context import AttributeContext
-from pseudonym.errors import NotFoundError, ReleaseError
-from pseudonym.release.bundle import ID_BYTES
-from pseudonym.seal import new_deks
-from pseudonym.sealed_files import SealedFile, seal_parts
+from pseudonym.errors import ReleaseError
+from pseudonym.release.records import Named, Records
 from pseudonym.storage.rows_releases import ReleaseRows, SealedRelease
 
 AT_ONCE = 1 << 20  # bytes of a stored part
@@ -43,12 +36,12 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Record(Named):
     """A release as it is kept.
 
     Attributes:
-        id: 16 random bytes.
-        project, name, recipient: whose it is.
+        id, project, name: see `Named`.
+        recipient: whose numbers it has.
         state: see `State`.
         spec: the specification's file.
         requester: the person who asked for it.
@@ -62,9 +55,6 @@ class Record:
         statement, certificate: files about its destruction, or empty.
     """
 
-    id: bytes
-    project: str
-    name: str
     recipient: str
     state: State
     spec: str
@@ -81,55 +71,15 @@ class Record:
     certificate: str = ""
 
 
-class Releases:
+class Releases(Records[Record, SealedRelease]):
     """The kept releases of one attribute store."""
 
+    WHAT = "release"
+
+    _rows: ReleaseRows
+
     def __init__(self, context: AttributeContext) -> None:
-        self._context, self._rows = context, ReleaseRows(context.rows.store)
-
-    def now(self) -> int:
-        """The store's clock: seconds since 1970."""
-        return self._context.rows.store.now()
-
-    def add(self, record: Record) -> Record:
-        """Keep a new one, under a random id.
-
-        Raises:
-            DuplicateError: the project has one of this name.
-            NotFoundError, EndedError: there is no such project, or it has ended.
-        """
-        made = replace(record, id=os.urandom(ID_BYTES))
-        (key,) = new_deks(1)
-        rows = self._context.rows
-        with rows.write() as at:
-            rows.alone(at)  # the key-encrypting key stays the present one until this is on disk
-            project = rows.project(at, made.project)
-            kek = self._context.keks.current
-            (wrapped,) = kek.wrap_all([key], [made.id])
-            sealed = _sealed(key, made)
-            names = (made.name, made.recipient)
-            self._rows.add(at, SealedRelease(made.id, project.number, *names, kek.kid, wrapped, sealed))
-        return made
-
-    def get(self, project: str, name: str) -> Record:
-        """One by its name.
-
-        Raises:
-            NotFoundError: there is none, or no such project.
-        """
-        rows = self._context.rows
-        with rows.read() as at:
-            found = self._rows.get(at, rows.project(at, project).number, name)
-        if found is None:
-            raise NotFoundError("The project has no release of this name.", "List its releases.")
-        return self._opened(found)
-
-    def all(self, project: str) -> list[Record]:
-        """All of a project, by name."""
-        rows = self._context.rows
-        with rows.read() as at:
-            found = self._rows.of_project(at, rows.project(at, project).number)
-        return [self._opened(one) for one in found]
+        super().__init__(context, ReleaseRows(context.rows.store))
 
     def everywhere(self) -> list[Record]:
         """All of all projects that are open."""
@@ -151,12 +101,12 @@ class Releases:
         Raises:
             ReleaseError: one of the persons was erased or restricted meanwhile; nothing is written.
         """
-        key = self.key(record)
+        sealed = self._sealed(record)
         with self._context.rows.write() as at:
             self._context.rows.alone(
                 at
             )  # an erasure comes before, and is noticed, or after, and takes it away
-            self._rows.put_record(at, record.id, _sealed(key, record))
+            self._rows.put_record(at, record.id, sealed)
             if parts is not None:
                 self._rows.put_parts(at, record.id, _even(parts))
             if persons is not None:
@@ -172,12 +122,7 @@ class Releases:
 
         Danger: it opens the whole content; it goes to nobody but sealed to the recipient.
         """
-        rows = self._context.rows
-        with rows.read() as at:
-            found = self._rows.get(at, rows.project(at, record.project).number, record.name)
-        if found is None:
-            raise NotFoundError("The release is not there any more.", "List the project's releases.")
-        return self._key(found)
+        return self._key(self._found(record.project, record.name))
 
     def parts(self, record: Record) -> Iterator[bytes]:
         """The sealed content, part by part, each in a reading of its own."""
@@ -205,38 +150,12 @@ class Releases:
         with self._context.rows.read() as at:
             return self._rows.among(at, record.id, aids), self._rows.persons(at, record.id)
 
-    def _key(self, found: SealedRelease) -> bytes:
-        return unwrapped(self._context.keks, [(found.release_key, found.kid, found.wrapped)])[0]
+    def _row(self, record: Record, project: int, kid: str, wrapped: bytes, ct: bytes) -> SealedRelease:
+        return SealedRelease(record.id, project, record.name, record.recipient, kid, wrapped, ct)
 
-    def _opened(self, found: SealedRelease) -> Record:
-        content = opened_record(self._key(found), found.release_key, found.ct)
-        content["id"], content["state"] = bytes.fromhex(content["id"]), State(content["state"])
-        content["approvals"] = tuple(content["approvals"])
+    def _read(self, content: dict[str, Any]) -> Record:
+        content["state"], content["approvals"] = State(content["state"]), tuple(content["approvals"])
         return Record(**content)
-
-
-_RECORD = "record"
-
-
-def sealed_record(key: bytes, of: bytes, content: Mapping[str, Any]) -> bytes:
-    """A record of plain types, sealed under the key of what it is about.
-
-    Args:
-        key: of the release or table.
-        of: its id.
-        content: the record.
-    """
-    return b"".join(seal_parts(key, of.hex(), _RECORD, [], json.dumps(content).encode()))
-
-
-def opened_record(key: bytes, of: bytes, ct: bytes) -> dict[str, Any]:
-    """Open what `sealed_record` sealed. Raises SealBrokenError."""
-    content: dict[str, Any] = json.loads(SealedFile(key, of.hex(), _RECORD, io.BytesIO(ct)).end)
-    return content
-
-
-def _sealed(key: bytes, record: Record) -> bytes:
-    return sealed_record(key, record.id, {**asdict(record), "id": record.id.hex()})
 
 
 def _even(pieces: Iterable[bytes]) -> Iterator[bytes]:

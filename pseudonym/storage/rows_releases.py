@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from pseudonym.storage.engine import Store
+from pseudonym.storage.rows_sealed import SealedRows
 from pseudonym.storage.schema_attributes import PROJECT, RELEASE, RELEASE_PART, RELEASE_PERSON, SUBJECT
 
 LIMITED = 4  # `pseudonym.attribute_subjects.Flag.LIMITED`
@@ -24,32 +25,17 @@ class SealedRelease(NamedTuple):
     wrapped: bytes
     ct: bytes
 
+    @property
+    def id(self) -> bytes:
+        """The release's."""
+        return self.release_key
 
-class ReleaseRows:
+
+class ReleaseRows(SealedRows[SealedRelease]):
     """The releases in the attributes' database."""
 
     def __init__(self, store: Store) -> None:
-        self.store = store
-
-    def add(self, at: sa.Connection, release: SealedRelease) -> None:
-        """Add one. Raises DuplicateError if the project has one of this name."""
-        columns = {name: [value] for name, value in release._asdict().items()}
-        self.store.insert(at, RELEASE, columns)
-
-    def get(self, at: sa.Connection, project: int, name: str) -> SealedRelease | None:
-        """One by its name."""
-        query = sa.select(RELEASE).where(RELEASE.c.project == project, RELEASE.c.name == name)
-        row = at.execute(query).one_or_none()
-        return SealedRelease._make(row) if row else None
-
-    def of_project(self, at: sa.Connection, project: int) -> list[SealedRelease]:
-        """All of a project, by name."""
-        query = sa.select(RELEASE).where(RELEASE.c.project == project).order_by(RELEASE.c.name)
-        return list(map(SealedRelease._make, at.execute(query)))
-
-    def put_record(self, at: sa.Connection, release_key: bytes, ct: bytes) -> None:
-        """Put a sealed record in the place of the one before."""
-        at.execute(sa.update(RELEASE).where(RELEASE.c.release_key == release_key).values(ct=ct))
+        super().__init__(store, RELEASE, SealedRelease._make)
 
     def put_parts(self, at: sa.Connection, release_key: bytes, parts: Iterator[bytes]) -> None:
         """Put sealed parts in the place of those before."""

@@ -1,22 +1,13 @@
-"""Where protected tables are kept: a sealed record each, with what may be read and what the register knows.
-
-The rule this module keeps: everything but names and random ids is sealed under a key of the table, which is
-wrapped under a key-encrypting key and renewed with it. Nobody but the attributes role opens it.
-"""
+"""Where protected tables are kept: sealed records, with what may be read and what the register knows."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pseudonym.attribute_subjects import unwrapped
 from pseudonym.attributes_context import AttributeContext
-from pseudonym.errors import NotFoundError
-from pseudonym.release.bundle import ID_BYTES
-from pseudonym.release.keeping import opened_record, sealed_record
-from pseudonym.seal import new_deks
+from pseudonym.release.records import Named, Records
 from pseudonym.storage.rows_tables import SealedTable, TableRows
 
 
@@ -31,12 +22,11 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Record(Named):
     """A table as it is kept.
 
     Attributes:
-        id: 16 random bytes.
-        project, name: whose it is.
+        id, project, name: see `Named`.
         state: see `State`.
         spec: the declaration's file.
         requester: the person who asked for it.
@@ -52,9 +42,6 @@ class Record:
         publisher: the approver who did.
     """
 
-    id: bytes
-    project: str
-    name: str
     state: State
     spec: str
     requester: str
@@ -77,75 +64,28 @@ class Record:
         return self.state in (State.APPROVED, State.PUBLISHED)
 
 
-class Tables:
+class Tables(Records[Record, SealedTable]):
     """The kept tables of one attribute store."""
 
+    WHAT = "table"
+
+    _rows: TableRows
+
     def __init__(self, context: AttributeContext) -> None:
-        self._context, self._rows = context, TableRows(context.rows.store)
-
-    def now(self) -> int:
-        """The store's clock: seconds since 1970."""
-        return self._context.rows.store.now()
-
-    def add(self, record: Record) -> Record:
-        """Keep a new one, under a random id.
-
-        Raises:
-            DuplicateError: the project has one of this name.
-            NotFoundError, EndedError: there is no such project, or it has ended.
-        """
-        made = replace(record, id=os.urandom(ID_BYTES))
-        (key,) = new_deks(1)
-        rows = self._context.rows
-        with rows.write() as at:
-            rows.alone(at)  # the key-encrypting key stays the present one until this is on disk
-            project = rows.project(at, made.project)
-            kek = self._context.keks.current
-            (wrapped,) = kek.wrap_all([key], [made.id])
-            sealed = _sealed(key, made)
-            self._rows.add(at, SealedTable(made.id, project.number, made.name, kek.kid, wrapped, sealed))
-        return made
-
-    def get(self, project: str, name: str) -> Record:
-        """One by its name.
-
-        Raises:
-            NotFoundError: there is none, or no such project.
-        """
-        return self._opened(self._found(project, name))
-
-    def all(self, project: str) -> list[Record]:
-        """All of a project, by name."""
-        rows = self._context.rows
-        with rows.read() as at:
-            found = self._rows.of_project(at, rows.project(at, project).number)
-        return [self._opened(one) for one in found]
+        super().__init__(context, TableRows(context.rows.store))
 
     def put(self, record: Record) -> Record:
         """Write a record in the place of the one before, whole or not at all."""
-        key = self._key(self._found(record.project, record.name))
+        sealed = self._sealed(record)
         with self._context.rows.write() as at:
-            self._rows.put_record(at, record.id, _sealed(key, record))
+            self._rows.put_record(at, record.id, sealed)
         return record
 
-    def _found(self, project: str, name: str) -> SealedTable:
-        rows = self._context.rows
-        with rows.read() as at:
-            found = self._rows.get(at, rows.project(at, project).number, name)
-        if found is None:
-            raise NotFoundError("The project has no table of this name.", "List its tables.")
-        return found
+    def _row(self, record: Record, project: int, kid: str, wrapped: bytes, ct: bytes) -> SealedTable:
+        return SealedTable(record.id, project, record.name, kid, wrapped, ct)
 
-    def _key(self, found: SealedTable) -> bytes:
-        return unwrapped(self._context.keks, [(found.table_key, found.kid, found.wrapped)])[0]
-
-    def _opened(self, found: SealedTable) -> Record:
-        content = opened_record(self._key(found), found.table_key, found.ct)
-        content["id"], content["state"] = bytes.fromhex(content["id"]), State(content["state"])
+    def _read(self, content: dict[str, Any]) -> Record:
+        content["state"] = State(content["state"])
         for name in ("approvals", "against"):
             content[name] = tuple(content[name])
         return Record(**content)
-
-
-def _sealed(key: bytes, record: Record) -> bytes:
-    return sealed_record(key, record.id, {**asdict(record), "id": record.id.hex()})
