@@ -270,13 +270,9 @@ def release(
         made = officer.call(f"{RELEASES}CheckRelease", checking, release_pb2.CheckReleaseResponse).release
     if made.state != release_pb2.RELEASE_STATE_CHECKED:
         raise StudyError("Something keeps the analysis file back:\n" + Report.from_file(made.report).text())
-    digest = hashlib.sha256(made.manifest).digest()
-    for bearer, approver in zip((Role.APPROVER, f"{Role.APPROVER}-2"), APPROVERS, strict=True):
-        now = datetime.now(UTC).replace(microsecond=0)
-        approval = Approval.sign(digest, approver, approvers[approver], now).to_file()
-        with service.at_attributes(bearer) as peer:
-            request = release_pb2.ApproveReleaseRequest(mandate=_mandate(), name=name, approval=approval)
-            made = peer.call(f"{RELEASES}ApproveRelease", request, release_pb2.ApproveReleaseResponse).release
+    for peer, approval in _approvals(service, made.manifest, approvers):
+        request = release_pb2.ApproveReleaseRequest(mandate=_mandate(), name=name, approval=approval)
+        made = peer.call(f"{RELEASES}ApproveRelease", request, release_pb2.ApproveReleaseResponse).release
 
     def fetched(key: OpeningKey) -> Content:
         with service.at_attributes(Role.RESEARCHER) as researcher:
@@ -308,13 +304,9 @@ def table(
         made = officer.call(f"{TABLES}CheckTable", checking, table_pb2.CheckTableResponse).table
     if made.state != table_pb2.TABLE_STATE_CHECKED:
         raise StudyError("The table is kept back:\n" + TableReport.from_file(made.report).text())
-    digest = hashlib.sha256(made.manifest).digest()
-    for bearer, approver in zip((Role.APPROVER, f"{Role.APPROVER}-2"), APPROVERS, strict=True):
-        now = datetime.now(UTC).replace(microsecond=0)
-        approval = Approval.sign(digest, approver, approvers[approver], now).to_file()
-        with service.at_attributes(bearer) as peer:
-            request = table_pb2.ApproveTableRequest(mandate=_mandate(), name=name, approval=approval)
-            made = peer.call(f"{TABLES}ApproveTable", request, table_pb2.ApproveTableResponse).table
+    for peer, approval in _approvals(service, made.manifest, approvers):
+        request = table_pb2.ApproveTableRequest(mandate=_mandate(), name=name, approval=approval)
+        made = peer.call(f"{TABLES}ApproveTable", request, table_pb2.ApproveTableResponse).table
     if publish:
         with service.at_attributes(Role.APPROVER) as peer:
             marking = table_pb2.PublishTableRequest(mandate=_mandate(), name=name)
@@ -329,6 +321,17 @@ def read_table(service: Service, name: str, bearer: str = Role.COUNCIL) -> Publi
         return Published.from_file(
             peer.call(f"{TABLES}ReadTable", request, table_pb2.ReadTableResponse).content
         )
+
+
+def _approvals(
+    service: Service, manifest: bytes, approvers: Mapping[str, Ed25519PrivateKey]
+) -> Iterator[tuple[Peer, bytes]]:
+    """Of each approver the way to the role, and the approval to send."""
+    digest = hashlib.sha256(manifest).digest()
+    for bearer, approver in zip((Role.APPROVER, f"{Role.APPROVER}-2"), APPROVERS, strict=True):
+        now = datetime.now(UTC).replace(microsecond=0)
+        with service.at_attributes(bearer) as peer:
+            yield peer, Approval.sign(digest, approver, approvers[approver], now).to_file()
 
 
 def later(roles: Processes, service: Service, days: int) -> Service:

@@ -17,13 +17,12 @@ import polars as pl
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pseudonym.cli.urn import Secret, signing_key
+from pseudonym.cli.urn import Secret
 from pseudonym.errors import InputError, TamperedError
 from pseudonym.files import canonical, parse, read_secret_file
-from pseudonym.given import read_secret
 from pseudonym.hpke import OpeningKey
 from pseudonym.release.bundle import DICTIONARY, MANIFEST, opened
-from pseudonym.release.papers import Approval, Statement
+from pseudonym.release.papers import Statement
 from pseudonym.release.report import Report
 from pseudonym.roles.callers import Role
 from pseudonym.roles.commands import (
@@ -40,6 +39,16 @@ from pseudonym.roles.commands import (
     several,
     write,
 )
+from pseudonym.roles.commands_approving import (
+    Approver,
+    ApproverKey,
+    AsJson,
+    Yes,
+    looked_at,
+    pages,
+    show_approvals,
+    signed,
+)
 from pseudonym.roles.peer import Peer
 from pseudonym.v1 import release_pb2
 
@@ -49,7 +58,6 @@ KEYS_FORMAT = "kinlink-recipient-keys/1"
 release_app = typer.Typer(name="release", help="Make, check, approve, fetch and open analysis files.", **HELP)
 
 Name = Annotated[str, typer.Argument(metavar="RELEASE", help="The release's name.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Keys = Annotated[Path, typer.Option("--recipient-keys", metavar="FILE", help="From 'kinlink release keys'.")]
 Out = Annotated[Path, typer.Option("--out", metavar="PATH", help="Where to put it.")]
 
@@ -107,15 +115,14 @@ def list_(
 ) -> None:
     """List the releases of a project."""
     with at.called(Role.ATTRIBUTES) as peer:
-        token = ""
-        while True:
+
+        def ask(token: str) -> release_pb2.ListReleasesResponse:
             request = release_pb2.ListReleasesRequest(project=at.project, page_token=token)
-            page = peer.call(f"{R}ListReleases", request, release_pb2.ListReleasesResponse)
+            return peer.call(f"{R}ListReleases", request, release_pb2.ListReleasesResponse)
+
+        for page in pages(ask):
             for one in page.releases:
                 print(_line(one))
-            token = page.next_page_token
-            if not token:
-                return
 
 
 @release_app.command("show")
@@ -135,9 +142,7 @@ def show(
         print(json.dumps(shown | files, indent=1))
         return
     print(_line(found))
-    for one in found.approvals:
-        approval = Approval.from_file(one)
-        print(f"approved by {plain(approval.approver)}, {approval.time:%Y-%m-%dT%H:%M:%SZ}")
+    show_approvals(found.approvals)
     if found.report:
         print(several(Report.from_file(found.report).text()), end="")
 
@@ -147,26 +152,24 @@ def show(
 def approve(
     at: At,
     name: Name,
-    approver: Annotated[str, typer.Option("--approver", help="Your name in the register.")],
-    approver_key: Annotated[Path, typer.Option("--approver-key", metavar="FILE", help="Your key.")],
+    approver: Approver,
+    approver_key: ApproverKey,
     secret: Secret = "prompt",
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is right.")] = False,
+    yes: Yes = False,
     request_id: RequestId = None,
 ) -> None:
     """Show what was built and found, and sign that you approve of exactly this."""
     with at.called(Role.ATTRIBUTES) as peer:
         found = _got(peer, at.project, name)
-        _check_manifest(found)
-        print(several(found.specification.decode()), file=sys.stderr)
-        print(several(Report.from_file(found.report).text()), file=sys.stderr)
-        digest = hashlib.sha256(found.manifest).digest()
-        print(f"Build {digest.hex()}", file=sys.stderr)
-        if not yes and not typer.confirm("Do you approve?", err=True):
-            raise typer.Exit(1)
-        signer = signing_key(approver_key, read_secret(secret, "Passphrase").encode())
-        approval = Approval.sign(digest, approver, signer, now())
+        files = {"report": found.report, "specification": found.specification}
+        digest = looked_at(
+            found.manifest,
+            files,
+            lambda: print(several(Report.from_file(found.report).text()), file=sys.stderr),
+        )
+        approval = signed(digest, approver, approver_key, secret, yes)
         request = release_pb2.ApproveReleaseRequest(
-            mandate=at.stated(request_id), name=name, approval=approval.to_file()
+            mandate=at.stated(request_id), name=name, approval=approval
         )
         answer = peer.call(f"{R}ApproveRelease", request, release_pb2.ApproveReleaseResponse)
         print(_line(answer.release))
@@ -239,16 +242,6 @@ def destroyed(
 def _got(peer: Peer, project: str, name: str) -> release_pb2.Release:
     request = release_pb2.GetReleaseRequest(project=project, name=name)
     return peer.call(f"{R}GetRelease", request, release_pb2.GetReleaseResponse).release
-
-
-def _check_manifest(found: release_pb2.Release) -> None:
-    """Refuse to sign what is not what is shown."""
-    if not found.manifest or not found.report:
-        raise InputError("The release was not built yet.", "Have it checked first.")
-    manifest = parse(found.manifest, "manifest")
-    for what in ("report", "specification"):
-        if manifest[what] != hashlib.sha256(getattr(found, what)).hexdigest():
-            raise TamperedError(f"The {what} is not the one that the manifest names.", "Tell the officer.")
 
 
 def _keys(path: Path) -> tuple[bytes, bytes]:

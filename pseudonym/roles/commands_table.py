@@ -6,9 +6,7 @@ published; `layout` and `ptable` need no service.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import resources
@@ -20,11 +18,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from pseudonym.cli.urn import Secret, signing_key
-from pseudonym.errors import InputError, TamperedError
-from pseudonym.files import parse
-from pseudonym.given import read_secret
-from pseudonym.release.papers import Approval
+from pseudonym.cli.urn import Secret
+from pseudonym.errors import InputError
 from pseudonym.roles.callers import Role
 from pseudonym.roles.commands import (
     HELP,
@@ -35,10 +30,19 @@ from pseudonym.roles.commands import (
     content_of,
     free,
     moment,
-    now,
     plain,
     several,
     write,
+)
+from pseudonym.roles.commands_approving import (
+    Approver,
+    ApproverKey,
+    AsJson,
+    Yes,
+    looked_at,
+    pages,
+    show_approvals,
+    signed,
 )
 from pseudonym.roles.peer import Peer
 from pseudonym.tables.cellkey import PTable
@@ -54,8 +58,6 @@ LAYOUTS = ("how-well", "services", "cost", "feedback")
 table_app = typer.Typer(name="table", help="Make, check, approve, read and publish protected tables.", **HELP)
 
 Name = Annotated[str, typer.Argument(metavar="TABLE", help="The table's name.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether it is right.")]
 
 
 @table_app.command("layout")
@@ -142,9 +144,7 @@ def show(
         print(json.dumps({"name": found.name, "state": _state(found), **files}, indent=1))
         return
     print(_line(found))
-    for one in found.approvals:
-        approval = Approval.from_file(one)
-        print(f"approved by {plain(approval.approver)}, {approval.time:%Y-%m-%dT%H:%M:%SZ}")
+    show_approvals(found.approvals)
     _show(found, Console())
 
 
@@ -153,8 +153,8 @@ def show(
 def approve(
     at: At,
     name: Name,
-    approver: Annotated[str, typer.Option("--approver", help="Your name in the register.")],
-    approver_key: Annotated[Path, typer.Option("--approver-key", metavar="FILE", help="Your key.")],
+    approver: Approver,
+    approver_key: ApproverKey,
     secret: Secret = "prompt",
     yes: Yes = False,
     request_id: RequestId = None,
@@ -162,18 +162,10 @@ def approve(
     """Show what was built and found, and sign that you approve of exactly this."""
     with at.called(Role.ATTRIBUTES) as peer:
         found = _got(peer, at.project, name)
-        _check_manifest(found)
-        print(several(found.specification.decode()), file=sys.stderr)
-        _show(found, Console(stderr=True))
-        digest = hashlib.sha256(found.manifest).digest()
-        print(f"Build {digest.hex()}", file=sys.stderr)
-        if not yes and not typer.confirm("Do you approve?", err=True):
-            raise typer.Exit(1)
-        signer = signing_key(approver_key, read_secret(secret, "Passphrase").encode())
-        approval = Approval.sign(digest, approver, signer, now())
-        request = table_pb2.ApproveTableRequest(
-            mandate=at.stated(request_id), name=name, approval=approval.to_file()
-        )
+        files = {"report": found.report, "specification": found.specification, "content": found.content}
+        digest = looked_at(found.manifest, files, lambda: _show(found, Console(stderr=True)))
+        approval = signed(digest, approver, approver_key, secret, yes)
+        request = table_pb2.ApproveTableRequest(mandate=at.stated(request_id), name=name, approval=approval)
         answer = peer.call(f"{T}ApproveTable", request, table_pb2.ApproveTableResponse)
         print(_line(answer.table))
 
@@ -289,28 +281,16 @@ def _got(peer: Peer, project: str, name: str) -> table_pb2.Table:
 
 
 def _all(peer: Peer, project: str) -> Iterator[table_pb2.Table]:
-    token = ""
-    while True:
+    def ask(token: str) -> table_pb2.ListTablesResponse:
         request = table_pb2.ListTablesRequest(project=project, page_token=token)
-        page = peer.call(f"{T}ListTables", request, table_pb2.ListTablesResponse)
+        return peer.call(f"{T}ListTables", request, table_pb2.ListTablesResponse)
+
+    for page in pages(ask):
         yield from page.tables
-        token = page.next_page_token
-        if not token:
-            return
 
 
 def _files(found: table_pb2.Table) -> dict[str, bytes]:
     return {"manifest": found.manifest, "report": found.report, "content": found.content}
-
-
-def _check_manifest(found: table_pb2.Table) -> None:
-    """Refuse to sign what is not what is shown."""
-    if not found.manifest or not found.content:
-        raise InputError("The table was not checked yet, or is kept back.", "Have it checked first.")
-    manifest = parse(found.manifest, "manifest")
-    for what in ("report", "specification", "content"):
-        if manifest[what] != hashlib.sha256(getattr(found, what)).hexdigest():
-            raise TamperedError(f"The {what} is not the one that the manifest names.", "Tell the officer.")
 
 
 def _state(found: table_pb2.Table) -> str:

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import TypeVar
 
-from pseudonym.access import Mandate
 from pseudonym.audit import Event
-from pseudonym.errors import NotFoundError, TamperedError
+from pseudonym.errors import NotFoundError
 from pseudonym.release.flow import Certify as CertifyRelease
 from pseudonym.release.flow import ReleaseDesk
 from pseudonym.release.keeping import Record, State
-from pseudonym.release.papers import Approval, Statement
+from pseudonym.release.papers import Statement
 from pseudonym.release.spec import Spec
-from pseudonym.roles import callers, checks
+from pseudonym.roles import approving, callers, checks
 from pseudonym.roles.callers import Role
 from pseudonym.roles.destroying import Certify
 from pseudonym.roles.opening import House
-from pseudonym.roles.passage import account
-from pseudonym.roles.refusals import CallerRefusedError, FieldError
 from pseudonym.roles.threads import to_peer
 from pseudonym.v1 import release_pb2, release_pb2_grpc
-
-T = TypeVar("T")
 
 
 class ReleaseServicer(release_pb2_grpc.ReleaseServiceServicer):
@@ -37,20 +30,16 @@ class ReleaseServicer(release_pb2_grpc.ReleaseServiceServicer):
     async def CreateRelease(
         self, request: release_pb2.CreateReleaseRequest, context: object
     ) -> release_pb2.CreateReleaseResponse:
-        mandate, asked = _mandates(request)
-        try:
-            text = request.specification.decode()
-        except UnicodeDecodeError:
-            raise FieldError("The specification is no text.", field="specification") from None
-        person = callers.current().person
+        mandate, asked = approving.mandates(request)
+        text, person = approving.declared(request), callers.current().person
         record = await asyncio.to_thread(self._desk.create, text, person, asked, mandate.project)
-        _note(record)
+        approving.note("release", record)
         return release_pb2.CreateReleaseResponse(release=message(record, self._now(), inside=True))
 
     async def CheckRelease(
         self, request: release_pb2.CheckReleaseRequest, context: object
     ) -> release_pb2.CheckReleaseResponse:
-        mandate, asked = _mandates(request)
+        mandate, asked = approving.mandates(request)
         name = checks.label(request.name, "name")
 
         def check() -> release_pb2.CheckReleaseResponse:
@@ -63,39 +52,38 @@ class ReleaseServicer(release_pb2_grpc.ReleaseServiceServicer):
         done = self._house.repeats, "CheckRelease", request, release_pb2.CheckReleaseResponse, check
         await to_peer(checks.once, *done)
         record = await asyncio.to_thread(self._desk.get, mandate.project, name)
-        _note(record)
+        approving.note("release", record)
         return release_pb2.CheckReleaseResponse(release=message(record, self._now(), inside=True))
 
     async def ApproveRelease(
         self, request: release_pb2.ApproveReleaseRequest, context: object
     ) -> release_pb2.ApproveReleaseResponse:
-        mandate, asked = _mandates(request)
+        mandate, asked = approving.mandates(request)
         name = checks.label(request.name, "name")
-        approval = _read_file(Approval.from_file, request.approval, "approval")
-        _check_person(approval.approver)
+        approval = approving.approval(request)
         record = await asyncio.to_thread(self._desk.approve, mandate.project, name, asked, approval)
-        _note(record)
+        approving.note("release", record)
         return release_pb2.ApproveReleaseResponse(release=message(record, self._now(), inside=True))
 
     async def ReadRelease(
         self, request: release_pb2.ReadReleaseRequest, context: object
     ) -> AsyncIterator[release_pb2.ReadReleaseResponse]:
-        mandate, asked = _mandates(request)
+        mandate, asked = approving.mandates(request)
         name = checks.label(request.name, "name")
         record, parts = await asyncio.to_thread(self._desk.read, mandate.project, name, asked, _researcher())
-        _note(record)
+        approving.note("release", record)
         while (part := await asyncio.to_thread(next, parts, None)) is not None:
             yield release_pb2.ReadReleaseResponse(content=part)
 
     async def CertifyDestroyed(
         self, request: release_pb2.CertifyDestroyedRequest, context: object
     ) -> release_pb2.CertifyDestroyedResponse:
-        mandate, _ = _mandates(request)
+        mandate, _ = approving.mandates(request)
         name = checks.label(request.name, "name")
-        statement = _read_file(Statement.from_file, request.statement, "statement")
-        _check_person(statement.who)
+        statement = approving.paper(Statement.from_file, request.statement, "statement")
+        approving.check_person(statement.who)
         record = await asyncio.to_thread(self._desk.certify_destroyed, mandate.project, name, statement)
-        _note(record)
+        approving.note("release", record)
         return release_pb2.CertifyDestroyedResponse(release=message(record, self._now()))
 
     async def GetRelease(
@@ -106,7 +94,7 @@ class ReleaseServicer(release_pb2_grpc.ReleaseServiceServicer):
         person = _researcher()
         if person is not None and not _names(record, person):
             raise NotFoundError("The project has no release of this name for you.", "Ask who made it.")
-        _note(record)
+        approving.note("release", record)
         shown = message(record, self._now(), inside=not _is_researcher())
         return release_pb2.GetReleaseResponse(release=shown)
 
@@ -190,11 +178,6 @@ def _line(record: Record, now: int) -> release_pb2.Release:
     )
 
 
-def _mandates(request: object) -> tuple[checks.Mandate, Mandate]:
-    found = checks.mandate(request.mandate)  # type: ignore[attr-defined]
-    return found, Mandate(str(callers.current()), found.purpose)
-
-
 def _is_researcher() -> bool:
     return callers.current().role is Role.RESEARCHER
 
@@ -206,24 +189,3 @@ def _researcher() -> str | None:
 
 def _names(record: Record, person: str) -> bool:
     return person in Spec.from_toml(record.spec).researchers
-
-
-def _check_person(name: str) -> None:
-    # The development identity is everybody.
-    if callers.current().role is not None and callers.current().person != name:
-        raise CallerRefusedError("The paper is another person's.", "Each sends their own.")
-
-
-def _note(record: Record) -> None:
-    """What the call's entry in the audit log says of the release."""
-    kept = account()
-    kept.count = record.persons
-    digest = hashlib.sha256(record.manifest.encode()).hexdigest() if record.manifest else ""
-    kept.details = {"release": record.name, "state": str(record.state), "manifest": digest}
-
-
-def _read_file(read: Callable[[bytes], T], content: bytes, field: str) -> T:
-    try:
-        return read(content)
-    except TamperedError:
-        raise FieldError(f"This is no {field}.", "Send the file as it was made.", field=field) from None

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from datetime import UTC, datetime
 
-from pseudonym.access import Mandate
-from pseudonym.errors import TamperedError
-from pseudonym.release.papers import Approval
-from pseudonym.roles import callers, checks
+from pseudonym.roles import approving, callers, checks
 from pseudonym.roles.callers import Role
 from pseudonym.roles.opening import House
-from pseudonym.roles.passage import account
-from pseudonym.roles.refusals import CallerRefusedError, FieldError
 from pseudonym.roles.threads import to_peer
 from pseudonym.tables.flow import Reader, TableDesk
 from pseudonym.tables.keeping import Record
@@ -32,20 +26,16 @@ class TableServicer(table_pb2_grpc.TableServiceServicer):
     async def CreateTable(
         self, request: table_pb2.CreateTableRequest, context: object
     ) -> table_pb2.CreateTableResponse:
-        mandate, asked = _mandates(request)
-        try:
-            text = request.specification.decode()
-        except UnicodeDecodeError:
-            raise FieldError("The declaration is no text.", field="specification") from None
-        person = callers.current().person
+        mandate, asked = approving.mandates(request)
+        text, person = approving.declared(request), callers.current().person
         record = await asyncio.to_thread(self._desk.create, text, person, asked, mandate.project)
-        _note(record)
+        approving.note("table", record)
         return table_pb2.CreateTableResponse(table=message(record))
 
     async def CheckTable(
         self, request: table_pb2.CheckTableRequest, context: object
     ) -> table_pb2.CheckTableResponse:
-        mandate, asked = _mandates(request)
+        mandate, asked = approving.mandates(request)
         name = checks.label(request.name, "name")
 
         def check() -> table_pb2.CheckTableResponse:
@@ -58,44 +48,36 @@ class TableServicer(table_pb2_grpc.TableServiceServicer):
         done = self._house.repeats, "CheckTable", request, table_pb2.CheckTableResponse, check
         await to_peer(checks.once, *done)
         record = await asyncio.to_thread(self._desk.get, mandate.project, name)
-        _note(record)
+        approving.note("table", record)
         return table_pb2.CheckTableResponse(table=message(record))
 
     async def ApproveTable(
         self, request: table_pb2.ApproveTableRequest, context: object
     ) -> table_pb2.ApproveTableResponse:
-        mandate, asked = _mandates(request)
+        mandate, asked = approving.mandates(request)
         name = checks.label(request.name, "name")
-        try:
-            approval = Approval.from_file(request.approval)
-        except TamperedError:
-            raise FieldError(
-                "This is no approval.", "Send the file as it was made.", field="approval"
-            ) from None
-        # The development identity is everybody.
-        if callers.current().role is not None and callers.current().person != approval.approver:
-            raise CallerRefusedError("The approval is another person's.", "Each sends their own.")
+        approval = approving.approval(request)
         record = await asyncio.to_thread(self._desk.approve, mandate.project, name, asked, approval)
-        _note(record)
+        approving.note("table", record)
         return table_pb2.ApproveTableResponse(table=message(record))
 
     async def ReadTable(
         self, request: table_pb2.ReadTableRequest, context: object
     ) -> table_pb2.ReadTableResponse:
-        mandate, asked = _mandates(request)
+        mandate, asked = approving.mandates(request)
         name = checks.label(request.name, "name")
         record, table = await asyncio.to_thread(self._desk.read, mandate.project, name, asked, _reader())
-        _note(record)
+        approving.note("table", record)
         return table_pb2.ReadTableResponse(content=table.to_file())
 
     async def PublishTable(
         self, request: table_pb2.PublishTableRequest, context: object
     ) -> table_pb2.PublishTableResponse:
-        mandate, asked = _mandates(request)
+        mandate, asked = approving.mandates(request)
         name, caller = checks.label(request.name, "name"), callers.current()
         person = caller.person if caller.role is not None else None
         record = await asyncio.to_thread(self._desk.publish, mandate.project, name, asked, person)
-        _note(record)
+        approving.note("table", record)
         return table_pb2.PublishTableResponse(table=message(record))
 
     async def GetTable(
@@ -103,7 +85,7 @@ class TableServicer(table_pb2_grpc.TableServiceServicer):
     ) -> table_pb2.GetTableResponse:
         project, name = checks.label(request.project, "project"), checks.label(request.name, "name")
         record = await asyncio.to_thread(self._desk.get, project, name)
-        _note(record)
+        approving.note("table", record)
         return table_pb2.GetTableResponse(table=message(record))
 
     async def ListTables(
@@ -143,19 +125,6 @@ def _line(record: Record) -> table_pb2.Table:
     return shown
 
 
-def _mandates(request: object) -> tuple[checks.Mandate, Mandate]:
-    found = checks.mandate(request.mandate)  # type: ignore[attr-defined]
-    return found, Mandate(str(callers.current()), found.purpose)
-
-
 def _reader() -> Reader:
     caller = callers.current()
     return Reader(caller.person, caller.role is Role.COUNCIL, caller.role in _DECIDING)
-
-
-def _note(record: Record) -> None:
-    """What the call's entry in the audit log says of the table."""
-    kept = account()
-    kept.count = record.persons
-    digest = hashlib.sha256(record.manifest.encode()).hexdigest() if record.manifest else ""
-    kept.details = {"table": record.name, "state": str(record.state), "manifest": digest}

@@ -16,9 +16,11 @@ from pathlib import Path
 import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from pseudonym.release.papers import Approval
 from pseudonym.roles import domains, settings
+from pseudonym.roles.authority import write_private
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.roles.commands_table import table_app
 from pseudonym.roles.opening import open_house
@@ -32,6 +34,7 @@ from tests.pseudonym.tables.scene import FAMILIES, PNC, PUBLIC, SPEC, offences, 
 
 pytestmark = pytest.mark.timeout(600)
 T = "/pseudonym.v1.TableService/"
+WORDS = b"three words here"
 NAMES = {"alice": "approver", "bob": "approver-2"}
 TEXT = SPEC.replace('"bob", "dora"', '"alice", "bob"')
 CELLS = TEXT.replace('"offences"', '"cells"').replace('"council"\nunit', '"publication"\nunit').replace(
@@ -243,8 +246,20 @@ def test_the_commands_do_all_of_it(roles, released, tmp_path):
     code, text = told("council", "read", "offences", "--json")
     assert json.loads(text)["area"] == "council"
     assert told("council", "read", "again")[0] == 1
+    write_private(tmp_path / "words", WORDS)
+    for name, key in roles.keys.items():
+        sealing = BestAvailableEncryption(WORDS)
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, sealing)
+        write_private(tmp_path / f"{name}.pem", pem)
+        signing = ("--approver-key", tmp_path / f"{name}.pem", "--secret", f"file:{tmp_path / 'words'}")
+        code, done = told(NAMES[name], "approve", "again", "--approver", name, *signing, "--yes")
+        assert code == 0, done
+    assert done.startswith("again for publication: approved, released 2")
+    assert told("approver", "show", "again")[1].count("\napproved by ") == 2
+    assert told("approver", "publish", "again")[0] == 0
+    assert told("researcher", "read", "again")[0] == 0
     code, listed = told("council", "list", "--json")
-    assert {one["name"] for one in json.loads(listed)} <= {"offences", "offences-2"}
+    assert {one["name"] for one in json.loads(listed)} <= {"offences", "offences-2", "again"}
     out = tmp_path / "ptable.csv"
     assert run(table_app, None, "", "ptable", "plus-minus-2", "--out", out).exit_code == 0
     assert out.read_text().startswith("pcv,ckey,pvalue\n1,0,")
