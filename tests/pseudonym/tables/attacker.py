@@ -24,11 +24,13 @@ class Attacker:
         atoms: all of them.
         rows: sums that are known: which atoms with which factor, least and most.
         questions: the suppressed cells, by what they are called.
+        whole: whether they are counts, and no sums in units of what these are rounded to.
     """
 
     atoms: Sequence[tuple[str, ...]]
     rows: list[tuple[np.ndarray, float, float]] = field(default_factory=list)
     questions: dict[tuple[object, ...], np.ndarray] = field(default_factory=dict)
+    whole: bool = True
 
     def of(self, fits: Callable[[tuple[str, ...]], bool], factor: float = 1.0) -> np.ndarray:
         """The sum of the atoms that fit."""
@@ -54,6 +56,16 @@ class Attacker:
         """How many values each suppressed cell may have, counted up to so many."""
         return {name: self._values(what, most) for name, what in self.questions.items()}
 
+    def widths(self) -> dict[tuple[object, ...], float]:
+        """How far apart the least and the largest value of each suppressed cell lie."""
+        found = {}
+        for name, what in self.questions.items():
+            low, high = self._solved(what), self._solved(-what)
+            assert low is not None, "what was published contradicts itself"
+            assert high is not None, "what was published contradicts itself"
+            found[name] = float(what @ (high - low))
+        return found
+
     def _values(self, what: np.ndarray, enough: int) -> int:
         ends = [self._solved(what * sign) for sign in (1.0, -1.0)]
         assert all(end is not None for end in ends), "what was published contradicts itself"
@@ -74,7 +86,7 @@ class Attacker:
             goal,
             constraints=LinearConstraint(known, least, most),
             bounds=Bounds(0, MANY),
-            integrality=np.ones(len(goal)),
+            integrality=np.full(len(goal), int(self.whole)),
         )
         return found.x if found.success else None
 

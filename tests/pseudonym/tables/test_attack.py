@@ -14,6 +14,10 @@ from pseudonym.tables.report import DIFFERENCE, UNPROTECTED
 from tests.pseudonym.tables.attacker import Attacker, fewest, within
 from tests.pseudonym.tables.made import ANY, CODES, COUNT, drawn, events, people, spec, table
 
+POUNDS = (
+    '[[measures]]\nname = "pounds"\nkind = "sum"\nmeaning = "x"\ndataset = "events"\n'
+    'value = "pounds"\nbase = 100\n'
+)
 DIMENSIONS = [("a", "b"), ("a",), ("b", "c"), ("c",), ("b",), ("a", "b", "c"), ("a", "c")]
 
 
@@ -132,6 +136,39 @@ def test_r41_who_has_any_is_told_of_no_suppressed_cell_though_the_people_are_kno
                 attacker.told(both, len(of), len(of))
         assert fewest(attacker.values().values()) >= 5, seed
     assert cells > 30
+
+
+def test_r41_a_solver_tells_no_suppressed_sum_of_random_tables_nor_by_subtracting_earlier_ones():
+    chance, cells, released = random.Random(13), 0, 0
+    for seed in range(8):
+        rows = people(drawn(chance, chance.choice([15, 60])))
+        given = events(rows, chance, chance.choice([0.3, 0.9]))
+        paid = dict(given.select("aid", "pounds").iter_rows())
+        attacker, earlier = Attacker(list(product(*CODES.values())), whole=False), list[Any]()
+        true: dict[tuple[object, ...], float] = {}
+        for number, dimensions in enumerate(chance.sample(DIMENSIONS, 3)):
+            of = spec(*dimensions, name=f"t{number}", measures=POUNDS)
+            made = table(of, rows, given=given, earlier=earlier)
+            if made.table is None:
+                continue
+            earlier.append(made)
+            for line in made.table.lines:
+                if "total" in line.categories:
+                    continue
+                here = dict(zip(dimensions, line.categories, strict=True))
+                what = attacker.of(lambda atom: here.items() <= dict(zip("abc", atom, strict=True)).items())  # noqa: B023
+                if not line.mark:
+                    units = line.value / 100
+                    attacker.told(what, max(0.0, units - 0.5), units + 0.5)
+                    continue
+                inside = rows.filter(*(rows[one] == code for one, code in here.items()))
+                attacker.questions[number, line.categories] = what
+                true[number, line.categories] = sum(paid.get(one, 0) for one in inside["aid"]) / 100
+        released += len(earlier)
+        for name, width in attacker.widths().items():
+            cells += 1
+            assert width >= max(4.0, 0.2 * true[name]) - 1e-3, (seed, name)
+    assert (released > 10, cells > 40) == (True, True), (released, cells)
 
 
 def test_r41_so_few_came_that_the_same_table_later_is_refused_and_many_who_come_are_not():
