@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
 
 import polars as pl
 
@@ -28,22 +27,19 @@ from pseudonym.approvers import Register
 from pseudonym.attributes import Attributes
 from pseudonym.datasets import Dataset, Tag
 from pseudonym.errors import ConflictError, InputError, NotFoundError, RequestRefusedError, TableError
-from pseudonym.files import canonical
 from pseudonym.lawful.cover import Cover
 from pseudonym.release import opted_out
 from pseudonym.release.papers import Approval, check_approval, complete
-from pseudonym.release.spec import digest
 from pseudonym.tables.areas import Areas
 from pseudonym.tables.building import build_table
 from pseudonym.tables.cellkey import Noise, PTable
 from pseudonym.tables.facts import Facts
-from pseudonym.tables.keeping import Record, State
+from pseudonym.tables.keeping import Record, State, manifest_of
 from pseudonym.tables.lawful import check_declaration
 from pseudonym.tables.published import Published
 from pseudonym.tables.spec import Audience, TableSpec
 from pseudonym.wayback import Refusal
 
-MANIFEST_FORMAT: Final = "kinlink-table-manifest/1"
 RecordKeys = Callable[[str, pl.Series, str], pl.Series]
 """Gives a project's units, by internal id and for a purpose, their record keys for cell-key perturbation."""
 
@@ -155,7 +151,7 @@ class TableDesk:
                 against=tuple(one.name for one in released),
                 approvals=(),
             )
-            return self._kept.put(replace(record, manifest=_manifest(record, spec)))
+            return self._kept.put(replace(record, manifest=manifest_of(record, spec)))
 
     def approve(self, project: str, name: str, mandate: Mandate, approval: Approval) -> Record:
         """Keep an approval; the second releases the table.
@@ -336,23 +332,3 @@ def _other_use() -> InputError:
     return InputError(
         "The declaration is for another project or purpose than the call.", "Call with its own."
     )
-
-
-def _manifest(record: Record, spec: TableSpec) -> str:
-    """What approvers sign the digest of: everything that the table is, and what it was held against."""
-    said = {
-        "format": MANIFEST_FORMAT,
-        "table": record.name,
-        "id": record.id.hex(),
-        "project": record.project,
-        "purpose": spec.purpose,
-        "requester": record.requester,
-        "approvers": list(spec.approvers),
-        "built": record.built,
-        "persons": record.persons,
-        "specification": digest(record.spec).hex(),
-        "report": hashlib.sha256(record.report.encode()).hexdigest(),
-        "content": hashlib.sha256(record.table.encode()).hexdigest(),
-        "against": list(record.against),
-    }
-    return canonical(said).decode()

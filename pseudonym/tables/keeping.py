@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from pseudonym.attributes_context import AttributeContext
+from pseudonym.files import canonical
 from pseudonym.release.records import Named, Records
+from pseudonym.release.spec import digest
 from pseudonym.storage.rows_tables import SealedTable, TableRows
+from pseudonym.tables.spec import TableSpec
+
+MANIFEST_FORMAT: Final = "kinlink-table-manifest/1"
 
 
 class State(StrEnum):
@@ -89,3 +95,23 @@ class Tables(Records[Record, SealedTable]):
         for name in ("approvals", "against"):
             content[name] = tuple(content[name])
         return Record(**content)
+
+
+def manifest_of(record: Record, spec: TableSpec) -> str:
+    """What approvers sign the digest of: everything that the table is, and what it was held against."""
+    said = {
+        "format": MANIFEST_FORMAT,
+        "table": record.name,
+        "id": record.id.hex(),
+        "project": record.project,
+        "purpose": spec.purpose,
+        "requester": record.requester,
+        "approvers": list(spec.approvers),
+        "built": record.built,
+        "persons": record.persons,
+        "specification": digest(record.spec).hex(),
+        "report": hashlib.sha256(record.report.encode()).hexdigest(),
+        "content": hashlib.sha256(record.table.encode()).hexdigest(),
+        "against": list(record.against),
+    }
+    return canonical(said).decode()
