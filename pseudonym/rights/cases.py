@@ -256,11 +256,16 @@ class Case:
                 )
         granting = decision.outcome in (Outcome.GRANTED, Outcome.PARTLY)
         for wanted, option, right, given in (
-            ("whether the wrong values were true once", "--truth", Right.RECTIFICATION, decision.truth),
+            (
+                "what the right values are, and whether the wrong ones were true once",
+                "--correct and --truth",
+                Right.RECTIFICATION,
+                decision.truth,
+            ),
             ("the ground of the erasure", "--ground", Right.ERASURE, decision.ground),
         ):
             if granting and self.right is right and not given:
-                raise InputError(f"Whoever grants {right} says {wanted}.", f"Name it with {option}.")
+                raise InputError(f"Whoever grants {right} says {wanted}.", f"Use {option}.")
             if given and not (granting and self.right is right):
                 raise InputError(
                     f"Only where {right} is granted is it said {wanted}.", f"Leave {option} out."

@@ -52,6 +52,8 @@ _WRONG: Final = {
     "future_date": "the day is still to come",
     "implausible_date": "the day is too long ago",
 }
+_LOOKED_AT: Final = ("check_digit", "not_allocated", "future_date", "implausible_date")
+"""What is written as it should be, and wrong all the same."""
 
 
 def check(values: Mapping[str, str], truth: Truth) -> None:
@@ -94,10 +96,11 @@ def spelling(values: Mapping[str, str], truth: Truth, spelt: Spelt, day: date) -
     made, wrong = spelt(values, day)
     if wrong:
         told = "; ".join(f"{name}: {_WRONG.get(why, _WRONG['format'])}" for name, why in wrong.items())
-        forms = ", ".join(f"{name} {_FORMS[name]}" for name in wrong)
+        forms = ", ".join(f"{name} {_FORMS[name]}" for name, why in wrong.items() if why not in _LOOKED_AT)
+        written = f" Write {forms}." if forms else ""
         raise InputError(
             f"Corrected values that cannot be right. {told}.",
-            f"Look at them again. Write {forms}. Nothing was changed.",
+            f"Look at them again: nothing was changed.{written}",
         )
     return made
 

@@ -261,8 +261,8 @@ def _confirm(corrections: list[pb.RightsCorrection], truth: Truth) -> None:
     """Show what will be changed, as it was typed, and ask. Raises typer.Exit where the answer is no."""
     for one in corrections:
         print(f"{one.field:<9} {plain(one.value) or '(taken away)'}", file=sys.stderr)
-    stays = "stay as former ones" if truth is Truth.FORMER else "are kept nowhere any more"
-    print(f"What stands in their place now: the values {stays}.", file=sys.stderr)
+    stays = "stays as former values" if truth is Truth.FORMER else "is kept nowhere any more"
+    print(f"What stands there now {stays}.", file=sys.stderr)
     if not typer.confirm("Do you want these values corrected?", err=True):
         raise typer.Exit(1)
 
