@@ -147,18 +147,18 @@ def _why(terms: Mapping[str, Any]) -> list[str]:
     if not terms:
         return _wrapped(_WITHOUT_RECORD)
     said = [f"{one['code']}: {' '.join(one['words'])}" for one in terms["purposes"]]
-    return [*_wrapped(" ".join(terms["who"])), *_items(said)]
+    return [*_wrapped(" ".join(terms["who"])), "", *_items(said)]
 
 
 def _basis(terms: Mapping[str, Any], datasets: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [] if terms else _wrapped(_WITHOUT_RECORD)
     for one in terms.get("purposes", []):
-        lines += [f"{one['code']}:", *_items(one["basis"])]
+        lines += ["", f"{one['code']}:", *_items(one["basis"])]
     for name in dict.fromkeys(one["name"] for one in datasets):
         register = registers.find(name)
         if register is not None:
-            lines += [f"{labels.title(name)}:", *_items(register.basis)]
-    return lines
+            lines += ["", f"{labels.title(name)}:", *_items(register.basis)]
+    return lines[1:] if terms else lines
 
 
 def _disclosures(document: Mapping[str, Any]) -> list[str]:

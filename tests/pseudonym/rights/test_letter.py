@@ -18,6 +18,7 @@ from pseudonym.lawful.records import ProjectRecord
 from pseudonym.rights import labels, words
 from pseudonym.rights.halves import ATTRIBUTES, IDENTITY, context, joined
 from pseudonym.rights.letter import letter
+from pseudonym.roles.covering import projects_terms
 from pseudonym.study import schemes
 from pseudonym.study.declaring import dataset
 from tests.pseudonym.roles.harness import lawful
@@ -207,6 +208,21 @@ def test_r63_r65_other_answers_have_what_was_asked_and_no_more():
     explained = letter(opened("explanation", records=[]))
     assert "What machines decided" in explained
     assert "What is held" not in explained
+
+
+def test_r59_what_is_not_in_force_is_told_in_an_answer_too():
+    record = ProjectRecord.read("tf-2026", lawful("families", end="2090-01-01"))
+    late = ProjectRecord.read(
+        "tf-2026",
+        lawful("families", accreditations=[{"of": "project", "reference": "D", "expires": "2020-01-31"}]),
+    )
+    told = projects_terms({"tf-2026": record, "late-2026": late})
+    assert told("of-nobody") == {}
+    assert "NOT IN FORCE" not in letter(opened(terms=told("tf-2026")))
+    text = " ".join(letter(opened(terms=told("late-2026"))).split())
+    assert "NOT IN FORCE: no data are used for this at present." in text
+    assert "expired on 31 January 2020" in text
+    assert "Accreditation of the project" not in text
 
 
 def test_r59_what_the_roles_were_not_told_is_marked_for_whoever_answers():
