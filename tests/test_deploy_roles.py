@@ -35,7 +35,7 @@ def test_the_purposes_of_pages_that_begin_with_make_roles_have_a_quota(page):
     text = (roles.ROOT / "docs" / f"{page}.md").read_text()
     purposes = set(re.findall(r"KINLINK_PURPOSE=([a-z-]+)", text))
     assert purposes
-    assert purposes <= GOVERNANCE["quotas"].keys()
+    assert purposes <= set(GOVERNANCE["quotas"])
     assert "`make roles`" in text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import date
 
 import polars as pl
@@ -13,7 +14,7 @@ from linker.corrections import spelt
 from pseudonym.errors import InputError
 from pseudonym.records import NUMBERS, Address, Former, Identity, Name
 from pseudonym.rights.cases import Truth
-from pseudonym.rights.correcting import FIELDS, check, corrected, spelling
+from pseudonym.rights.correcting import FIELDS, Spelt, check, corrected, spelling
 from pseudonym.rights.recognising import recognised, with_recognised
 
 WORDS = st.text("abcdefgh", min_size=1, max_size=6)
@@ -122,8 +123,9 @@ def test_r60_a_value_that_can_be_nobodys_is_refused_and_not_repeated(values, sai
 
 def test_r60_each_code_of_a_wrong_value_has_words():
     for why in ("format", "check_digit", "not_allocated", "sentinel", "pseudo_postcode", "future_date"):
+        found: Spelt = functools.partial(lambda why, values, day: ({}, {"nhs": why}), why)
         with pytest.raises(InputError) as caught:
-            spelling({"nhs": "x"}, Truth.NEVER, lambda values, day, why=why: ({}, {"nhs": why}), TODAY)
+            spelling({"nhs": "x"}, Truth.NEVER, found, TODAY)
         assert why not in str(caught.value)
 
 

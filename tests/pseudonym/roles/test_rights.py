@@ -473,7 +473,7 @@ def test_r60_a_role_takes_no_value_that_can_be_nobodys_whatever_the_client_let_t
     with pytest.raises(grpc.RpcError) as caught:
         decided(study, case.case_id, corrections=wrong, truth=truth)
     assert reason(caught.value)[:2] == ("INVALID_ARGUMENT", "INPUT_INVALID")
-    said = caught.value.details() + str(caught.value.trailing_metadata())
+    said = f"{caught.value.details()} {caught.value.trailing_metadata()}"
     assert f"{field}: " in said
     assert WRONG[field] not in said
     # Nothing was changed: the case is open, and the person is who they were.
