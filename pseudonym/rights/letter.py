@@ -101,7 +101,7 @@ def _datasets(datasets: Sequence[Mapping[str, Any]]) -> list[str]:
         if one["source"] == "linkage":
             continue
         lines.append(labels.title(one["name"]))
-        for row in one["rows"]:
+        for row in sorted(one["rows"], key=lambda each: [str(said or "") for said in each.values()]):
             for name, value in row.items():
                 if value is not None:
                     what, said = labels.value(one["name"], one["kinds"].get(name, ""), name, value, row)
@@ -175,12 +175,15 @@ def _machines(document: Mapping[str, Any], datasets: Sequence[Mapping[str, Any]]
     for one in document.get("logic", []):
         lines += [*_wrapped(one), ""]
     lines += _items([one["words"] for one in document.get("joins", [])])
-    told = {link["register"] for link in document.get("links", [])}
-    for link in document.get("links", []):
-        lines += ["", *_wrapped(link["words"][0]), *_items(link["words"][1:])]
-    outcomes = [row for one in datasets if one["source"] == "linkage" for row in one["rows"]]
-    lines += _items([labels.outcome(row) for row in outcomes if row.get("register") not in told])
-    return lines
+    links = document.get("links", [])
+    for link in links:
+        if len(link["words"]) > 1:
+            lines += ["", *_wrapped(labels.outcome(link)), *_items(link["words"][1:])]
+    told = {link["register"] for link in links}
+    kept = [row for one in datasets if one["source"] == "linkage" for row in one["rows"]]
+    others = [link for link in links if len(link["words"]) == 1]
+    others += [row for row in kept if row.get("register") not in told]
+    return [*lines, "", *_items(sorted(map(labels.outcome, others)))]
 
 
 def _requests(requests: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -72,7 +72,7 @@ def speaks(bits: float) -> str:
 def _effect(bits: float) -> str:
     said = speaks(bits).capitalize()
     if abs(bits) < _NEITHER:
-        return f"{said} ({bits:+.1f} bits)."
+        return f"{said}."
     times = 2.0 ** min(abs(bits), 60.0)
     odds = f"{times:,.0f}" if times >= 10 else f"{times:.1f}"
     more = "more" if bits > 0 else "less"

@@ -103,7 +103,10 @@ def halves(right="access", **changes):
         "source": "register",
         "third_party": [],
         "kinds": kinds_of(npd.dataset),
-        "rows": [{"school_year": 2019, "census_month": "2019-10", "sessions_missed": 12}],
+        "rows": [
+            {"school_year": 2020, "census_month": None, "sessions_missed": 3},
+            {"school_year": 2019, "census_month": "2019-10", "sessions_missed": 12},
+        ],
     }
     linked = {
         "name": "links",
@@ -176,6 +179,7 @@ def test_r59_an_answer_can_be_read_in_the_order_of_article_15():
         "The regulator: Information Commissioner's Office, ico.org.uk",
     ):
         assert said in plain, said
+    assert plain.index("school year began: 2019") < plain.index("school year began: 2020")
     assert max(map(len, text.splitlines())) <= 110
 
 
@@ -183,6 +187,8 @@ def test_r59_weights_have_one_decimal_and_words_how_strong():
     text = " ".join(letter(opened()).split())
     assert "This speaks very strongly for it: it is 2,231 times more likely" in text
     assert "This speaks weakly against it" in text
+    assert "Sex: not known. This speaks neither way." in text
+    assert "National Pupil Database (npd): a row of it was taken to be yours." in text
     assert "(+11.1 bits)" in text
     assert (
         "Together this speaks very strongly for it (+17.4 bits). The threshold of +9.9 bits is reached."
