@@ -34,6 +34,7 @@ from grpc_reflection.v1alpha import reflection
 
 from linker import arrow, durable, registers, service, status
 from linker.carried import carried
+from linker.corrections import spelt
 from linker.destruction import destroy_doomed
 from linker.ending import end_project
 from linker.errors import LinkerError
@@ -302,6 +303,7 @@ class Linking:
             lambda project: bool(self.store.submissions.page(project, 0, 1)),
             self.store.submissions.senders,
             self.runner.explained,
+            spelt,
         )
 
     def start(self) -> None:

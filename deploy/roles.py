@@ -6,8 +6,9 @@
 
 Everything is in one folder, `var/`: certificates in `certificates/`, each role's data in a folder of its own.
 A certificate of each role to call with is there too: `certificates/council.pem` and so on. Persons may be
-joined for the purpose "demonstration": `var/governance.json` says so, is kept as you change it, and is read
-at the start. docs/audit.md shows how to check the audit logs.
+joined for the purpose "demonstration", and people's requests are decided for "subject-rights":
+`var/governance.json` says so, is kept as you change it, and is read at the start. docs/audit.md shows how to
+check the audit logs.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ CONTACTS = [
 ]
 """Whom people can complain to."""
 GOVERNANCE = {
-    "quotas": {"demonstration": 1_000_000},  # identities a day that may be opened, by purpose
+    # Identities a day that may be opened, by purpose.
+    "quotas": {"demonstration": 1_000_000, "subject-rights": 1_000},
     "contacts": CONTACTS,
+    "national_data_opt_out": {"mailbox": "X26OT001", "days": 7},  # made up
 }
 
 

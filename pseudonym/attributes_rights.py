@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -157,8 +158,8 @@ class AttributeRights:
             which: see `Which`.
 
         Returns:
-            `datasets` (name, source, third_party: columns about others, rows), and, of all, `flags`,
-            `purposes`, `waiting` (rows that wait to be linked anew) and `disclosures`.
+            `datasets` (name, source, third_party: columns about others, kinds: of columns, rows), and, of
+            all, `flags`, `purposes`, `waiting` (rows that wait to be linked anew) and `disclosures`.
 
         Raises:
             SealBrokenError: a row or a person was altered, exchanged or taken away.
@@ -292,7 +293,7 @@ class AttributeRights:
                         "who": [record.recipient, *spec.researchers],
                         "fields": sorted(fields),
                         "why": f"{spec.purpose}: {spec.use}",
-                        "day": one["day"],
+                        "day": (date(1970, 1, 1) + timedelta(days=one["day"])).isoformat(),
                         "release": record.name,
                     }
                 )
@@ -315,4 +316,5 @@ def _shown(dataset: Dataset, source: str, payloads: list[bytes]) -> dict[str, An
         }
         for row in frame.to_dicts()
     ]
-    return {"name": dataset.name, "source": source, "third_party": others, "rows": rows}
+    kinds = {column.name: column.kind.value for column in dataset.columns}
+    return {"name": dataset.name, "source": source, "third_party": others, "kinds": kinds, "rows": rows}

@@ -1,10 +1,10 @@
-"""Who is to be erased: people found in the vault by identifiers, each of them or nobody.
+"""Who is meant: people found in the vault by identifiers, each of them or nobody.
 
 The rules this module keeps:
 
 - Everything that is given of a person agrees with what the vault has: the day of birth, and all else.
 - One number, or surname and postcode together, go with the day of birth: fewer could be another person.
-- Whoever is not found, or could be several, stops the whole: nobody is erased by mistake.
+- Whoever is not found, or could be several, stops the whole: nothing is done to anybody by mistake.
 - An error says which person by place, and never by a value.
 """
 
@@ -88,14 +88,14 @@ def seek(vault: Vault, people: Sequence[Sought], mandate: Mandate, *, several: b
         whose = f"person {row + 1} of {len(people)}"
         if not theirs:
             raise SubjectMissingError(
-                f"Nobody in the vault agrees with what is given of {whose}. Nobody was erased.",
+                f"Nobody in the vault agrees with what is given of {whose}. Nothing was done.",
                 "Look at the values again; who was erased before is not found.",
             )
         # Several ids that gave way to one another are one person.
         if not several and not theirs <= set(vault.all_ids([min(theirs)])):
             raise ConflictError(
-                f"{len(theirs)} internal ids agree with what is given of {whose}. Nobody was erased.",
-                "Give more of the person; or say that all who agree are to be erased.",
+                f"More than one person agrees with what is given of {whose}. Nothing was done.",
+                "Give more of the person; or say that all who agree are meant, where that can be said.",
             )
         whole |= theirs
     return vault.all_ids(sorted(whole))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 
 import pytest
 
 from deploy import roles
 from deploy.roles import ANY_PORTS, GOVERNANCE, Processes
+from pseudonym.roles import governance
 
 
 def test_a_governance_file_that_somebody_changed_is_kept(tmp_path, monkeypatch):
@@ -26,6 +28,24 @@ def test_a_governance_file_that_somebody_changed_is_kept(tmp_path, monkeypatch):
     second.start()
     assert json.loads(path.read_text()) == changed
     second.stop()
+
+
+@pytest.mark.parametrize("page", ["persons", "rights", "opt-outs"])
+def test_the_purposes_of_pages_that_begin_with_make_roles_have_a_quota(page):
+    text = (roles.ROOT / "docs" / f"{page}.md").read_text()
+    purposes = set(re.findall(r"KINLINK_PURPOSE=([a-z-]+)", text))
+    assert purposes
+    assert purposes <= set(GOVERNANCE["quotas"])
+    assert "`make roles`" in text
+
+
+def test_what_make_roles_tells_is_read_and_takes_lists_of_the_national_data_opt_out(tmp_path):
+    path = tmp_path / "governance.json"
+    path.write_text(json.dumps(GOVERNANCE))
+    path.chmod(0o600)
+    told = governance.read(path)
+    assert told.contacts
+    assert told.opt_outs is not None
 
 
 def test_a_second_one_in_a_folder_is_refused_and_changes_nothing_there(tmp_path, monkeypatch, capsys):

@@ -179,7 +179,7 @@ COMMANDS = {
     ),
 }
 # What a command of the other package is handed of this one, by the module that has it.
-HANDED = {"partner": "linker.enquiries"}
+HANDED = {"partner": "linker.enquiries", "rights": "linker.corrections"}
 
 
 @cache

@@ -4,6 +4,9 @@
 
 Who, what for, on what basis, which datasets of whom, how long, which rights, whom to ask. When the
 configuration changes, so does the notice; it never tells names of staff, keys or limits.
+
+An accreditation that has run out, or that a purpose asks for and has not, is never told as one that holds:
+where the purpose stands it is said that data are not used for it, and since when.
 """
 
 from __future__ import annotations
@@ -12,11 +15,11 @@ import html
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 from pseudonym import registers
 from pseudonym.lawful.cover import grounds
-from pseudonym.lawful.records import GATEWAYS, ProjectRecord, Purpose
+from pseudonym.lawful.records import GATEWAYS, Accreditation, ProjectRecord, Purpose
 from pseudonym.registers import Register
 from pseudonym.retention.schedules import Clock, Kind, Schedule
 
@@ -29,6 +32,9 @@ RIGHTS: Final = (
     "to object",
     "to have any automated decision explained, with the logic behind it",
 )
+NOT_USED: Final = "NOT IN FORCE: no data are used for this at present."
+"""Stands where a purpose asks for an accreditation that does not hold."""
+_ASKED: Final = ("project", "processor")  # of researchers, who are people, a notice tells nothing
 COMMISSIONER: Final = "the Information Commissioner's Office, ico.org.uk"
 
 
@@ -49,19 +55,15 @@ def compose(record: ProjectRecord, matched_by_holders: Collection[str], today: d
         matched_by_holders: the registers whose holders get a file to match by.
         today: on which holders are named as they are called now.
     """
-    names = sorted(frozenset[str]().union(*(one.datasets for one in record.purposes.values())))
+    names = _datasets(record)
     found = [one for one in (registers.find(name) for name in names) if one is not None]
     others = [name for name in names if registers.find(name) is None]
     sections = [
         Section(
             "Who is responsible",
-            (
-                f"{record.controller} decides what the data are used for.",
-                f"{record.processor} works with them on its behalf.",
-                f"The project {record.name} ends on {_day(record.end.date())}.",
-            ),
+            _who(record, today),
         ),
-        *(_purpose(record, one) for one in record.purposes.values()),
+        *(_purpose(record, one, today) for one in record.purposes.values()),
         Section(
             "Which information is used",
             ("Names, dates of birth, addresses and numbers are kept apart from everything else.",),
@@ -132,7 +134,45 @@ def page(title: str, sections: Sequence[Section], today: date) -> str:
     )
 
 
-def _purpose(record: ProjectRecord, one: Purpose) -> Section:
+def unmet(record: ProjectRecord, today: date) -> list[str]:
+    """Why data are not used today for some purpose: sentences; none where all are in force."""
+    found = dict.fromkeys(why for one in record.purposes.values() for why in _unmet(record, one, today))
+    over = [_end(record, today)] if record.end.date() < today else []
+    return [*over, *found]
+
+
+def terms(record: ProjectRecord, today: date) -> dict[str, Any]:
+    """What somebody is told of a project in an answer: who, what for and on what basis, and how long."""
+    names = _datasets(record)
+    return {
+        "who": list(_who(record, today)),
+        "purposes": [
+            {"code": one.code, "words": list(said.sentences[:-1]), "basis": list(said.items)}
+            for one in record.purposes.values()
+            for said in [_purpose(record, one, today)]
+        ],
+        "kept": [_kept(record, one, names) for one in record.schedules.all if _concerns(one, names)],
+    }
+
+
+def _datasets(record: ProjectRecord) -> list[str]:
+    return sorted(frozenset[str]().union(*(one.datasets for one in record.purposes.values())))
+
+
+def _who(record: ProjectRecord, today: date) -> tuple[str, ...]:
+    return (
+        f"{record.controller} decides what the data are used for.",
+        f"{record.processor} works with them on its behalf.",
+        _end(record, today),
+    )
+
+
+def _end(record: ProjectRecord, today: date) -> str:
+    last = record.end.date()
+    return f"The project {record.name} {'ends' if today <= last else 'ended'} on {_day(last)}."
+
+
+def _purpose(record: ProjectRecord, one: Purpose, today: date) -> Section:
     said = grounds(record, one)
     shared = f"Data may be shared for it because {one.sharing.words}." if one.sharing else ""
     told = (
@@ -143,13 +183,39 @@ def _purpose(record: ProjectRecord, one: Purpose) -> Section:
         ),
         *((GATEWAYS[one.gateway],) if one.gateway else ()),
         *(
-            f"Accreditation of the {of}: {said[f'accreditation_of_{of}']}"
-            for of in ("project", "processor")
-            if f"accreditation_of_{of}" in said
+            f"Accreditation of the {of}: {latest.reference}, to {latest.expires}"
+            for of in _ASKED
+            if one.gateway and (latest := _latest(record, of)) is not None and latest.expires >= today
         ),
     )
-    sentences = (f"{one.words[0].upper()}{one.words[1:]}.", *((shared,) if shared else ()), "It stands on:")
+    missing = _unmet(record, one, today)
+    held_up = (f"{NOT_USED} {' '.join(missing)}",) if missing else ()
+    sentences = (
+        f"{one.words[0].upper()}{one.words[1:]}.",
+        *((shared,) if shared else ()),
+        *held_up,
+        "It stands on:",
+    )
     return Section(f"What for: {one.code}", sentences, tuple(f"{text}." for text in told))
+
+
+def _unmet(record: ProjectRecord, one: Purpose, today: date) -> list[str]:
+    """Which accreditations a purpose asks for and has not, in sentences."""
+    found = []
+    for of in _ASKED if one.gateway else ():
+        latest = _latest(record, of)
+        if latest is None:
+            found.append(f"The {of} is not accredited.")
+        elif latest.expires < today:
+            found.append(
+                f"The accreditation of the {of} ({latest.reference}) expired on {_day(latest.expires)}."
+            )
+    return found
+
+
+def _latest(record: ProjectRecord, of: str) -> Accreditation | None:
+    named = [one for one in record.accreditations if one.of == of]
+    return max(named, key=lambda one: one.expires, default=None)
 
 
 def _register(one: Register, by_holder: bool, today: date) -> str:

@@ -244,21 +244,31 @@ class Case:
                 raise InputError(
                     "It was not checked who asks.", "Say how it was, or refuse: identity-not-shown."
                 )
+            if self.found is Found.SEVERAL:
+                raise InputError(
+                    "Several people agree with what was given, so the case is nobody's.",
+                    "Refuse it (not-identifiable), and have it opened again with more of the person.",
+                )
             if self.right is not Right.USED and self.found is not Found.ONE:
                 raise InputError(
-                    "Nobody stands behind the case: none was found, or several.",
-                    "Refuse it, and have it opened again with more of the person.",
+                    "Nobody agrees with what was given, so there is nothing to grant.",
+                    "Refuse it (nothing-held), or have it opened again with other values of the person.",
                 )
-            if self.right is Right.USED and self.found is Found.SEVERAL:
-                raise InputError("Several people agree with what was given.", "Refuse it: not-identifiable.")
         granting = decision.outcome in (Outcome.GRANTED, Outcome.PARTLY)
-        for wanted, right, given in (
-            ("what the corrected values were", Right.RECTIFICATION, decision.truth),
-            ("the ground of the erasure", Right.ERASURE, decision.ground),
+        for wanted, option, right, given in (
+            (
+                "what the right values are, and whether the wrong ones were true once",
+                "--correct and --truth",
+                Right.RECTIFICATION,
+                decision.truth,
+            ),
+            ("the ground of the erasure", "--ground", Right.ERASURE, decision.ground),
         ):
-            if bool(given) != (granting and self.right is right):
+            if granting and self.right is right and not given:
+                raise InputError(f"Whoever grants {right} says {wanted}.", f"Use {option}.")
+            if given and not (granting and self.right is right):
                 raise InputError(
-                    f"A decision says {wanted} where {right} is granted, and nowhere else.", "Correct it."
+                    f"Only where {right} is granted is it said {wanted}.", f"Leave {option} out."
                 )
         if decision.purposes and not (granting and self.right is Right.RESTRICTION):
             raise InputError("Purposes stand with a restriction that is granted.", "Leave them out.")
@@ -309,7 +319,7 @@ class Case:
 def refusals(case: Case) -> list[tuple[Refusal, str, str]]:
     """Why it was refused, in full or in part: code, law and plain words."""
     reasons = case.decision.reasons if case.decision else ()
-    return [(one, GROUNDS[one].law, GROUNDS[one].words) for one in reasons]
+    return [(one, GROUNDS[one].laws[case.right], GROUNDS[one].words) for one in reasons]
 
 
 def _day(text: str | None) -> date | None:

@@ -7,13 +7,16 @@ The rules this module keeps:
   corrected so, nothing stays but the right value, even where that stood there already.
 - A day of birth was never another one, so nothing is kept of a wrong one.
 - Corrected twice is as corrected once.
+- No value takes another's place that can be nobody's: a day that is to come, a number whose check digit does
+  not fit. An error names the field and what is wrong, never the value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
+from typing import Final, TypeAlias
 
 from pseudonym.errors import InputError
 from pseudonym.records import NUMBERS, Address, Former, Identity, Name
@@ -21,6 +24,36 @@ from pseudonym.rights.cases import Truth
 
 FIELDS = ("given", "surname", "born", "sex", "address", "postcode", *NUMBERS)
 """What may be corrected. An empty text takes a number away that is not the person's."""
+KNOWN: Final = f"given (the forenames), {', '.join(FIELDS[1:])}"
+"""The same, for whoever types them."""
+
+Spelt: TypeAlias = Callable[[Mapping[str, str], date], tuple[dict[str, str], dict[str, str]]]
+"""Takes values by name of `FIELDS` and the day; gives them as linkage keeps them, and by field a reason code
+where a value can be nobody's."""
+
+_FORMS: Final = {
+    "given": "with letters",
+    "surname": "with letters",
+    "born": "as YYYY-MM-DD",
+    "sex": "as F, M or X",
+    "postcode": "whole, such as CB2 7QX",
+    "nhs": "as ten digits",
+    "nino": "as two letters, six digits and a last letter A to D",
+    "upn": "as a letter, eleven digits, and a digit or letter",
+    "uln": "as ten digits",
+    "pncid": "as year, stroke, serial number and letter",
+}
+_WRONG: Final = {
+    "format": "it is not written as such a value is",
+    "check_digit": "its check digit or letter does not fit the rest",
+    "not_allocated": "it is of a kind that was never given out",
+    "sentinel": "it stands for a value that is not known",
+    "pseudo_postcode": "it stands for no place",
+    "future_date": "the day is still to come",
+    "implausible_date": "the day is too long ago",
+}
+_LOOKED_AT: Final = ("check_digit", "not_allocated", "future_date", "implausible_date")
+"""What is written as it should be, and wrong all the same."""
 
 
 def check(values: Mapping[str, str], truth: Truth) -> None:
@@ -29,13 +62,15 @@ def check(values: Mapping[str, str], truth: Truth) -> None:
     Raises:
         InputError: a field is unknown, nothing is given, a day is none, or a day of birth was true once.
     """
-    if not values or not set(values) <= set(FIELDS):
-        raise InputError("What is corrected is missing or unknown.", f"It is one of {', '.join(FIELDS)}.")
+    if not values:
+        raise InputError("Nothing is corrected.", f"Give the right value of {KNOWN}.")
+    if not set(values) <= set(FIELDS):
+        raise InputError("A field that is to be corrected is none.", f"Fields are {KNOWN}.")
     if "born" in values:
         try:
             date.fromisoformat(values["born"])
         except ValueError:
-            raise InputError("The day of birth is no day as YYYY-MM-DD.", "Correct it.") from None
+            raise InputError("The corrected born is no day as YYYY-MM-DD.", "Write it so.") from None
         if truth is Truth.FORMER:
             raise InputError(
                 "A day of birth was never another one.", "Correct it by itself, as a value never true."
@@ -43,6 +78,31 @@ def check(values: Mapping[str, str], truth: Truth) -> None:
     for name in ("given", "surname", "address", "postcode", "sex"):
         if name in values and not values[name].strip():
             raise InputError(f"The corrected {name} is empty.", "Say what it is.")
+
+
+def spelling(values: Mapping[str, str], truth: Truth, spelt: Spelt, day: date) -> dict[str, str]:
+    """The values as they are kept.
+
+    Args:
+        values: by name of `FIELDS`.
+        truth: what the values were that they take the place of.
+        spelt: what knows how values are kept.
+        day: today.
+
+    Raises:
+        InputError: as `check`; or a value can be nobody's.
+    """
+    check(values, truth)
+    made, wrong = spelt(values, day)
+    if wrong:
+        told = "; ".join(f"{name}: {_WRONG.get(why, _WRONG['format'])}" for name, why in wrong.items())
+        forms = ", ".join(f"{name} {_FORMS[name]}" for name, why in wrong.items() if why not in _LOOKED_AT)
+        written = f" Write {forms}." if forms else ""
+        raise InputError(
+            f"Corrected values that cannot be right. {told}.",
+            f"Look at them again: nothing was changed.{written}",
+        )
+    return made
 
 
 def corrected(before: Identity, values: Mapping[str, str], truth: Truth) -> Identity:

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from pseudonym.counted import count
 from pseudonym.errors import SealedError
 from pseudonym.hpke import OpeningKey
 
@@ -68,7 +69,9 @@ def without_others(attributes: Mapping[str, Any]) -> dict[str, Any]:
     for dataset in attributes.get("datasets", ()):
         others = set(dataset["third_party"])
         rows = [{name: value for name, value in row.items() if name not in others} for row in dataset["rows"]]
-        told.append({**dataset, "rows": rows, "third_party": f"{len(others)} columns are left out"})
+        kinds = {name: kind for name, kind in dataset["kinds"].items() if name not in others}
+        left_out = f"{count(len(others), 'column is', 'columns are')} left out"
+        told.append({**dataset, "kinds": kinds, "rows": rows, "third_party": left_out})
     return {**attributes, "datasets": told}
 
 

@@ -54,87 +54,108 @@ class Ground:
     """What the law says of a reason.
 
     Attributes:
-        law: where it stands.
-        rights: which requests it can refuse.
+        laws: where it stands, for each request that it can refuse.
         words: for the person.
     """
 
-    law: str
-    rights: frozenset[Right]
+    laws: Mapping[Right, str]
     words: str
 
+    @property
+    def rights(self) -> frozenset[Right]:
+        """Which requests it can refuse."""
+        return frozenset(self.laws)
 
-_ALL = frozenset(Right)
-_COPY = frozenset({Right.ACCESS, Right.PORTABILITY, Right.EXPLANATION, Right.USED})
+
+_COPY = (Right.USED, Right.ACCESS, Right.EXPLANATION, Right.PORTABILITY)
+_ARTICLES: Mapping[Right, str] = {
+    Right.USED: "UK GDPR Art 15(1)",
+    Right.ACCESS: "UK GDPR Art 15(1)",
+    Right.RECTIFICATION: "UK GDPR Art 16",
+    Right.ERASURE: "UK GDPR Art 17(1)",
+    Right.RESTRICTION: "UK GDPR Art 18(1)",
+    Right.PORTABILITY: "UK GDPR Art 20(1)",
+    Right.OBJECTION: "UK GDPR Art 21(1)",
+    Right.EXPLANATION: "UK GDPR Art 15(1)(h)",
+    Right.LIFTING: "UK GDPR Art 18(3)",
+}
+"""Where each right stands."""
+
+
+def _each(law: str, *rights: Right) -> dict[Right, str]:
+    """The same law for several rights; for all where none is named."""
+    return dict.fromkeys(rights or Right, law)
+
 
 GROUNDS: Mapping[Refusal, Ground] = {
-    Refusal.UNFOUNDED: Ground("UK GDPR Art 12(5)", _ALL, "The request is manifestly unfounded."),
-    Refusal.EXCESSIVE: Ground("UK GDPR Art 12(5)", _ALL, "The request repeats others or is excessive."),
+    Refusal.UNFOUNDED: Ground(_each("UK GDPR Art 12(5)"), "The request is manifestly unfounded."),
+    Refusal.EXCESSIVE: Ground(_each("UK GDPR Art 12(5)"), "The request repeats others or is excessive."),
     Refusal.IDENTITY_NOT_SHOWN: Ground(
-        "UK GDPR Art 12(6)", _ALL, "It was not shown that the request comes from the person concerned."
+        _each("UK GDPR Art 12(6)"), "It was not shown that the request comes from the person concerned."
     ),
     Refusal.NOT_IDENTIFIABLE: Ground(
-        "UK GDPR Art 11(2)", _ALL, "What was given does not tell one person from others."
+        _each("UK GDPR Art 11(2)"), "What was given does not tell one person from others."
     ),
     Refusal.NOTHING_HELD: Ground(
-        "UK GDPR Art 15(1)", _ALL - {Right.USED}, "Nothing is held of the person who was described."
+        {right: law for right, law in _ARTICLES.items() if right is not Right.USED},
+        "Nothing is held of the person who was described.",
     ),
     Refusal.OTHERS_RIGHTS: Ground(
-        "UK GDPR Art 15(4) and 20(4)", _COPY, "It would tell of other people what is theirs."
+        _each("UK GDPR Art 15(4)", *_COPY) | {Right.PORTABILITY: "UK GDPR Art 20(4)"},
+        "It would tell of other people what is theirs.",
     ),
     Refusal.LEGAL_OBLIGATION: Ground(
-        "UK GDPR Art 17(3)(b)",
-        frozenset({Right.ERASURE}),
+        _each("UK GDPR Art 17(3)(b)", Right.ERASURE),
         "A law, or a task in the public interest, asks for the data to be kept.",
     ),
     Refusal.RESEARCH: Ground(
-        "UK GDPR Art 17(3)(d)",
-        frozenset({Right.ERASURE}),
+        _each("UK GDPR Art 17(3)(d)", Right.ERASURE),
         "Erasing would make the research impossible or seriously harm it.",
     ),
     Refusal.LEGAL_CLAIMS: Ground(
-        "UK GDPR Art 17(3)(e), 18(2) and 21(1)",
-        frozenset({Right.ERASURE, Right.OBJECTION, Right.RESTRICTION, Right.LIFTING}),
+        {
+            Right.ERASURE: "UK GDPR Art 17(3)(e)",
+            Right.RESTRICTION: "UK GDPR Art 18(2)",
+            Right.OBJECTION: "UK GDPR Art 21(1)",
+            Right.LIFTING: "UK GDPR Art 18(2)",
+        },
         "The data are needed for legal claims.",
     ),
     Refusal.NO_GROUND: Ground(
-        "UK GDPR Art 17(1), 18(1) and 18(3)",
-        frozenset({Right.ERASURE, Right.RESTRICTION, Right.LIFTING}),
+        {right: _ARTICLES[right] for right in (Right.ERASURE, Right.RESTRICTION, Right.LIFTING)},
         "None of the grounds that the law gives for it is there.",
     ),
     Refusal.ACCURATE: Ground(
-        "UK GDPR Art 16", frozenset({Right.RECTIFICATION}), "The data were looked at, and are accurate."
+        _each("UK GDPR Art 16", Right.RECTIFICATION), "The data were looked at, and are accurate."
     ),
     Refusal.NOT_CONSENT_OR_CONTRACT: Ground(
-        "UK GDPR Art 20(1)",
-        frozenset({Right.PORTABILITY}),
+        _each("UK GDPR Art 20(1)", Right.PORTABILITY),
         "The data are used neither by consent nor for a contract.",
     ),
     Refusal.PUBLIC_TASK: Ground(
-        "UK GDPR Art 20(3)",
-        frozenset({Right.PORTABILITY}),
+        _each("UK GDPR Art 20(3)", Right.PORTABILITY),
         "The data are needed for a task in the public interest.",
     ),
     Refusal.RESEARCH_IN_THE_PUBLIC_INTEREST: Ground(
-        "UK GDPR Art 21(6)",
-        frozenset({Right.OBJECTION}),
+        _each("UK GDPR Art 21(6)", Right.OBJECTION),
         "The research is needed for a task in the public interest.",
     ),
     Refusal.COMPELLING_GROUNDS: Ground(
-        "UK GDPR Art 21(1)",
-        frozenset({Right.OBJECTION}),
+        _each("UK GDPR Art 21(1)", Right.OBJECTION),
         "There are compelling grounds that outweigh the person's interests.",
     ),
     Refusal.RESEARCH_EXEMPTION: Ground(
-        "DPA 2018 Sch 2 para 27",
-        frozenset({Right.ACCESS, Right.RECTIFICATION, Right.RESTRICTION, Right.OBJECTION, Right.EXPLANATION}),
+        _each(
+            "DPA 2018 Sch 2 para 27",
+            *(Right.ACCESS, Right.RECTIFICATION, Right.RESTRICTION, Right.OBJECTION, Right.EXPLANATION),
+        ),
         "It would prevent or seriously impair the research, whose results name nobody.",
     ),
     Refusal.CRIME: Ground(
-        "DPA 2018 Sch 2 para 2", _ALL, "It would be likely to prejudice the prevention of crime."
+        _each("DPA 2018 Sch 2 para 2"), "It would be likely to prejudice the prevention of crime."
     ),
     Refusal.SERIOUS_HARM: Ground(
-        "DPA 2018 Sch 3", _COPY, "It would be likely to cause somebody serious harm."
+        _each("DPA 2018 Sch 3", *_COPY), "It would be likely to cause somebody serious harm."
     ),
 }
 

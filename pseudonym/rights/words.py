@@ -20,6 +20,9 @@ LOGIC: Final = (
     "is granted, refused or sent to anybody because of a link: it serves statistics, which name nobody.",
 )
 
+_NEITHER: Final = 0.05  # bits that are shown as none
+_STRENGTHS: Final = ((10.0, "very strongly"), (6.0, "strongly"), (3.0, "clearly"), (0.0, "weakly"))
+"""From how many bits on a weight is called what: 1,000 times as likely, 64 times, 8 times."""
 _DECIDED: Final = "Somebody decided that these two records are about one person."
 
 
@@ -37,7 +40,8 @@ def of_link(link: Mapping[str, Any]) -> list[str]:
         said.append(f"{part['what']}: {part['found']}. {_effect(part['bits'])}")
     reached = "is reached" if link["weight"] >= link["threshold"] else "is not reached"
     said.append(
-        f"Together: {link['weight']:+.2f} bits. The threshold of {link['threshold']:+.2f} bits {reached}."
+        f"Together {speaks(link['weight'])} ({link['weight']:+.1f} bits). "
+        f"The threshold of {link['threshold']:+.1f} bits {reached}."
     )
     return said
 
@@ -54,12 +58,22 @@ def of_record_link(weight: float, by_person: bool) -> str:
     """A link between two of a person's records, in a sentence."""
     if by_person or math.isinf(weight):
         return _DECIDED
-    return f"Two records were taken to be about one person: {weight:+.2f} bits."
+    return f"Two records were taken to be about one person: {speaks(weight)} ({weight:+.1f} bits)."
+
+
+def speaks(bits: float) -> str:
+    """How strong a weight is, in words."""
+    if abs(bits) < _NEITHER:
+        return "this speaks neither way"
+    how = next(word for least, word in _STRENGTHS if abs(bits) >= least)
+    return f"this speaks {how} {'for' if bits > 0 else 'against'} it"
 
 
 def _effect(bits: float) -> str:
-    if abs(bits) < 0.05:
-        return f"This speaks neither way ({bits:+.2f} bits)."
+    said = speaks(bits).capitalize()
+    if abs(bits) < _NEITHER:
+        return f"{said}."
     times = 2.0 ** min(abs(bits), 60.0)
     odds = f"{times:,.0f}" if times >= 10 else f"{times:.1f}"
-    return f"That is {odds} times {'more' if bits > 0 else 'less'} likely of one person ({bits:+.2f} bits)."
+    more = "more" if bits > 0 else "less"
+    return f"{said}: it is {odds} times {more} likely that they are about one person ({bits:+.1f} bits)."

@@ -26,6 +26,8 @@ Explained: TypeAlias = Callable[[str, Sequence[str]], list[dict[str, Any]]]
 """Of a project, and of records by their ids: the links with registers, as `words.of_link` takes them."""
 Contacts: TypeAlias = Sequence[Mapping[str, str]]
 """Whom somebody can complain to: `who`, `name` and `how`."""
+Terms: TypeAlias = Callable[[str], dict[str, Any]]
+"""Of a project: `pseudonym.lawful.notice.terms`; empty where the role was told nothing of it."""
 _DERIVED = ("row_id", "pid")
 
 
@@ -39,6 +41,7 @@ class Answering:
         disclosures: to whom data went.
         contacts: for complaints.
         explained: see `Explained`.
+        terms: see `Terms`.
     """
 
     def __init__(
@@ -49,10 +52,11 @@ class Answering:
         disclosures: Disclosures,
         contacts: Contacts,
         explained: Explained,
+        terms: Terms,
     ) -> None:
         self._vault, self._people, self._casebook = vault, people, casebook
         self._contacts, self._explained = contacts, explained
-        self._disclosures = disclosures
+        self._disclosures, self._terms = disclosures, terms
 
     def half(self, case: Case, pids: Sequence[bytes]) -> dict[str, Any]:
         """The identity half of the answer to a case.
@@ -81,6 +85,7 @@ class Answering:
                 {**one, "day": day_of(one["day"]).isoformat()} for one in self._disclosures.read(pids)
             ]
             told["requests"] = self._requests(pids)
+            told["terms"] = self._terms(case.project)
         return told
 
     def _records(self, case: Case, pids: Sequence[bytes]) -> list[dict[str, Any]]:

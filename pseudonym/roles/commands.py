@@ -5,10 +5,11 @@ Data on stdout, questions and complaints on stderr; exit code 0 done, 1 failed, 
 
 from __future__ import annotations
 
+import csv
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -220,6 +221,48 @@ def content_of(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def rows_of(
+    path: Path, what: str, columns: Sequence[str], *, all_of_them: bool = False
+) -> list[dict[str, str]]:
+    """The rows of a CSV file that somebody named; '-' is stdin. No value of it is repeated.
+
+    Args:
+        path: the file.
+        what: what it is a file of.
+        columns: those that it may have.
+        all_of_them: whether it must have each.
+
+    Raises:
+        InputError: it cannot be read as such a file.
+    """
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(
+            f"The file of {what}, {plain(path)}, cannot be read: {error.strerror}.", "Name one that is there."
+        ) from None
+    except UnicodeDecodeError:
+        raise InputError(f"The file of {what} is not in UTF-8.", "Save it as CSV in UTF-8.") from None
+    rows = csv.DictReader(text.splitlines())
+    there = set(rows.fieldnames or ())
+    if not there:
+        raise InputError(f"The file of {what} is empty.", f"Its first line names {', '.join(columns)}.")
+    if not there <= set(columns) or (all_of_them and len(there) < len(columns)):
+        raise InputError(
+            f"The first line of the file of {what} names other columns than it can have.",
+            f"They are {', '.join(columns)}.",
+        )
+    found: list[dict[str, str]] = []
+    for row in rows:
+        if None in row:
+            raise InputError(
+                f"Row {len(found) + 1} of the file of {what} has more values than there are columns.",
+                "Put a value that has a comma between quotation marks.",
+            )
+        found.append({name: value or "" for name, value in row.items()})
+    return found
 
 
 def now() -> datetime:

@@ -5,13 +5,13 @@ By what people are sought is read from a file, never from an argument: others ca
 
 from __future__ import annotations
 
-import csv
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pseudonym.counted import count
 from pseudonym.errors import InputError
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.roles.commands import (
@@ -24,6 +24,7 @@ from pseudonym.roles.commands import (
     V,
     at_service,
     moment,
+    rows_of,
     write,
 )
 from pseudonym.v1 import broker_pb2, vault_pb2
@@ -110,28 +111,18 @@ def read_people(path: Path) -> list[vault_pb2.SoughtPerson]:
     """Who is sought, from a CSV file with some of the columns `SOUGHT`; '-' is stdin.
 
     Raises:
-        InputError: it cannot be read as one.
+        InputError: it cannot be read as one, or names nobody.
     """
-    try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        raise InputError("The file of people cannot be read.", "It is CSV in UTF-8.") from None
-    rows = csv.DictReader(text.splitlines())
-    if not set(rows.fieldnames or ["?"]) <= set(SOUGHT):
-        raise InputError(
-            "The file has a column that people are not sought by.", f"Known: {', '.join(SOUGHT)}."
-        )
-    found: list[vault_pb2.SoughtPerson] = []
-    for row in rows:
-        if None in row:
-            raise InputError(f"Row {len(found) + 1} of the file has too many values.")
-        found.append(vault_pb2.SoughtPerson(**{name: value or "" for name, value in row.items()}))
+    found = [vault_pb2.SoughtPerson(**row) for row in rows_of(path, "people", SOUGHT)]
+    if not found:
+        raise InputError("The file of people names nobody.", "Its second line is the first person.")
     return found
 
 
 def show_erasure(erasure: vault_pb2.Erasure, folder: Path | None) -> None:
     """Print how far an erasure has come; certificates go into the folder, if there is one."""
-    print(f"{erasure.erasure_id}  {'complete' if erasure.complete else 'pending'}  {erasure.persons} ids")
+    state = "complete" if erasure.complete else "pending"
+    print(f"{erasure.erasure_id}  {state}  {count(erasure.persons, 'internal id')}")
     for step, role in zip(erasure.steps, SERVER_ROLES, strict=True):
         print(f"{role:<10}  {moment(step.done_time) if step.certificate else 'pending'}")
         if folder and step.certificate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from pseudonym import clock
 from pseudonym.errors import InputError
 from pseudonym.lawful import notice as notices
 from pseudonym.roles import governance
-from pseudonym.roles.commands import complaining, free, write
+from pseudonym.roles.commands import complaining, free, plain, write
 
 
 class Form(StrEnum):
@@ -54,3 +55,6 @@ def notice(
         else:
             free(out)
             write(out, text.encode())
+        # It is true, and may be published so; whoever looks after the project has to hear of it.
+        for why in notices.unmet(record, today):
+            print(f"Not in force, as the notice says: {plain(why)}", file=sys.stderr)

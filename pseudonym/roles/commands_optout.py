@@ -5,14 +5,14 @@ Who it is about is read from a file, never from an argument: others can see thos
 
 from __future__ import annotations
 
-import csv
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pseudonym.counted import count
 from pseudonym.errors import InputError
 from pseudonym.optouts.checks import Reason
 from pseudonym.optouts.rules import Ground
@@ -23,9 +23,11 @@ from pseudonym.roles.commands import (
     At,
     RequestId,
     at_service,
+    content_of,
     free,
     moment,
     plain,
+    rows_of,
     write,
 )
 from pseudonym.roles.commands_erase import read_people, show_erasure
@@ -68,7 +70,7 @@ def withdraw(
             families=families,
         )
         answer = peer.call(f"{O}Withdraw", request, optout_pb2.WithdrawResponse)
-        print(f"{answer.persons} persons have withdrawn.")
+        print(f"{count(answer.persons, 'person has', 'persons have')} withdrawn.")
         show_erasure(answer.erasure, None)
 
 
@@ -86,7 +88,8 @@ def nhs_number(
             mandate=at.stated(request_id), sought=_sought(file, all_agreeing)
         )
         answer = peer.call(f"{O}SetNhsNumberOptOut", request, optout_pb2.SetNhsNumberOptOutResponse)
-        print(f"{answer.persons} persons; a number was taken out of {answer.rows} rows.")
+        taken = f"a number was taken out of {count(answer.rows, 'row')}."
+        print(f"{count(answer.persons, 'person')}; {taken}")
 
 
 @optout_app.command("sharing")
@@ -118,7 +121,7 @@ def sharing(
             register=register,
         )
         answer = peer.call(f"{O}SetSharing", request, optout_pb2.SetSharingResponse)
-        print(f"{answer.decision or 'Nothing'}  {answer.persons} persons")
+        print(f"{answer.decision or 'Nothing'}  {count(answer.persons, 'person')}")
         if answer.tell:
             print(f"Tell each of them, and then kinlink optout told {answer.decision}:", file=sys.stderr)
             print(plain(answer.tell))
@@ -135,7 +138,7 @@ def told(
     with at.called(Role.IDENTITY) as peer:
         request = optout_pb2.ConfirmToldRequest(mandate=at.stated(request_id), decision=decision)
         answer = peer.call(f"{O}ConfirmTold", request, optout_pb2.ConfirmToldResponse)
-        print(f"{answer.overrides} overrides are told.")
+        print(f"{count(answer.overrides, 'override is', 'overrides are')} told.")
 
 
 @optout_app.command("circulation")
@@ -152,7 +155,7 @@ def circulation(
     with at.called(Role.IDENTITY) as peer:
         if action not in ("refuse", "lift", "check"):
             raise InputError("This is no action.", "Actions are refuse, lift and check.")
-        persons = [optout_pb2.CirculationPerson(**row) for row in _rows(file, CIRCULATION)]
+        persons = [optout_pb2.CirculationPerson(**row) for row in rows_of(file, "people", CIRCULATION)]
         mandate = at.stated(request_id)
         if action == "check":
             checking = optout_pb2.CheckCirculationRequest(mandate=mandate, persons=persons)
@@ -162,7 +165,7 @@ def circulation(
             return
         request = optout_pb2.SetCirculationRequest(mandate=mandate, persons=persons, lifted=action == "lift")
         answer = peer.call(f"{O}SetCirculation", request, optout_pb2.SetCirculationResponse)
-        print(f"{answer.persons} persons")
+        print(count(answer.persons, "person"))
 
 
 @optout_app.command("export")
@@ -179,7 +182,8 @@ def export(
         place = folder / Path(parts[0].name).name
         free(place)
         write(place, b"".join(one.content for one in parts))
-        print(f"{place}  {parts[0].numbers} numbers  answer until {moment(parts[0].expire_time)}")
+        numbers = count(parts[0].numbers, "number")
+        print(f"{place}  {numbers}  answer until {moment(parts[0].expire_time)}")
 
 
 @optout_app.command("import")
@@ -194,15 +198,13 @@ def import_(
 ) -> None:
     """Take in the list that came back: who is not in it is not used for health registers."""
     with at.called(Role.IDENTITY) as peer:
-        try:
-            content = file.read_bytes()
-        except OSError:
-            raise InputError("The list cannot be read.", "Name the file that came back.") from None
+        content = content_of(file)
         header = optout_pb2.ImportClearedHeader(mandate=at.stated(request_id), name=name or file.name)
         answer = peer.send(
             f"{O}ImportCleared", lambda: _parts(header, content), optout_pb2.ImportClearedResponse, HOUR
         )
-        print(f"{answer.sent} sent, {answer.cleared} came back, {answer.removed} are not used")
+        removed = count(answer.removed, "is", "are")
+        print(f"{answer.sent:,} sent, {answer.cleared:,} came back, {removed} not used")
         print(f"used until {moment(answer.expire_time)}")
 
 
@@ -238,9 +240,10 @@ def status(
     with at.called(Role.IDENTITY) as peer:
         request = optout_pb2.GetStatusRequest(project=at.project)
         found = peer.call(f"{O}GetStatus", request, optout_pb2.GetStatusResponse)
-        print(f"withdrawn    {found.withdrawn}  ({found.pending} requests not done everywhere yet)")
+        pending, untold = count(found.pending, "request"), count(found.untold, "override")
+        print(f"withdrawn    {found.withdrawn}  ({pending} not done everywhere yet)")
         print(f"nhs-number   {found.nhs_numbers}")
-        print(f"not shared   {found.not_shared}  ({found.untold} overrides nobody was told of)")
+        print(f"not shared   {found.not_shared}  ({untold} nobody was told of)")
         print(f"circulation  {found.circulation}")
         for one in found.lists:
             print(
@@ -252,20 +255,6 @@ def status(
 
 def _sought(path: Path, all_agreeing: bool) -> vault_pb2.SoughtPersons:
     return vault_pb2.SoughtPersons(persons=read_people(path), all_agreeing=all_agreeing)
-
-
-def _rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
-    try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        raise InputError("The file of people cannot be read.", "It is CSV in UTF-8.") from None
-    rows = csv.DictReader(text.splitlines())
-    if not set(rows.fieldnames or ["?"]) <= set(columns):
-        raise InputError("The file has a column that it cannot have.", f"Known: {', '.join(columns)}.")
-    for place, row in enumerate(rows, 1):
-        if None in row:
-            raise InputError(f"Row {place} of the file has too many values.")
-        yield {name: value or "" for name, value in row.items()}
 
 
 def _parts(

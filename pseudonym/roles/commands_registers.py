@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from pseudonym import clock
+from pseudonym.counted import count
 from pseudonym.errors import InputError
 from pseudonym.exchange_file import LONGEST_DAYS, ExchangeFile
 from pseudonym.files import read_secret_file
@@ -127,7 +128,8 @@ def export_register(
         ).to_bytes()
         write(out, made)
         digest = hashlib.sha256(made).hexdigest()
-        print(f"{sum(part.persons for part in parts)} persons, ends {plain(parts[0].ends)}, SHA-256 {digest}")
+        persons = count(sum(part.persons for part in parts), "person")
+        print(f"{persons}, ends {plain(parts[0].ends)}, SHA-256 {digest}")
 
 
 @register_app.command("open")
@@ -152,7 +154,8 @@ def open_export(
             found.project, found.recipient, [exchange_key, sealed, out], found.register, found.ends
         )
         write(out, people.write_csv().encode())
-        print(f"{found.persons} persons; kept until {until.isoformat()}, then destroyed by the next command.")
+        persons = count(found.persons, "person")
+        print(f"{persons}; kept until {until.isoformat()}, then destroyed by the next command.")
 
 
 def sweep(folder: Path) -> None:

@@ -5,43 +5,40 @@ Who is meant and what is corrected are read from files, never from arguments: ot
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from pseudonym import clock
 from pseudonym.errors import InputError
-from pseudonym.files import read_secret_file
-from pseudonym.hpke import OpeningKey
+from pseudonym.rights import correcting
 from pseudonym.rights.cases import Asker, Delay, Outcome, Proof, Truth
-from pseudonym.rights.halves import joined, tables
+from pseudonym.rights.correcting import Spelt
 from pseudonym.rights.reasons import Refusal, Right
 from pseudonym.roles.callers import Role
 from pseudonym.roles.commands import (
     HELP,
     At,
-    Project,
     RequestId,
     at_service,
     complaining,
     free,
     plain,
+    rows_of,
     write,
 )
 from pseudonym.roles.commands_erase import REASONS as GROUNDS
-from pseudonym.roles.commands_erase import read_people
+from pseudonym.roles.commands_erase import SOUGHT, read_people
+from pseudonym.roles.commands_rights_open import CaseId, open_answer
 from pseudonym.v1 import rights_pb2 as pb
 
 R = "/pseudonym.v1.RightsService/"
 rights_app = typer.Typer(name="rights", help="Take in, decide and answer people's requests.", **HELP)
+rights_app.command("open")(open_answer)
 
-CaseId = Annotated[str, typer.Argument(metavar="CASE", help="The id of the case.")]
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Proofs = Annotated[
     list[Proof] | None,
@@ -73,6 +70,15 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Take a request in; its id and the last day on which it can be answered in time."""
+    with complaining():
+        if right is Right.LIFTING and (file is not None or not lifts):
+            raise InputError("A lifting is of a case, and not of a person.", "Name it with --lifts CASE.")
+        if right is not Right.LIFTING and (file is None or lifts):
+            raise InputError(
+                f"A request for {right} is of a person{', and lifts no case' if lifts else ''}.",
+                f"Name the person with --file CSV: columns {', '.join(SOUGHT)}; '-' is stdin.",
+            )
+        whom = read_people(file) if file is not None else []
     with at.called(Role.IDENTITY) as peer:
         request = pb.OpenRequestRequest(
             mandate=at.stated(request_id),
@@ -80,7 +86,7 @@ def ask(
             received=received,
             asker=_number(pb.Asker, "ASKER", asker),
             proofs=[_number(pb.AskerProof, "ASKER_PROOF", one) for one in proof or ()],
-            sought=read_people(file) if file else (),
+            sought=whom,
             lifts=lifts,
         )
         _show(peer.call(f"{R}OpenRequest", request, pb.OpenRequestResponse).case, as_json)
@@ -150,6 +156,7 @@ def extend(
 @at_service()
 def decide(
     at: At,
+    context: typer.Context,
     case_id: CaseId,
     outcome: Annotated[Outcome, typer.Option("--outcome", help="What is decided.")],
     reason: Annotated[
@@ -174,13 +181,33 @@ def decide(
         typer.Option("--truth", help="Of a rectification: whether the values that go were true once."),
     ] = None,
     ground: Annotated[str, typer.Option("--ground", help=f"Of an erasure, why: {', '.join(GROUNDS)}.")] = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Of a rectification: do not ask whether it is right.")
+    ] = False,
     request_id: RequestId = None,
     as_json: Json = False,
 ) -> None:
     """Decide a case; what follows is carried out over all three roles."""
-    with at.called(Role.IDENTITY) as peer:
+    with complaining():
         if ground and ground not in GROUNDS:
             raise InputError("This is none of the grounds.", f"They are {', '.join(GROUNDS)}.")
+        corrections = list[pb.RightsCorrection]()
+        if correct is not None and truth is not None:
+            if str(correct) == "-" and not yes:
+                raise InputError(
+                    "Whoever gives the corrections on standard input cannot be asked there.",
+                    "Put them into a file, or say --yes.",
+                )
+            corrections = _corrections(correct, context, truth)
+            if not yes:
+                _confirm(corrections, truth)
+        elif correct is not None or truth is not None:
+            raise InputError(
+                f"A rectification lacks {'--truth' if truth is None else '--correct'}.",
+                "Give the right values with --correct CSV (columns field and value), and say with --truth "
+                "whether the wrong ones were true once (former) or never.",
+            )
+    with at.called(Role.IDENTITY) as peer:
         request = pb.DecideRequest(
             mandate=at.stated(request_id),
             case_id=case_id,
@@ -188,7 +215,7 @@ def decide(
             reasons=[_number(pb.RightRefusal, "RIGHT_REFUSAL", one) for one in reason or ()],
             proofs=[_number(pb.AskerProof, "ASKER_PROOF", one) for one in proof or ()],
             purposes=not_for or (),
-            corrections=_corrections(correct) if correct else (),
+            corrections=corrections,
             truth=_number(pb.CorrectionTruth, "CORRECTION_TRUTH", truth) if truth else None,
             ground=GROUNDS[ground] if ground else None,
         )
@@ -214,81 +241,38 @@ def answer(
             print(out / f"{case_id}.{half}")
 
 
-@rights_app.command("open")
-def open_answer(
-    project: Project,
-    case_id: CaseId,
-    folder: Annotated[Path, typer.Option("--in", metavar="FOLDER", help="Where the two halves are.")],
-    key: Annotated[
-        list[Path],
-        typer.Option(
-            "--key", metavar="PEM", help="The officer's private key; again if the roles know different ones."
-        ),
-    ],
-    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where to put the answer.")],
-    eligibility: Annotated[
-        Path | None,
-        typer.Option("--eligibility", metavar="CSV", help="The council's why.csv, for the family's row."),
-    ] = None,
-    family: Annotated[
-        str, typer.Option("--family", metavar="REFERENCE", help="Which family's row of it.")
-    ] = "",
-) -> None:
-    """Join the two halves of an answer, on the officer's own machine: JSON, and CSV of what was provided."""
-    with complaining():
-        if bool(eligibility) != bool(family):
-            raise InputError("--eligibility and --family stand together.", "Give both or neither.")
-        halves = [_half(folder / f"{case_id}.{half}") for half in ("identity", "attributes")]
-        document = joined([_officer(one) for one in key], case_id, project, *halves)
-        if eligibility:
-            document["eligibility"] = _eligibility(eligibility, family)
-        files = {"answer.json": json.dumps(document, ensure_ascii=False, indent=2) + "\n"}
-        if document["case"]["right"] == Right.PORTABILITY:
-            files |= tables(document)
-        for name in files:
-            free(out / name)
-        for name, text in files.items():
-            write(out / name, text.encode())
-            print(out / name)
+def _corrections(path: Path, context: typer.Context, truth: Truth) -> list[pb.RightsCorrection]:
+    """What a file corrects, as it was typed: the role spells it once more. Raises InputError."""
+    rows, found = rows_of(path, "corrections", ("field", "value"), all_of_them=True), dict[str, str]()
+    for place, row in enumerate(rows, 1):
+        if row["field"] not in correcting.FIELDS:
+            raise InputError(
+                f"Row {place} of the file of corrections names a field that there is not.",
+                f"Fields are {correcting.KNOWN}.",
+            )
+        if row["field"] in found:
+            raise InputError(f"{row['field']} is corrected twice.", "Name each field once.")
+        found[row["field"]] = row["value"]
+    correcting.spelling(found, truth, _spelt(context), clock.today())
+    return [pb.RightsCorrection(field=name, value=value) for name, value in found.items()]
 
 
-def _half(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        raise InputError(f"{path} cannot be read.", "kinlink rights answer puts both halves there.") from None
+def _confirm(corrections: list[pb.RightsCorrection], truth: Truth) -> None:
+    """Show what will be changed, as it was typed, and ask. Raises typer.Exit where the answer is no."""
+    for one in corrections:
+        print(f"{one.field:<9} {plain(one.value) or '(taken away)'}", file=sys.stderr)
+    stays = "stays as former values" if truth is Truth.FORMER else "is kept nowhere any more"
+    print(f"What stands there now {stays}.", file=sys.stderr)
+    if not typer.confirm("Do you want these values corrected?", err=True):
+        raise typer.Exit(1)
 
 
-def _officer(path: Path) -> OpeningKey:
-    try:
-        key = load_pem_private_key(read_secret_file(path, "officer's key"), None)
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, X25519PrivateKey):
-        raise InputError(f"{path} is no X25519 private key in PEM.", "It is the officer's own, unlocked.")
-    return OpeningKey(key.private_bytes_raw())
-
-
-def _eligibility(path: Path, family: str) -> dict[str, str]:
-    try:
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError):
-        raise InputError("The council's file cannot be read.", "It is CSV in UTF-8.") from None
-    for row in rows:
-        if row.get("family") == family:
-            return dict(row)
-    raise InputError("The council's file has no row of this family.", "Check the reference.")
-
-
-def _corrections(path: Path) -> list[pb.RightsCorrection]:
-    try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        raise InputError("The file of corrections cannot be read.", "It is CSV in UTF-8.") from None
-    rows = csv.DictReader(text.splitlines())
-    if set(rows.fieldnames or ()) != {"field", "value"}:
-        raise InputError("The file of corrections has other columns.", "They are field and value.")
-    return [pb.RightsCorrection(field=row["field"], value=row["value"] or "") for row in rows]
+def _spelt(context: typer.Context) -> Spelt:
+    """What knows how values of people are kept: of the other package, handed over. Raises InputError."""
+    if context.obj is None:
+        raise InputError("What checks values of people is not loaded here.", "Run this as 'kinlink rights'.")
+    found: Spelt = context.obj().spelt
+    return found
 
 
 def _number(messages: Any, prefix: str, value: str) -> Any:

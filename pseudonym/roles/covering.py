@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pseudonym import clock
 from pseudonym.errors import LawError
+from pseudonym.lawful import notice
 from pseudonym.lawful.cover import Cover
+from pseudonym.lawful.records import ProjectRecord
 from pseudonym.lawful.sharing import Sharing
 from pseudonym.retention.schedules import Store
 from pseudonym.roles import checks, governance
+from pseudonym.roles.answering import Terms
 from pseudonym.roles.opening import House
 from pseudonym.roles.refusals import FieldError
 from pseudonym.v1 import vault_pb2
@@ -19,6 +25,16 @@ def cover_of(house: House) -> Cover:
     """What a role was told; in development a project that nobody described is served as well."""
     told = governance.read(house.settings.governance)
     return Cover(told.records, required=not house.settings.make)
+
+
+def projects_terms(records: Mapping[str, ProjectRecord]) -> Terms:
+    """What an answer says of a project: from its record, on the day."""
+
+    def terms(project: str) -> dict[str, Any]:
+        record = records.get(project)
+        return {} if record is None else notice.terms(record, clock.today())
+
+    return terms
 
 
 def shared_for(house: House, mandate: checks.Mandate, stated: int, register: str) -> str:

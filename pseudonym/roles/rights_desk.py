@@ -76,6 +76,7 @@ class RightsDesk:
         carrying: carries out what was decided.
         ended: whether a project's end is past.
         numberless: the ids of all whose NHS number is not to be used.
+        spelt: how corrected values are kept, and which can be nobody's.
     """
 
     def __init__(
@@ -85,9 +86,10 @@ class RightsDesk:
         carrying: Carrying,
         ended: Callable[[str], bool],
         numberless: Callable[[], set[bytes]],
+        spelt: correcting.Spelt,
     ) -> None:
         self._vault, self._casebook, self._carrying, self._ended = vault, casebook, carrying, ended
-        self._numberless = numberless
+        self._numberless, self._spelt = numberless, spelt
         self._store = vault.tools.store
         self._deciding = threading.Lock()
 
@@ -217,10 +219,12 @@ class RightsDesk:
         decided = before.decide(
             decision, proofs, by=decider, purpose=mandate.purpose, tag=tag, today=self.today()
         )
-        if bool(corrections) != (decided.granted and decided.right is Right.RECTIFICATION):
-            raise InputError("Corrected values stand where a rectification is granted.", "Correct it.")
+        if corrections and decision.truth is None:
+            raise InputError(
+                "Corrected values stand where a rectification is granted.", "Leave --correct out."
+            )
         if decision.truth is not None:
-            correcting.check(corrections, decision.truth)
+            corrections = correcting.spelling(corrections, decision.truth, self._spelt, self.today())
         if corrections.get("nhs") and not self._numberless().isdisjoint(pids):
             raise InputError(
                 "The NHS number of this person is not to be used.", "Leave it out of the corrections."

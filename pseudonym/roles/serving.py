@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import grpc
@@ -19,6 +20,7 @@ from pseudonym.errors import InputError, StoreError
 from pseudonym.optouts.screen import Forms
 from pseudonym.people import People
 from pseudonym.release.flow import Decided, ReleaseDesk
+from pseudonym.rights.correcting import Spelt
 from pseudonym.roles import domains, governance, keepings
 from pseudonym.roles.answering import Answering, Explained
 from pseudonym.roles.arrow import ReadArrow
@@ -27,7 +29,7 @@ from pseudonym.roles.audit_service import AuditServicer
 from pseudonym.roles.broker_service import BrokerServicer
 from pseudonym.roles.callers import Role
 from pseudonym.roles.carrying import Carrying
-from pseudonym.roles.covering import cover_of
+from pseudonym.roles.covering import cover_of, projects_terms
 from pseudonym.roles.destroying import Destroy, certifier, destroyer
 from pseudonym.roles.duties import Duties
 from pseudonym.roles.ending import End, end_in_attributes, end_in_broker, end_in_identity
@@ -139,6 +141,7 @@ class Engine:
         knows: whether anything of a project was ever sent to it.
         senders: gives who has sent anything for a project, as in their certificates.
         explained: see `pseudonym.roles.answering.Explained`.
+        spelt: see `pseudonym.rights.correcting.Spelt`.
     """
 
     opened: Callable[[Joining, Registers], object]
@@ -150,6 +153,7 @@ class Engine:
     knows: Callable[[str], bool]
     senders: Callable[[str], Sequence[str]]
     explained: Explained
+    spelt: Spelt
 
 
 @dataclass
@@ -329,10 +333,12 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
     optout_pb2_grpc.add_OptOutServiceServicer_to_server(deciding, parts.server)
     parts.begin(renewing.rounds)
     explained: Explained = (lambda project, records: []) if engine is None else engine.explained
-    answering = Answering(vault, people, casebook, disclosures, told.contacts, explained)
+    terms = projects_terms(told.records)
+    answering = Answering(vault, people, casebook, disclosures, told.contacts, explained, terms)
     officer = officer_of(house)
     carrying = Carrying(vault, casebook, answering, erasing, way.broker, officer, parts.failed)
-    rights = RightsDesk(vault, casebook, carrying, _ended(house), optouts.numberless)
+    spelt = _no_spelling if engine is None else engine.spelt
+    rights = RightsDesk(vault, casebook, carrying, _ended(house), optouts.numberless, spelt)
     rights_pb2_grpc.add_RightsServiceServicer_to_server(RightsServicer(house, rights), parts.server)
     parts.begin(erasing.rounds)
     parts.begin(carrying.rounds)
@@ -359,6 +365,11 @@ def _ended(house: House) -> Callable[[str], bool]:
 def _no_forms(people: pl.DataFrame, *, brief: bool) -> pl.DataFrame:
     """Where no linkage service makes forms, nobody can be told."""
     raise InputError("This server makes no forms of names.", "Ask the identity role's.")
+
+
+def _no_spelling(values: Mapping[str, str], day: date) -> tuple[dict[str, str], dict[str, str]]:
+    """Where no linkage service checks values, none is corrected."""
+    raise InputError("This server checks no values of people.", "Ask the identity role's.")
 
 
 def methods_of(roles: Mapping[Role, object]) -> dict[str, float]:

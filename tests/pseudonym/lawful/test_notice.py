@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import date, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -108,6 +108,77 @@ def test_r72_a_register_that_is_used_no_more_and_a_schedule_that_changed(tmp_pat
     (tmp_path / "own.toml").write_text(READY_MADE.read_text().replace("years = 25", "years = 75"))
     text = written(tmp_path, lambda content: project(content).update(schedules="own.toml"))
     assert "at least 75 years after closure" in text
+
+
+def expired(*which):
+    """The example, with accreditations that ran out yesterday, or one for which none is left."""
+    yesterday = (date.today() - timedelta(days=1)).isoformat()
+
+    def change(content):
+        for one in project(content)["accreditations"]:
+            if one["of"] in which:
+                one["expires"] = yesterday
+
+    return change
+
+
+@pytest.mark.parametrize("form", ["markdown", "html"])
+@pytest.mark.parametrize("of", ["project", "processor"])
+def test_r72_an_accreditation_that_ran_out_is_told_and_not_as_one_that_holds(of, form, tmp_path):
+    reference = {"project": "DEA/2026/017", "processor": "DEA/P/004"}[of]
+    fine = written(tmp_path, lambda content: None, "--form", form)
+    assert f"Accreditation of the {of}: {reference}, to 2030" in fine
+    assert "NOT IN FORCE" not in fine
+    text = written(tmp_path, expired(of), "--form", form)
+    assert f"Accreditation of the {of}" not in text
+    yesterday = date.today() - timedelta(days=1)
+    assert "NOT IN FORCE: no data are used for this at present." in text
+    assert (
+        f"The accreditation of the {of} ({reference}) expired on {yesterday.day} {yesterday:%B %Y}." in text
+    )
+
+
+def test_r72_on_its_last_day_an_accreditation_holds_and_a_later_one_takes_its_place(tmp_path):
+    def today(content):
+        for one in project(content)["accreditations"]:
+            one["expires"] = date.today().isoformat()
+
+    def renewed(content):
+        expired("project")(content)
+        later = {"of": "project", "reference": "DEA/NEW", "expires": "2030-01-31"}
+        project(content)["accreditations"].append(later)
+
+    assert "NOT IN FORCE" not in written(tmp_path, today)
+    text = written(tmp_path, renewed)
+    assert "NOT IN FORCE" not in text
+    assert "DEA/NEW, to 2030-01-31" in text
+
+
+def test_r72_an_accreditation_that_a_purpose_asks_for_and_has_not_is_told(tmp_path):
+    text = written(tmp_path, lambda content: project(content).update(accreditations=[]))
+    assert "The project is not accredited. The processor is not accredited." in text
+
+    def no_gateway(content):
+        project(content)["accreditations"] = []
+        del project(content)["purposes"]["evaluation-2026"]["gateway"]
+
+    assert "NOT IN FORCE" not in written(tmp_path, no_gateway)
+
+
+def test_r72_whoever_writes_a_notice_hears_what_is_not_in_force(tmp_path):
+    content = json.loads(json.dumps(EXAMPLE))
+    expired("project")(content)
+    project(content)["end"] = "2026-01-31T23:59:59Z"
+    path = tmp_path / "governance.json"
+    path.write_text(json.dumps(content))
+    path.chmod(0o600)
+    # It says what is true, and may take the place of the one that says something else.
+    done = CliRunner().invoke(app, ["notice", str(path)])
+    assert done.exit_code == 0
+    assert "Not in force, as the notice says: The accreditation of the project" in done.stderr
+    assert "The project tf-2026 ended on 31 January 2026." in done.stderr
+    assert "ended on 31 January 2026" in done.stdout
+    assert "Not in force" not in done.stdout
 
 
 class Page(HTMLParser):

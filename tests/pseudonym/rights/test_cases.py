@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pseudonym.errors import ConflictError, InputError
-from pseudonym.rights.cases import Asker, Case, Decision, Delay, Found, Outcome, Proof, State, Truth
+from pseudonym.rights.cases import Asker, Case, Decision, Delay, Found, Outcome, Proof, State, Truth, refusals
 from pseudonym.rights.clock import Urgency, after, due, urgency
 from pseudonym.rights.marks import Mark, mark_of
 from pseudonym.rights.reasons import GROUNDS, Refusal, Right
@@ -90,6 +90,31 @@ def test_r66_each_reason_refuses_the_rights_that_the_law_gives_it_and_no_other(r
             decide(case(right), decision)
 
 
+ARTICLES = {
+    Right.ACCESS: "15(1)",
+    Right.RECTIFICATION: "16",
+    Right.ERASURE: "17(1)",
+    Right.RESTRICTION: "18(1)",
+    Right.PORTABILITY: "20(1)",
+    Right.OBJECTION: "21(1)",
+    Right.EXPLANATION: "15(1)(h)",
+    Right.LIFTING: "18(3)",
+}
+
+
+@pytest.mark.parametrize("right", ARTICLES)
+def test_r66_a_refusal_cites_the_article_of_what_was_asked(right):
+    refused = decide(case(right, found=Found.NOBODY), Decision(Outcome.REFUSED, (Refusal.NOTHING_HELD,)))
+    ((reason, law, words),) = refusals(refused)
+    assert (reason, law) == (Refusal.NOTHING_HELD, f"UK GDPR Art {ARTICLES[right]}")
+    assert words
+
+
+def test_r66_no_reason_cites_several_articles_at_once():
+    laws = {law for ground in GROUNDS.values() for law in ground.laws.values()}
+    assert not [law for law in laws if " and " in law or "," in law]
+
+
 @pytest.mark.parametrize("right", Right)
 def test_r66_a_refusal_without_a_reason_is_impossible(right):
     for outcome in (Outcome.REFUSED, Outcome.PARTLY):
@@ -102,11 +127,23 @@ def test_r66_a_refusal_without_a_reason_is_impossible(right):
 
 @pytest.mark.parametrize("found", [Found.NOBODY, Found.SEVERAL])
 def test_r66_nothing_is_granted_to_whom_nobody_stands_behind_or_who_was_not_checked(found):
-    with pytest.raises(InputError):
+    with pytest.raises(InputError) as caught:
         decide(case(found=found), granting(Right.ACCESS))
+    said = {Found.NOBODY: ("Nobody agrees", "nothing-held"), Found.SEVERAL: ("Several", "not-identifiable")}
+    assert all(word in str(caught.value) for word in said[found])
     with pytest.raises(InputError):
         decide(case(proofs=()), granting(Right.ACCESS))
     assert decide(case(proofs=()), granting(Right.ACCESS), [Proof.DOCUMENT]).proofs == (Proof.DOCUMENT,)
+
+
+@pytest.mark.parametrize(
+    ("right", "option"), [(Right.RECTIFICATION, "--correct and --truth"), (Right.ERASURE, "--ground")]
+)
+def test_r60_r61_what_a_decision_lacks_or_has_too_much_is_told_by_its_option(right, option):
+    with pytest.raises(InputError, match=f"Use {option}"):
+        decide(case(right), Decision(Outcome.GRANTED))
+    with pytest.raises(InputError, match=f"Leave {option} out"):
+        decide(case(Right.ACCESS), granting(right))
 
 
 def test_r58_that_nobody_was_found_is_an_answer_to_whether_data_are_used():

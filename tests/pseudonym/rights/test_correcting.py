@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import date
 
 import polars as pl
@@ -9,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from linker.corrections import spelt
 from pseudonym.errors import InputError
 from pseudonym.records import NUMBERS, Address, Former, Identity, Name
 from pseudonym.rights.cases import Truth
-from pseudonym.rights.correcting import FIELDS, check, corrected
+from pseudonym.rights.correcting import FIELDS, Spelt, check, corrected, spelling
 from pseudonym.rights.recognising import recognised, with_recognised
 
 WORDS = st.text("abcdefgh", min_size=1, max_size=6)
@@ -95,6 +97,50 @@ def test_r60_every_field_can_be_corrected():
     made = corrected(Identity(), values, Truth.NEVER)
     assert (made.names, made.born, made.sex) == ((Name("x", "x"),), date(2001, 2, 3), "x")
     assert [getattr(made, number) for number in NUMBERS] == ["x"] * len(NUMBERS)
+
+
+TODAY = date(2026, 11, 23)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"born": "2026-11-24"}, "born: the day is still to come"),
+        ({"nhs": "9434765918"}, "nhs: its check digit or letter does not fit"),
+        ({"nino": "AB12345"}, "nino: it is not written as such a value is"),
+        ({"postcode": "PE1 9Z"}, "postcode: it is not written"),
+        ({"postcode": "ZZ99 3VZ"}, "postcode: it stands for no place"),
+    ],
+)
+def test_r60_a_value_that_can_be_nobodys_is_refused_and_not_repeated(values, said):
+    with pytest.raises(InputError) as caught:
+        spelling({"surname": "Ellis-Hale", **values}, Truth.NEVER, spelt, TODAY)
+    text = str(caught.value)
+    assert said in text
+    assert "nothing was changed" in text
+    assert not [value for value in (*values.values(), "Ellis-Hale") if value in text]
+
+
+def test_r60_each_code_of_a_wrong_value_has_words():
+    for why in ("format", "check_digit", "not_allocated", "sentinel", "pseudo_postcode", "future_date"):
+        found: Spelt = functools.partial(lambda why, values, day: ({}, {"nhs": why}), why)
+        with pytest.raises(InputError) as caught:
+            spelling({"nhs": "x"}, Truth.NEVER, found, TODAY)
+        assert why not in str(caught.value)
+
+
+def test_r60_values_take_the_spelling_of_those_that_are_kept():
+    typed = {"postcode": "cb2 7qx", "nhs": "943 476 5870"}
+    right = spelling(typed, Truth.FORMER, spelt, TODAY)
+    assert right == {"postcode": "CB27QX", "nhs": "9434765870"}
+    # So the value that is there already is no other one.
+    person = Identity(addresses=(Address("", "CB27QX"),), nhs="9434765870")
+    assert corrected(person, right, Truth.FORMER) == person
+
+
+def test_r60_whoever_names_a_field_that_there_is_not_is_told_which_there_are():
+    with pytest.raises(InputError, match=r"given \(the forenames\), surname, born"):
+        check({"forename": "Ann"}, Truth.NEVER)
 
 
 def flat(name, rows):

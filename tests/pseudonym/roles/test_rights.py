@@ -13,6 +13,7 @@ import pytest
 
 from deploy import rights as steps
 from deploy.service import Service, StudyError
+from linker.cli import app
 from pseudonym.roles.callers import Role
 from pseudonym.roles.commands_rights import rights_app
 from pseudonym.v1 import broker_pb2, common_pb2, optout_pb2, rights_pb2, vault_pb2
@@ -28,14 +29,18 @@ CONTACTS = [
 ]
 
 
-FORENAMES = "Aurelia Barnaby Clementine Dashiell Evangeline Fitzroy Guinevere Horatio Isadora"
+FORENAMES = (
+    "Aurelia Barnaby Clementine Dashiell Evangeline Fitzroy Guinevere Horatio Isadora "
+    "Jocasta Kingsley Lavinia"
+)
 SURNAMES = (
-    "Abbotsley Brackenridge Cholmondsen Dunsmuirton Earnshawe Featherstone Gawthorpe Hollingbury Inglethorpe"
+    "Abbotsley Brackenridge Cholmondsen Dunsmuirton Earnshawe Featherstone Gawthorpe Hollingbury Inglethorpe "
+    "Jolliffeson Kirkbrideson Lanyontree"
 )
 
 
 class People(Study):
-    """Nine people who have nothing in common."""
+    """Twelve people who have nothing in common; each test that changes somebody has one of its own."""
 
     def rows(self, refs):
         of = [place % len(self.numbers) for place in range(len(refs))]
@@ -49,7 +54,7 @@ class People(Study):
             {
                 "row_ref": [ref.hex() for ref in refs],
                 "dob": [f"2011-02-{1 + one:02}" for one in of],
-                "postcode": [f"CB{1 + one} {one}AA" for one in of],
+                "postcode": [f"CB{1 + one} {one % 10}AA" for one in of],
                 "nhs_number": [self.numbers[one] for one in of],
             }
         ).hstack(named)
@@ -77,7 +82,7 @@ def trio(tmp_path_factory, certificates):
 
 @pytest.fixture(scope="module")
 def study(trio):
-    return People(trio, people=9)
+    return People(trio, people=12)
 
 
 def sought(study, one):
@@ -422,7 +427,8 @@ def test_the_commands_take_in_list_extend_and_refuse(study, tmp_path):
     shown = typed("council", *asking, "--proof", "document", "--request-id", "by-command")
     case_id = shown.split("case id")[1].split()[0]
     assert typed("council", *asking, "--proof", "document", "--request-id", "by-command").count(case_id) == 1
-    assert "overdue" in typed(OFFICER, "list")
+    late = opened(study, rights_pb2.RIGHT_ACCESS, 8, received=(date.today() - timedelta(days=35)).isoformat())
+    assert f"{late.case_id}  {late.due}  overdue" in typed(OFFICER, "list")
     assert case_id in typed("council", "list")
     assert case_id not in typed("council-2", "list")
     assert "complex" in typed(OFFICER, "extend", case_id, "--why", "complex", *purpose)
@@ -437,10 +443,124 @@ def test_the_commands_take_in_list_extend_and_refuse(study, tmp_path):
     assert "UK GDPR Art 17(3)(d)" in refused
     assert "Olive Officer: dpo@council.example" in typed("council", "show", case_id)
     assert "kinlink rights show" in typed(OFFICER, "answer", case_id, "--out", tmp_path, *purpose, code=1)
+    assert "Name the person with --file" in typed("council", *asking[:5], *purpose, code=1)
+    absent = tmp_path / "absent.csv"
+    assert "absent.csv, cannot be read: No such file" in typed(
+        "council", *asking[:6], absent, *purpose, code=1
+    )
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("field,worth\nsurname,X\n")
     words = ("decide", case_id, "--outcome", "granted", "--truth", "never", "--correct", wrong, *purpose)
-    assert "They are field and value" in typed(OFFICER, *words, code=1)
+    assert "They are field, value" in typed(OFFICER, *words, code=1)
+
+
+WRONG = {
+    "born": (date.today() + timedelta(days=1)).isoformat(),
+    "nhs": "9434765918",
+    "nino": "AB12345",
+    "postcode": "CB99",
+}
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_r60_a_role_takes_no_value_that_can_be_nobodys_whatever_the_client_let_through(study, field):
+    case = opened(study, rights_pb2.RIGHT_RECTIFICATION, 11)
+    wrong = [
+        rights_pb2.RightsCorrection(field="surname", value="Rightly"),
+        rights_pb2.RightsCorrection(field=field, value=WRONG[field]),
+    ]
+    truth = rights_pb2.CORRECTION_TRUTH_NEVER
+    with pytest.raises(grpc.RpcError) as caught:
+        decided(study, case.case_id, corrections=wrong, truth=truth)
+    assert reason(caught.value)[:2] == ("INVALID_ARGUMENT", "INPUT_INVALID")
+    said = f"{caught.value.details()} {caught.value.trailing_metadata()}"
+    assert f"{field}: " in said
+    assert WRONG[field] not in said
+    # Nothing was changed: the case is open, and the person is who they were.
+    assert case_of(study, case.case_id).state == rights_pb2.CASE_STATE_OPEN
+    described = vault_pb2.SoughtPerson(born="2011-02-12", surname=SURNAMES.split()[11], postcode="CB12 1AA")
+    again = opened(study, rights_pb2.RIGHT_ACCESS, sought=[described])
+    assert case_of(study, again.case_id).found == rights_pb2.RIGHT_FOUND_ONE
+
+
+def test_r60_an_officer_sees_what_will_be_corrected_and_is_asked(study, tmp_path):
+    trio = study.trio
+    case_id = opened(study, rights_pb2.RIGHT_RECTIFICATION, 7).case_id
+    file = tmp_path / "correct.csv"
+
+    def typed(*words, typed="", code=0):
+        flags = ("--project", PROJECT, "--purpose", PURPOSE)
+        whole = ("rights", "decide", case_id, "--outcome", "granted", *words, *flags)
+        done = trio.kinlink(app, Role.IDENTITY, OFFICER, *whole, typed=typed)
+        assert done.exit_code == code, done.output
+        return done.output
+
+    assert "--correct and --truth" in typed(code=1)
+    file.write_text("field,value\nforename,Rosalind\n")
+    correcting = ("--truth", "former", "--correct", file)
+    assert "lacks --correct" in typed(*correcting[:2], code=1)
+    assert "lacks --truth" in typed(*correcting[2:], code=1)
+    said = typed(*correcting, code=1)
+    assert "Row 1 of the file of corrections names a field" in said
+    assert "given (the forenames)" in said
+    for field, value in WRONG.items():
+        file.write_text(f"field,value\n{field},{value}\n")
+        truth = ("--truth", "never", "--correct", file)
+        said = typed(*truth, "--yes", code=1)
+        assert f"{field}: " in said
+        assert value not in said
+        assert "Request " not in said  # it never left this machine
+    file.write_text("field,value\ngiven,Rosalind\npostcode,pe1 9ab\n")
+    said = typed(*correcting, typed="n\n", code=1)
+    assert "given     Rosalind" in said
+    assert "postcode  pe1 9ab" in said
+    assert "stays as former values" in said
+    assert case_of(study, case_id).state == rights_pb2.CASE_STATE_OPEN
+    assert "say --yes" in typed("--truth", "former", "--correct", "-", typed="field,value\n", code=1)
+    assert "outcome   granted" in typed(*correcting, typed="y\n")
+    closed(study, case_id)
+    # It is kept as linkage keeps it, and the former values stand beside it.
+    copied = granted(study, rights_pb2.RIGHT_ACCESS, 7)
+    found = answer(study, copied.case_id, tmp_path / "answer")
+    names = [(one["given"], one["surname"]) for row in found["records"] for one in row["names"]]
+    assert ("Rosalind", SURNAMES.split()[7]) in names
+    assert "PE19AB" in [one["postcode"] for row in found["records"] for one in row["addresses"]]
+    text = (tmp_path / "answer" / "answer.txt").read_text()
+    assert "PE1 9AB" in text
+    assert "[To be added by hand" in text  # these roles have no record of the project
+
+
+def test_r60_with_yes_a_script_is_not_asked_and_may_give_the_values_on_standard_input(study):
+    case_id = opened(study, rights_pb2.RIGHT_RECTIFICATION, 8).case_id
+    words = (
+        "rights",
+        "decide",
+        case_id,
+        "--outcome",
+        "granted",
+        "--truth",
+        "former",
+        "--correct",
+        "-",
+        "--yes",
+    )
+    done = study.trio.kinlink(
+        app, Role.IDENTITY, OFFICER, *words, "--project", PROJECT, "--purpose", PURPOSE,
+        typed="field,value\naddress,1 High Street\n",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "Do you want" not in done.output
+    closed(study, case_id)
+
+
+def test_r66_nothing_held_of_somebody_whose_erasure_was_asked_cites_the_article_of_erasure(study):
+    nobody = vault_pb2.SoughtPerson(born="1999-09-09", surname="Nobody", postcode="ZZ1 1ZZ")
+    case = opened(study, rights_pb2.RIGHT_ERASURE, sought=[nobody])
+    refusal = decided(
+        study, case.case_id, rights_pb2.RIGHT_OUTCOME_REFUSED,
+        reasons=[rights_pb2.RIGHT_REFUSAL_NOTHING_HELD],
+    )  # fmt: skip
+    assert [one.law for one in refusal.reasons] == ["UK GDPR Art 17(1)"]
 
 
 def test_the_steps_of_a_demonstration_answer_and_correct(study):
@@ -451,31 +571,31 @@ def test_the_steps_of_a_demonstration_answer_and_correct(study):
     service = Service(addresses, trio.certificates, PROJECT, PURPOSE)
     for role in addresses:
         (trio.folder / f"{role}-role").symlink_to(trio.folder / role)
-    person = {"born": "2011-02-09", "nhs": study.numbers[8]}
+    person = {"born": "2011-02-10", "nhs": study.numbers[9]}
     case, answer = steps.access(service, person, steps.officers(trio.folder))
     assert case.answered
-    assert SURNAMES.split()[8] in json.dumps(answer["records"])
+    assert SURNAMES.split()[9] in json.dumps(answer["records"])
     corrected = steps.rectified(service, person, {"surname": "Rightly"})
     assert list(corrected.steps) == ["attributes"]
     _, answer = steps.access(service, person, steps.officers(trio.folder))
     assert "Rightly" in json.dumps(answer["records"])
-    assert SURNAMES.split()[8] not in json.dumps(answer)
+    assert SURNAMES.split()[9] not in json.dumps(answer)
     with pytest.raises(StudyError):
-        steps.access(service, {"born": "1911-02-09", "nhs": study.numbers[8]}, [])
+        steps.access(service, {"born": "1911-02-09", "nhs": study.numbers[9]}, [])
 
 
 def test_r55_a_rectification_puts_back_no_number_that_is_not_to_be_used(study):
     with study.trio.called(Role.IDENTITY, OFFICER) as officer:
-        who = vault_pb2.SoughtPersons(persons=[sought(study, 8)])
+        who = vault_pb2.SoughtPersons(persons=[sought(study, 10)])
         request = optout_pb2.SetNhsNumberOptOutRequest(mandate=mandate(), sought=who)
         method = "/pseudonym.v1.OptOutService/SetNhsNumberOptOut"
         assert officer(method, request, optout_pb2.SetNhsNumberOptOutResponse, 40).persons == 1
-    person = vault_pb2.SoughtPerson(born="2011-02-09", surname="Rightly", postcode="CB9 8AA")
+    person = vault_pb2.SoughtPerson(born="2011-02-11", surname=SURNAMES.split()[10], postcode="CB11 0AA")
     case = opened(study, rights_pb2.RIGHT_RECTIFICATION, sought=[person])
     assert case_of(study, case.case_id).found == rights_pb2.RIGHT_FOUND_ONE
     truth = rights_pb2.CORRECTION_TRUTH_NEVER
     name = rights_pb2.RightsCorrection(field="given", value="Rosalind")
-    number = rights_pb2.RightsCorrection(field="nhs", value=study.numbers[8])
+    number = rights_pb2.RightsCorrection(field="nhs", value=study.numbers[10])
     again = {"corrections": [name, number], "truth": truth}
     assert "INPUT_INVALID" in refused(lambda: decided(study, case.case_id, **again))
     assert case_of(study, case.case_id).state == rights_pb2.CASE_STATE_OPEN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime
 
 import polars as pl
 import pytest
@@ -176,7 +177,8 @@ def test_r70_who_is_in_a_release_that_is_fetched_has_a_line_of_it(url, tmp_path)
         set_up.fetched(record)
         (line,) = rights.copy(PROJECT, people[:1], MANDATE, Which.ALL)["disclosures"]
         assert line["who"] == [record.recipient, "rita"]
-        assert line["day"] == int(set_up.clock.now) // 86_400
+        today = datetime.fromtimestamp(set_up.clock.now, UTC).date()
+        assert line["day"] == today.isoformat()
         assert "birth_year" in " ".join(line["fields"]) or line["fields"]
         assert line["why"].startswith(MANDATE.purpose)
         # It goes with the person, and a restriction keeps the release from being fetched again.
