@@ -49,14 +49,17 @@ AT_ONCE = 10_000  # records of a delivery
 PAUSE = 0.5  # seconds between two looks whether the way is free
 
 Link = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
-"""From the rows, as they may be used, and those who are known (record, protected, `FLAT`) to links: left,
-right (row references, or records that are known), weight, and whether people decided on it."""
+"""From the rows, as they may be used, and those who are known (record, protected, `FLAT`), both with the day
+of their last correction (changed; null: none), to links: left, right (row references, or records that are
+known), weight, and whether people decided on it."""
 Progress = Callable[[str, int, int], None]
 Enter = Callable[[str, str, str, pl.Series], object]
 """Tells the broker, before a project gets people (their pids), which of them keep their data from being used:
 given the project, the purpose, who asked, and the pids."""
 NO_ROWS = pl.DataFrame(schema=dict.fromkeys(("row_ref", "pid", "unit", "fid"), pl.Binary))
 """No row, as the broker is told of rows: it answers whether it knows the project."""
+_NOBODY = pl.DataFrame(schema={"unit": pl.Binary, "protected": pl.Boolean, "changed": pl.Date})
+_CORRECTED = pl.col("changed").dt.to_string("%Y-%m-%d")
 _NO_FAMILIES = pl.DataFrame(schema={"unit": pl.Binary, "family": pl.Binary})
 _NO_LINKS = pl.DataFrame(schema={"left": pl.Binary, "right": pl.Binary, "weight": pl.Float64})
 
@@ -145,11 +148,12 @@ class Joining:
             unit=pl.Series(self._key.records(errand.project, refs), dtype=pl.Binary),
         )
         with alone(self._turn, progress):
-            known = self._known(errand, mine, progress)
+            known, corrected = self._known(errand, mine, progress)
             screened, shunned = self._screened(mine)
             mine = screened.rows
             # Who withdrew takes part in linking as anybody who is new, so that its figures tell of nobody.
-            found = _with_units(link(mine.drop("unit", "ref"), known), mine)
+            rows = mine.join(corrected, on="unit", how="left", maintain_order="left")
+            found = _with_units(link(rows.drop("unit", "ref"), known), mine)
             decided = found.filter("decided").drop("decided")
             links = with_recognised(found.drop("decided"), self._recognised(errand, mine))
             counts = self._deliver(errand, mine, links, screened.version, progress)
@@ -182,21 +186,25 @@ class Joining:
             new = self._people.shun(named["unit"]) if named.height else named["unit"]
         return screened, named.filter(pl.col("unit").is_in(new.implode()))["person"].n_unique()
 
-    def _known(self, errand: Errand, mine: pl.DataFrame, progress: Progress) -> pl.DataFrame:
-        """Everybody but the rows themselves, which are there if this is done again."""
+    def _known(
+        self, errand: Errand, mine: pl.DataFrame, progress: Progress
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Everybody but the rows themselves; and when these, if this is done again, were corrected."""
         mandate = Mandate(errand.actor, errand.purpose, errand.project)
-        found = [_flat(pl.DataFrame(schema={"unit": pl.Binary, "protected": pl.Boolean}))]
+        found, corrected = [_flat(_NOBODY)], [_NOBODY.select("unit", _CORRECTED)]
         opened = 0
         for some in self._people.known(mandate):
             opened += some.height
             progress("open", opened, 0)
             found.append(_flat(some.join(mine, on="unit", how="anti")))
-        return by_content(pl.concat(found), FLAT)
+            corrected.append(some.join(mine, on="unit", how="semi").select("unit", _CORRECTED))
+        # Whoever is merged meanwhile may be there twice.
+        return by_content(pl.concat(found), FLAT), pl.concat(corrected).group_by("unit").max()
 
     def _recognised(self, errand: Errand, mine: pl.DataFrame) -> pl.DataFrame:
         """Rows of people whose data may not be used, and a record of each of these (row, record)."""
         mandate = Mandate(errand.actor, errand.purpose, errand.project)
-        found = [_flat(pl.DataFrame(schema={"unit": pl.Binary, "protected": pl.Boolean}))]
+        found = [_flat(_NOBODY)]
         for some in self._people.known(mandate, kept_back=True):
             found.append(_flat(some.filter(~pl.col("protected")).join(mine, on="unit", how="anti")))
         kept = pl.concat(found).select(pl.col("record").str.decode("hex"), *FLAT)
@@ -307,7 +315,7 @@ def _flat(opened: pl.DataFrame) -> pl.DataFrame:
     """Those who are known, as who links sees them: the first name and the first address of each record."""
     whole = columns.checked(opened.drop("unit", "pid", "source", "protected", "changed", strict=False))
     name, address = pl.col("names").list.first(), pl.col("addresses").list.first()
-    return opened.select(record=pl.col("unit").bin.encode("hex"), protected="protected").hstack(
+    return opened.select(_CORRECTED, record=pl.col("unit").bin.encode("hex"), protected="protected").hstack(
         whole.select(
             given=name.struct.field("given"),
             surname=name.struct.field("surname"),
