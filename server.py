@@ -302,6 +302,7 @@ class Linking:
             lambda project: bool(self.store.submissions.page(project, 0, 1)),
             self.store.submissions.senders,
             self.runner.explained,
+            self.store.jobs.projects,
         )
 
     def start(self) -> None:

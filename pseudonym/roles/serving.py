@@ -12,6 +12,7 @@ import grpc
 import polars as pl
 
 from pseudonym import wayback
+from pseudonym.arrivals import Arrivals, Runs
 from pseudonym.audit import Event
 from pseudonym.casebook import Casebook
 from pseudonym.disclosures import Disclosures
@@ -139,6 +140,7 @@ class Engine:
         knows: whether anything of a project was ever sent to it.
         senders: gives who has sent anything for a project, as in their certificates.
         explained: see `pseudonym.roles.answering.Explained`.
+        runs: see `pseudonym.arrivals.Runs`.
     """
 
     opened: Callable[[Joining, Registers], object]
@@ -150,6 +152,7 @@ class Engine:
     knows: Callable[[str], bool]
     senders: Callable[[str], Sequence[str]]
     explained: Explained
+    runs: Runs
 
 
 @dataclass
@@ -252,7 +255,7 @@ def _add_broker(parts: Parts, house: House) -> None:
     errands = ErrandDesk(Papers(house.settings.folder / "errands", "errand"), broker.rights)
     passing = RightsErrandServicer(errands)
     rights_errand_pb2_grpc.add_RightsErrandServiceServicer_to_server(passing, parts.server)
-    servicer = BrokerServicer(house, broker, desk, erasures, certify, parts.read)
+    servicer = BrokerServicer(house, broker, desk, erasures, certify, _ended(house), parts.read)
     broker_pb2_grpc.add_BrokerServiceServicer_to_server(servicer, parts.server)
     keeping = keepings.of_broker(house, broker, certify)
     parts.daily(house, keeping, {"tables_put_in_order": broker.scatter})
@@ -317,8 +320,10 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
         parts.failed,
     )
     optouts.resume()
+    arrivals = Arrivals(vault, engine.runs if engine else dict, _ended(house))
+    forget = optouts.forget_project
     parts.end[house.role] = end_in_identity(
-        erasure, way.broker, certify, casebook, optouts.forget_project, end_linkage
+        erasure, way.broker, certify, casebook, forget, reports.settle, arrivals.held, end_linkage
     )
     senders = engine.senders if engine is not None else lambda project: ()
     desk = PeopleDesk(people, key, senders, reports.soon)
