@@ -123,6 +123,11 @@ def test_r45_r47_r48_after_a_month_and_after_the_end_with_the_clock_moved(tmp_pa
         later = study.rows([b"\x07" * 16])
         assert [due(trio, role) for role in SERVER_ROLES] == [[], [], []]
         assert [list(run(trio, role)) for role in SERVER_ROLES] == [[], [], []]  # early: nothing is destroyed
+        flags = ["certificates", "--role", "broker"]
+        assert (
+            trio.kinlink(retention_app, Role.BROKER, CUSTODIAN, *flags).stdout
+            == "There are no certificates.\n"
+        )
         assert query(trio, Role.IDENTITY, "SELECT count(*) FROM subject") == [(4,)]
 
         # A month on: the extract is gone by itself, with a certificate; the study goes on.
@@ -171,6 +176,12 @@ def test_r45_r47_r48_after_a_month_and_after_the_end_with_the_clock_moved(tmp_pa
             assert due(trio, role) == []
             kept = [certified(trio, role, one) for one in ask(trio, role, "ListCertificates").certificates]
             assert {one.project for one in kept} == {PROJECT}
+            public = trio.folder / role / role / "audit" / "public-key"
+            files = [*(tmp_path / "certs").glob(f"*-{role}-*.json")]
+            checked = (
+                trio.kinlink(retention_app, None, "", "verify", *files, "--key", public) if files else None
+            )
+            assert checked is None or checked.exit_code == 0, checked.output
             assert any(one.what.startswith(("All keys", "The identities")) for one in kept)
         assert query(trio, Role.IDENTITY, "SELECT count(*) FROM subject WHERE wrapped IS NOT NULL") == [(0,)]
         assert query(trio, Role.ATTRIBUTES, "SELECT count(*) FROM a_subject") == [(0,)]
