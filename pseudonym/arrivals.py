@@ -26,7 +26,7 @@ class Arrivals:
     Args:
         vault: the identity role's.
         runs: see `Runs`.
-        ended: whether a project's end is past.
+        ended: whether a project's end is past, or it was destroyed before.
     """
 
     def __init__(self, vault: Vault, runs: Runs, ended: Callable[[str], bool]) -> None:

@@ -182,6 +182,12 @@ def kept_certificates(house: House) -> KeptCertificates:
     return KeptCertificates(house.settings.folder / "certificates")
 
 
+def destroyed_in_identity(house: House) -> Callable[[str], bool]:
+    """Whether a project was destroyed in the identity role, on its day or before."""
+    kept = kept_certificates(house)
+    return lambda project: kept.tell(project, END_IN_IDENTITY)
+
+
 def destroy_submitted(
     house: House,
     certify: Certify,

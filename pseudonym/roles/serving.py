@@ -31,7 +31,13 @@ from pseudonym.roles.carrying import Carrying
 from pseudonym.roles.covering import cover_of
 from pseudonym.roles.destroying import Destroy, certifier, destroyer
 from pseudonym.roles.duties import Duties
-from pseudonym.roles.ending import End, end_in_attributes, end_in_broker, end_in_identity
+from pseudonym.roles.ending import (
+    End,
+    destroyed_in_identity,
+    end_in_attributes,
+    end_in_broker,
+    end_in_identity,
+)
 from pseudonym.roles.erasing import Erasing
 from pseudonym.roles.erasure_desk import ErasureDesk
 from pseudonym.roles.errand_desk import ErrandDesk
@@ -320,7 +326,10 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
         parts.failed,
     )
     optouts.resume()
-    arrivals = Arrivals(vault, engine.runs if engine else dict, _ended(house))
+    ended, destroyed = _ended(house), destroyed_in_identity(house)
+    arrivals = Arrivals(
+        vault, engine.runs if engine else dict, lambda project: ended(project) or destroyed(project)
+    )
     forget = optouts.forget_project
     parts.end[house.role] = end_in_identity(
         erasure, way.broker, certify, casebook, forget, reports.settle, arrivals.held, end_linkage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,12 @@ import pytest
 
 from linker.refusals import NotReady
 from pseudonym.access import Mandate
-from pseudonym.roles.ending import end_in_identity
+from pseudonym.roles.ending import (
+    END_IN_IDENTITY,
+    destroyed_in_identity,
+    end_in_identity,
+    kept_certificates,
+)
 from pseudonym.v1 import broker_pb2
 
 ASKED = Mandate("tests.example/key-custodian", "end-of-study")
@@ -63,3 +69,13 @@ def test_r48_while_a_job_still_runs_nobody_is_erased_and_asking_again_ends_the_p
     assert end("tf-2026", ASKED) == repr(sorted(counts.items())).encode()
     assert erased == [PERSON, UNTOLD]
     assert steps == ["settled", "held"]
+
+
+def test_r48_a_project_that_was_destroyed_before_its_day_keeps_nobody_for_itself(tmp_path):
+    house: Any = SimpleNamespace(settings=SimpleNamespace(folder=tmp_path))
+    destroyed = destroyed_in_identity(house)
+    assert not destroyed("tf-2026")
+    told = {"when": "2026-11-23T12:00:00+00:00", "project": "tf-2026", "what": END_IN_IDENTITY}
+    kept_certificates(house).keep(json.dumps(told).encode())
+    assert destroyed("tf-2026")
+    assert not destroyed("other-2026")
