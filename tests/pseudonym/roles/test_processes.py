@@ -427,7 +427,7 @@ def walk_the_chain(roles, certificates, stored_aids):
 
     # The council's file, split: identifiers here, attributes there, each row under a random reference.
     joined = join(roles[Role.IDENTITY], certificates, council_file(refs, people), "b-1")
-    assert joined == {"new": 4, "joined": 0, "together": 0, "refused_links": 0}
+    assert joined == {"new": 4, "joined": 0, "together": 2, "refused_links": 0}
     with Called(keeper, certificates, "council") as council:
         halves = attributes(row_ref=[ref.hex() for ref in refs])
         sent = upload(
