@@ -304,6 +304,7 @@ class Linking:
             self.store.submissions.senders,
             self.runner.explained,
             spelt,
+            self.store.jobs.projects,
         )
 
     def start(self) -> None:

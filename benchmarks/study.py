@@ -165,7 +165,7 @@ def deliveries(stages: Stages, service: Service, county: Path, key: bytes) -> No
         with stages.stage(f"persons of {day[:4]}") as rows:
             for one in sent:
                 counts = study.join(service, one.submission, nothing)
-                rows.append(counts["new"] + counts["joined"])
+                rows.append(counts["new"] + counts["joined"] + counts["together"])
 
 
 def link(stages: Stages, service: Service, county: Path, register: str, key: bytes) -> dict[str, int]:

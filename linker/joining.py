@@ -24,7 +24,7 @@ from linker.arrival import check_naming, screened
 from linker.decide import Outcome
 from linker.derive import raw_values, standard_columns
 from linker.errors import LinkerError, RecordsError
-from linker.evidence import not_judged, on_links
+from linker.evidence import not_judged, on_links, still_true
 from linker.model import Model
 from linker.records import Field, Kind, Layout, Records
 from linker.refusals import Invalid
@@ -80,7 +80,8 @@ class Persons(Protocol):
                 are kept of a person, text.
             link: finds the links of the rows among themselves and to those who are known: gets the rows, of
                 which values may be taken out that must not be used, and of who is known `record`,
-                `protected` and the same columns, in an order that settles ties; gives `left`, `right` (row
+                `protected` and the same columns, in an order that settles ties, both with `changed` (the day
+                of the last correction, text; null: none); gives `left`, `right` (row
                 references or records), `weight`, in bits, and `decided`: whether people said so.
             progress: called with (stage, done, total); what it raises ends the work.
 
@@ -161,8 +162,12 @@ def perform(
 
     def link(rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
         found = _linked(job, rows, known, model, progress)
+        days = pl.concat(
+            [known.select("record", "changed"), rows.select("changed", record="row_ref")], how="diagonal"
+        )
+        settled = still_true(judged, days)
         if found is None:
-            return on_links(_NO_LINKS, judged)
+            return on_links(_NO_LINKS, settled)
         figures.update(report.figures(found), kind="join")
         shown = pl.concat([_guarded(rows, "row_ref"), _guarded(known, "record")])
         linked, review = (_named(pairs, rows, known) for pairs in (found.links, found.review))
@@ -174,9 +179,9 @@ def perform(
         for table, pairs in ((Table.LINKS, linked), (Table.REVIEW, review)):
             for side in ("left_id", "right_id"):
                 pairs = pairs.join(shown, left_on=side, right_on="id", how="anti")
-            asked = not_judged(pairs, judged, "left_id", "right_id") if table is Table.REVIEW else pairs
+            asked = not_judged(pairs, settled, "left_id", "right_id") if table is Table.REVIEW else pairs
             folder.write_table(str(table), asked.sort("left_id", "right_id"))
-        return on_links(linked.select(left="left_id", right="right_id", weight="match_weight"), judged)
+        return on_links(linked.select(left="left_id", right="right_id", weight="match_weight"), settled)
 
     joined = persons.join(job, source, sender, given, link, progress)
     figures |= {"joined": joined, "child_ninos": child_ninos}

@@ -24,6 +24,8 @@ from pseudonym.urn import Kind
 
 Shred = Callable[[], Sequence[str]]
 """Destroys the keys in question for good and gives their ids; to be called again does no harm."""
+Ended = Callable[[str], bool]
+"""Whether a project's end is past."""
 
 
 class BrokerErasure:
@@ -80,7 +82,7 @@ class BrokerErasure:
         return frames.columns(aid=aids)
 
     def only_here(
-        self, project: str, mandate: Mandate, after: bytes = b""
+        self, project: str, mandate: Mandate, after: bytes = b"", ended: Ended = lambda project: False
     ) -> tuple[list[bytes], bytes | None]:
         """The pids of a project's persons whom no other project has, for identity to erase them at its end.
 
@@ -88,6 +90,7 @@ class BrokerErasure:
             project: its name.
             mandate: who asks, and what for.
             after: where the page before ended.
+            ended: see `nowhere_else`.
 
         Returns:
             Some of them, perhaps none, and where this page ended; None with the last one.
@@ -96,15 +99,26 @@ class BrokerErasure:
             found = self._rows.project(at, project)
             page = self._rows.members_after(at, found.number, Kind.PERSON, after)
         table = Tracing(self._context).pids(project, frames.columns(aid=page), mandate, WAY_BACK)
-        pids: list[bytes] = table["pid"].to_list()
+        more = page[-1] if len(page) == AT_ONCE else None
+        return self.nowhere_else(project, table["pid"].to_list(), ended), more
+
+    def nowhere_else(
+        self, project: str, pids: Sequence[bytes], ended: Ended = lambda project: False
+    ) -> list[bytes]:
+        """Those of some persons whom no other project has that goes on.
+
+        Args:
+            project: whose persons they are, whether they are known here or not.
+            pids: the persons.
+            ended: whether a project is over: of several that end on one day none keeps what the others have.
+        """
         elsewhere: set[bytes] = set()
         for name, aids in self.aids(Kind.PERSON, pids).items():
-            if name != project:
+            if name != project and not ended(name):
                 with self._rows.read() as at:
                     there = self._rows.members(at, aids)
                 elsewhere.update(pid for pid, aid in zip(pids, aids, strict=True) if aid in there)
-        more = page[-1] if len(page) == AT_ONCE else None
-        return [pid for pid in pids if pid not in elsewhere], more
+        return [pid for pid in pids if pid not in elsewhere]
 
     def erased(self, project: str, recipient: str, since_day: int = 0) -> pl.DataFrame:
         """A recipient's numbers that were erased, for the recipient: columns `urn` and `day` (since 1970)."""

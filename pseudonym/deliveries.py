@@ -83,6 +83,7 @@ class Outcome:
         family: the same among those of families.
         new: persons that are new.
         joined: records that came under a person who was known.
+        came: of each record that came unit, pid, and whether the person is new.
         refused: links that joined nothing; they are with the event for review.
         members: unit, pid, fid (null if none) of the records that the call was about.
         moved: kind, unit, before, after, hidden: every change of an id. Danger: rows that are hidden must be
@@ -94,6 +95,7 @@ class Outcome:
     new: int
     joined: int
     refused: int
+    came: pl.DataFrame
     members: pl.DataFrame
     moved: pl.DataFrame
 

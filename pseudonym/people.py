@@ -451,14 +451,17 @@ class People:
 
     def _outcome(self, at: At, units: pl.Series, person: _Done, family: _Done) -> Outcome:
         changes = person.event.changes if person.event else Changes()
-        came = changes.moved.filter(pl.col("before").is_null())
+        came = changes.moved.filter(pl.col("before").is_null()).select(
+            "unit", pid="after", new=pl.col("after").is_in(changes.made["id"].implode())
+        )
         others = family.event.changes if family.event else Changes()
         return Outcome(
             person.event.number if person.event else None,
             family.event.number if family.event else None,
             changes.made.height,
-            came.join(changes.made.select(after="id"), on="after", how="anti").height,
+            came.filter(~pl.col("new")).height,
             changes.refused.height + others.refused.height,
+            came,
             self._members(at, units, person.after, family.after),
             pl.concat([moves(Kind.PERSON, changes.moved), moves(Kind.FAMILY, others.moved)]),
         )

@@ -27,6 +27,7 @@ _COLUMNS = {Table.LINKS: LINKS, Table.REVIEW: LINKS, Table.CLUSTERS: CLUSTERS, T
 _JOINED = {
     "new": "New persons",
     "joined": "Rows that joined a known person",
+    "together": "Further rows of new persons",
     "refused_links": "Links refused",
 }
 """What a join counts, by the names in its report."""

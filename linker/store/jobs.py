@@ -97,6 +97,12 @@ class Jobs:
         with self._database.read() as connection:
             return [(row.seq, _job(connection, row)) for row in connection.execute(query)]
 
+    def projects(self) -> dict[str, str]:
+        """Every job there ever was, with its project."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(JOBS.c.job_id, JOBS.c.project))
+            return {row.job_id: row.project for row in rows}
+
     def with_results(self, project: str) -> list[Job]:
         """A project's jobs that have a result, the latest first."""
         query = sa.select(JOBS).where(JOBS.c.project == project, JOBS.c.state == JobState.SUCCEEDED)

@@ -264,6 +264,17 @@ class CheckpointFolder:
         found = [self._read(name, keys) for name in (*names[-1:], NEWEST) if self._has(name)]
         return max(found, key=lambda checkpoint: checkpoint.size, default=None)
 
+    def settle(self, keys: Sequence[VerifierKey]) -> Checkpoint | None:
+        """As `newest`, which then stands in the place of the newest, too: a crash may have come before that.
+
+        Raises:
+            As `newest` and `keep`.
+        """
+        found = self.newest(keys)
+        if found is not None and not (self._has(NEWEST) and self._read(NEWEST, keys).size == found.size):
+            self.keep(found)
+        return found
+
     def of(self, size: int, keys: Sequence[VerifierKey]) -> Checkpoint:
         """The kept checkpoint of one size.
 

@@ -167,7 +167,7 @@ class Log:
                 )
             kept = CheckpointFolder(checkpoints)
             signers = (signer, *former)
-            newest = kept.newest([one.verifier for one in signers])
+            newest = kept.settle([one.verifier for one in signers])
             if newest is None:
                 raise AuditTamperedError(
                     "No checkpoint of the log is kept.", "Ask the party that keeps them; restore the newest."

@@ -73,7 +73,7 @@ def verify(
 ) -> None:
     """Check that every entry is there, in order and unchanged, by the checkpoints that were kept."""
     with _reporting(as_json), _progress() as progress:
-        shown = verify_log(folder, checkpoints, _keys(key), live=live, progress=progress)
+        shown = verify_log(folder, checkpoints, read_keys(key), live=live, progress=progress)
     document = {
         "origin": shown.origin,
         "entries": shown.entries,
@@ -142,7 +142,7 @@ def prove_inclusion(
 ) -> None:
     """Make the proof that an entry is in the log, as a C2SP tlog-proof with the entry in it."""
     with _reporting():
-        _give(proofs.prove_inclusion(folder, checkpoints, _keys(key), number, size), out)
+        _give(proofs.prove_inclusion(folder, checkpoints, read_keys(key), number, size), out)
 
 
 @audit_app.command()
@@ -158,7 +158,7 @@ def prove_consistency(
 ) -> None:
     """Make the proof that the log of one checkpoint is the beginning of that of another."""
     with _reporting():
-        _give(proofs.prove_consistency(folder, checkpoints, _keys(key), old, new), out)
+        _give(proofs.prove_consistency(folder, checkpoints, read_keys(key), old, new), out)
 
 
 @audit_app.command()
@@ -173,7 +173,7 @@ def check(
             text = proof.read_text()
         except (OSError, UnicodeDecodeError):
             raise InputError("The proof cannot be read.", "Name its file.") from None
-        proven = proofs.check(text, _keys(key))
+        proven = proofs.check(text, read_keys(key))
     newest = proven.checkpoints[-1]
     if as_json:
         said: dict[str, Any] = {"checkpoints": [_said(checkpoint) for checkpoint in proven.checkpoints]}
@@ -212,7 +212,12 @@ def clock_was_ahead(
         print(f"Entry {log.size - 1} says that the clock was ahead. The log goes on from the present time.")
 
 
-def _keys(texts: list[str]) -> list[VerifierKey]:
+def read_keys(texts: list[str]) -> list[VerifierKey]:
+    """The public keys of a log, as `--key` gives them.
+
+    Raises:
+        InputError: one cannot be read.
+    """
     lines: list[str] = []
     for text in texts:
         path = Path(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import TypeVar
 
 import polars as pl
@@ -42,10 +42,11 @@ class BrokerServicer(RegisterMethods, broker_pb2_grpc.BrokerServiceServicer):
         wayback: WaybackDesk,
         erasures: ErasureDesk,
         certify: Certify,
+        ended: Callable[[str], bool],
         read: ReadArrow,
     ) -> None:
         self._house, self._broker, self._wayback, self._read = house, broker, wayback, read
-        self._erasures, self._certify = erasures, certify
+        self._erasures, self._certify, self._ended = erasures, certify, ended
         wayback.drop_void(self._usable)
 
     def _usable(self, request: Request) -> bool:
@@ -328,7 +329,12 @@ class BrokerServicer(RegisterMethods, broker_pb2_grpc.BrokerServiceServicer):
     ) -> broker_pb2.ListMembersResponse:
         project, after = checks.label(request.project, "project"), checks.place(request.page_token)
         asked = access.Mandate(str(callers.current()), "end-of-project")
-        pids, more = await asyncio.to_thread(self._broker.erasure.only_here, project, asked, after)
+        erasure, more = self._broker.erasure, None
+        if request.pids:
+            some = _ids(request.pids)
+            pids = await asyncio.to_thread(erasure.nowhere_else, project, some, self._ended)
+        else:
+            pids, more = await asyncio.to_thread(erasure.only_here, project, asked, after, self._ended)
         account().count = len(pids)
         return broker_pb2.ListMembersResponse(pids=pids, next_page_token=more.hex() if more else "")
 
@@ -336,13 +342,10 @@ class BrokerServicer(RegisterMethods, broker_pb2_grpc.BrokerServiceServicer):
         self, request: broker_pb2.BrokerServiceEraseSubjectsRequest, context: object
     ) -> broker_pb2.BrokerServiceEraseSubjectsResponse:
         mandate, requester = checks.mandate(request.mandate), callers.read(request.requester)
-        if len(request.pids) > ROWS:
-            raise FieldError(f"There are more than {ROWS} ids.", "Send fewer at a time.", field="pids")
+        pids = _ids(request.pids)
         asked = access.Mandate(str(requester), mandate.purpose)
-        account().count = len(request.pids)
-        return await asyncio.to_thread(
-            self._erasures.take, request.erasure_id, mandate.project, asked, list(request.pids)
-        )
+        account().count = len(pids)
+        return await asyncio.to_thread(self._erasures.take, request.erasure_id, mandate.project, asked, pids)
 
     async def ListErasures(
         self, request: broker_pb2.ListErasuresRequest, context: object
@@ -372,6 +375,12 @@ class BrokerServicer(RegisterMethods, broker_pb2_grpc.BrokerServiceServicer):
             erased=[broker_pb2.ErasedUrn(urn=urn, day=day) for urn, day in shown.select("urn", "day").rows()],
             next_page_token=checks.next_token(first, size, found.height),
         )
+
+
+def _ids(pids: Sequence[bytes]) -> list[bytes]:
+    if len(pids) > ROWS:
+        raise FieldError(f"There are more than {ROWS} ids.", "Send fewer at a time.", field="pids")
+    return list(pids)
 
 
 def _mandate(mandate: checks.Mandate) -> access.Mandate:

@@ -5,6 +5,7 @@ Who it is about is read from a file, never from an argument: others can see thos
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,17 +152,24 @@ def circulation(
     action: Annotated[str, typer.Argument(metavar="ACTION", help="One of refuse, lift, check.")],
     request_id: RequestId = None,
 ) -> None:
-    """Note who wants no circulars, or no longer wants none; check prints yes or no for each row."""
+    """Note who wants no circulars, or no longer wants none; check adds a column: circular, yes or no."""
     with at.called(Role.IDENTITY) as peer:
         if action not in ("refuse", "lift", "check"):
             raise InputError("This is no action.", "Actions are refuse, lift and check.")
-        persons = [optout_pb2.CirculationPerson(**row) for row in rows_of(file, "people", CIRCULATION)]
+        rows = rows_of(file, "people", CIRCULATION)
+        persons = [optout_pb2.CirculationPerson(**row) for row in rows]
         mandate = at.stated(request_id)
         if action == "check":
             checking = optout_pb2.CheckCirculationRequest(mandate=mandate, persons=persons)
             found = peer.call(f"{O}CheckCirculation", checking, optout_pb2.CheckCirculationResponse)
-            for refused in found.refused:
-                print("no" if refused else "yes")
+            said = [
+                {**row, "circular": "no" if no else "yes"}
+                for row, no in zip(rows, found.refused, strict=True)
+            ]
+            if said:
+                shown = csv.DictWriter(sys.stdout, said[0], lineterminator="\n")
+                shown.writeheader()
+                shown.writerows({name: plain(value) for name, value in row.items()} for row in said)
             return
         request = optout_pb2.SetCirculationRequest(mandate=mandate, persons=persons, lifted=action == "lift")
         answer = peer.call(f"{O}SetCirculation", request, optout_pb2.SetCirculationResponse)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from pseudonym import clock
+from pseudonym import certificates, clock
+from pseudonym.cli.audit import read_keys
+from pseudonym.errors import CertificateError, InputError
 from pseudonym.retention.holder import Premises
 from pseudonym.roles.callers import Role
 from pseudonym.roles.commands import (
@@ -31,6 +37,7 @@ from pseudonym.roles.peer import Peer
 from pseudonym.v1 import retention_pb2
 
 R = "/pseudonym.v1.RetentionService/"
+_HOLDERS = re.compile("[0-9a-f]{64}")  # a holder's public key, as its file has it
 retention_app = typer.Typer(
     name="retention", help="What is due to be destroyed, its destruction, and its certificates.", **HELP
 )
@@ -83,8 +90,34 @@ def list_certificates(
 ) -> None:
     """List the certificates of what a role destroyed because its time was over."""
     with at.called(Role(role)) as peer:
+        found = 0
         for page in _pages(peer, "ListCertificates", role):
             _show(page.certificates, certificates)
+            found += len(page.certificates)
+        if not found:
+            print("There are no certificates.")
+
+
+@retention_app.command("verify")
+def verify(
+    files: Annotated[list[Path], typer.Argument(metavar="CERTIFICATE...", show_default=False)],
+    key: Annotated[
+        list[str],
+        typer.Option(
+            "--key",
+            metavar="KEY",
+            help="The public key of the role's audit log, or a file with a line for each that it has had; a "
+            "holder's certificates/public-key.",
+        ),
+    ],
+) -> None:
+    """Check that certificates are whole, and who signed them; no server is asked."""
+    with complaining():
+        keys = [found for text in key for found in _public_keys(text)]
+        for file in files:
+            found = _verified(file, keys)
+            print(f"{plain(file.name)} is as it was signed by the key {certificates.key_id(found)}.")
+            _show([file.read_bytes()], None)
 
 
 @retention_app.command("sweep")
@@ -111,6 +144,29 @@ def _pages(peer: Peer, method: str, role: ServerRole) -> Iterator[Any]:
         token = page.next_page_token
         if not token:
             return
+
+
+def _public_keys(text: str) -> list[Ed25519PublicKey]:
+    path = Path(text)
+    said = path.read_text(errors="replace").strip() if path.is_file() else ""
+    raw = [bytes.fromhex(said)] if _HOLDERS.fullmatch(said) else [one.key for one in read_keys([text])]
+    return [Ed25519PublicKey.from_public_bytes(one) for one in raw]
+
+
+def _verified(file: Path, keys: Sequence[Ed25519PublicKey]) -> Ed25519PublicKey:
+    """The key that signed a certificate."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {os.strerror(error.errno or 0)}.") from None
+    for key in keys:
+        with suppress(CertificateError):
+            certificates.verify(data, key)
+            return key
+    raise CertificateError(
+        f"{file} is no certificate that a key of these signed, or it was altered.",
+        "Ask for it again, and compare the key with the one that was published.",
+    )
 
 
 def _show(certificates: Sequence[bytes], folder: Path | None) -> None:

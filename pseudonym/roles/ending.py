@@ -1,20 +1,20 @@
 """The end of a project in each role, and of a recipient's epochs in the broker.
 
-    identity: its persons, from the broker ─▶ erased       attributes: keys and rows
+    identity: its persons ─▶ erased                        attributes: keys and rows
     broker: the project's keys, then its rows              each: a certificate, and a checkpoint after it
 
 The rules this module keeps:
 
 - Each role is asked by itself, by a key custodian: nobody at one role ends what another has.
 - The identity role comes first, for the broker alone knows whom no other project has, and only until it has
-  destroyed the project's key itself.
+  destroyed the project's key itself. Whom a join stored before the broker was told, the identity role knows.
 - Keys go before rows. Whatever was cut off is finished by asking again.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from pseudonym import uses
@@ -26,6 +26,7 @@ from pseudonym.broker_erasure import Shred
 from pseudonym.casebook import Casebook
 from pseudonym.identity_erasure import IdentityErasure
 from pseudonym.keys import Key, Keyset, State
+from pseudonym.roles.arrow import ROWS
 from pseudonym.roles.certified import KeptCertificates
 from pseudonym.roles.destroying import Certify
 from pseudonym.roles.opening import House
@@ -124,6 +125,8 @@ def end_in_identity(
     certify: Certify,
     casebook: Casebook,
     forget_opt_outs: Callable[[str], tuple[int, int]],
+    settle: Callable[[], object],
+    held: Callable[[str], tuple[set[bytes], set[bytes]]],
     end_linkage: Callable[[str], Mapping[str, int]] = lambda project: {},
 ) -> End:
     """The identity role's part: persons whom no other project has, and all that stands of the project beside.
@@ -134,20 +137,21 @@ def end_in_identity(
         certify: signs what was done.
         casebook: the cases of people's rights.
         forget_opt_outs: destroys lists and exemptions of the National Data Opt-out; how many of each.
+        settle: tells the broker what it was not told yet of who became whom.
+        held: see `pseudonym.arrivals.Arrivals.held`.
         end_linkage: destroys submissions, results, references and models of a project; how many of each.
     """
 
     def end(project: str, asked: Mandate) -> bytes:
         linkage = end_linkage(project)  # first: while a job still runs it is refused, and nobody is erased
-        pids: list[bytes] = []
-        token = ""
-        while True:
-            request = broker_pb2.ListMembersRequest(project=project, page_token=token)
-            page = broker().call(METHOD, request, broker_pb2.ListMembersResponse)
-            pids += page.pids
-            token = page.next_page_token
-            if not token:
-                break
+        settle()
+        here, elsewhere = held(project)
+        told = set(_members(broker(), project))
+        untold = sorted(here - told - elsewhere)
+        pids = sorted(told - elsewhere)
+        for first in range(0, len(untold), ROWS):
+            request = broker_pb2.ListMembersRequest(project=project, pids=untold[first : first + ROWS])
+            pids += broker().call(METHOD, request, broker_pb2.ListMembersResponse).pids
         lists, exemptions = forget_opt_outs(project)
         counts: Mapping[str, int] = {
             "subject": erasure.erase(pids) if pids else 0,
@@ -161,9 +165,27 @@ def end_in_identity(
     return end
 
 
+def _members(broker: Peer, project: str) -> Iterator[bytes]:
+    """Whom the broker knows in a project and in no other."""
+    token = ""
+    while True:
+        request = broker_pb2.ListMembersRequest(project=project, page_token=token)
+        page = broker.call(METHOD, request, broker_pb2.ListMembersResponse)
+        yield from page.pids
+        token = page.next_page_token
+        if not token:
+            return
+
+
 def kept_certificates(house: House) -> KeptCertificates:
     """The certificates of what was destroyed in a role because its time was over."""
     return KeptCertificates(house.settings.folder / "certificates")
+
+
+def destroyed_in_identity(house: House) -> Callable[[str], bool]:
+    """Whether a project was destroyed in the identity role, on its day or before."""
+    kept = kept_certificates(house)
+    return lambda project: kept.tell(project, END_IN_IDENTITY)
 
 
 def destroy_submitted(

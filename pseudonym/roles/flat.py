@@ -12,6 +12,9 @@ from pseudonym.records import NUMBERS, SCHEMA
 FLAT: Final = ("given", "surname", "born", "sex", "address", "postcode", *NUMBERS)
 """The columns of an identity on its way to and from who links: text, one name and one address."""
 
+CORRECTED: Final = pl.col("changed").dt.to_string("%Y-%m-%d")
+"""The day of a record's last correction, as text."""
+
 
 def spread(opened: pl.DataFrame, beside: pl.DataFrame) -> pl.DataFrame:
     """Each record with each of its names and addresses (`FLAT`), after some columns beside it."""
@@ -50,3 +53,20 @@ def flat_rows(opened: pl.DataFrame) -> pl.DataFrame:
         if len(values):
             parts.append(pl.DataFrame(values))
     return pl.concat(parts, how="diagonal").select(FLAT)
+
+
+def flat_known(opened: pl.DataFrame) -> pl.DataFrame:
+    """Those who are known (`People.known`), as a join sees them: first name and address of each record."""
+    whole = columns.checked(opened.drop("unit", "pid", "source", "protected", "changed", strict=False))
+    name, address = pl.col("names").list.first(), pl.col("addresses").list.first()
+    return opened.select(CORRECTED, record=pl.col("unit").bin.encode("hex"), protected="protected").hstack(
+        whole.select(
+            given=name.struct.field("given"),
+            surname=name.struct.field("surname"),
+            born=pl.col("born").dt.to_string("%Y-%m-%d"),
+            sex="sex",
+            address=address.struct.field("lines"),
+            postcode=address.struct.field("postcode"),
+            **{number: number for number in NUMBERS},
+        ).select(FLAT)
+    )

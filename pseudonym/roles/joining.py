@@ -20,6 +20,7 @@ Who links is no part of this side: `link` is a function from frames to a frame (
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,9 +35,8 @@ from pseudonym.openings import Mandate
 from pseudonym.optouts.book import Screened
 from pseudonym.ordering import by_content
 from pseudonym.people import People
-from pseudonym.records import NUMBERS
 from pseudonym.rights.recognising import recognised, with_recognised
-from pseudonym.roles.flat import FLAT
+from pseudonym.roles.flat import CORRECTED, FLAT, flat_known
 from pseudonym.roles.opting_out import OptOuts
 from pseudonym.roles.refusals import PeerRefusedError, PeerUnavailableError, ProjectUnknownError
 from pseudonym.roles.reports import Reports
@@ -49,14 +49,17 @@ AT_ONCE = 10_000  # records of a delivery
 PAUSE = 0.5  # seconds between two looks whether the way is free
 
 Link = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
-"""From the rows, as they may be used, and those who are known (record, protected, `FLAT`) to links: left,
-right (row references, or records that are known), weight, and whether people decided on it."""
+"""From the rows, as they may be used, and those who are known (record, protected, `FLAT`), both with the day
+of their last correction (changed; null: none), to links: left, right (row references, or records that are
+known), weight, and whether people decided on it."""
 Progress = Callable[[str, int, int], None]
 Enter = Callable[[str, str, str, pl.Series], object]
 """Tells the broker, before a project gets people (their pids), which of them keep their data from being used:
 given the project, the purpose, who asked, and the pids."""
 NO_ROWS = pl.DataFrame(schema=dict.fromkeys(("row_ref", "pid", "unit", "fid"), pl.Binary))
 """No row, as the broker is told of rows: it answers whether it knows the project."""
+_NOBODY = pl.DataFrame(schema={"unit": pl.Binary, "protected": pl.Boolean, "changed": pl.Date})
+_NOBODY_CAME = pl.DataFrame(schema={"unit": pl.Binary, "pid": pl.Binary, "new": pl.Boolean})
 _NO_FAMILIES = pl.DataFrame(schema={"unit": pl.Binary, "family": pl.Binary})
 _NO_LINKS = pl.DataFrame(schema={"left": pl.Binary, "right": pl.Binary, "weight": pl.Float64})
 
@@ -128,7 +131,8 @@ class Joining:
             progress: called with (stage, done, total); what it raises ends the work, which may be done again.
 
         Returns:
-            How many persons are new, how many rows joined one who was known, and how many links were refused.
+            How many persons are `new`, how many rows `joined` one who was known, how many further rows of new
+            persons came `together` with their first, and how many links were refused (`refused_links`).
 
         Raises:
             PseudonymError: a row or the project cannot be used, or identities may not be opened for this.
@@ -145,19 +149,21 @@ class Joining:
             unit=pl.Series(self._key.records(errand.project, refs), dtype=pl.Binary),
         )
         with alone(self._turn, progress):
-            known = self._known(errand, mine, progress)
+            known, corrected = self._known(errand, mine, progress)
             screened, shunned = self._screened(mine)
             mine = screened.rows
             # Who withdrew takes part in linking as anybody who is new, so that its figures tell of nobody.
-            found = _with_units(link(mine.drop("unit", "ref"), known), mine)
+            rows = mine.join(corrected, on="unit", how="left", maintain_order="left")
+            found = _with_units(link(rows.drop("unit", "ref"), known), mine)
             decided = found.filter("decided").drop("decided")
             links = with_recognised(found.drop("decided"), self._recognised(errand, mine))
-            counts = self._deliver(errand, mine, links, screened.version, progress)
-            counts["new"] += shunned
+            came, counts = self._deliver(errand, mine, links, screened.version, progress)
+            counts.update(shunned)
             counts["refused_links"] += self._decided(errand, mine, decided)
             self._link_families(errand, mine, known, progress)
         self._reports.soon()
         members = self._people.members(mine["unit"])
+        counts.update(_counted(came, members))
         self._optouts.settle(members, mine.select("unit", "nhs"))
         # The other halves of rows that are nobody's are dropped there.
         told = mine.select("unit", row_ref="ref").join(members, on="unit", how="left")
@@ -168,45 +174,52 @@ class Joining:
         patiently(progress, lambda: self._reports.rows(errand.project, errand.purpose, whose))
         # What was decided in between named the projects that they were in then.
         patiently(progress, lambda: self._enter(errand.project, errand.purpose, errand.actor, pids))
-        return counts
+        return dict(counts)
 
-    def _screened(self, mine: pl.DataFrame) -> tuple[Screened, int]:
+    def _screened(self, mine: pl.DataFrame) -> tuple[Screened, dict[str, int]]:
         """The rows as they may be used; those of people who withdrew are nobody's from now on.
 
         Returns:
-            The rows, and how many people they would have made new: who withdrew is counted as whoever is new.
+            The rows, and counts as of `join`: who withdrew is counted as whoever is new.
         """
         with self._optouts.book.turn:
             screened = self._optouts.book.screened(mine)
             named = screened.withdrawn.with_columns(unit=mine["unit"].gather(screened.withdrawn["row"]))
             new = self._people.shun(named["unit"]) if named.height else named["unit"]
-        return screened, named.filter(pl.col("unit").is_in(new.implode()))["person"].n_unique()
+        first = named.filter(pl.col("unit").is_in(new.implode()))
+        people = first["person"].n_unique()
+        return screened, {"new": people, "together": first.height - people}
 
-    def _known(self, errand: Errand, mine: pl.DataFrame, progress: Progress) -> pl.DataFrame:
-        """Everybody but the rows themselves, which are there if this is done again."""
+    def _known(
+        self, errand: Errand, mine: pl.DataFrame, progress: Progress
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Everybody but the rows themselves; and when these, if this is done again, were corrected."""
         mandate = Mandate(errand.actor, errand.purpose, errand.project)
-        found = [_flat(pl.DataFrame(schema={"unit": pl.Binary, "protected": pl.Boolean}))]
+        found, corrected = [flat_known(_NOBODY)], [_NOBODY.select("unit", CORRECTED)]
         opened = 0
         for some in self._people.known(mandate):
             opened += some.height
             progress("open", opened, 0)
-            found.append(_flat(some.join(mine, on="unit", how="anti")))
-        return by_content(pl.concat(found), FLAT)
+            found.append(flat_known(some.join(mine, on="unit", how="anti")))
+            corrected.append(some.join(mine, on="unit", how="semi").select("unit", CORRECTED))
+        # Whoever is merged meanwhile may be there twice.
+        return by_content(pl.concat(found), FLAT), pl.concat(corrected).group_by("unit").max()
 
     def _recognised(self, errand: Errand, mine: pl.DataFrame) -> pl.DataFrame:
         """Rows of people whose data may not be used, and a record of each of these (row, record)."""
         mandate = Mandate(errand.actor, errand.purpose, errand.project)
-        found = [_flat(pl.DataFrame(schema={"unit": pl.Binary, "protected": pl.Boolean}))]
+        found = [flat_known(_NOBODY)]
         for some in self._people.known(mandate, kept_back=True):
-            found.append(_flat(some.filter(~pl.col("protected")).join(mine, on="unit", how="anti")))
+            found.append(flat_known(some.filter(~pl.col("protected")).join(mine, on="unit", how="anti")))
         kept = pl.concat(found).select(pl.col("record").str.decode("hex"), *FLAT)
         return recognised(mine.select("unit", *FLAT).rename({"unit": "row"}), kept)
 
     def _deliver(
         self, errand: Errand, mine: pl.DataFrame, links: pl.DataFrame, version: int, progress: Progress
-    ) -> dict[str, int]:
-        book = self._optouts.book
-        counts = {"new": 0, "joined": 0, "refused_links": 0}
+    ) -> tuple[pl.DataFrame, Counter[str]]:
+        """Store the rows; those that came, as `Outcome.came` has them, and counts as of `join` besides."""
+        book, came = self._optouts.book, list[pl.DataFrame]()
+        counts = Counter(new=0, joined=0, together=0, refused_links=0)
         stamp = Stamp(clock.now(), errand.actor, errand.purpose, errand.run)
         ordered = mine.sort("unit").with_row_index("place")
         ends = [
@@ -225,13 +238,12 @@ class Joining:
                 if book.version != version:  # somebody withdrew meanwhile
                     screened, shunned = self._screened(mine)
                     version = screened.version
-                    counts["new"] += shunned
+                    counts.update(shunned)
                 outcome = self._people.deliver(self._delivery(errand, some, now), stamp)
-            counts["new"] += outcome.new
-            counts["joined"] += outcome.joined
+            came.append(outcome.came)
             counts["refused_links"] += outcome.refused
         progress("store", ordered.height, ordered.height)
-        return counts
+        return pl.concat([_NOBODY_CAME, *came]), counts
 
     def _decided(self, errand: Errand, mine: pl.DataFrame, links: pl.DataFrame) -> int:
         """Link records that were known before people decided on them; how many links were refused."""
@@ -303,21 +315,13 @@ def patiently(progress: Progress, tell: Callable[[], object]) -> None:
             threading.Event().wait(PAUSE)
 
 
-def _flat(opened: pl.DataFrame) -> pl.DataFrame:
-    """Those who are known, as who links sees them: the first name and the first address of each record."""
-    whole = columns.checked(opened.drop("unit", "pid", "source", "protected", "changed", strict=False))
-    name, address = pl.col("names").list.first(), pl.col("addresses").list.first()
-    return opened.select(record=pl.col("unit").bin.encode("hex"), protected="protected").hstack(
-        whole.select(
-            given=name.struct.field("given"),
-            surname=name.struct.field("surname"),
-            born=pl.col("born").dt.to_string("%Y-%m-%d"),
-            sex="sex",
-            address=address.struct.field("lines"),
-            postcode=address.struct.field("postcode"),
-            **{number: number for number in NUMBERS},
-        ).select(FLAT)
-    )
+def _counted(came: pl.DataFrame, members: pl.DataFrame) -> dict[str, int]:
+    """Of rows that came counts as of `Joining.join`: whom one part of them made was not known to the next."""
+    made = came.filter("new")["pid"].unique()
+    whose = came.select("unit").join(members.select("unit", "pid"), on="unit").drop_nulls()
+    first = whose.filter(pl.col("pid").is_in(made.implode()))
+    people = first["pid"].n_unique()
+    return {"new": people, "joined": whose.height - first.height, "together": first.height - people}
 
 
 def _with_units(links: pl.DataFrame, mine: pl.DataFrame) -> pl.DataFrame:

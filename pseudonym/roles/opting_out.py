@@ -53,7 +53,7 @@ class OptOuts:
         book: the rules.
         checks: the checks of the National Data Opt-out.
         agreed: how its lists are exchanged, or None where nobody agreed.
-        failed: is told the reason when a decision cannot be carried out at the start.
+        failed: is told the reason when a decision cannot be carried out at the start, or daily.
     """
 
     def __init__(
@@ -74,14 +74,31 @@ class OptOuts:
         """Do what a crash, or a database that was put back, left undone, before anything is served.
 
         A rule that cannot be carried out holds all the same, and keeps neither the others nor the role from
-        starting; it is tried again at the next start.
+        starting: see `retry`.
         """
-        for rule in self.book.all():
-            if rule.state is State.PENDING or rule.kind in (Kind.NHS_NUMBER, Kind.SHARING):
-                try:
-                    self._carry_out(rule)
-                except PseudonymError as error:
-                    self._failed(error.reason)
+        every = self.book.all()
+        self._try(
+            [
+                one
+                for one in every
+                if one.state is State.PENDING or one.kind in (Kind.NHS_NUMBER, Kind.SHARING)
+            ]
+        )
+
+    def retry(self) -> int:
+        """Carry out what could not be carried out before; how many rules. It is called every day."""
+        with self._asking:
+            return self._try([one for one in self.book.all() if one.state is State.PENDING])
+
+    def _try(self, some: Sequence[Rule]) -> int:
+        count = 0
+        for rule in some:
+            try:
+                self._carry_out(rule)
+                count += 1
+            except PseudonymError as error:
+                self._failed(error.reason)
+        return count
 
     # --- withdrawal and the NHS number -----------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import grpc
 import polars as pl
 
 from pseudonym import wayback
+from pseudonym.arrivals import Arrivals, Runs
 from pseudonym.audit import Event
 from pseudonym.casebook import Casebook
 from pseudonym.disclosures import Disclosures
@@ -32,7 +33,13 @@ from pseudonym.roles.carrying import Carrying
 from pseudonym.roles.covering import cover_of, projects_terms
 from pseudonym.roles.destroying import Destroy, certifier, destroyer
 from pseudonym.roles.duties import Duties
-from pseudonym.roles.ending import End, end_in_attributes, end_in_broker, end_in_identity
+from pseudonym.roles.ending import (
+    End,
+    destroyed_in_identity,
+    end_in_attributes,
+    end_in_broker,
+    end_in_identity,
+)
 from pseudonym.roles.erasing import Erasing
 from pseudonym.roles.erasure_desk import ErasureDesk
 from pseudonym.roles.errand_desk import ErrandDesk
@@ -142,6 +149,7 @@ class Engine:
         senders: gives who has sent anything for a project, as in their certificates.
         explained: see `pseudonym.roles.answering.Explained`.
         spelt: see `pseudonym.rights.correcting.Spelt`.
+        runs: see `pseudonym.arrivals.Runs`.
     """
 
     opened: Callable[[Joining, Registers], object]
@@ -154,6 +162,7 @@ class Engine:
     senders: Callable[[str], Sequence[str]]
     explained: Explained
     spelt: Spelt
+    runs: Runs
 
 
 @dataclass
@@ -256,7 +265,7 @@ def _add_broker(parts: Parts, house: House) -> None:
     errands = ErrandDesk(Papers(house.settings.folder / "errands", "errand"), broker.rights)
     passing = RightsErrandServicer(errands)
     rights_errand_pb2_grpc.add_RightsErrandServiceServicer_to_server(passing, parts.server)
-    servicer = BrokerServicer(house, broker, desk, erasures, certify, parts.read)
+    servicer = BrokerServicer(house, broker, desk, erasures, certify, _ended(house), parts.read)
     broker_pb2_grpc.add_BrokerServiceServicer_to_server(servicer, parts.server)
     keeping = keepings.of_broker(house, broker, certify)
     parts.daily(house, keeping, {"tables_put_in_order": broker.scatter})
@@ -321,8 +330,13 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
         parts.failed,
     )
     optouts.resume()
+    ended, destroyed = _ended(house), destroyed_in_identity(house)
+    arrivals = Arrivals(
+        vault, engine.runs if engine else dict, lambda project: ended(project) or destroyed(project)
+    )
+    forget = optouts.forget_project
     parts.end[house.role] = end_in_identity(
-        erasure, way.broker, certify, casebook, optouts.forget_project, end_linkage
+        erasure, way.broker, certify, casebook, forget, reports.settle, arrivals.held, end_linkage
     )
     senders = engine.senders if engine is not None else lambda project: ()
     desk = PeopleDesk(people, key, senders, reports.soon)
@@ -346,7 +360,11 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
         engine.opened(Joining(people, key, reports, optouts, carrying.enter), registers)
     reports.start()
     extracts = domains.open_extracts(house, quotas)
-    duties = {"answers_dropped": casebook.drop_answers, "opt_out_lists_destroyed": optouts.destroy_due}
+    duties = {
+        "answers_dropped": casebook.drop_answers,
+        "opt_out_lists_destroyed": optouts.destroy_due,
+        "opt_outs_carried_out": optouts.retry,
+    }
     kept = house, extracts, certify, renewing
     if engine is None:
         keeping = keepings.of_identity(*kept, lambda: (), lambda: 0, lambda project: True)

@@ -122,6 +122,17 @@ def test_r49_early_deletion_at_the_desk_is_refused_unless_for_a_right(place, tmp
     found = verify(data, Ed25519PrivateKey.from_private_bytes(secret).public_key())
     assert (found.role, dict(found.counts), found.who) == ("council", {SUPPORT: 1}, ("council/alice",))
     assert b"4711" not in data
+    # Whoever has the log's key checks it, and what was altered is none.
+    [name] = files(place / "certificates")
+    path, key = place / "certificates" / name, place / "audit" / "public-key"
+    said = done("retention", "verify", path, "--key", key)
+    assert f"{Path(name).name} is as it was signed by the key " in said
+    assert "for the right of erasure. 1 support-record" in said
+    altered = tmp_path / "altered.json"
+    altered.write_bytes(data.replace(b"right of erasure", b"right of nobody!"))
+    false = run("retention", "verify", path, altered, "--key", key.read_text().strip())
+    assert false.exit_code == 1
+    assert "[CERTIFICATE_INVALID]" in false.stderr
     # A copy of the book from before opens nothing with the keys of now.
     shutil.copy(before / "book.sealed", place / "book.sealed")
     after = at(place, "casework", "due")

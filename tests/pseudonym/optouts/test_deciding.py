@@ -175,6 +175,10 @@ def test_r52_a_decision_that_cannot_be_carried_out_holds_up_neither_the_start_no
     assert scene.failures == [RequestIdError("").reason]
     assert len(erases.erased) == 1
     assert sorted(one.state for one in scene.book.all()) == [State.DONE, State.PENDING]
+    # The next day it is tried again, without a start.
+    assert scene.optouts.retry() == 1
+    assert sorted(erases.erased) == sorted([first, second])
+    assert scene.optouts.retry() == 0
 
 
 def divided(scene, *units):

@@ -79,6 +79,8 @@ def check_gone(folder):
     public = bytes.fromhex((folder / "certificates" / "public-key").read_text())
     data = (folder / certificate).read_bytes()
     told = certificates.verify(data, Ed25519PublicKey.from_public_bytes(public))
+    said = kinlink("retention", "verify", folder / certificate, "--key", folder / "certificates/public-key")
+    assert "is as it was signed by the key" in said.stdout
     assert (told.role, told.project, dict(told.counts)) == ("holder", "tf-2026", {"file": 3})
     # Nor does it say how many people were in it, or what they were known by.
     assert not re.search(rb"person|surname|[0-9a-f]{40}", data.split(b'"signature"')[0])

@@ -136,9 +136,14 @@ def test_r13_a_second_delivery_joins_the_people_of_the_first(world, certificates
     married = pl.when(pl.int_range(pl.len()) == 7).then(pl.lit("Thistlewood")).otherwise(typed)
     second = pl.concat([again(first, surname=married), made_up(20, seed=12)])
     identity = world[Role.IDENTITY]
-    assert join(identity, certificates, first, "d-1") == {"new": 60, "joined": 0, "refused_links": 0}
+    assert join(identity, certificates, first, "d-1") == {
+        "new": 60,
+        "joined": 0,
+        "together": 0,
+        "refused_links": 0,
+    }
     told = join(identity, certificates, second, "d-2")
-    assert told == {"new": 20, "joined": 60, "refused_links": 0}
+    assert told == {"new": 20, "joined": 60, "together": 0, "refused_links": 0}
 
     rows = waiting(world, certificates)
     pairs = list(zip(first["row_ref"], second["row_ref"][:60], strict=True))
@@ -166,7 +171,7 @@ def test_r13_a_second_delivery_joins_the_people_of_the_first(world, certificates
     with client(identity, certificates, "linkage-operator") as operator:
         sent = operator.submission(batch_id="d-2").submission_id
         job = operator.start_join(sent, family_column="family").job_id
-    assert finished(identity, certificates, job) == {"new": 0, "joined": 0, "refused_links": 0}
+    assert finished(identity, certificates, job) == {"new": 0, "joined": 0, "together": 0, "refused_links": 0}
     assert waiting(world, certificates) == rows
 
 

@@ -230,7 +230,7 @@ def scene(tmp_path_factory, certificates):
 def known(scene, certificates):
     """Everybody, joined and with attributes: their rows, and the number that each has at the recipient."""
     rows = scene.people()
-    assert scene.join(rows, "w-1") == {"new": COUNT, "joined": 0, "refused_links": 0}
+    assert scene.join(rows, "w-1") == {"new": COUNT, "joined": 0, "together": 0, "refused_links": 0}
     aids = {ref: row["aid"] for ref, row in joins.waiting(scene.servers, certificates).items()}
     joins.send_attributes(scene.servers, certificates, rows["row_ref"].to_list(), "w-1")
     of = [aids[ref] for ref in rows["row_ref"]]
@@ -327,8 +327,8 @@ def test_r53_no_count_or_table_tells_an_operator_that_somebody_withdrew(scene, c
         told.append((counts, repeated, kept, links.height))
     assert told[0] == told[1]
     assert told[0][:2] == (
-        {"new": 1, "joined": 0, "refused_links": 0},
-        {"new": 0, "joined": 0, "refused_links": 0},
+        {"new": 1, "joined": 0, "together": 0, "refused_links": 0},
+        {"new": 0, "joined": 0, "together": 0, "refused_links": 0},
     )
     # And nobody but the officer may ask.
     for role in (Role.LINKAGE_OPERATOR, Role.COUNCIL, Role.REVIEWER, Role.RESEARCHER, Role.DATASET_HOLDER):
@@ -549,8 +549,13 @@ def test_an_officer_does_it_at_the_command_line(scene, tmp_path, stranger):
     typed("sharing", "lift", "--file", people, code=1)
     people.write_text("forename,surname,postcode\nAnn,Hollingworth,CB1 2CD\n")
     assert "1 person\n" in typed("circulation", "refuse", "--file", people)
-    people.write_text("forename,surname,postcode\nAnn,Hollingworth,CB1 2CD\n")
-    assert "no" in typed("circulation", "check", "--file", people).splitlines()
+    people.write_text("forename,surname,postcode\nAnn,Hollingworth,CB1 2CD\nBill,Hollingworth,CB1 2CD\n")
+    checked = typed("circulation", "check", "--file", people)
+    assert checked.splitlines()[:3] == [
+        "forename,surname,postcode,circular",
+        "Ann,Hollingworth,CB1 2CD,no",
+        "Bill,Hollingworth,CB1 2CD,yes",
+    ]
     done = scene.kinlink(app, Role.IDENTITY, OFFICER, "optout", "status", "--project", PROJECT)
     assert "ndtms exempt: anonymised A-1" in done.output
     assert f"{file.name}  cleared" in done.output

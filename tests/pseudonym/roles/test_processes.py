@@ -427,7 +427,7 @@ def walk_the_chain(roles, certificates, stored_aids):
 
     # The council's file, split: identifiers here, attributes there, each row under a random reference.
     joined = join(roles[Role.IDENTITY], certificates, council_file(refs, people), "b-1")
-    assert joined == {"new": 4, "joined": 0, "refused_links": 0}
+    assert joined == {"new": 4, "joined": 0, "together": 2, "refused_links": 0}
     with Called(keeper, certificates, "council") as council:
         halves = attributes(row_ref=[ref.hex() for ref in refs])
         sent = upload(
@@ -643,7 +643,7 @@ def test_one_process_says_what_it_does_not_protect_and_still_keeps_the_way_betwe
                     "keys": None,
                     "actor": "spiffe://development.invalid/role/development/anyone-on-this-machine",
                 }
-                assert shown["joined"] == {"new": 1, "joined": 0, "refused_links": 0}
+                assert shown["joined"] == {"new": 1, "joined": 0, "together": 0, "refused_links": 0}
             rows = call(
                 f"{B}ListRows", broker_pb2.ListRowsRequest(project=PROJECT), broker_pb2.ListRowsResponse
             )

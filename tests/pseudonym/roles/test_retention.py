@@ -22,6 +22,7 @@ from pseudonym.providers.file import FileProvider
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.roles.commands_retention import retention_app
 from pseudonym.v1 import broker_pb2, key_pb2, retention_pb2, vault_pb2
+from tests.pseudonym.roles import test_join as joins
 from tests.pseudonym.roles import test_processes as chain
 from tests.pseudonym.roles.harness import (
     PURPOSE,
@@ -122,6 +123,11 @@ def test_r45_r47_r48_after_a_month_and_after_the_end_with_the_clock_moved(tmp_pa
         later = study.rows([b"\x07" * 16])
         assert [due(trio, role) for role in SERVER_ROLES] == [[], [], []]
         assert [list(run(trio, role)) for role in SERVER_ROLES] == [[], [], []]  # early: nothing is destroyed
+        flags = ["certificates", "--role", "broker"]
+        assert (
+            trio.kinlink(retention_app, Role.BROKER, CUSTODIAN, *flags).stdout
+            == "There are no certificates.\n"
+        )
         assert query(trio, Role.IDENTITY, "SELECT count(*) FROM subject") == [(4,)]
 
         # A month on: the extract is gone by itself, with a certificate; the study goes on.
@@ -170,6 +176,12 @@ def test_r45_r47_r48_after_a_month_and_after_the_end_with_the_clock_moved(tmp_pa
             assert due(trio, role) == []
             kept = [certified(trio, role, one) for one in ask(trio, role, "ListCertificates").certificates]
             assert {one.project for one in kept} == {PROJECT}
+            public = trio.folder / role / role / "audit" / "public-key"
+            files = [*(tmp_path / "certs").glob(f"*-{role}-*.json")]
+            checked = (
+                trio.kinlink(retention_app, None, "", "verify", *files, "--key", public) if files else None
+            )
+            assert checked is None or checked.exit_code == 0, checked.output
             assert any(one.what.startswith(("All keys", "The identities")) for one in kept)
         assert query(trio, Role.IDENTITY, "SELECT count(*) FROM subject WHERE wrapped IS NOT NULL") == [(0,)]
         assert query(trio, Role.ATTRIBUTES, "SELECT count(*) FROM a_subject") == [(0,)]
@@ -201,6 +213,51 @@ def test_r45_r47_r48_after_a_month_and_after_the_end_with_the_clock_moved(tmp_pa
             device = trio.folder / role / role / "device.json"  # the one of now: it is never backed up
             with pytest.raises(PassphraseError):
                 Keyset.open(backup / role / role / "keyset.json", FileProvider(device, passphrase))
+        trio.stop()
+
+
+DYING = """
+from pseudonym.roles.reports import Reports
+
+original = Reports.rows
+def dying(self, project, purpose, rows, *more):
+    if rows.height:
+        os.kill(os.getpid(), 9)
+    return original(self, project, purpose, rows, *more)
+Reports.rows = dying
+os._exit(server.run(settings))
+"""
+
+
+@pytest.mark.slow
+def test_r48_whom_a_join_stored_that_was_killed_before_the_broker_was_told_ends_with_the_project(
+    tmp_path, certificates, told
+):
+    with Trio(tmp_path / "roles", certificates, told) as trio:
+        trio.start()
+        study = Study(trio, people=4)
+        trio.stop(Role.IDENTITY)
+        code, trio.CODE = trio.CODE, DYING
+        trio.start(Role.IDENTITY)
+        more = joins.made_up(8, seed=901)
+        job = start_join(trio.servers[Role.IDENTITY], certificates, more, "b-9")
+        assert trio.servers[Role.IDENTITY].process.wait(timeout=60) == -9
+        # They are stored, and the broker knows the others alone.
+        kept = "SELECT count(*) FROM subject WHERE kind = 'person' AND wrapped IS NOT NULL"
+        assert query(trio, Role.IDENTITY, kept) == [(4 + 8,)]
+        assert query(trio, Role.BROKER, "SELECT count(*) FROM member WHERE kind = 'person'") == [(4,)]
+        trio.stop(Role.BROKER, Role.ATTRIBUTES)
+        # It is not done again: the project has ended before the server is there again.
+        trio.CODE, trio.days_ahead = code, OVER
+        trio.start()
+        with client(trio.servers[Role.IDENTITY], certificates, "linkage-operator") as operator:
+            chain.eventually(lambda: operator.job(job).state.finished)
+        assert query(trio, Role.IDENTITY, kept) == [(4 + 8,)]
+        [certificate, *_] = run(trio, Role.IDENTITY)
+        assert dict(certified(trio, Role.IDENTITY, certificate).counts)["subject"] == 4 + 8
+        assert query(trio, Role.IDENTITY, kept) == [(0,)]
+        assert query(trio, Role.IDENTITY, "SELECT count(*) FROM identity_row") == [(0,)]
+        assert len(study.aids) == 4
         trio.stop()
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 from contextlib import closing
+from datetime import date
 
 import polars as pl
 import pytest
@@ -17,10 +18,24 @@ from linker.client import ServiceError
 from linker.judgements import Agreement, Reason, Verdict
 from linker.resources import JobState, Table
 from pseudonym.roles.callers import Role
+from pseudonym.v1 import rights_pb2, vault_pb2
 from tests.pseudonym.roles import test_join as joins
 from tests.pseudonym.roles import test_processes as chain
 from tests.pseudonym.roles import test_registers as registers
-from tests.pseudonym.roles.harness import PURPOSE, client, governance, join, three, tls_flags
+from tests.pseudonym.roles.harness import (
+    PURPOSE,
+    Called,
+    client,
+    finished,
+    governance,
+    join,
+    mandate,
+    start_join,
+    three,
+    tls_flags,
+)
+from tests.pseudonym.roles.test_erasure import nhs_numbers
+from tests.pseudonym.roles.test_rights import CONTACTS
 from tests.service.harness import Server
 
 PROJECT = chain.PROJECT
@@ -31,7 +46,7 @@ KNOWN_AS = 12  # people whom the register knows under another forename
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, certificates):
     folder = tmp_path_factory.mktemp("review")
-    with three(folder, certificates, governance=governance(folder)) as roles:
+    with three(folder, certificates, governance=governance(folder, contacts=CONTACTS)) as roles:
         chain.begin(roles, certificates)
         yield roles
 
@@ -249,6 +264,68 @@ def test_r75_judgements_survive_a_kill_and_end_with_their_job(tmp_path, certific
             database = identity.data / "kinlink.sqlite"
             with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as left:
                 assert left.execute("SELECT count(*) FROM judgements").fetchone() == (0,)
+
+
+@pytest.mark.slow
+def test_r60_what_was_judged_of_a_join_does_not_outlast_a_correction(world, certificates):
+    """A pair that was called the same by a wrong name is asked again, and links nobody until then."""
+    identity = world[Role.IDENTITY]
+    people = joins.made_up(12, seed=321)
+    numbers = nhs_numbers(12)
+    join(identity, certificates, people.with_columns(nhs_number=pl.Series(numbers)), "c-1")
+    renamed = joins.again(people, seed=322).with_columns(forename=pl.lit("Xanthippe"))
+    first = joined(world, certificates, start_join(identity, certificates, renamed, "c-2", threshold=14.0))
+    pairs = left_to_people(world, certificates, first)
+    assert pairs.height > 2
+    for name in REVIEWERS:
+        with reviewer(world, certificates, name) as one:
+            while found := one.next_pair(first, together=True).pairs:
+                one.judge(first, [(pair.pair, Verdict.SAME, Reason.NONE) for pair in found])
+    # The record that was known turns out to be somebody else's: they were never called so.
+    sent_again = list(renamed["row_ref"])
+    place = next(
+        sent_again.index(one) for one in pairs.select("left_id", "right_id").row(0) if one in sent_again
+    )
+    found = {"born": people["dob"][place], "nhs": numbers[place]}
+    correct(identity, certificates, found, {"given": "Quentin"})
+    before = persons(identity)
+    with client(identity, certificates, "linkage-operator") as operator:
+        sent = operator.submission(batch_id="c-2").submission_id
+        again = operator.start_join(sent, family_column="family", threshold=14.0).job_id
+    again = joined(world, certificates, again)
+    assert before - persons(identity) == pairs.height - 1
+    asked = left_to_people(world, certificates, again).select("left_id", "right_id").rows()
+    assert asked == pairs.select("left_id", "right_id").rows()[:1]
+
+
+def joined(world, certificates, job_id):
+    """The job, once it has succeeded."""
+    finished(world[Role.IDENTITY], certificates, job_id)
+    return job_id
+
+
+def correct(identity, certificates, sought, values):
+    """Have the officer correct what is kept of one person, whose values were never true."""
+    rights = "/pseudonym.v1.RightsService/"
+    with Called(identity.address, certificates, "council") as council:
+        request = rights_pb2.OpenRequestRequest(
+            mandate=mandate(),
+            right=rights_pb2.RIGHT_RECTIFICATION,
+            received=date.today().isoformat(),
+            asker=rights_pb2.ASKER_SELF,
+            proofs=[rights_pb2.ASKER_PROOF_DOCUMENT],
+            sought=[vault_pb2.SoughtPerson(**sought)],
+        )
+        case = council(f"{rights}OpenRequest", request, rights_pb2.OpenRequestResponse).case
+    with Called(identity.address, certificates, "data-protection-officer") as officer:
+        decided = rights_pb2.DecideRequest(
+            mandate=mandate(),
+            case_id=case.case_id,
+            outcome=rights_pb2.RIGHT_OUTCOME_GRANTED,
+            corrections=[rights_pb2.RightsCorrection(field=one, value=to) for one, to in values.items()],
+            truth=rights_pb2.CORRECTION_TRUTH_NEVER,
+        )
+        officer(f"{rights}Decide", decided, rights_pb2.DecideResponse, 40)
 
 
 def persons(server):

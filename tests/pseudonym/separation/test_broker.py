@@ -466,6 +466,23 @@ def test_a_destroyed_project_is_gone_and_never_begins_again(url, tmp_path):
         role.erasure.destroy_project(PROJECT, keys.shred(*uses), WHO)
 
 
+def test_r48_at_its_end_a_project_has_whom_no_other_has_that_goes_on(url, tmp_path):
+    mine, shared, unknown = ids(2), ids(1), ids(1)
+    with broker(url, tmp_path) as role:
+        begun(role)
+        role.begin_project("other")
+        for project, whose in ((PROJECT, mine + shared), ("other", shared)):
+            role.take(project, column(row_ref=ids(len(whose)), pid=whose))
+        erasure = role.erasure
+        asked = (*mine, *shared, *unknown)
+        assert sorted(erasure.only_here(PROJECT, WHO)[0]) == sorted(mine)
+        assert erasure.nowhere_else(PROJECT, asked) == mine + unknown
+        # Where both have ended, neither keeps a person for the other.
+        over = {PROJECT, "other"}.__contains__
+        assert sorted(erasure.only_here(PROJECT, WHO, ended=over)[0]) == sorted(mine + shared)
+        assert erasure.nowhere_else(PROJECT, asked, over) == list(asked)
+
+
 def test_an_erased_person_has_no_way_back_and_the_recipient_is_told(url, tmp_path):
     keys = Keys()
     with broker(url, tmp_path, keys=keys) as role:
