@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import polars as pl
 
-from pseudonym.errors import KeyMissingError
+from pseudonym.errors import KeyDestroyedError
 from pseudonym.people import People
 from pseudonym.urn import Kind
 from pseudonym.vault import Vault
@@ -37,6 +37,7 @@ class Arrivals:
 
         Raises:
             SealBrokenError: what the store has of the register was tampered with.
+            KeyMissingError: the register's key cannot be opened, and was not destroyed.
         """
         runs = self._runs()
         mine = {run for run, of in runs.items() if of == project}
@@ -48,7 +49,7 @@ class Arrivals:
                     if event.stamp.run in some:
                         found.append(event.changes.arrived["unit"])
             here, elsewhere = map(self._persons, units)
-        except KeyMissingError:
+        except KeyDestroyedError:
             return set(), set()  # the register's key is destroyed: nobody reads there any more who they are
         return here, elsewhere
 

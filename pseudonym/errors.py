@@ -155,6 +155,10 @@ class KeyMissingError(KeysetError):
     reason = "KEY_MISSING"
 
 
+class KeyDestroyedError(KeyMissingError):
+    """There was such a key, and it was destroyed for good."""
+
+
 class SealBrokenError(TamperedError):
     """A sealed row or a subject's key was altered, moved or exchanged for an older one. It was not opened."""
 

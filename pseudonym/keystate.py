@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pseudonym.errors import KeyMissingError, KeysetError, TamperedError
+from pseudonym.errors import KeyDestroyedError, KeyMissingError, KeysetError, TamperedError
 from pseudonym.files import canonical, parse, read_secret_file
 from pseudonym.keyrecord import Key, State, header, latest
 from pseudonym.master import Master
@@ -80,9 +80,9 @@ def by_kid(held: Held, kid: str) -> Key:
 
 
 def living(key: Key) -> Key:
-    """The key itself; raises KeyMissingError if it was destroyed."""
+    """The key itself; raises KeyDestroyedError if it was destroyed."""
     if key.state is State.DESTROYED:
-        raise KeyMissingError("The key was destroyed.", "What it made can never be made or traced again.")
+        raise KeyDestroyedError("The key was destroyed.", "What it made can never be made or traced again.")
     return key
 
 

@@ -77,8 +77,14 @@ def run(
         _show(answer.certificates, certificates)
         if certificates and answer.certificates:
             write(certificates / f"{at.project}-{role}.checkpoint", answer.checkpoint.encode())
-        if not answer.certificates:
-            print("Nothing was due.")
+        if answer.certificates:
+            return
+        if not answer.HasField("end_time"):
+            raise InputError(
+                f"Nothing was due, and the role was told of no end of a project {at.project}.",
+                "See that its name is right, and that the role's governance file states its end.",
+            )
+        print(f"Nothing was due. The project {at.project} ends on {moment(answer.end_time)}.")
 
 
 @retention_app.command("certificates")
@@ -115,9 +121,9 @@ def verify(
     with complaining():
         keys = [found for text in key for found in _public_keys(text)]
         for file in files:
-            found = _verified(file, keys)
+            data, found = _verified(file, keys)
             print(f"{plain(file.name)} is as it was signed by the key {certificates.key_id(found)}.")
-            _show([file.read_bytes()], None)
+            _show([data], None)
 
 
 @retention_app.command("sweep")
@@ -153,8 +159,8 @@ def _public_keys(text: str) -> list[Ed25519PublicKey]:
     return [Ed25519PublicKey.from_public_bytes(one) for one in raw]
 
 
-def _verified(file: Path, keys: Sequence[Ed25519PublicKey]) -> Ed25519PublicKey:
-    """The key that signed a certificate."""
+def _verified(file: Path, keys: Sequence[Ed25519PublicKey]) -> tuple[bytes, Ed25519PublicKey]:
+    """A certificate, and the key that signed it."""
     try:
         data = file.read_bytes()
     except OSError as error:
@@ -162,7 +168,7 @@ def _verified(file: Path, keys: Sequence[Ed25519PublicKey]) -> Ed25519PublicKey:
     for key in keys:
         with suppress(CertificateError):
             certificates.verify(data, key)
-            return key
+            return data, key
     raise CertificateError(
         f"{file} is no certificate that a key of these signed, or it was altered.",
         "Ask for it again, and compare the key with the one that was published.",

@@ -150,13 +150,15 @@ class Joining:
         )
         with alone(self._turn, progress):
             known, corrected = self._known(errand, mine, progress)
+            kept_back = self._kept_back(errand)
             screened, shunned = self._screened(mine)
             mine = screened.rows
             # Who withdrew takes part in linking as anybody who is new, so that its figures tell of nobody.
             rows = mine.join(corrected, on="unit", how="left", maintain_order="left")
             found = _with_units(link(rows.drop("unit", "ref"), known), mine)
+            found = _usable(found, known, mine, kept_back)
             decided = found.filter("decided").drop("decided")
-            links = with_recognised(found.drop("decided"), self._recognised(errand, mine))
+            links = with_recognised(found.drop("decided"), _recognised(kept_back, mine))
             came, counts = self._deliver(errand, mine, links, screened.version, progress)
             counts.update(shunned)
             counts["refused_links"] += self._decided(errand, mine, decided)
@@ -205,14 +207,11 @@ class Joining:
         # Whoever is merged meanwhile may be there twice.
         return by_content(pl.concat(found), FLAT), pl.concat(corrected).group_by("unit").max()
 
-    def _recognised(self, errand: Errand, mine: pl.DataFrame) -> pl.DataFrame:
-        """Rows of people whose data may not be used, and a record of each of these (row, record)."""
+    def _kept_back(self, errand: Errand) -> pl.DataFrame:
+        """Records of people whose data may not be used: unit, protected and `FLAT`."""
         mandate = Mandate(errand.actor, errand.purpose, errand.project)
-        found = [flat_known(_NOBODY)]
-        for some in self._people.known(mandate, kept_back=True):
-            found.append(flat_known(some.filter(~pl.col("protected")).join(mine, on="unit", how="anti")))
-        kept = pl.concat(found).select(pl.col("record").str.decode("hex"), *FLAT)
-        return recognised(mine.select("unit", *FLAT).rename({"unit": "row"}), kept)
+        found = [flat_known(_NOBODY), *map(flat_known, self._people.known(mandate, kept_back=True))]
+        return pl.concat(found).select("protected", *FLAT, unit=pl.col("record").str.decode("hex"))
 
     def _deliver(
         self, errand: Errand, mine: pl.DataFrame, links: pl.DataFrame, version: int, progress: Progress
@@ -322,6 +321,23 @@ def _counted(came: pl.DataFrame, members: pl.DataFrame) -> dict[str, int]:
     first = whose.filter(pl.col("pid").is_in(made.implode()))
     people = first["pid"].n_unique()
     return {"new": people, "joined": whose.height - first.height, "together": first.height - people}
+
+
+def _recognised(kept_back: pl.DataFrame, mine: pl.DataFrame) -> pl.DataFrame:
+    """Rows of people whose data may not be used, and a record of each of these (row, record)."""
+    others = kept_back.filter(~pl.col("protected")).join(mine, on="unit", how="anti")
+    kept = others.select(*FLAT, record="unit")
+    return recognised(mine.select("unit", *FLAT).rename({"unit": "row"}), kept)
+
+
+def _usable(
+    links: pl.DataFrame, known: pl.DataFrame, mine: pl.DataFrame, kept_back: pl.DataFrame
+) -> pl.DataFrame:
+    """The links without what people decided of records that may not be used: it waits until they may."""
+    everybody = pl.concat([known.select(unit=pl.col("record").str.decode("hex")), mine.select("unit")])
+    units = everybody.join(kept_back, on="unit", how="anti")["unit"].implode()
+    both = pl.col("left").is_in(units) & pl.col("right").is_in(units)
+    return links.filter(~pl.col("decided") | both)
 
 
 def _with_units(links: pl.DataFrame, mine: pl.DataFrame) -> pl.DataFrame:

@@ -69,6 +69,7 @@ class OptOuts:
         self._vault, self._people, self._erasing = vault, people, erasing
         self.book, self._checks, self._agreed, self._failed = book, checks, agreed, failed
         self._asking, self._checking = threading.Lock(), threading.RLock()
+        self._undone: set[str] = set()  # rules that failed since the start
 
     def resume(self) -> None:
         """Do what a crash, or a database that was put back, left undone, before anything is served.
@@ -88,15 +89,19 @@ class OptOuts:
     def retry(self) -> int:
         """Carry out what could not be carried out before; how many rules. It is called every day."""
         with self._asking:
-            return self._try([one for one in self.book.all() if one.state is State.PENDING])
+            return self._try(
+                [one for one in self.book.all() if one.state is State.PENDING or one.name in self._undone]
+            )
 
     def _try(self, some: Sequence[Rule]) -> int:
         count = 0
         for rule in some:
             try:
                 self._carry_out(rule)
+                self._undone.discard(rule.name)
                 count += 1
             except PseudonymError as error:
+                self._undone.add(rule.name)
                 self._failed(error.reason)
         return count
 

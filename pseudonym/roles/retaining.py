@@ -124,6 +124,10 @@ class Retaining:
                 noted(self._house, mandate.project, asked, certificate)
             return [one for one in self._certificates.all() if one not in before]
 
+    def end_of(self, project: str) -> datetime | None:
+        """When a project ends, as the role was told."""
+        return self._told.ends.get(project)
+
     def certificates(self) -> list[bytes]:
         """All that are kept, those of renewed key-encrypting keys among them, the earliest first."""
         renewed = self._keeping.renewing.certificates() if self._keeping.renewing else []

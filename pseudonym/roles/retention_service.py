@@ -51,10 +51,13 @@ class RetentionServicer(retention_pb2_grpc.RetentionServiceServicer):
         asked = Mandate(str(callers.current()), mandate.purpose)
 
         def run() -> retention_pb2.RunDestructionResponse:
-            certificates = self._of(request.role).run(mandate, asked)
+            retaining = self._of(request.role)
+            certificates, end = retaining.run(mandate, asked), retaining.end_of(mandate.project)
             account().count = len(certificates)
             return retention_pb2.RunDestructionResponse(
-                certificates=certificates, checkpoint=house.log.sign().note
+                certificates=certificates,
+                checkpoint=house.log.sign().note,
+                end_time=None if end is None else checks.timestamp(end),
             )
 
         done = house.repeats, "RunDestruction", request, retention_pb2.RunDestructionResponse, run

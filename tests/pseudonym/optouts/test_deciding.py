@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from linker.forms import forms
+from pseudonym.errors import StoreError
 from pseudonym.optouts.book import Book
 from pseudonym.optouts.checks import Passed
 from pseudonym.optouts.rules import Ground, Override, State
@@ -179,6 +180,29 @@ def test_r52_a_decision_that_cannot_be_carried_out_holds_up_neither_the_start_no
     assert scene.optouts.retry() == 1
     assert sorted(erases.erased) == sorted([first, second])
     assert scene.optouts.retry() == 0
+
+
+def test_a_number_that_came_back_with_an_old_database_is_taken_out_the_next_day_if_not_at_the_start(
+    scene, monkeypatch
+):
+    [person] = pids(scene.people, 31)
+    scene.optouts.no_number(mandate(1), "officer", "bbbb", lambda: [person])
+    forget, tried = scene.people.forget_number, []
+
+    def failing(*given):
+        raise StoreError("The disk is full.")
+
+    monkeypatch.setattr(scene.people, "forget_number", failing)
+    scene.optouts.resume()
+    assert scene.failures == [StoreError("").reason]
+
+    def trying(*given):
+        tried.append(given)
+        return forget(*given)
+
+    monkeypatch.setattr(scene.people, "forget_number", trying)
+    assert (scene.optouts.retry(), len(tried)) == (1, 1)
+    assert (scene.optouts.retry(), len(tried)) == (0, 1)
 
 
 def divided(scene, *units):

@@ -7,10 +7,13 @@ from typing import Any
 import polars as pl
 import pytest
 
+from linker.evidence import BITS
 from pseudonym.records import NUMBERS
 from pseudonym.roles import joining
 from pseudonym.roles.joining import Errand, Joining
+from pseudonym.roles.senders import bound
 from pseudonym.storage import open_store
+from pseudonym.subjects import State as Allowed
 from pseudonym.units import UnitKey
 from tests.pseudonym.optouts.test_deciding import Scene
 from tests.pseudonym.storage.made_up import MANDATE
@@ -65,3 +68,33 @@ def test_r13_rows_that_came_together_are_counted_apart_from_those_that_joined_wh
         again = joined("two", "Marlowe", "Okonkwo", "Okonkwo", "Tennant", "Tennant")
         assert again == {"new": 1, "joined": 3, "together": 1, "refused_links": 0}
         assert joined("two", "Marlowe", "Okonkwo", "Okonkwo", "Tennant", "Tennant")["new"] == 0
+
+
+def test_what_people_decided_of_somebody_whose_data_may_not_be_used_waits_until_they_may(tmp_path):
+    with open_store(f"sqlite:///{tmp_path}/identity.sqlite", "identity") as store:
+        scene: Any = Scene(store)
+        told: Any = Told()
+        key = UnitKey(bytes(32))
+        join = Joining(scene.people, key, told, scene.optouts, lambda *given: None)
+        errand = Errand("one", MANDATE.purpose, "linker", "council", "council/alice", "job-1")
+        given = rows("Marlowe", "Tennant")
+
+        def decided(mine, known):
+            left, right = mine["row_ref"]
+            same = {"left": [left], "right": [right], "weight": [BITS], "decided": [True]}
+            return pl.DataFrame(same)
+
+        def joined(linked):
+            join.join(errand, given, linked, lambda *given: None)
+            refs = bound("council/alice", given["row_ref"].str.decode("hex").to_list())
+            units = pl.Series(key.records("one", refs), dtype=pl.Binary)
+            return scene.people.members(units)["pid"].to_list()
+
+        one, other = joined(link)
+        assert one != other
+        with store.transaction() as at:
+            scene.vault.tools.limits.hold(at, [one], Allowed.RESTRICTED, ())
+        assert joined(decided) == [one, other]
+        with store.transaction() as at:
+            scene.vault.tools.limits.hold(at, [one], Allowed.ACTIVE, ())
+        assert len(set(joined(decided))) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pseudonym.arrivals import Arrivals
+from pseudonym.errors import KeyDestroyedError, KeyMissingError
 from pseudonym.people import People
 from pseudonym.storage import open_store
 from tests.pseudonym.histories import stamp
@@ -36,3 +37,20 @@ def test_r48_whoever_came_for_a_project_is_held_for_it_wherever_they_are_now(kep
     people.erase(pids(people, 20))
     assert len(arrivals.held("mine")[0]) == 3
     assert arrivals.held("unknown")[0] == set()
+
+
+def test_r48_a_key_that_is_not_at_hand_is_no_reason_to_erase_those_whom_others_have(kept, monkeypatch):
+    People(kept).deliver(delivery([0]), stamp(run="job-1"))
+    arrivals = Arrivals(kept, lambda: RUNS, "over".__eq__)
+
+    def without(error):
+        def events(kind):
+            raise error("No key.")
+
+        monkeypatch.setattr(kept.tools.register, "events", events)
+
+    without(KeyMissingError)
+    with pytest.raises(KeyMissingError):
+        arrivals.held("mine")
+    without(KeyDestroyedError)
+    assert arrivals.held("mine") == (set(), set())
