@@ -84,7 +84,7 @@ def run(
                 f"Nothing was due, and the role was told of no end of a project {at.project}.",
                 "See that its name is right, and that the role's governance file states its end.",
             )
-        print(f"Nothing was due. The project {at.project} ends on {moment(answer.end_time)}.")
+        print(f"Nothing was due. The end of the project {at.project}: {moment(answer.end_time)}.")
 
 
 @retention_app.command("certificates")

@@ -128,6 +128,12 @@ def test_r45_r47_r48_after_a_month_and_after_the_end_with_the_clock_moved(tmp_pa
             trio.kinlink(retention_app, Role.BROKER, CUSTODIAN, *flags).stdout
             == "There are no certificates.\n"
         )
+        flags = ["run", "--role", "broker", "--purpose", "end-of-study", "--project"]
+        early = trio.kinlink(retention_app, Role.BROKER, CUSTODIAN, *flags, PROJECT)
+        assert early.stdout.startswith(f"Nothing was due. The end of the project {PROJECT}: 20")
+        mistyped = trio.kinlink(retention_app, Role.BROKER, CUSTODIAN, *flags, "mistyped")
+        assert mistyped.exit_code == 1
+        assert "no end of a project mistyped" in mistyped.output
         assert query(trio, Role.IDENTITY, "SELECT count(*) FROM subject") == [(4,)]
 
         # A month on: the extract is gone by itself, with a certificate; the study goes on.
