@@ -208,9 +208,9 @@ def _overlap(kind: Kind, one: str, other: str) -> bool:
     (what, unit, population), (what_2, unit_2, population_2) = (_parts(kind, it) for it in (one, other))
     if population != population_2:
         return False
-    if unit != unit_2:
-        return kind is Kind.SUM and (what == what_2 or overlap(what, what_2))
-    return overlap(what, what_2)
+    if kind is Kind.SUM:
+        return (unit != unit_2 and what == what_2) or overlap(what, what_2, sums=True)
+    return unit == unit_2 and overlap(what, what_2)
 
 
 def _parts(kind: Kind, topic: str) -> tuple[str, str, str]:

@@ -297,6 +297,21 @@ def test_r41_what_other_members_of_families_did_overlaps_however_many_columns_na
     assert overlap("events - - - -", before)
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "told"),
+    [
+        ("events what x pounds -", "events paid false,true pounds -", True),  # all rows, by another column
+        ("events what x - -", "events what - - x=1;y=1", True),  # a row is a cost of one
+        ("events what x - -", "events what - - y=1", False),
+        ("events what x pounds -", "events what y pounds -", False),
+        ("events what x pounds -", "events paid true hours -", False),
+    ],
+)
+def test_r41_sums_of_the_same_number_by_codes_of_different_columns_overlap(one, other, told):
+    assert overlap(one, other, sums=True) is overlap(other, one, sums=True) is told
+    assert not overlap(one, other)  # of who has any, no amount is told
+
+
 def test_r41_sums_are_rounded_to_no_less_than_counts():
     rows = '[[measures]]\nname = "rows"\nkind = "sum"\nmeaning = "R"\ndataset = "people"\n'
     assert spec("a", measures=rows).figures[0].base == 5
