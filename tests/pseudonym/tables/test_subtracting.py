@@ -158,7 +158,9 @@ def test_r41_what_one_person_was_paid_of_another_kind_is_not_told_by_families_su
 
 def test_r41_what_a_few_persons_were_paid_is_not_told_by_wider_bands_of_families():
     bands = {"b0": 10, "b1": 30, "b2": 60, "b3": 90}
-    counts = {(a, b, "c0"): 6 if a != "a2" and b in ("b0", "b3") else 200 for a in CODES["a"] for b in bands}
+    counts: dict[tuple[str, ...], int] = {
+        (a, b, "c0"): 6 if a != "a2" and b in ("b0", "b3") else 200 for a in CODES["a"] for b in bands
+    }
     rows = people(counts, size=2)
     rows = rows.with_columns(number=pl.col("b").replace_strict(bands, return_dtype=pl.Int64))
     narrow, wide = (BAND.format(width) + POUNDS for width in (25, 50))
