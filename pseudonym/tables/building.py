@@ -179,14 +179,8 @@ def _subtracted(fact: Fact, earlier: Facts) -> bool:
     return fact.kind is Kind.SUM and any(
         told_by_subtraction(fact.sheet, fact.suppressed, one.sheet, one.suppressed)
         for one in earlier.facts
-        if one.kind is Kind.SUM and _summed(one.topic) == _summed(fact.topic)
+        if (one.kind, one.topic) == (fact.kind, fact.topic)
     )
-
-
-def _summed(topic: str) -> tuple[str, str]:
-    """What is summed up of which population: persons' sums and families' are of the same rows."""
-    what, _, whose = topic.rpartition(" of each ")
-    return what, whose.partition(" of ")[2]
 
 
 def _in_two_roundings(spec: TableSpec, counted: Counted, earlier: Sequence[Facts]) -> bool:
@@ -200,22 +194,33 @@ def _in_two_roundings(spec: TableSpec, counted: Counted, earlier: Sequence[Facts
 
 
 def _overlapping(spec: TableSpec, counted: Counted, earlier: Sequence[Facts]) -> bool:
-    """Whether a measure looks at some rows of another's, here or in a released table, and not at the same."""
+    """Whether a measure looks at some rows of another's, here or in a released table, and not at the same.
+
+    Persons' sums and families' sums of the same rows overlap too: a family counts in one cell, wherever its
+    members do, so that a cell of the one is not that of the other, and no puzzle holds both.
+    """
     mine = {_topic(spec, one) for one in counted.told if one.sheet is not one.people}
     others = mine | {(one.kind, one.topic) for table in earlier for one in table.facts}
+    return any(_overlap(*one, topic) for one in mine for kind, topic in others if kind is one[0])
 
-    def what(kind: Kind, topic: str) -> str | None:
-        before, after = f"{spec.topic} any ", f" of each {spec.topic}"
-        if kind is Kind.ANY and topic.startswith(before):
-            return topic.removeprefix(before)
-        return topic.removesuffix(after) if kind is Kind.SUM and topic.endswith(after) else None
 
-    for kind in (Kind.ANY, Kind.SUM):
-        here = [found for one, topic in mine if one is kind and (found := what(one, topic))]
-        there = [found for one, topic in others if one is kind and (found := what(one, topic))]
-        if any(overlap(one, other) for one in here for other in there):
-            return True
-    return False
+def _overlap(kind: Kind, one: str, other: str) -> bool:
+    (what, unit, population), (what_2, unit_2, population_2) = (_parts(kind, it) for it in (one, other))
+    if population != population_2:
+        return False
+    if kind is Kind.SUM:
+        return (unit != unit_2 and what == what_2) or overlap(what, what_2, sums=True)
+    return unit == unit_2 and overlap(what, what_2)
+
+
+def _parts(kind: Kind, topic: str) -> tuple[str, str, str]:
+    """What a measure's topic says that it looks at, of which unit and of which population."""
+    if kind is Kind.SUM:
+        what, _, whose = topic.rpartition(" of each ")
+    else:
+        whose, _, what = topic.partition(" any ")
+    unit, _, population = whose.partition(" of ")
+    return what, unit, population
 
 
 def _topic(spec: TableSpec, one: Told) -> tuple[Kind, str]:

@@ -14,14 +14,15 @@ UNPROTECTED: Final = "TABLE_UNPROTECTED"
 DIFFERENCE: Final = "TABLE_DIFFERENCE"
 """So few came or left since an earlier release that the difference of the two would be about them."""
 OVERLAP: Final = "TABLE_UNPROTECTED_OVERLAP"
-"""A measure looks at some of the rows of another, and not at the same."""
+"""A measure looks at some of the rows of another and not at the same, or sums them up for another unit."""
 BASES: Final = "TABLE_UNPROTECTED_BASE"
 """A sum is rounded otherwise than the same sum elsewhere: two roundings tell more than one."""
 _WORDS = {
     BASES: "A sum has another base than the same sum of another measure, here or in a released table: two "
     "roundings of one sum tell more of it than either. Give it the base that the other has.",
     OVERLAP: "A measure looks at some of the rows of another, here or in a released table, and at more or "
-    "less: their difference cannot be protected. Ask for the same codes, months and costs, or for others.",
+    "less, or sums them up for persons where the other does for families: their difference cannot be "
+    "protected. Ask for the same codes, months, costs and unit, or for other rows.",
     UNPROTECTED: "The table cannot be protected. Declare fewer dimensions or coarser categories.",
     DIFFERENCE: "Fewer than 10 persons or families came, left or changed since a table that was released, or "
     "one or two may make nearly all of what changed in a sum: read that one, or wait.",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import polars as pl
 import pytest
 
 from pseudonym import registers
 from pseudonym.errors import OptOutMissingError, OptOutStaleError, ReleaseError
+from pseudonym.release import opted_out
 from pseudonym.release.keeping import State
 from tests.pseudonym.release.scene import MANDATE, put, scene
 from tests.pseudonym.separation.parts import PROJECT
@@ -68,6 +71,42 @@ def test_r54_health_data_are_released_only_under_a_fresh_list_or_an_exemption(se
     linked(set_up, 4, None)  # a run that says nothing takes it away again
     with pytest.raises(OptOutMissingError):
         check()
+
+
+@pytest.mark.parametrize(
+    ("claim", "refused"),
+    [
+        ("exempt: anonymised", False),
+        ("exempt: anonymised, as OS-1 has it", False),
+        ("exempt: official-statistics", True),
+        ("exempt:  Official-statistics, OS-1", True),
+        ("exempt: legal-requirement OS-1", True),
+        ("exempt: section 64 research", False),  # free text is not compared
+        ("exempt: anonymised-twice", False),  # and no code
+    ],
+)
+def test_r54_an_exemption_is_for_the_reason_that_was_recorded(claim, refused):
+    def check():
+        opted_out.check({"hes": claim}, lambda _: ("exempt anonymised OS-1", 0), datetime.now(UTC))
+
+    if not refused:
+        check()
+        return
+    with pytest.raises(ReleaseError, match="another reason") as found:
+        check()
+    assert found.value.help == "Say the one that was recorded: exempt: anonymised."
+
+
+def test_r54_a_release_says_the_reason_for_which_its_register_was_exempt(set_up):
+    linked(set_up, 1, ("exempt official-statistics OS-1", 0))
+    for name, reason in (("nis-1", "made-up-data"), ("nis-2", "official-statistics")):
+        text = set_up.changed((SET, HES + SET), ('"applied"', f'"exempt: {reason}"'), ("nis-1", name))
+        record = set_up.created(text)
+        if reason == "made-up-data":
+            with pytest.raises(ReleaseError, match="another reason"):
+                set_up.desk.check(PROJECT, record.name, MANDATE)
+        else:
+            assert set_up.desk.check(PROJECT, record.name, MANDATE).state is State.CHECKED
 
 
 def test_r54_a_release_that_nobody_has_read_is_not_given_out_under_a_list_that_is_old(set_up):

@@ -18,6 +18,7 @@ from pseudonym.tables.cells import Sheet
 from pseudonym.tables.counting import count
 from pseudonym.tables.facts import Facts
 from pseudonym.tables.lawful import check_declaration
+from pseudonym.tables.overlap import overlap
 from pseudonym.tables.report import BASES, OVERLAP, UNPROTECTED
 from tests.pseudonym.tables.attacker import Attacker, fewest, within
 from tests.pseudonym.tables.made import ANY, CODES, COUNT, DECLARED, NOW, drawn, events, people, spec, table
@@ -274,6 +275,41 @@ def test_r41_measures_that_overlap_without_being_the_same_are_refused():
     later = table(spec("b", name="two", measures=ANY), rows, given=some, earlier=[both])
     assert (later.report.reason, later.table) == (OVERLAP, None)
     assert not table(spec("b", name="two", measures=x), rows, given=some, earlier=[both]).report.reason
+
+
+def test_r41_a_column_without_codes_leaves_no_row_out_and_overlaps_whatever_the_column():
+    rows = people(dict.fromkeys(product(CODES["a"], CODES["b"], CODES["c"]), 40))
+    some = events(rows, random.Random(3), 0.8)
+    by_what, by_month = (
+        ANY.replace('"any"', f'"{name}"') + f'column = "{name}"\n' for name in ("what", "month")
+    )
+    assert not table(spec("a", measures=by_what), rows, given=some).report.reason
+    assert table(spec("a", measures=by_what + by_month), rows, given=some).report.reason == OVERLAP
+    assert table(spec("a", measures=by_what + 'codes = ["x"]\n' + by_month), rows, given=some).report.reason
+
+
+def test_r41_what_other_members_of_families_did_overlaps_however_many_columns_name_them():
+    one, other = (f"events - - - - {a} b=b0 c=c0 d=d0" for a in ("a=a0", "a=a0,a1"))
+    assert overlap(one, other)
+    assert overlap("events - - - -", one)
+    before, after = (f"events - - - - {period} 12 month since" for period in ("before", "after"))
+    assert not overlap(before, after)
+    assert overlap("events - - - -", before)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "told"),
+    [
+        ("events what x pounds -", "events paid false,true pounds -", True),  # all rows, by another column
+        ("events what x - -", "events what - - x=1;y=1", True),  # a row is a cost of one
+        ("events what x - -", "events what - - y=1", False),
+        ("events what x pounds -", "events what y pounds -", False),
+        ("events what x pounds -", "events paid true hours -", False),
+    ],
+)
+def test_r41_sums_of_the_same_number_by_codes_of_different_columns_overlap(one, other, told):
+    assert overlap(one, other, sums=True) is overlap(other, one, sums=True) is told
+    assert not overlap(one, other)  # of who has any, no amount is told
 
 
 def test_r41_sums_are_rounded_to_no_less_than_counts():

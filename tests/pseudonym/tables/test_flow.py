@@ -8,6 +8,7 @@ import json
 import polars as pl
 import pytest
 
+from pseudonym import registers
 from pseudonym.approvers import Register
 from pseudonym.attributes import Flag
 from pseudonym.destruction import rewrap
@@ -17,6 +18,7 @@ from pseudonym.errors import (
     InputError,
     LawError,
     NotFoundError,
+    ReleaseError,
     RequestRefusedError,
     SealBrokenError,
     TableError,
@@ -205,6 +207,31 @@ def test_a_declaration_that_no_table_is_made_with_is_refused_and_one_of_before_s
     assert released.name in [one.name for one in made.desk.all(PROJECT, Reader("rita"))]
     with pytest.raises(InputError, match="multiples of 1"):  # and what was not is not released now
         made.desk.check(PROJECT, waiting.name, MANDATE)
+
+
+def test_r54_a_table_says_the_reason_for_which_its_health_register_was_exempt(made):
+    made.store.declare(PROJECT, registers.load("hes").dataset)
+    stays = offences(made.rows).select(
+        "aid",
+        "family",
+        admission_month="offence_month",
+        discharge_month="offence_month",
+        episode=pl.lit("elective"),
+        cause=pl.lit("injury"),
+    )
+    put(made.store, "hes", stays)
+    basis = ("exempt anonymised OS-1", 0)
+    made.store.registers.withdraw(PROJECT, "hes", 1, MANDATE, basis)
+    said = 'tags = ["special-category"]\nopt_out = "exempt: {}"'
+    hospital = PUBLIC.replace('"pnc"', '"hes"').replace("an offence", "a stay").replace("offence", "stay")
+    for name, reason in (("stays-2", "made-up-data"), ("stays-3", "anonymised")):
+        text = hospital.replace('tags = ["criminal-stay"]', said.format(reason)).replace("stays-2", name)
+        if reason == "made-up-data":
+            with pytest.raises(ReleaseError, match="another reason") as refused:
+                made.checked(text)
+            assert "exempt: anonymised" in refused.value.help
+        else:
+            assert made.checked(text).state is State.CHECKED
 
 
 def test_every_reading_is_said_before_and_names_its_columns(made):

@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 
 from pseudonym.tables.facts import Facts
-from pseudonym.tables.report import DIFFERENCE, UNPROTECTED
+from pseudonym.tables.report import DIFFERENCE, OVERLAP, UNPROTECTED
 from pseudonym.tables.rules import dominated
 from pseudonym.tables.subtracting import told_by_subtraction
-from tests.pseudonym.tables.made import CODES, COUNT, events, people, spec, table
+from tests.pseudonym.tables.made import ANY, CODES, COUNT, events, people, spec, table
 
 SUM = (
     '[[measures]]\nname = "pounds"\nkind = "{}"\nmeaning = "Pounds"\ndataset = "events"\n'
@@ -107,18 +107,87 @@ def test_r41_other_categories_of_the_same_people_are_put_together_to_subtract(fi
     assert table(others, SIXTY, given=later, earlier=[made]).report.reason == DIFFERENCE
 
 
-def test_r41_a_sum_of_persons_less_the_same_sum_of_families_is_a_difference_too():
-    rows = people({(a, "b0", "c0"): 120 for a in CODES["a"]}, size=2)
-    first = table(spec("a", measures=POUNDS), rows, given=paid(rows))
-    of = spec("a", name="two", unit="family", measures=POUNDS)
-    assert not table(of, rows, given=paid(rows), earlier=[first]).report.reason
-    later = paid(rows, {rows["aid"][3]: 5_000})
-    assert not table(of, rows, given=later).report.reason
-    assert table(of, rows, given=later, earlier=[first]).report.reason == DIFFERENCE
-    # Somebody whose family counts elsewhere is what the two are apart by.
-    moved = rows.with_columns(a=pl.when(pl.col("aid") == rows["aid"][121]).then(pl.lit("a2")).otherwise("a"))
-    ones = table(spec("a", measures=POUNDS), moved, given=paid(moved))
-    assert table(of, moved, given=paid(moved), earlier=[ones]).report.reason == DIFFERENCE
+def only(code, measure=POUNDS):
+    return f'{measure}column = "what"\ncodes = ["{code}"]\n'
+
+
+def as_families(first, second, rows, given):
+    """The second measure of families, alone and after the first of persons; and the other way round."""
+    ones, others = (
+        (spec("a", measures=first), spec("a", name="two", unit="family", measures=second)),
+        (spec("a", unit="family", measures=first), spec("a", name="two", measures=second)),
+    )
+    for one, other in (ones, others):
+        earlier = table(one, rows, given=given)
+        alone = table(other, rows, given=given)
+        yield earlier, alone, table(other, rows, given=given, earlier=[earlier])
+
+
+PAIRS = people({(a, "b0", "c0"): 120 for a in CODES["a"]}, size=2)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (POUNDS, POUNDS),
+        (SUM.format("mean"), POUNDS),
+        (POUNDS, SUM.format("mean")),
+        (only("x"), POUNDS),
+        (POUNDS, only("x")),
+        (BAND.format(25) + POUNDS, BAND.format(50) + POUNDS),
+        (POUNDS, POUNDS.replace("base = 100", "base = 130")),
+        (POUNDS, POUNDS + 'among = { c = ["c0"] }\n'),
+    ],
+)
+def test_r41_a_sum_is_of_persons_or_of_families_and_never_of_both(first, second):
+    given = paid(PAIRS).with_columns(what=pl.lit("x"))
+    for earlier, alone, held in as_families(first, second, PAIRS, given):
+        assert (earlier.report.reason, alone.report.reason) == ("", "")
+        assert (held.report.reason, held.table, held.facts) == (OVERLAP, None, None)
+        assert "for persons where the other does for families" in held.report.text()
+
+
+def test_r41_what_one_person_was_paid_of_another_kind_is_not_told_by_families_sums_less_persons():
+    given = paid(PAIRS).with_columns(what=pl.lit("x"))
+    somebody = given.filter(pl.col("aid") == PAIRS["aid"][0])
+    more = somebody.with_columns(what=pl.lit("y"), pounds=pl.lit(12_300, pl.Int64))
+    earlier, alone, held = next(as_families(only("x"), POUNDS, PAIRS, pl.concat([given, more])))
+    assert totals(alone)["a0",] - totals(earlier)["a0",] == 12_300
+    assert held.report.reason == OVERLAP
+
+
+def test_r41_what_a_few_persons_were_paid_is_not_told_by_wider_bands_of_families():
+    bands = {"b0": 10, "b1": 30, "b2": 60, "b3": 90}
+    counts: dict[tuple[str, ...], int] = {
+        (a, b, "c0"): 6 if a != "a2" and b in ("b0", "b3") else 200 for a in CODES["a"] for b in bands
+    }
+    rows = people(counts, size=2)
+    rows = rows.with_columns(number=pl.col("b").replace_strict(bands, return_dtype=pl.Int64))
+    narrow, wide = (BAND.format(width) + POUNDS for width in (25, 50))
+    earlier, alone, held = next(as_families(narrow, wide, rows, paid(rows)))
+    few = rows.filter(a="a0", b="b0")
+    of_few = paid(rows).join(few.select("aid"), on="aid")["pounds"].sum()
+    assert totals(earlier)["a0", "0-24"] is None
+    assert abs(totals(alone)["a0", "0-49"] - totals(earlier)["a0", "25-49"] - of_few) <= 100
+    assert held.report.reason == OVERLAP
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (only("x"), only("y")),  # of other rows
+        (ANY, POUNDS),  # no sum
+        (ANY, ANY),
+        (POUNDS, SUM.format("sum").replace('value = "pounds"\n', "")),  # of another number
+    ],
+)
+def test_r41_what_is_no_sum_of_the_same_rows_may_be_of_persons_and_of_families(first, second):
+    some = paid(PAIRS.filter(pl.int_range(pl.len()) % 6 < 4))
+    given = some.with_columns(
+        what=pl.when(pl.int_range(pl.len()) % 4 < 2).then(pl.lit("x")).otherwise(pl.lit("y"))
+    )
+    for _, alone, held in as_families(first, second, PAIRS, given):
+        assert (alone.report.reason, held.report.reason) == ("", "")
 
 
 def test_r41_of_a_cell_that_one_of_the_tables_does_not_show_nothing_can_be_subtracted():
