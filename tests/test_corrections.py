@@ -23,8 +23,11 @@ TODAY = date(2026, 11, 23)
         ("given", "Test", "Test"),  # a filler in a file; here somebody has looked at it
         ("address", "No fixed abode", "No fixed abode"),
         ("born", "1970-01-01", "1970-01-01"),
-        ("born", "2026-11-23", "2026-11-23"),
+        ("born", "1900-01-01", "1900-01-01"),
+        ("born", " 2026-11-23 ", "2026-11-23"),
         ("nhs", "", ""),
+        ("nhs", " ", ""),
+        ("pncid", "\t", ""),
     ],
 )
 def test_r60_a_value_is_kept_as_linkage_keeps_it(field, value, kept):
@@ -36,6 +39,16 @@ def test_r60_a_value_is_kept_as_linkage_keeps_it(field, value, kept):
     [
         ("born", "2026-11-24", "future_date"),
         ("born", "1203-02-01", "implausible_date"),
+        ("born", "1894-12-31", "implausible_date"),
+        # What systems write for "no date" is somebody's day of birth only where somebody can be born on it.
+        ("born", "0001-01-01", "implausible_date"),
+        ("born", "1753-01-01", "implausible_date"),
+        ("born", "9999-12-31", "future_date"),
+        ("born", "0000-00-00", "format"),
+        ("born", "20100203", "format"),
+        ("born", "2010-W05-3", "format"),
+        ("born", "03/02/2010", "format"),
+        ("born", "2010-02-30", "format"),
         ("nhs", "9434765918", "check_digit"),
         ("nhs", "943476591", "format"),
         ("nhs", "0000000000", "sentinel"),
@@ -49,6 +62,9 @@ def test_r60_a_value_is_kept_as_linkage_keeps_it(field, value, kept):
         ("postcode", "ZZ99 3VZ", "pseudo_postcode"),
         ("sex", "yes", "format"),
         ("surname", "123", "format"),
+        ("surname", "Ellis\nHale", "format"),
+        ("address", "1 High Street\nCambridge", "format"),
+        ("address", "1 High Street\x85Cambridge", "format"),
     ],
 )
 def test_r60_a_value_that_can_be_nobodys_is_told_by_a_code(field, value, why):

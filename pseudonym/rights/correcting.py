@@ -32,10 +32,11 @@ Spelt: TypeAlias = Callable[[Mapping[str, str], date], tuple[dict[str, str], dic
 where a value can be nobody's."""
 
 _FORMS: Final = {
-    "given": "with letters",
-    "surname": "with letters",
+    "given": "with letters, on one line",
+    "surname": "with letters, on one line",
     "born": "as YYYY-MM-DD",
     "sex": "as F, M or X",
+    "address": "on one line",
     "postcode": "whole, such as CB2 7QX",
     "nhs": "as ten digits",
     "nino": "as two letters, six digits and a last letter A to D",
@@ -67,10 +68,8 @@ def check(values: Mapping[str, str], truth: Truth) -> None:
     if not set(values) <= set(FIELDS):
         raise InputError("A field that is to be corrected is none.", f"Fields are {KNOWN}.")
     if "born" in values:
-        try:
-            date.fromisoformat(values["born"])
-        except ValueError:
-            raise InputError("The corrected born is no day as YYYY-MM-DD.", "Write it so.") from None
+        if not _is_day(values["born"]):
+            raise InputError("The corrected born is no day as YYYY-MM-DD.", "Write it so.")
         if truth is Truth.FORMER:
             raise InputError(
                 "A day of birth was never another one.", "Correct it by itself, as a value never true."
@@ -80,11 +79,18 @@ def check(values: Mapping[str, str], truth: Truth) -> None:
             raise InputError(f"The corrected {name} is empty.", "Say what it is.")
 
 
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
 def spelling(values: Mapping[str, str], truth: Truth, spelt: Spelt, day: date) -> dict[str, str]:
     """The values as they are kept.
 
     Args:
-        values: by name of `FIELDS`.
+        values: by name of `FIELDS`; a blank one is empty.
         truth: what the values were that they take the place of.
         spelt: what knows how values are kept.
         day: today.
@@ -92,8 +98,9 @@ def spelling(values: Mapping[str, str], truth: Truth, spelt: Spelt, day: date) -
     Raises:
         InputError: as `check`; or a value can be nobody's.
     """
-    check(values, truth)
-    made, wrong = spelt(values, day)
+    typed = {name: text.strip() for name, text in values.items()}
+    check(typed, truth)
+    made, wrong = spelt(typed, day)
     if wrong:
         told = "; ".join(f"{name}: {_WRONG.get(why, _WRONG['format'])}" for name, why in wrong.items())
         forms = ", ".join(f"{name} {_FORMS[name]}" for name, why in wrong.items() if why not in _LOOKED_AT)

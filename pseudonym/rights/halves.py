@@ -25,7 +25,8 @@ from pseudonym.errors import SealedError
 from pseudonym.hpke import OpeningKey
 
 IDENTITY, ATTRIBUTES = "identity", "attributes"
-LABEL = "rights-answer/1"
+LABEL = "rights-answer/2"
+"""Of the form of what is sealed: a half of another form does not open."""
 
 
 def context(case_id: str, project: str, half: str) -> tuple[str, ...]:
@@ -44,7 +45,8 @@ def joined(
         identity, attributes: the sealed halves.
 
     Raises:
-        SealedError: one does not open: it is not that half of this case's answer, or sealed to another key.
+        SealedError: one does not open: it is not that half of this case's answer, of another form, or sealed
+            to another key.
     """
     opened = []
     for half, sealed in ((IDENTITY, identity), (ATTRIBUTES, attributes)):
@@ -59,7 +61,8 @@ def _opened(keys: Sequence[OpeningKey], sealed: bytes, where: Sequence[str]) -> 
             return key.open(sealed, *where)
     raise SealedError(
         f"The {where[-1]} half does not open.",
-        "Both halves are of one case, and sealed to the officer's key: read the answer again.",
+        "Both halves are of one case, and sealed to the officer's key: read the answer again. "
+        "One that an earlier version sealed opens no more: have the request opened again.",
     )
 
 

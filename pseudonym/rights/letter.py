@@ -36,6 +36,7 @@ _CONTACTS: Final = {
 }
 _WIDTH: Final = 100
 _WITHOUT_RECORD: Final = "[To be added by hand: the governance file has no record of the project.]"
+_WITHOUT_CONTACTS: Final = "[To be added by hand: the governance file names nobody to complain to.]"
 
 
 def letter(document: Mapping[str, Any]) -> str:
@@ -113,10 +114,12 @@ def _datasets(datasets: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _flags(document: Mapping[str, Any]) -> list[str]:
+    """What is not done with the data: either role knows of it, of somebody without attributes one alone."""
     held = document.get("attributes", {})
+    said = {*held.get("flags", []), *(state.upper() for state in document.get("state", []))}
     lines = []
-    for flag in held.get("flags", []):
-        lines += _wrapped(labels.FLAGS.get(flag, flag))
+    for flag, what in labels.FLAGS.items():
+        lines += _wrapped(what) if flag in said else []
     if held.get("purposes"):
         lines += _wrapped(f"It is not used for: {', '.join(held['purposes'])}.")
     if held.get("waiting"):
@@ -199,7 +202,7 @@ def _requests(requests: Sequence[Mapping[str, Any]]) -> list[str]:
 def _contacts(case: Mapping[str, Any]) -> list[str]:
     return [
         f"{_CONTACTS.get(one['who'], one['who'])}: {one['name']}, {one['how']}" for one in case["contacts"]
-    ]
+    ] or _wrapped(_WITHOUT_CONTACTS)
 
 
 def _items(texts: Sequence[str]) -> list[str]:

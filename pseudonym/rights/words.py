@@ -13,7 +13,7 @@ LOGIC: Final = (
     "this page says how.",
     "Records are compared by name, day of birth, sex, address and reference numbers, as far as both have "
     "them. Each agreement makes it more likely that they are about one person, and each difference less. How "
-    "much is counted in bits: one bit makes it twice as likely, minus one bit half as likely. The bits are "
+    "much is counted in bits: one bit doubles the odds of it, minus one bit halves them. The bits are "
     "added to what holds of two records taken at random, which are hardly ever one person's.",
     "Two records are linked if the sum reaches the threshold, if no other record fits about as well, and if "
     "nothing speaks against it, such as a twin. Between the two thresholds somebody looks at them. Nothing "
@@ -22,7 +22,7 @@ LOGIC: Final = (
 
 _NEITHER: Final = 0.05  # bits that are shown as none
 _STRENGTHS: Final = ((10.0, "very strongly"), (6.0, "strongly"), (3.0, "clearly"), (0.0, "weakly"))
-"""From how many bits on a weight is called what: 1,000 times as likely, 64 times, 8 times."""
+"""From how many bits on a weight is called what: the odds times 1,000, times 64, times 8."""
 _DECIDED: Final = "Somebody decided that these two records are about one person."
 
 
@@ -70,10 +70,11 @@ def speaks(bits: float) -> str:
 
 
 def _effect(bits: float) -> str:
+    """What a part does to the odds: how likely it is in the end, no part says by itself."""
     said = speaks(bits).capitalize()
     if abs(bits) < _NEITHER:
         return f"{said}."
     times = 2.0 ** min(abs(bits), 60.0)
-    odds = f"{times:,.0f}" if times >= 10 else f"{times:.1f}"
-    more = "more" if bits > 0 else "less"
-    return f"{said}: it is {odds} times {more} likely that they are about one person ({bits:+.1f} bits)."
+    by = f"{times:,.0f}" if times >= 10 else f"{times:.1f}"
+    made = "multiplied" if bits > 0 else "divided"
+    return f"{said}: the odds that they are about one person are {made} by {by} ({bits:+.1f} bits)."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import inspect
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -245,14 +246,19 @@ def rows_of(
         ) from None
     except UnicodeDecodeError:
         raise InputError(f"The file of {what} is not in UTF-8.", "Save it as CSV in UTF-8.") from None
-    rows = csv.DictReader(text.splitlines())
-    there = set(rows.fieldnames or ())
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    named = rows.fieldnames or ()
+    there = set(named)
     if not there:
         raise InputError(f"The file of {what} is empty.", f"Its first line names {', '.join(columns)}.")
     if not there <= set(columns) or (all_of_them and len(there) < len(columns)):
         raise InputError(
             f"The first line of the file of {what} names other columns than it can have.",
             f"They are {', '.join(columns)}.",
+        )
+    if len(there) < len(named):
+        raise InputError(
+            f"The first line of the file of {what} names a column twice.", "Name each column once."
         )
     found: list[dict[str, str]] = []
     for row in rows:
@@ -261,7 +267,12 @@ def rows_of(
                 f"Row {len(found) + 1} of the file of {what} has more values than there are columns.",
                 "Put a value that has a comma between quotation marks.",
             )
-        found.append({name: value or "" for name, value in row.items()})
+        if None in row.values():
+            raise InputError(
+                f"Row {len(found) + 1} of the file of {what} has fewer values than there are columns.",
+                "Put a comma for each, also where a value is empty.",
+            )
+        found.append(row)
     return found
 
 

@@ -252,7 +252,7 @@ def _corrections(path: Path, context: typer.Context, truth: Truth) -> list[pb.Ri
             )
         if row["field"] in found:
             raise InputError(f"{row['field']} is corrected twice.", "Name each field once.")
-        found[row["field"]] = row["value"]
+        found[row["field"]] = row["value"].strip()
     correcting.spelling(found, truth, _spelt(context), clock.today())
     return [pb.RightsCorrection(field=name, value=value) for name, value in found.items()]
 

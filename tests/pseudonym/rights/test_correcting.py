@@ -82,6 +82,7 @@ def test_r60_a_number_that_was_never_the_persons_leaves_no_former_value():
         ({}, Truth.NEVER),
         ({"shoe": "42"}, Truth.NEVER),
         ({"born": "yesterday"}, Truth.NEVER),
+        ({"born": "20010203"}, Truth.NEVER),
         ({"born": "2001-02-03"}, Truth.FORMER),
         ({"surname": " "}, Truth.NEVER),
     ],
@@ -106,6 +107,9 @@ TODAY = date(2026, 11, 23)
     ("values", "said"),
     [
         ({"born": "2026-11-24"}, "born: the day is still to come"),
+        ({"born": "9999-12-31"}, "born: the day is still to come"),
+        ({"born": "0001-01-01"}, "born: the day is too long ago"),
+        ({"address": "1 High Street\nCambridge"}, "address on one line"),
         ({"nhs": "9434765918"}, "nhs: its check digit or letter does not fit"),
         ({"nino": "AB12345"}, "nino: it is not written as such a value is"),
         ({"postcode": "PE1 9Z"}, "postcode: it is not written"),
@@ -136,6 +140,13 @@ def test_r60_values_take_the_spelling_of_those_that_are_kept():
     # So the value that is there already is no other one.
     person = Identity(addresses=(Address("", "CB27QX"),), nhs="9434765870")
     assert corrected(person, right, Truth.FORMER) == person
+
+
+def test_r60_a_blank_value_takes_a_number_away():
+    typed = {"nhs": " ", "surname": " Hale ", "born": " 2001-02-03 "}
+    right = spelling(typed, Truth.NEVER, spelt, TODAY)
+    assert right == {"nhs": "", "surname": "Hale", "born": "2001-02-03"}
+    assert corrected(Identity(nhs="9434765870"), right, Truth.NEVER).nhs == ""
 
 
 def test_r60_whoever_names_a_field_that_there_is_not_is_told_which_there_are():

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pseudonym import registers
 from pseudonym.datasets import Kind
+from pseudonym.errors import SealedError
 from pseudonym.hpke import OpeningKey, seal
 from pseudonym.lawful import notice
 from pseudonym.lawful.records import ProjectRecord
@@ -185,8 +186,13 @@ def test_r59_an_answer_can_be_read_in_the_order_of_article_15():
 
 def test_r59_weights_have_one_decimal_and_words_how_strong():
     text = " ".join(letter(opened()).split())
-    assert "This speaks very strongly for it: it is 2,231 times more likely" in text
-    assert "This speaks weakly against it" in text
+    # A part says what it does to the odds, and not how likely it is in the end.
+    by = "the odds that they are about one person are multiplied by 2,231 (+11.1 bits)."
+    assert f"This speaks very strongly for it: {by}" in text
+    by = "the odds that they are about one person are divided by 3.2 (-1.7 bits)."
+    assert f"This speaks weakly against it: {by}" in text
+    assert "one bit doubles the odds" in text
+    assert not re.search("times (more|less) likely|twice as likely", text)
     assert "Sex: not known. This speaks neither way." in text
     assert "National Pupil Database (npd): a row of it was taken to be yours." in text
     assert "(+11.1 bits)" in text
@@ -234,6 +240,44 @@ def test_r59_what_is_not_in_force_is_told_in_an_answer_too():
 def test_r59_what_the_roles_were_not_told_is_marked_for_whoever_answers():
     assert letter(opened(terms={})).count("[To be added by hand") == 3
     assert "[To be added" not in letter(opened())
+
+
+def test_r59_a_half_that_was_sealed_in_another_form_is_refused_and_it_is_told_what_to_do():
+    key, _ = OpeningKey.generate()
+    of_before = ("rights-answer/1", "rt-1", "tf-2026")
+    sealed = [
+        seal(key.public, json.dumps(half).encode(), *of_before, name)
+        for half, name in zip(halves(), (IDENTITY, ATTRIBUTES), strict=True)
+    ]
+    with pytest.raises(SealedError, match="have the request opened again"):
+        joined([key], "rt-1", "tf-2026", *sealed)
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("restricted", "It is restricted: kept, and used for nothing."),
+        ("objected", "You objected: it is kept, and used for nothing."),
+        ("limited", "It is restricted for some purposes."),
+        ("active", ""),
+    ],
+)
+def test_r62_who_has_no_attributes_is_told_of_a_restriction_too(state, said):
+    document = opened(state=[state])
+    document["attributes"] |= {"datasets": [], "flags": []}
+    text = letter(document)
+    assert [one for one in labels.FLAGS.values() if one in text] == ([said] if said else [])
+    assert state.upper() not in text
+
+
+def test_r62_a_restriction_that_both_roles_know_of_is_told_once():
+    assert letter(opened(state=["restricted"])).count(labels.FLAGS["RESTRICTED"]) == 1
+
+
+def test_r59_where_nobody_is_named_for_complaints_it_is_marked_for_whoever_answers():
+    named = "names nobody to complain to.]"
+    assert named not in letter(opened())
+    assert letter(opened(case=CASE | {"contacts": []})).count(named) == 1
 
 
 @given(st.floats(-80, 80))

@@ -20,7 +20,9 @@ COLUMNS = ("field", "value")
         (b"", "is empty"),
         (b"field,Ellis\na,b\n", "names other columns than it can have"),
         (b"field\na\n", "names other columns than it can have"),
+        (b"field,value,value\nnhs,Ellis,\n", "names a column twice"),
         (b"field,value\naddress,1 High Street, Ellis\n", "Row 1 of the file of corrections has more values"),
+        (b"field,value\nsurname,Ellis\n\nnhs\n", "Row 2 of the file of corrections has fewer values"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_told_and_no_value_of_it(content, said, tmp_path):
@@ -40,6 +42,15 @@ def test_a_file_that_a_spreadsheet_saved_is_read_and_one_that_names_nobody_is_to
     path.write_text("born,nhs\n")
     with pytest.raises(InputError, match="names nobody"):
         read_people(path)
+
+
+def test_a_value_may_have_several_lines_and_no_other_sign_ends_a_row(tmp_path):
+    path = tmp_path / "here.csv"
+    path.write_bytes('field,value\r\naddress,"1 High St\nEly"\r\nsurname,A\x85B\u2028C\r\nnhs,\r\n'.encode())
+    read = rows_of(path, "corrections", COLUMNS, all_of_them=True)
+    assert [tuple(row.values()) for row in read] == [
+        ("address", "1 High St\nEly"), ("surname", "A\x85B\u2028C"), ("nhs", "")
+    ]  # fmt: skip
 
 
 def test_one_is_one_and_others_are_several():

@@ -510,6 +510,10 @@ def test_r60_an_officer_sees_what_will_be_corrected_and_is_asked(study, tmp_path
         assert f"{field}: " in said
         assert value not in said
         assert "Request " not in said  # it never left this machine
+    file.write_text("field,value\nnhs, \n")
+    assert "nhs       (taken away)" in typed(*correcting, typed="n\n", code=1)
+    file.write_text("field,value\nnhs\n")
+    assert "Row 1 of the file of corrections has fewer values" in typed(*correcting, "--yes", code=1)
     file.write_text("field,value\ngiven,Rosalind\npostcode,pe1 9ab\n")
     said = typed(*correcting, typed="n\n", code=1)
     assert "given     Rosalind" in said
