@@ -246,8 +246,14 @@ def rows_of(
         ) from None
     except UnicodeDecodeError:
         raise InputError(f"The file of {what} is not in UTF-8.", "Save it as CSV in UTF-8.") from None
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    named = rows.fieldnames or ()
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        named, rows = reader.fieldnames or (), list(reader)
+    except csv.Error:
+        raise InputError(
+            f"The file of {what} is no CSV file: a quotation mark is not closed, or a value is too long.",
+            "Write it anew.",
+        ) from None
     there = set(named)
     if not there:
         raise InputError(f"The file of {what} is empty.", f"Its first line names {', '.join(columns)}.")

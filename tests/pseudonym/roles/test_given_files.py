@@ -59,3 +59,10 @@ def test_one_is_one_and_others_are_several():
     ]  # fmt: skip
     assert count(1, "person has", "persons have") == "1 person has"
     assert count(3, "family", "families") == "3 families"
+
+
+def test_a_quotation_mark_that_is_never_closed_is_told(tmp_path):
+    file = tmp_path / "people.csv"
+    file.write_text('surname\n"' + "a\n" * 70_000)
+    with pytest.raises(InputError, match="quotation mark is not closed"):
+        rows_of(file, "people", ["surname"])
