@@ -231,20 +231,23 @@ class Exchange:
         if now >= self._followed + MOVES_EVERY:
             projects |= set(self._attributes.projects())
             self._followed = now
-        stored = sum(self._try(project) for project in sorted(projects))
-        if stored:
+        stored = [self._try(project) for project in sorted(projects)]
+        if None in stored:
+            return MOVES_EVERY  # however long it took until it failed
+        if any(stored):
             return EVERY
         # Some rows wait for days for values that never come: what asks for them does so all the time.
         wait = max(EVERY, IDLE * (time.monotonic() - now))
         self._purge()
         return wait
 
-    def _try(self, project: str) -> int:
+    def _try(self, project: str) -> int | None:
+        """How many rows of a project were stored; None if that failed: the others need not wait for it."""
         try:
             return self.settle(project)
-        except PseudonymError as error:  # the other projects need not wait for this one
+        except PseudonymError as error:
             self._failed(error.reason)
-            return 0
+            return None
 
     def _purge(self) -> None:
         """Purge what was dropped, once nothing more comes."""

@@ -85,7 +85,7 @@ class Peer:
         address: str,
         tls: PeerTls,
         *,
-        timeout: float = 20.0,
+        timeout: float = 60.0,
         patience: float = 20.0,
         person: bool = False,
     ) -> None:
@@ -95,7 +95,7 @@ class Peer:
             role: the role that is served there.
             address: `host:port`; the host stands in the other server's certificate.
             tls: certificates.
-            timeout: seconds that one attempt may take.
+            timeout: seconds that one attempt may take: a page of a large register takes some on a busy disk.
             patience: seconds for which a role that cannot be reached is tried again.
             person: whether a person calls, and not another role: who hears what is said of the caller.
         """

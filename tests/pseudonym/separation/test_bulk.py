@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tracemalloc
+from itertools import count
 from typing import Any
 
 import polars as pl
@@ -15,6 +16,7 @@ from pseudonym.frames import columns
 from pseudonym.roles import exchange
 from pseudonym.roles.arrow import written
 from pseudonym.roles.exchange import Exchange
+from pseudonym.roles.refusals import PeerUnavailableError
 from tests.pseudonym.separation.parts import (
     EVERY_TAG,
     PROJECT,
@@ -84,6 +86,27 @@ def test_r85_the_database_is_rewritten_once_for_all_values_of_strangers(both, mo
     for _ in range(3):
         rounds._work()
     assert purges == [1]
+
+
+def test_r85_a_round_that_failed_is_tried_again_soon_however_long_it_had_taken(both, monkeypatch):
+    """One that found nothing is not: it would come again and again for rows whose values never come."""
+    role, store = both
+    refs = ids(4)
+    store.intake.receive(PROJECT, "ks2", "b1", column(row_ref=refs).hstack(values(4)))
+    wire: Any = Whole(role, page=4)
+    failures: list[str] = []
+    rounds = Exchange(store, lambda *_: b"", lambda: wire, text, failures.append)
+    hours = count(step=3600.0)
+    monkeypatch.setattr("pseudonym.roles.exchange.time.monotonic", lambda: next(hours))
+    assert rounds._work() > exchange.MOVES_EVERY
+
+    def cut_off(*_: object) -> object:
+        raise PeerUnavailableError("The broker is away.")
+
+    monkeypatch.setattr(wire, "call", cut_off)
+    monkeypatch.setattr(rounds, "follow", lambda: 0)
+    assert rounds._work() == exchange.MOVES_EVERY
+    assert failures == ["PEER_UNAVAILABLE"]
 
 
 def test_r85_what_vouches_for_people_is_looked_at_once_for_all_datasets(both, monkeypatch):
