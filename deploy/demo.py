@@ -35,6 +35,7 @@ from deploy.roles import ANY_PORTS, Processes
 from deploy.service import StudyError
 from deploy.story import WIDTH, Story
 from deploy.study import APPROVERS, governance
+from pseudonym.audit.folder import PUBLIC_KEY
 from pseudonym.roles.callers import SERVER_ROLES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,12 +50,24 @@ OWN = {
     "table.csv": "what one council reads of a protected table, a row for each cell and total",
     "table.txt": "what stands in it: measures, marks, rounding, rules, dates",
     "table.json": "the same for programs",
-    "access.json": "what somebody who asked for a copy gets, joined on the officer's machine",
+    "answer.txt": "the copy that somebody asked for, as they get it, joined on the officer's machine",
+    "access.json": "the same for programs, with every digit",
     "certificates": "of what was destroyed after a month",
     "explanations.csv": "why each family of one council is shared or not: the council's own record",
     "summary.json": "the figures of this demo",
     "roles": "the three roles: certificates, and the folder and log of each",
 }
+NOTES = """\
+In links.csv, rows of the stage `person` count persons, those of `link` pairs of records. On the screen,
+"right" is `precision` and "found" is `recall` of the stage `person` where `by` is `all`; "kin" adds up
+`false links` of the groups `twin` and `sibling`.
+
+A certificate is checked without any server:
+
+    {program} retention verify {folder}/certificates/destroyed-01.json --key {key}
+
+It is dated a month ahead of your calendar: the demo sets its clock ahead to show what is destroyed then.
+"""
 
 
 def fresh(folder: Path) -> None:
@@ -83,8 +96,10 @@ def fresh(folder: Path) -> None:
         else:
             path.unlink(missing_ok=True)
     width = max(map(len, OWN))
-    lines = [MARK, "", *(f"{name:<{width}}  {words}" for name, words in OWN.items()), ""]
-    guide.write_text("\n".join(lines))
+    lines = [MARK, "", *(f"{name:<{width}}  {words}" for name, words in OWN.items()), "", ""]
+    near = _near(folder)
+    key = near / "roles" / "identity-role" / "identity" / "audit" / PUBLIC_KEY
+    guide.write_text("\n".join(lines) + NOTES.format(program=_program(), folder=near, key=key))
 
 
 def perform(story: Story, folder: Path, families: int) -> None:
@@ -140,13 +155,13 @@ def perform(story: Story, folder: Path, families: int) -> None:
 
 def show_next(story: Story, folder: Path) -> None:
     """What to open and what to try."""
-    beside = Path(sys.executable).with_name("kinlink")
-    program = _near(beside) if beside.exists() else "kinlink"
+    program = _program()
     lines = [
         ("Open", ""),
         ("", f"{folder / 'analysis' / 'persons.csv'}   one row a person, with dictionary.csv beside it"),
         ("", f"{folder / 'report.txt'}   what its approvers saw"),
         ("", f"{folder / 'links.csv'}   links against the truth, by group and kind of error"),
+        ("", f"{folder / GUIDE}   what each file is, and how to check a certificate"),
         ("Try", ""),
         ("", f"{program} profile show npd"),
         ("", "make roles"),
@@ -164,6 +179,12 @@ def size(text: str) -> int:
     if not 600 <= families <= 1_000_000:
         raise ValueError("Between 600 and 1000k families.")
     return families
+
+
+def _program() -> str:
+    """The command line as somebody in this directory would type it."""
+    beside = Path(sys.executable).with_name("kinlink")
+    return str(_near(beside)) if beside.exists() else "kinlink"
 
 
 def _near(path: Path) -> Path:

@@ -17,6 +17,7 @@ from deploy.service import Service, StudyError
 from deploy.story import Story, table
 from pseudonym.audit.checkpoint import VerifierKey
 from pseudonym.audit.verify import verify
+from pseudonym.rights.letter import letter
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.roles.commands_table import ready_made
 from pseudonym.tables.handout import handed_out
@@ -80,10 +81,12 @@ class Promises:
                 lambda person: study.withdraw_family(self._service, vault_pb2.SoughtPerson(**person))
             )
         (self._folder / "access.json").write_text(json.dumps(answer, indent=1, ensure_ascii=False) + "\n")
+        (self._folder / "answer.txt").write_text(letter(answer))
         rows = sum(len(some["rows"]) for some in answer["attributes"]["datasets"])
         self._story.say(
-            f"Somebody asked for a copy, due on {case.due}: each role seals its half, and the",
-            f"officer joins them. It has {rows:,} rows of attributes, and every link explained.",
+            f"Somebody asked for a copy, due on {case.due}: each role seals its half,",
+            f"and the officer joins them. It has {rows:,} rows of attributes, and every link",
+            "explained: see answer.txt.",
             "A surname was corrected: the number stays, and links are made anew.",
             f"A family withdrew: {gone} persons are gone from all three roles, and stay away",
             "under another spelling too. The recipient's list has their numbers.",

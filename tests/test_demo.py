@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,12 +17,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 import pseudonym
 from benchmarks.county.presets import REGISTERS
 from deploy import apart
 from deploy import demo as demo_program
 from deploy import roles as roles_program
+from linker.cli import app
 from pseudonym.roles.callers import Role
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,12 +76,22 @@ def identifiers(demo):
 def test_it_makes_its_outputs_and_tells_of_them(demo):
     guide = (demo / "README.txt").read_text()
     named = {path.name for path in demo.iterdir()} - {"README.txt"}
-    assert named == {line.split()[0] for line in guide.splitlines()[2:] if line}
+    listed, _, notes = guide.partition("\n\n")[2].partition("\n\n")
+    assert named == {line.split()[0] for line in listed.splitlines()}
+    # The certificate is checked as the guide says, without a server.
+    [command] = re.findall(r"(?m)^    \S*kinlink (retention verify .*)$", notes)
+    checked = CliRunner().invoke(app, shlex.split(command))
+    assert checked.exit_code == 0, checked.output
+    answer = (demo / "answer.txt").read_text()
+    assert answer.startswith("Answer to your request for access (UK GDPR Article 15)")
+    assert json.loads((demo / "access.json").read_text())["case"]["case_id"] in answer
     story = (demo.parent / "story.txt").read_text()
     # A path may be of any length.
     lines = [line for line in story.splitlines() if str(demo) not in line]
     assert len(lines) > 60
     assert max(map(len, lines)) <= 80
+    # A line that is too long for the screen leaves a word alone on the next one.
+    assert [line for line in lines if re.fullmatch(r" +[a-z]+", line)] == []
     assert "<svg" in (demo.parent / "demo.svg").read_text()
 
 

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,37 @@ def test_the_commands_and_their_options_exist(line):
         if parameter.required and parameter.param_type_name == "option"
     }  # fmt: skip
     assert required <= set(words)
+
+
+SETTINGS = {"--service", "--ca", "--cert", "--project", "--purpose"}
+"""What docs/governance.md leaves out, with the --key of a service."""
+
+
+@pytest.mark.parametrize("line", re.findall(r"`kinlink ([^`]+)`", (ROOT / "docs/governance.md").read_text()))
+def test_the_commands_of_the_governance_page_have_what_they_require(line):
+    words = line.split()
+    command = get_command(app)
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    with_value = {
+        name for one in command.params for name in one.opts if not getattr(one, "is_flag", False)
+    }  # fmt: skip
+    options = {word for word in words if word.startswith("--")}
+    assert options <= {name for one in command.params for name in one.opts}
+    values = [
+        word for before, word in pairwise(["", *words]) if word[:2] != "--" and before not in with_value
+    ]
+    required = [one for one in command.params if one.required]
+    assert len(values) >= sum(one.param_type_name == "argument" for one in required)
+    left_out = SETTINGS | ({"--key"} if any("--cert" in one.opts for one in required) else set())
+    assert {one.opts[0] for one in required if one.param_type_name == "option"} - left_out <= options
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
+def test_a_page_that_names_the_command_alone_says_first_where_it_is(page):
+    text = page.read_text()
+    if found := re.search(r"(?m)(?:^|`|\$ |; )kinlink (?=[a-z])", text.replace("`kinlink` is ", "")):
+        assert "`kinlink` is `.venv/bin/kinlink`" in text.partition("\n## ")[0], found
 
 
 def test_the_make_targets_exist():

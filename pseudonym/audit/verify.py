@@ -35,6 +35,8 @@ LIVE_ENTRIES = 2000
 LIVE_MICROSECONDS = 180 * 1_000_000
 
 _HELP = "Keep the folder as it is, and ask who could write to it."
+_UNSIGNED = "Where the log is in use, say so with --live; otherwise somebody without the key added them."
+_UNSIGNED_LIVE = "A log in use is signed within three minutes: ask why it is not, and who could write to it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +273,7 @@ class _Check:
             if not (live and fresh):
                 raise AuditTamperedError(
                     f"{_entries(signed, size - 1)} covered by no checkpoint.",
-                    "Where the log is in use, say so; otherwise they were added by somebody without the key.",
+                    _UNSIGNED_LIVE if live else _UNSIGNED,
                     signed,
                     size - 1,
                 )

@@ -11,6 +11,10 @@ from pseudonym.files import canonical
 from pseudonym.release.anonymity import Proposal, SetResult
 
 FORMAT: Final = "kinlink-release-report/1"
+_ALONE: Final = (
+    "A set names columns that others may know, and by these nobody may stand out. By all columns together",
+    "rows are alone all the same: whoever knows much of somebody finds them (docs/release.md).",
+)
 
 
 class Weight(StrEnum):
@@ -99,6 +103,8 @@ class Report:
         ]
         for one in self.sets:
             lines += ["", *_of_set(one)]
+        if any(self.row_uniques.values()):
+            lines += ["", *_ALONE]
         lines += ["", f"Checked: {', '.join(self.checks)}."]
         lines += [_of_finding(one) for one in self.findings] or ["Nothing was found."]
         return "\n".join(lines) + "\n"

@@ -179,11 +179,16 @@ class BrokerRows(Rows):
         """Forget row_refs of a project: those of a register's run, or those of no run."""
         self.store.purge_later(at)
         gone = 0
-        of_run = HALF.c.run.is_(None) if run is None else HALF.c.run == run
-        for table, here in ((HALF, of_run), *(((STRAY, sa.true()),) if run is None else ())):
-            query = sa.select(table.c.row_ref).where(table.c.project == project, here)
-            known = [row[0] for row in self.store.among(at, query, table.c.row_ref, refs)]
-            gone += self.store.delete_among(at, table.c.row_ref, known)
+        # Found by row_ref alone: by project or run SQLite would look at every row that has it.
+        found = self.store.among(
+            at, sa.select(HALF.c.row_ref, HALF.c.project, HALF.c.run), HALF.c.row_ref, refs
+        )
+        halves = [row.row_ref for row in found if (row.project, row.run) == (project, run)]
+        gone += self.store.delete_among(at, HALF.c.row_ref, halves)
+        if run is None:
+            found = self.store.among(at, sa.select(STRAY.c.row_ref, STRAY.c.project), STRAY.c.row_ref, refs)
+            strays = [row.row_ref for row in found if row.project == project]
+            gone += self.store.delete_among(at, STRAY.c.row_ref, strays)
         return gone
 
     def waiting(self, at: sa.Connection) -> list[tuple[int, int, int]]:

@@ -154,8 +154,9 @@ class RegisterRows:
 
         Of a row that is nobody's everything but the row_ref is None.
         """
+        # By row_ref: where the project could be looked up, SQLite would sort all its rows for each page.
         linked = sa.select(*(HALF.c[name] for name in (*Linked._fields, "run"))).where(
-            HALF.c.project == project, HALF.c.run.is_not(None), HALF.c.row_ref > after
+            HALF.c.project + 0 == project, HALF.c.run.is_not(None), HALF.c.row_ref > after
         )
         strays = sa.select(STRAY.c.row_ref).where(STRAY.c.project == project, STRAY.c.row_ref > after)
         found = [tuple(row) for row in at.execute(linked.order_by(HALF.c.row_ref).limit(limit))]

@@ -176,13 +176,16 @@ def test_entries_that_were_added_without_the_key_fail(log):
     error = failed(log)
     assert (error.first, error.last) == (20, 21)
     assert "no checkpoint" in error.message
+    assert "without the key" in error.help
 
 
 def test_entries_of_a_log_in_use_may_be_unsigned_for_a_little(log):
     log.clock.pass_seconds(10)
     with log.open() as open_log:
         open_log.append(log.events(3))
-        assert failed(log).first == 20
+        error = failed(log)
+        assert error.first == 20
+        assert "--live" in error.help
         assert verify(log.folder, log.kept, log.keys, live=True, clock=log.clock).signed == 20
         with log.entries.open("ab") as file:  # the next frame, in the middle of being written
             file.write(b"KLAUDIT1 half")
@@ -190,7 +193,9 @@ def test_entries_of_a_log_in_use_may_be_unsigned_for_a_little(log):
         assert failed(log).first == 23
         os.truncate(log.entries, log.entries.stat().st_size - 13)
         log.clock.pass_seconds(181)
-        assert failed(log, live=True).first == 20
+        error = failed(log, live=True)
+        assert error.first == 20
+        assert "--live" not in error.help
     assert verify(log.folder, log.kept, log.keys).entries == 23
 
 

@@ -75,6 +75,10 @@ def test_r32_what_is_as_declared_passes_and_its_report_reads_back():
     rows = made().built.table("persons").frame.drop("person", "family").rows()
     assert report.row_uniques["persons"] == sum(rows.count(row) == 1 for row in rows)
     assert any("alone in all their columns" in one.message for one in report.findings)
+    above, _, warnings = report.text().partition("Checked:")
+    assert "By all columns together\nrows are alone" in above
+    assert "alone in all their columns" in warnings
+    assert "By all columns" not in replace(report, row_uniques={"persons": 0}).text()
 
 
 def test_r28_a_column_beyond_the_specification_blocks():
