@@ -21,6 +21,14 @@ AT_ONCE = 20_000
 """Rows in one transaction of something long, and ids handed over at a time."""
 
 
+def in_project(table: sa.Table, project: int) -> sa.ColumnElement[bool]:
+    """That rows are of a project, where they are found by something else.
+
+    No index is used for it: SQLite would take that of the project and look at every row of it.
+    """
+    return table.c.project + 0 == project
+
+
 class ProjectState(StrEnum):
     """How far a project's life has got."""
 

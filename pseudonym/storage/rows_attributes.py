@@ -152,10 +152,12 @@ class AttributeRows(Rows):
 
     def arrived(self, at: sa.Connection, project: int, refs: Sequence[bytes]) -> dict[bytes, bool]:
         """Of row_refs of a project that are known, whether their values wait still; these are not read."""
+        # The batches apart: joined, SQLite would look for every row_ref in each of them.
         waits = HALF.c.ct.is_not(None).label("waits")
-        query = sa.select(HALF.c.row_ref, waits).join(BATCH, BATCH.c.batch_key == HALF.c.batch_key)
-        query = query.where(BATCH.c.project == project)
-        return {row.row_ref: bool(row.waits) for row in self.store.among(at, query, HALF.c.row_ref, refs)}
+        query = sa.select(HALF.c.row_ref, HALF.c.batch_key, waits)
+        found = self.store.among(at, query, HALF.c.row_ref, refs)
+        own = set(at.execute(sa.select(BATCH.c.batch_key).where(BATCH.c.project == project)).scalars())
+        return {row.row_ref: bool(row.waits) for row in found if row.batch_key in own}
 
     def expecting(self, at: sa.Connection) -> list[int]:
         """The projects of which halves are here, whether they wait or were attached."""

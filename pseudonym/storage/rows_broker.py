@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from pseudonym.errors import ConflictError, NotFoundError
 from pseudonym.storage.engine import Store
-from pseudonym.storage.rows import AT_ONCE, Rows
+from pseudonym.storage.rows import AT_ONCE, Rows, in_project
 from pseudonym.storage.schema_broker import (
     DOMAIN,
     EXCHANGE,
@@ -152,7 +152,7 @@ class BrokerRows(Rows):
         """What is not acknowledged yet, by row_ref; rows of registers are in `RegisterRows`."""
         query = (
             sa.select(*(HALF.c[name] for name in Half._fields))
-            .where(HALF.c.project == project, HALF.c.row_ref > after, HALF.c.run.is_(None))
+            .where(in_project(HALF, project), HALF.c.row_ref > after, HALF.c.run.is_(None))
             .order_by(HALF.c.row_ref)
             .limit(limit)
         )
@@ -162,7 +162,7 @@ class BrokerRows(Rows):
         self, at: sa.Connection, project: int, aids: Sequence[bytes], handles: Sequence[bytes]
     ) -> list[Half]:
         """What is not acknowledged yet and is of these people or families, or has one of these handles."""
-        query = sa.select(*(HALF.c[name] for name in Half._fields)).where(HALF.c.project == project)
+        query = sa.select(*(HALF.c[name] for name in Half._fields)).where(in_project(HALF, project))
         found = self.store.among(at, query, HALF.c.aid, aids)
         found += self.store.among(at, query, HALF.c.family, aids)
         found += self.store.among(at, query, HALF.c.handle, handles)
@@ -179,15 +179,14 @@ class BrokerRows(Rows):
         """Forget row_refs of a project: those of a register's run, or those of no run."""
         self.store.purge_later(at)
         gone = 0
-        # Found by row_ref alone: by project or run SQLite would look at every row that has it.
+        # The run is looked at here: SQLite would take its index, and look at every row of the run.
         found = self.store.among(
-            at, sa.select(HALF.c.row_ref, HALF.c.project, HALF.c.run), HALF.c.row_ref, refs
+            at, sa.select(HALF.c.row_ref, HALF.c.run).where(in_project(HALF, project)), HALF.c.row_ref, refs
         )
-        halves = [row.row_ref for row in found if (row.project, row.run) == (project, run)]
-        gone += self.store.delete_among(at, HALF.c.row_ref, halves)
+        gone += self.store.delete_among(at, HALF.c.row_ref, [row.row_ref for row in found if row.run == run])
         if run is None:
-            found = self.store.among(at, sa.select(STRAY.c.row_ref, STRAY.c.project), STRAY.c.row_ref, refs)
-            strays = [row.row_ref for row in found if row.project == project]
+            query = sa.select(STRAY.c.row_ref).where(in_project(STRAY, project))
+            strays = [row.row_ref for row in self.store.among(at, query, STRAY.c.row_ref, refs)]
             gone += self.store.delete_among(at, STRAY.c.row_ref, strays)
         return gone
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from pseudonym.errors import ConflictError
+from pseudonym.storage.rows import in_project
 from pseudonym.storage.rows_broker import BrokerRows
 from pseudonym.storage.schema_broker import EXCHANGE, HALF, REGISTER_RUN, STRAY
 
@@ -154,9 +155,8 @@ class RegisterRows:
 
         Of a row that is nobody's everything but the row_ref is None.
         """
-        # By row_ref: where the project could be looked up, SQLite would sort all its rows for each page.
         linked = sa.select(*(HALF.c[name] for name in (*Linked._fields, "run"))).where(
-            HALF.c.project + 0 == project, HALF.c.run.is_not(None), HALF.c.row_ref > after
+            in_project(HALF, project), HALF.c.run.is_not(None), HALF.c.row_ref > after
         )
         strays = sa.select(STRAY.c.row_ref).where(STRAY.c.project == project, STRAY.c.row_ref > after)
         found = [tuple(row) for row in at.execute(linked.order_by(HALF.c.row_ref).limit(limit))]
