@@ -93,7 +93,7 @@ class ReleaseDesk:
         """
         spec = Spec.from_toml(spec_text)
         if (spec.project, spec.purpose) != (project, mandate.purpose):
-            raise _other_use()
+            raise _other_use(spec)
         now = self._now()
         if spec.expires <= now:
             raise InputError("The release would have expired already.", "Give a later time.")
@@ -385,13 +385,14 @@ def _for_purpose(record: Record, mandate: Mandate) -> Spec:
     """A release's specification, for a call for its own purpose: people's data may be kept from another."""
     spec = Spec.from_toml(record.spec)
     if spec.purpose != mandate.purpose:
-        raise _other_use()
+        raise _other_use(spec)
     return spec
 
 
-def _other_use() -> InputError:
+def _other_use(spec: Spec) -> InputError:
     return InputError(
-        "The specification is for another project or purpose than the call.", "Call with its own."
+        f"The specification is for project {spec.project}, purpose {spec.purpose}; the call is for others.",
+        "Change it, or call with its own.",
     )
 
 

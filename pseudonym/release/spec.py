@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Self, TypeVar
@@ -28,6 +28,7 @@ PERSONS: Final = "persons"
 FAMILIES: Final = "families"
 LARGEST_TEXT: Final = 500
 T = TypeVar("T")
+W = TypeVar("W", bound=StrEnum)
 
 
 class Form(StrEnum):
@@ -260,7 +261,7 @@ class Spec:
             InputError: it is none, or asks for what cannot be.
         """
         try:
-            content = tomllib.loads(text)
+            content = toml(text, "specification")
             if content.pop("format", None) != FORMAT:
                 raise InputError(f"A specification begins with format = {FORMAT!r}.")
             for key in ("sealing_key", "signing_key"):
@@ -314,7 +315,30 @@ def made(kind: type[T], given: Mapping[str, Any]) -> T:
             f"A part of the specification says {', '.join(strange)}, which it cannot.",
             f"It may say {', '.join(sorted(known))}.",
         )
+    needed = {
+        one.name
+        for one in fields(kind)  # type: ignore[arg-type]
+        if one.default is MISSING and one.default_factory is MISSING
+    }
+    if lacking := sorted(needed - set(given)):
+        raise InputError(f"A part of the specification lacks {', '.join(lacking)}.", "Say what it is there.")
     return kind(**{name: _frozen(value) for name, value in given.items()})
+
+
+def toml(text: str, what: str) -> dict[str, Any]:
+    """What a file says. Raises InputError, with the line, where it is no TOML."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"The {what} is no TOML: {error}.", "Mend that line.") from None
+
+
+def word(kind: type[W], said: object, name: str) -> W:
+    """A word of a closed list. Raises InputError, with the list, for another."""
+    try:
+        return kind(str(said))
+    except ValueError:
+        raise InputError(f"What stands at {name} is no word for it.", f"Write {', '.join(kind)}.") from None
 
 
 def _frozen(value: object) -> object:

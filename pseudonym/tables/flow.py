@@ -96,7 +96,7 @@ class TableDesk:
         spec = TableSpec.from_toml(spec_text)
         check_declaration(spec)
         if (spec.project, spec.purpose) != (project, mandate.purpose):
-            raise _other_use()
+            raise _other_use(spec)
         if spec.ptable:
             PTable.named(spec.ptable)
         for name, dataset in self._declared(spec).items():
@@ -324,11 +324,12 @@ def _for_purpose(record: Record, mandate: Mandate) -> TableSpec:
     """A table's declaration, for a call for its own purpose: people's data may be kept from another."""
     spec = TableSpec.from_toml(record.spec)
     if spec.purpose != mandate.purpose:
-        raise _other_use()
+        raise _other_use(spec)
     return spec
 
 
-def _other_use() -> InputError:
+def _other_use(spec: TableSpec) -> InputError:
     return InputError(
-        "The declaration is for another project or purpose than the call.", "Call with its own."
+        f"The declaration is for project {spec.project}, purpose {spec.purpose}; the call is for others.",
+        "Change it, or call with its own.",
     )

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -13,7 +12,7 @@ from typing import Any, Final, Self
 
 from pseudonym.datasets import Tag
 from pseudonym.errors import InputError
-from pseudonym.release.spec import LARGEST_TEXT, ColumnUse, made
+from pseudonym.release.spec import LARGEST_TEXT, ColumnUse, made, toml, word
 from pseudonym.requests import check_name
 from pseudonym.urn import check_label
 
@@ -266,12 +265,12 @@ class TableSpec:
             InputError: it is none, or asks for what cannot be.
         """
         try:
-            content = tomllib.loads(text)
+            content = toml(text, "declaration")
             if content.pop("format", None) != FORMAT:
                 raise InputError(f"A table's declaration begins with format = {FORMAT!r}.")
             for key, kind in (("audience", Audience), ("unit", Unit), ("method", Method)):
                 if key in content:
-                    content[key] = kind(content[key])
+                    content[key] = word(kind, content[key], key)
             content["tags"] = frozenset(map(Tag, content.get("tags", ())))
             content["dimensions"] = tuple(_dimension(one) for one in content["dimensions"])
             if "figures" in content:  # what a file calls measures
@@ -302,7 +301,7 @@ def _dimension(one: Mapping[str, Any]) -> Dimension:
 
 def _figure(one: Mapping[str, Any]) -> Figure:
     given = dict(one)
-    given["kind"] = Measure(given["kind"])
+    given["kind"] = word(Measure, given["kind"], "kind")
     given["costs"] = tuple(given.get("costs", {}).items())
     given["among"] = tuple((name, tuple(codes)) for name, codes in given.get("among", {}).items())
     return made(Figure, given)

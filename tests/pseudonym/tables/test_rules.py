@@ -169,6 +169,22 @@ def test_a_declaration_that_says_what_cannot_be_is_refused_before_anything_is_re
     assert refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (('latest = "as_of"', "latest = as_of"), "at line"),
+        (('kind = "rate"', 'kind = "median"'), "kind is no word"),
+        (('unit = "family"', 'unit = "house"'), "unit is no word"),
+        (('title = "', 'tytle = "'), "says tytle, which it cannot"),
+        (('population = "families"', ""), "lacks population"),
+    ],
+)
+def test_what_is_wrong_with_a_declaration_is_told_by_its_line_its_word_or_what_it_lacks(wrong, told):
+    assert wrong[0] in SPEC
+    with pytest.raises(InputError, match=told):
+        TableSpec.from_toml(SPEC.replace(wrong[0], wrong[1], 1))
+
+
 def test_r40_the_governance_file_says_whose_area_is_whose(tmp_path):
     path = tmp_path / "governance.json"
 
