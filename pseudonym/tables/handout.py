@@ -83,7 +83,8 @@ def _lines(table: Published, file: str) -> Iterator[str]:
     yield f"  {TOTAL}: the sum of the published cells of its line; left_out says how many cells are not in it"
     yield from ("", "Marks in the place of a number")
     cells = [one for one in table.lines if TOTAL not in one.categories]
-    yield f"  {SUPPRESSED}  suppressed: {_many(cells, SUPPRESSED)}. It may be none, few or many"
+    left = f"suppressed: {_many(cells, SUPPRESSED)}, totals not counted"
+    yield f"  {SUPPRESSED}  {left}. It may be none, few or many"
     yield f"  {IMPOSSIBLE}  nobody can be there: {_many(cells, IMPOSSIBLE)}"
     yield from ("", "Rules: what suppressed and rounded. Which of them suppressed one cell is not said")
     yield from (f"  - {rule}" for rule in table.rules)

@@ -167,7 +167,10 @@ def _rules(spec: TableSpec, coarse: Sequence[str]) -> Iterator[str]:
         yield "Counts are rounded to 5."
     yield "Totals are sums of published cells, and say how many they leave out (left_out)."
     if any(one.kind is Measure.RATE for one in spec.figures):
-        yield "Rates are made of published counts."
+        yield (
+            "Rates are made of published counts: of those who have it and those who have not, each rounded. "
+            "What a rate is of can therefore differ from the count of all."
+        )
     if any(one.magnitude for one in spec.figures):
         yield (
             "Sums are suppressed where two contribute 90 % or more, or one could be told to within 10 %; "

@@ -82,7 +82,7 @@ def test_a_council_can_read_it_without_anything_else():
         "  each: Pounds paid (mean)\n",
         "  a: a. Here: a0, a1, a2, total\n",
         "  of: of how many persons a share or a mean is",
-        "  c  suppressed: 0 of 12 cells.",
+        "  c  suppressed: 0 of 12 cells, totals not counted.",
         "  :  nobody can be there: 0 of 12 cells",
         "fewer than 10 persons or 10 families",
         "  - Counts are rounded to 5.\n",
