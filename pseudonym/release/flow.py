@@ -37,7 +37,7 @@ from pseudonym.release.differences import Earlier
 from pseudonym.release.keeping import Record, State
 from pseudonym.release.papers import Approval, Statement, check_approval, complete
 from pseudonym.release.report import Report
-from pseudonym.release.spec import Spec, digest
+from pseudonym.release.spec import Spec, digest, other_use
 from pseudonym.retention.schedules import Store
 from pseudonym.urn import Kind
 
@@ -93,7 +93,7 @@ class ReleaseDesk:
         """
         spec = Spec.from_toml(spec_text)
         if (spec.project, spec.purpose) != (project, mandate.purpose):
-            raise _other_use(spec)
+            raise other_use("specification", spec.project, spec.purpose)
         now = self._now()
         if spec.expires <= now:
             raise InputError("The release would have expired already.", "Give a later time.")
@@ -385,15 +385,8 @@ def _for_purpose(record: Record, mandate: Mandate) -> Spec:
     """A release's specification, for a call for its own purpose: people's data may be kept from another."""
     spec = Spec.from_toml(record.spec)
     if spec.purpose != mandate.purpose:
-        raise _other_use(spec)
+        raise other_use("specification", spec.project, spec.purpose)
     return spec
-
-
-def _other_use(spec: Spec) -> InputError:
-    return InputError(
-        f"The specification is for project {spec.project}, purpose {spec.purpose}; the call is for others.",
-        "Change it, or call with its own.",
-    )
 
 
 def _digest(record: Record) -> bytes:

@@ -341,5 +341,13 @@ def word(kind: type[W], said: object, name: str) -> W:
         raise InputError(f"What stands at {name} is no word for it.", f"Write {', '.join(kind)}.") from None
 
 
+def other_use(what: str, project: str, purpose: str) -> InputError:
+    """Why a specification, or a table's declaration, is not for a call."""
+    return InputError(
+        f"The {what} is for project {project}, purpose {purpose}; the call is for others.",
+        "Change it, or call with its own.",
+    )
+
+
 def _frozen(value: object) -> object:
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else value

@@ -30,6 +30,7 @@ from pseudonym.errors import ConflictError, InputError, NotFoundError, RequestRe
 from pseudonym.lawful.cover import Cover
 from pseudonym.release import opted_out
 from pseudonym.release.papers import Approval, check_approval, complete
+from pseudonym.release.spec import other_use
 from pseudonym.tables.areas import Areas
 from pseudonym.tables.building import build_table
 from pseudonym.tables.cellkey import Noise, PTable
@@ -96,7 +97,7 @@ class TableDesk:
         spec = TableSpec.from_toml(spec_text)
         check_declaration(spec)
         if (spec.project, spec.purpose) != (project, mandate.purpose):
-            raise _other_use(spec)
+            raise other_use("declaration", spec.project, spec.purpose)
         if spec.ptable:
             PTable.named(spec.ptable)
         for name, dataset in self._declared(spec).items():
@@ -324,12 +325,5 @@ def _for_purpose(record: Record, mandate: Mandate) -> TableSpec:
     """A table's declaration, for a call for its own purpose: people's data may be kept from another."""
     spec = TableSpec.from_toml(record.spec)
     if spec.purpose != mandate.purpose:
-        raise _other_use(spec)
+        raise other_use("declaration", spec.project, spec.purpose)
     return spec
-
-
-def _other_use(spec: TableSpec) -> InputError:
-    return InputError(
-        f"The declaration is for project {spec.project}, purpose {spec.purpose}; the call is for others.",
-        "Change it, or call with its own.",
-    )
