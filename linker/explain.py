@@ -97,7 +97,7 @@ class Explanation:
             effect = (
                 "speaks neither way"
                 if abs(bits) < 0.05
-                else (f"makes 'one person' {odds} {'more' if bits > 0 else 'less'} likely")
+                else (f"makes the odds of one person {odds} {'higher' if bits > 0 else 'lower'}")
             )
             rare = ""
             if abs(step.frequency) >= 0.5:
@@ -113,7 +113,7 @@ def _relatives(step: Step) -> str:
     if step.weight > -0.05:
         return "Two people of one home would hardly agree like this."
     odds = f"{2.0 ** min(-step.weight, 60.0):,.1f}"
-    return f"Two people of one home could agree like this; that makes 'one person' {odds} times less likely."
+    return f"Two people of one home could agree like this: the odds of one person are {odds} times lower."
 
 
 def explain(model: Model, left: Records, right: Records, left_id: str, right_id: str) -> Explanation:

@@ -13,8 +13,8 @@ Danger: whoever has a field's key can try out every NHS number against that fiel
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import NoReturn, Protocol
+from collections.abc import Sequence
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from pseudonym.errors import InputError
-from pseudonym.urn import KEY_BYTES, check_epoch, enc, prf
+from pseudonym.urn import KEY_BYTES, check_epoch, digests, enc, prf
 
 FEWEST_BITS, MOST_BITS = 4, 31
 _ROWS_A_TAG = 4
@@ -83,7 +83,7 @@ class BlindIndex:
     def __reduce__(self) -> NoReturn:
         raise TypeError("A key does not leave the process that opened it.")
 
-    def tags(self, field: str, values: Sequence[str]) -> list[int]:
+    def tags(self, field: str, values: Sequence[str]) -> np.ndarray[Any, Any]:
         """The tags of values of one field: the first bits of PRF(field key, "bidx/1", field, value).
 
         Args:
@@ -91,20 +91,14 @@ class BlindIndex:
             values: in the one spelling that the field's values have.
 
         Returns:
-            A whole number below 2^bits for each.
+            uint32, one for each: whole numbers below 2^bits.
         """
-        copy: Callable[[], HMAC] = self._start(field).copy
         octets = list(map(str.encode, values))
         lengths = {size: size.to_bytes(4, "big") for size in set(map(len, octets))}
-        digests: list[bytes] = []
-        append = digests.append
-        for value in octets:
-            mac = copy()
-            mac.update(lengths[len(value)] + value)
-            append(mac.finalize())
-        firsts = np.frombuffer(b"".join(digests), dtype=">u4")[::8]
-        found: list[int] = (firsts >> np.uint32(32 - self.bits)).tolist()
-        return found
+        found = digests(self._start(field), [lengths[len(value)] + value for value in octets])
+        firsts = np.frombuffer(b"".join(found), dtype=">u4")[::8].astype(np.uint32)
+        tags: np.ndarray[Any, Any] = firsts >> np.uint32(32 - self.bits)
+        return tags
 
     def fingerprint(self) -> bytes:
         """What a store keeps, to notice another root, epoch or length of tags: 16 bytes.

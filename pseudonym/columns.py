@@ -18,6 +18,7 @@ from pseudonym.records import LONGEST, MOST, NUMBERS, SCHEMA
 FIELDS = {"nhs": 1, "nino": 2, "upn": 3, "surname-dob": 4, "postcode-dob": 5}
 """The fields of the blind index, by what a person can be found, with the numbers that stores know them by."""
 
+_OPEN, _CLOSE, _BEGIN, _END, _QUOTE = map(pl.lit, '[]{}"')
 _DAY = "%Y-%m-%d"
 _CONTROL = r"[\x00-\x1f]"
 _ESCAPED = r"[\\\"]"
@@ -43,18 +44,17 @@ def payloads_and_values(frame: pl.DataFrame) -> tuple[list[bytes], pl.DataFrame]
 
 def _payloads(whole: pl.DataFrame) -> list[bytes]:
     plain = not any(_has_odd_text(texts, _ESCAPED) for _, texts in _texts(whole))
-    said: dict[str, pl.Expr] = {}
+    said: dict[str, list[pl.Expr]] = {}
     for name, dtype in SCHEMA.items():
         if whole[name].null_count() == whole.height:
             continue
         if isinstance(dtype, pl.List) and _is_single(whole[name]):  # most have one name, and one address
-            only = _spelt(pl.col(name).list.first(), _inner(dtype), plain)
-            said[name] = pl.lit("[") + only + pl.lit("]")
+            said[name] = [_OPEN, *_spelt(pl.col(name).list.first(), _inner(dtype), plain), _CLOSE]
         else:
             said[name] = _spelt(pl.col(name), dtype, plain)
     if not said:
         return [b"{}"] * whole.height
-    spelt = _object(said)
+    spelt = pl.concat_str(_BEGIN, _members(said), _END)
     texts: list[str] = whole.select(spelt.alias("payload"))["payload"].to_list()
     return [text.encode() for text in texts]
 
@@ -193,31 +193,37 @@ def _is_single(column: pl.Series) -> bool:
     return bool((column.list.len().max() or 0) <= 1)  # type: ignore[operator]
 
 
-def _spelt(value: pl.Expr, dtype: pl.DataType, plain: bool) -> pl.Expr:
-    """A value's JSON, or null where there is nothing to say; `plain` if no text has to be escaped."""
+def _spelt(value: pl.Expr, dtype: pl.DataType, plain: bool) -> list[pl.Expr]:
+    """The parts of a value's JSON, one of them null where there is nothing to say.
+
+    Args:
+        value: the column.
+        dtype: its type.
+        plain: whether no text has to be escaped.
+    """
     if isinstance(dtype, pl.List):
-        each = _spelt(pl.element(), _inner(dtype), plain)
+        each = pl.concat_str(_spelt(pl.element(), _inner(dtype), plain))
         said = value.list.eval(each).list.drop_nulls()
-        return pl.when(said.list.len() > 0).then(pl.lit("[") + said.list.join(",") + pl.lit("]"))
+        return [_OPEN, pl.when(said.list.len() > 0).then(said.list.join(",")), _CLOSE]
     if isinstance(dtype, pl.Struct):
-        said = _object(
+        members = _members(
             {
                 field.name: _spelt(value.struct.field(field.name), _known(field.dtype), plain)
                 for field in dtype.fields
             }
         )
-        return pl.when(said != "{}").then(said)
+        return [_BEGIN, pl.when(members != "").then(members), _END]
     if dtype == pl.Date:
-        return pl.lit('"') + value.dt.to_string(_DAY) + pl.lit('"')
+        return [_QUOTE, value.dt.to_string(_DAY), _QUOTE]
     if not plain:
         value = value.str.replace_all("\\", "\\\\", literal=True).str.replace_all('"', '\\"', literal=True)
-    return pl.when(value != "").then(pl.lit('"') + value + pl.lit('"'))
+    return [_QUOTE, pl.when(value != "").then(value), _QUOTE]
 
 
-def _object(members: dict[str, pl.Expr]) -> pl.Expr:
-    """JSON of members that are spelt; those that are null are left out."""
-    said = [(pl.lit(f'"{name}":') + value + pl.lit(",")).fill_null("") for name, value in members.items()]
-    return pl.lit("{") + pl.concat_str(said).str.strip_suffix(",") + pl.lit("}")
+def _members(members: dict[str, list[pl.Expr]]) -> pl.Expr:
+    """What is between the braces of a JSON object; members that have nothing to say are left out."""
+    said = [pl.concat_str(pl.lit(f'"{name}":'), *parts) for name, parts in members.items()]
+    return pl.concat_str(said, separator=",", ignore_nulls=True)
 
 
 def _without_days(dtype: pl.DataType) -> pl.DataType:

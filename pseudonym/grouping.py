@@ -115,9 +115,11 @@ def names(
         The units of groups that rule 1 does not settle, with the id after it (after); the new ids with their
         ages.
     """
-    spread = units.group_by("holder").agg(pl.col("group").n_unique().alias("groups"))
-    settled = (
-        units.join(spread, on="holder", how="left", nulls_equal=True)
+    held = units.drop_nulls("holder")
+    spread = held.group_by("holder").agg(pl.col("group").n_unique().alias("groups"))
+    settled = (  # only a group that holds some id already: most of a delivery's hold none
+        units.join(held.select("group").unique(), on="group", how="semi")
+        .join(spread, on="holder", how="left")
         .group_by("group")
         .agg(
             (pl.col("holder").n_unique() == 1).alias("one"),

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from pseudonym.errors import InputError
-from pseudonym.urn import KEY_BYTES, check_epoch, enc
+from pseudonym.urn import KEY_BYTES, check_epoch, digests, enc
 
 
 class _Holder:
@@ -75,13 +75,7 @@ class PrfKey(_Holder):
 
     def digests(self, messages: list[bytes]) -> list[bytes]:
         """HMAC-SHA256 of each message as it is: 32 bytes for each, in the same order."""
-        copy = self._mac.copy
-        found: list[bytes] = []
-        for message in messages:
-            mac = copy()
-            mac.update(message)
-            found.append(mac.finalize())
-        return found
+        return digests(self._mac, messages)
 
 
 class SigningKey(_Holder):

@@ -73,7 +73,7 @@ class People:
         come with no records.
 
         Args:
-            delivery: 5,000 to 20,000 records are a good one.
+            delivery: the more records, the less each costs: 50,000 are a good one.
             stamp: when, by whom, why, and the linkage run.
 
         Raises:

@@ -76,7 +76,7 @@ def _people(
     Those to whom nothing moves have nothing but what arrives: they come apart from the others, being many.
     """
     changes = event.changes
-    made = changes.made["id"].to_list()
+    made = changes.made["id"].sort().to_list()
     fenced = after.units.join(changes.fenced, on="unit", how="semi")
     touched = pl.concat([changes.moved["before"], changes.moved["after"], fenced["holder"]])
     known = sorted(set(touched.drop_nulls().to_list()).difference(made, forgotten))

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from pseudonym.errors import InputError
-from pseudonym.urn import ID_BYTES, KEY_BYTES, check_label, enc
+from pseudonym.urn import ID_BYTES, KEY_BYTES, check_label, digests, enc
 
 
 class UnitKey:
@@ -59,9 +59,5 @@ class UnitKey:
         return self._all("outcome/1", check_label(project, "project"), pids, register)
 
     def _all(self, label: str, project: str, what: Sequence[bytes | str], *more: str) -> list[bytes]:
-        found = []
-        for one in what:
-            mac = self._mac.copy()
-            mac.update(enc(label, project, *more, one))
-            found.append(mac.finalize()[:ID_BYTES])
-        return found
+        messages = [enc(label, project, *more, one) for one in what]
+        return [digest[:ID_BYTES] for digest in digests(self._mac, messages)]

@@ -73,6 +73,18 @@ def prf(key: bytes, *parts: bytes | str) -> bytes:
     return mac.finalize()
 
 
+def digests(start: HMAC, messages: Sequence[bytes]) -> list[bytes]:
+    """HMAC-SHA256 of each message after what `start` has had of its key and message: 32 bytes each."""
+    copy = start.copy
+    found: list[bytes] = []
+    append = found.append
+    for message in messages:
+        mac = copy()
+        mac.update(message)
+        append(mac.finalize())
+    return found
+
+
 def check_label(text: str, what: str) -> str:
     """Return the name of a project or recipient unchanged, if it may be one.
 

@@ -88,7 +88,7 @@ class VaultRows:
             values: what each row can be found by: row, field, value (`columns.found_by`).
             realms: in which part of the index; None: where everybody is.
         """
-        tags, noted = self.tags(values, row_ids, realms)
+        entered, noted = self.entered(values, row_ids, realms)
         # Not in the order of the file that they came in: nobody is to be found by their neighbours.
         count = len(row_ids)
         order = sorted(range(count), key=row_ids.__getitem__)
@@ -104,7 +104,7 @@ class VaultRows:
         }
         ordered |= {"source": [source] * count, "received_day": [day] * count}
         self._store.insert(at, IDENTITY_ROW, ordered)
-        self._store.insert(at, BLIND_INDEX, tags)
+        self._store.insert(at, BLIND_INDEX, entered)
 
     def unindex(self, at: At, rows: Sequence[Any]) -> None:
         """Take rows of identity_row out of the index."""
@@ -134,50 +134,42 @@ class VaultRows:
             realms: in which part each is from now on.
         """
         db.unindex(self._store, at, rows)
-        tags, noted = self.tags(values, row_ids, realms)
+        entered, noted = self.entered(values, row_ids, realms)
         versions = [row.version for row in rows]
         keys: dict[str, Sequence[Any]] = {"row_id": row_ids, "version": versions, "tags": noted}
         self._store.update(at, IDENTITY_ROW, ["row_id", "version"], keys)
-        self._store.insert(at, BLIND_INDEX, tags)
+        self._store.insert(at, BLIND_INDEX, entered)
 
     def tagged(self, at: At, values: pl.DataFrame, realm: int) -> set[bytes]:
         """The ids of rows that may have one of the values (field, value) and be in a part of the index."""
         found: set[bytes] = set()
         for (field,), group in _in_realm(values, realm).group_by(["field"]):
-            tags = sorted(set(self._index.tags(str(field), group["value"].to_list())))
-            number = columns.FIELDS[str(field)]
-            found.update(row.row_id for row in db.tagged(self._store, at, number, self._index.epoch, tags))
+            tags = np.unique(self._index.tags(str(field), group["value"].to_list()))
+            entered = db.entries(columns.FIELDS[str(field)], self._index.epoch, tags).tolist()
+            found.update(row.row_id for row in db.tagged(self._store, at, entered))
         return found
 
-    def tags(
+    def entered(
         self, values: pl.DataFrame, row_ids: Sequence[bytes], realms: Sequence[int] | None = None
     ) -> tuple[dict[str, list[Any]], list[bytes]]:
-        """Rows of the blind index, ordered as it is, and what each row notes of its tags."""
-        epoch = self._index.epoch
-        made: dict[str, list[Any]] = {"field": [], "epoch": [], "tag": [], "row_id": []}
-        notes: list[np.ndarray[Any, Any]] = []
+        """Rows of the blind index, ordered as it is, and what each row notes of its entries."""
+        made: list[np.ndarray[Any, Any]] = []
         places: list[np.ndarray[Any, Any]] = []
         if realms is not None and any(realms):
             realm = pl.Series(realms, dtype=pl.UInt8).gather(values["row"])
             values = pl.concat(_in_realm(values.filter(realm == one), one) for one in realm.unique())
         for field, number in columns.FIELDS.items():
             group = values.filter(pl.col("field") == field)
-            tags = np.array(self._index.tags(field, group["value"].to_list()), dtype=np.int64)
+            tags = self._index.tags(field, group["value"].to_list())
             # Two values of one row may share a tag: each pair once.
-            pairs = np.unique(tags << 32 | group["row"].to_numpy())
-            tags, rows = pairs >> 32, pairs & 0xFFFFFFFF
-            made["field"] += [number] * len(pairs)
-            made["tag"] += tags.tolist()
-            made["row_id"] += [row_ids[row] for row in rows.tolist()]
-            note = np.empty(len(pairs), dtype=db.TAG)
-            note["field"], note["epoch"], note["tag"] = number, epoch, tags
-            notes.append(note)
-            places.append(rows)
-        made["epoch"] = [epoch] * len(made["tag"])
-        rows = np.concatenate(places)
-        octets = np.concatenate(notes)[np.argsort(rows, kind="stable")].astype(db.TAG).tobytes()
-        ends = (np.bincount(rows, minlength=len(row_ids)).cumsum() * db.TAG.itemsize).tolist()
-        return made, [octets[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+            pairs = np.unique(tags.astype(np.int64) << 32 | group["row"].to_numpy())
+            made.append(db.entries(number, self._index.epoch, pairs >> 32))
+            places.append(pairs & 0xFFFFFFFF)
+        entered, rows = np.concatenate(made), np.concatenate(places)
+        index = {"entry": entered.tolist(), "row_id": list(map(row_ids.__getitem__, rows.tolist()))}
+        octets = db.noted(entered[np.argsort(rows, kind="stable")])
+        ends = (np.bincount(rows, minlength=len(row_ids)).cumsum() * db.ENTRY_BYTES).tolist()
+        return index, [octets[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _in_realm(values: pl.DataFrame, realm: int) -> pl.DataFrame:

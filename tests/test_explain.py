@@ -134,13 +134,13 @@ def test_words_for_rare_common_missing_and_neutral():
     rare = linker.explain(model, records, None, "1", "1").sentences()
     other = linker.explain(model, records, None, "0", "2").sentences()
     assert "commoner than most" in common[1]
-    assert "4.5 times more likely" in common[1]  # one in five: 0.9 / 0.2
+    assert "odds of one person 4.5 times higher" in common[1]  # one in five: 0.9 / 0.2
     assert "rarer than most" in rare[1]
-    assert "more likely" in rare[1]
+    assert "times higher" in rare[1]
     assert common[2].endswith("this speaks neither way.")
     assert "not known on both sides" in rare[3]
-    assert "9.0 times less likely" in other[3]  # 0.1 / 0.9
-    assert "50 times less likely" in other[4]  # 0.01 / 0.5
+    assert "odds of one person 9.0 times lower" in other[3]  # 0.1 / 0.9
+    assert "50 times lower" in other[4]  # 0.01 / 0.5
 
 
 @settings(max_examples=25)

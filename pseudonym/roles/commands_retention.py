@@ -137,7 +137,10 @@ def sweep_folder(
     with complaining():
         clock.set_ahead(days_ahead)  # to see what a month does: it can only destroy earlier
         sweep(folder)
-        for one in Premises(folder).kept():
+        kept = Premises(folder).kept()
+        if not kept:
+            print(f"Nothing of an exchange is kept in {plain(str(folder))} any more, or yet.")
+        for one in kept:
             print(f"{plain(one.project)} {plain(one.recipient)}: {len(one.files)} files until {one.until}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Annotated
@@ -88,7 +89,7 @@ def _eligibility(path: Path, family: str) -> dict[str, str]:
         text = content_of(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError("The council's file is not in UTF-8.", "Save it as CSV in UTF-8.") from None
-    for row in csv.DictReader(text.splitlines()):
+    for row in csv.DictReader(io.StringIO(text, newline="")):
         if row.get("family") == family:
             return dict(row)
     raise InputError("The council's file has no row of this family.", "Check the reference.")

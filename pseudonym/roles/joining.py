@@ -45,7 +45,7 @@ from pseudonym.standing import Stamp
 from pseudonym.units import UnitKey
 from pseudonym.urn import check_label
 
-AT_ONCE = 10_000  # records of a delivery
+AT_ONCE = 50_000  # records of a delivery
 PAUSE = 0.5  # seconds between two looks whether the way is free
 
 Link = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]

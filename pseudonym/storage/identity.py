@@ -87,26 +87,40 @@ def pids_of(store: Store, connection: Connection, row_ids: Sequence[bytes]) -> d
     return {row.row_id: row.pid for row in store.among(connection, query, IDENTITY_ROW.c.row_id, row_ids)}
 
 
-def tagged(store: Store, connection: Connection, field: int, epoch: int, tags: Sequence[int]) -> list[Row]:
-    """The (tag, row_id) of a field that have one of the tags."""
-    query = sa.select(BLIND_INDEX.c.tag, BLIND_INDEX.c.row_id).where(
-        BLIND_INDEX.c.field == field, BLIND_INDEX.c.epoch == epoch
-    )
-    return store.among(connection, query, BLIND_INDEX.c.tag, tags)
+def entries(field: int, epoch: int, tags: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """What tags (uint32) of a field are entered as: field * 2^40 + epoch * 2^32 + tag (int64)."""
+    return (field << 40 | epoch << 32) + tags.astype(np.int64)
 
 
-TAG = np.dtype([("field", "u1"), ("epoch", "u1"), ("tag", ">u4")])
-"""A row's tags are kept with it as well, so that they can be taken out of the index without opening it."""
+ENTRY_BYTES = 6
+"""A row's entries are kept with it as well, so that they can be taken out of the index without opening it."""
+
+
+def noted(entered: np.ndarray[Any, Any]) -> bytes:
+    """Entries as rows keep them: `ENTRY_BYTES` each, big-endian, one after the other."""
+    return entered.astype(">u8").view(np.uint8).reshape(-1, 8)[:, 8 - ENTRY_BYTES :].tobytes()
+
+
+def _entered(note: bytes) -> list[int]:
+    octets = np.frombuffer(note, dtype=np.uint8).reshape(-1, ENTRY_BYTES)
+    whole = np.zeros((len(octets), 8), dtype=np.uint8)
+    whole[:, 8 - ENTRY_BYTES :] = octets
+    found: list[int] = whole.view(">u8").ravel().tolist()
+    return found
+
+
+def tagged(store: Store, connection: Connection, entered: Sequence[int]) -> list[Row]:
+    """The (entry, row_id) that have one of the entries."""
+    return store.among(connection, sa.select(BLIND_INDEX), BLIND_INDEX.c.entry, entered)
 
 
 def unindex(store: Store, connection: Connection, found: Sequence[Row]) -> None:
-    """Take rows out of the blind index; their own note of their tags stays."""
-    columns: Columns = {"field": [], "epoch": [], "tag": [], "row_id": []}
+    """Take rows out of the blind index; their own note of their entries stays."""
+    columns: Columns = {"entry": [], "row_id": []}
     for row in found:
-        noted = np.frombuffer(row.tags, dtype=TAG, count=len(row.tags) // TAG.itemsize)
-        for name in TAG.names or ():
-            columns[name] += noted[name].tolist()
-        columns["row_id"] += [row.row_id] * len(noted)
+        theirs = _entered(row.tags)
+        columns["entry"] += theirs
+        columns["row_id"] += [row.row_id] * len(theirs)
     store.delete(connection, BLIND_INDEX, columns)
 
 

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from pseudonym.storage.common import ledger_table, store_table
 
-REVISION = "identity_0006"
+REVISION = "identity_0007"
 METADATA = sa.MetaData()
 
 STORE = store_table(METADATA)
@@ -50,9 +50,8 @@ IDENTITY_ROW = sa.Table(
 BLIND_INDEX = sa.Table(
     "blind_index",
     METADATA,
-    sa.Column("field", sa.SmallInteger, primary_key=True, autoincrement=False),
-    sa.Column("epoch", sa.SmallInteger, primary_key=True, autoincrement=False),
-    sa.Column("tag", sa.Integer, primary_key=True, autoincrement=False),
+    # One number of field, epoch and tag (`identity.entries`): three columns cost a quarter more to write.
+    sa.Column("entry", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("row_id", sa.LargeBinary, primary_key=True),
     sqlite_with_rowid=False,
 )

@@ -12,7 +12,6 @@ import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +87,9 @@ class Sqlite:
         ending = " ON CONFLICT DO NOTHING" if skip else ""
         width, count = len(columns), len(next(iter(columns.values())))
         row, at_once = f"({', '.join('?' * width)})", max(_IN_A_STATEMENT // width, 1)
-        values = list(chain.from_iterable(zip(*columns.values(), strict=True)))
+        values: list[Any] = [None] * (count * width)
+        for place, column in enumerate(columns.values()):
+            values[place::width] = column
         several = count // at_once * at_once * width
         inserted = 0
         for rows, some in ((at_once, values[:several]), (count % at_once, values[several:])):

@@ -32,7 +32,7 @@ def oracle_tag(oracle, field, epoch, value, bits):
 
 @pytest.mark.parametrize(("bits", "tag"), [(18, 18285), (24, 1170287)])
 def test_published_vectors(bits, tag, oracle):
-    assert BlindIndex(Root(ROOT), 1, bits).tags("nhs", ["9434765919"]) == [tag]
+    assert BlindIndex(Root(ROOT), 1, bits).tags("nhs", ["9434765919"]).tolist() == [tag]
     assert oracle_tag(oracle, "nhs", 1, "9434765919", bits) == tag
 
 
@@ -40,13 +40,13 @@ def test_tags_agree_with_openssl(oracle):
     values = ["", "9434765919", "SMITH|1990-01-31", "ŁÓPEZ|0001-01-01", "x" * 1000]
     for field, epoch, bits in [("surname-dob", 1, 31), ("nino", 31, 4), ("postcode-dob", 7, 24)]:
         expected = [oracle_tag(oracle, field, epoch, value, bits) for value in values]
-        assert BlindIndex(Root(ROOT), epoch, bits).tags(field, values) == expected
+        assert BlindIndex(Root(ROOT), epoch, bits).tags(field, values).tolist() == expected
 
 
 @given(values=st.lists(st.text(max_size=30).filter(lambda t: t.isprintable()), max_size=20))
 def test_many_are_as_one_at_a_time(values):
     index = BlindIndex(Root(ROOT), 1, 24)
-    assert index.tags("nhs", values) == [index.tags("nhs", [value])[0] for value in values]
+    assert index.tags("nhs", values).tolist() == [index.tags("nhs", [value])[0] for value in values]
 
 
 def test_fields_and_epochs_are_unrelated():
@@ -75,7 +75,7 @@ def test_sizes_by_population(population, bits):
 def test_a_few_rows_share_a_tag():
     people = 40_000
     tags = BlindIndex(Root(ROOT), 1, bits_for(people)).tags("nhs", [str(n) for n in range(people)])
-    shared = Counter(tags)
+    shared = Counter(tags.tolist())
     mean = sum(n * n for n in shared.values()) / people  # candidates that a look-up meets
     assert 3 < mean < 9
 

@@ -92,7 +92,8 @@ def test_r45_r46_a_month_on_no_file_and_no_trace_of_membership_is_left(opened):
     assert len(found(opened, SURNAMES)) == 1  # the month is not over
     kinlink("retention", "sweep", opened, "--days-ahead", 31)
     assert found(opened, SURNAMES)  # its last day counts
-    kinlink("retention", "sweep", opened, "--days-ahead", 32)
+    told = kinlink("retention", "sweep", opened, "--days-ahead", 32)
+    assert told.stdout.startswith("Nothing of an exchange is kept in ")
     check_gone(opened)
 
 

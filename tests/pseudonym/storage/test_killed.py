@@ -85,7 +85,7 @@ def everything(store: Store):
     return (
         sorted((row.pid, row.state, row.version) for row in subjects),
         dict(zip(opened["pid"], columns.payloads(opened.select(SCHEMA.names())), strict=True)),
-        sorted((owners[row.row_id], row.field, row.tag) for row in index),
+        sorted((owners[row.row_id], row.entry) for row in index),
     )
 
 

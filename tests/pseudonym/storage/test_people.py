@@ -239,7 +239,7 @@ def parts_of(parts):
 
 
 def tags_of(store, row_ids):
-    return {(row.field, row.tag) for row in rows_of(store, BLIND_INDEX) if row.row_id in row_ids}
+    return {row.entry for row in rows_of(store, BLIND_INDEX) if row.row_id in row_ids}
 
 
 def test_a_part_that_is_protected_cannot_be_bridged_by_what_is_in_the_clear(store, people):
@@ -412,18 +412,23 @@ def test_the_registers_key_is_wrapped_anew_each_month(store, people):
     assert len(set(pids(fresh, 11, 12))) == 1
 
 
+def parted(entry, row_id):
+    """An entry of the index as it was before it was one number."""
+    return {"field": entry >> 40, "epoch": entry >> 32 & 255, "tag": entry & 0xFFFFFFFF, "row_id": row_id}
+
+
 def test_an_older_database_is_brought_up_with_everybody_in_it(url, tmp_path, monkeypatch):
     with open_store(f"sqlite:///{tmp_path / 'now.db'}", "identity") as now:
         pid, gone = vault(now).add(made_up.people(0, 2), "council")
         vault(now).erase([gone])
         (subject_row,) = (row._asdict() for row in rows_of(now, SUBJECT) if row.pid == pid)
-        held = [
-            (table, row._asdict()) for table in (IDENTITY_ROW, BLIND_INDEX) for row in rows_of(now, table)
-        ]
+        rows = [row._asdict() for row in rows_of(now, IDENTITY_ROW)]
+        entries = [row._asdict() for row in rows_of(now, BLIND_INDEX)]
     key = {name: subject_row.pop(name) for name in ("kid", "wrapped")}
     erased = dict.fromkeys(subject_row) | {"pid": gone, "kind": "person", "state": "erased", "version": 1}
     former = sa.table("subject", *map(sa.column, subject_row))
     keys = sa.table("subject_key", *map(sa.column, ("pid", "kid", "wrapped")))
+    index = sa.table("blind_index", *map(sa.column, ("field", "epoch", "tag", "row_id")))
     with monkeypatch.context() as patched:
         patched.setitem(REVISIONS, Role.IDENTITY, "identity_0001")
         with open_store(url, "identity") as older, older.transaction() as at:
@@ -431,7 +436,8 @@ def test_an_older_database_is_brought_up_with_everybody_in_it(url, tmp_path, mon
                 (former, subject_row),
                 (former, erased | {"created_day": 20_000}),
                 (keys, {"pid": pid, **key}),
-                *held,
+                *((IDENTITY_ROW, row) for row in rows),
+                *((index, parted(**entry)) for entry in entries),
             ):
                 at.execute(sa.insert(table).values(**row))
     with pytest.raises(StoreVersionError):
