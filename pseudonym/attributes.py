@@ -230,6 +230,7 @@ class Attributes:
                 waiting = self._links.suspended(at, project.number)
                 heads = [head for head, _ in rows] + self._rows.heads(at, list(present), numbers)
             deks, _ = subjects.checked(self._keks, list(present.values()), heads)
+            self._context.check_none_is_back(list(present))
             rows = [row for row in rows if row[0].handle not in waiting]
             rows.sort(key=lambda row: (row[0].aid, row[0].row_id))
             of: dict[int, list[tuple[Head, bytes]]] = {number: [] for number in numbers}

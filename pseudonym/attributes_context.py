@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pseudonym.access import Audit
 from pseudonym.datasets import Dataset
-from pseudonym.erasure import Ledger
+from pseudonym.erasure import Ledger, check_none_is_back
 from pseudonym.keks import Keks
 from pseudonym.storage.rows import Project
 from pseudonym.storage.rows_attributes import AttributeRows
@@ -22,6 +23,10 @@ class AttributeContext:
     keks: Keks
     scan: Scan
     audit: Audit
+
+    def check_none_is_back(self, aids: Sequence[bytes]) -> None:
+        """Refuse to open subjects who were erased, and whose rows were put back. Raises SealBrokenError."""
+        check_none_is_back(self.ledger, self.rows, aids)
 
     def declared(self, project: str, dataset: str) -> tuple[Project, int, Dataset]:
         """A project, and a dataset's number in the tables and declaration.

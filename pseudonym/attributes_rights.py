@@ -172,6 +172,7 @@ class AttributeRights:
             linked = self._links.registers(at, [head.handle for head, _ in sealed if head.handle])
         self._context.audit(Access("copy", project, mandate, len(sealed)))
         deks, _ = subjects.checked(self._context.keks, list(present.values()), [head for head, _ in sealed])
+        self._context.check_none_is_back(list(present))
         told: list[dict[str, Any]] = []
         own: dict[str, list[Any]] = {name: [] for name in OWN}
         for number, (name, text) in sorted(declared.items(), key=lambda one: one[1]):

@@ -6,7 +6,8 @@ followed the ledger, in the transaction that deletes; so a database that was res
 off, is behind, and `replay` erases again before the store serves anything.
 
 A ledger that ends before the entry which the database has followed is refused: it is the ledger that was put
-back.
+back. Whoever was erased and is in the store again, because somebody put the rows back, is not opened
+(`check_none_is_back`), and is erased again when the store is opened next.
 
 Danger: a database that is restored together with a ledger as old as itself cannot be told from the true one.
 Keep the ledger where backups of the database do not go. How many entries it has, and the last one's digest,
@@ -17,9 +18,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Protocol
 
-from pseudonym.errors import EndedError, LedgerError
+from pseudonym.errors import EndedError, LedgerError, SealBrokenError
 from pseudonym.ledger import Entry, Ledger, LedgerKey, What
 from pseudonym.urn import enc
 
@@ -30,20 +32,31 @@ __all__ = [
     "LedgerKey",
     "What",
     "carry_out",
+    "check_none_is_back",
     "check_not_ended",
     "domain_id",
     "replay",
 ]
 
 
-class Follower(Protocol):
-    """A store that follows a ledger."""
+class Holding(Protocol):
+    """A store of subjects that follows a ledger."""
 
     def followed(self) -> tuple[int, bytes]:
         """The last entry that the database has followed, 0 before the first, and the chain's value there.
 
         Without any chain's value the database was never opened with a ledger.
         """
+
+    def has(self, ids: Sequence[bytes]) -> bool:
+        """Whether the database, read anew, holds anything of one of these subjects."""
+
+
+class Follower(Protocol):
+    """What follows a ledger in a store."""
+
+    def followed(self) -> tuple[int, bytes]:
+        """See `Holding`."""
 
     def held(self, what: What) -> Iterator[list[bytes]]:
         """All ids of this sort that the database holds anything of, some at a time."""
@@ -62,7 +75,9 @@ class Follower(Protocol):
 
 
 def replay(ledger: Ledger, store: Follower) -> int:
-    """Erase again what the ledger says, where the store is behind it, before the store serves anything.
+    """Erase again what the ledger says and the store holds, before the store serves anything.
+
+    The store holds it where it is behind the ledger, or where somebody put rows back.
 
     Returns:
         How many subjects, projects and domains were there and are gone now.
@@ -78,21 +93,15 @@ def replay(ledger: Ledger, store: Follower) -> int:
                 "Put the newest ledger back; nothing was opened.",
             )
         gone = 0
-        pending = ledger.after(number)
         # Whole projects first: what goes with them need not be looked for again.
         for what in (What.PROJECT, What.DOMAIN, What.SUBJECT):
-            wanted = {entry.reference for entry in pending if entry.what is what}
-            for ids in store.held(what) if wanted else ():
-                found = [
-                    one
-                    for one, reference in zip(ids, ledger.key.references(what, ids), strict=True)
-                    if reference in wanted
-                ]
+            for ids in store.held(what) if ledger.has(what) else ():
+                found = list(compress(ids, ledger.erased(what, ids)))
                 if found:
                     store.wipe(what, found)
                     gone += len(found)
         # Also where the ledger is empty: from now on the database is not opened without one.
-        if pending or not digest:
+        if gone or number < ledger.size or not digest:
             if gone:
                 store.purge()
             store.follow(ledger.size, ledger.digest)
@@ -104,17 +113,43 @@ def carry_out(
 ) -> Mapping[str, int]:
     """Erase: write it into the ledger, do it, and note that it is done, in this order.
 
-    After a crash at any moment the store's next opening finishes it (`replay`), or nothing was begun.
+    After a crash at any moment the store's next opening finishes it (`replay`), or nothing was begun. After a
+    failure the next erasure does.
 
     Returns:
         How many rows went, by table.
     """
     with ledger.lock:
+        if store.followed()[0] < ledger.size:
+            replay(ledger, store)
         ledger.append(what, ids, day)
         counts = store.wipe(what, ids)
         store.purge()
         store.follow(ledger.size, ledger.digest)
     return counts
+
+
+def check_none_is_back(ledger: Ledger, store: Holding, ids: Sequence[bytes]) -> None:
+    """Refuse to open subjects who were erased and are in the store again.
+
+    Args:
+        ledger: the role's.
+        store: what the rows were read from.
+        ids: of the subjects.
+
+    Raises:
+        SealBrokenError: the store holds one of them.
+    """
+    numbers = ledger.numbers(What.SUBJECT, ids)
+    if not any(numbers):
+        return
+    # Who is about to be erased was not put back, nor who was read before an erasure that has ended since.
+    done, _ = store.followed()
+    if store.has([one for one, number in zip(ids, numbers, strict=True) if 0 < number <= done]):
+        raise SealBrokenError(
+            "Somebody who was erased is in the store again: rows were put back.",
+            "Nothing was opened. Find out who can write to the store; a start of the role erases them again.",
+        )
 
 
 def check_not_ended(ledger: Ledger, project: str) -> None:

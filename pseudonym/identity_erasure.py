@@ -47,6 +47,7 @@ class IdentityErasure:
         """
         opened = cls(vault, store, ledger, told)
         replay(ledger, opened)
+        vault.tools.subjects.heed(ledger)
         return opened
 
     def erase(self, pids: Sequence[bytes]) -> int:

@@ -117,7 +117,8 @@ class Ledger:
         self.lock = threading.RLock()
         self._lines = lines
         self._entries = entries
-        self._erased = {(entry.what, entry.reference) for entry in entries}
+        self._erased: dict[What, dict[bytes, int]] = {what: {} for what in What}
+        self._note(entries)
 
     @classmethod
     def open(cls, path: Path, key: LedgerKey, noted: Noted = lambda size, digest: None) -> Self:
@@ -169,10 +170,6 @@ class Ledger:
         """The chain's value after an entry; 0 is the beginning."""
         return self._entries[number - 1].chain if number else _beginning(self.key)
 
-    def after(self, number: int) -> Sequence[Entry]:
-        """The entries that follow an entry; 0 for all."""
-        return self._entries[number:]
-
     def append(self, what: What, ids: Sequence[bytes], day: int) -> None:
         """Write down what is going to be erased. It is on disk when this returns.
 
@@ -186,7 +183,7 @@ class Ledger:
             lines: list[bytes] = []
             made: list[Entry] = []
             for reference in dict.fromkeys(self.key.references(what, ids)):
-                if (what, reference) in self._erased:
+                if reference in self._erased[what]:
                     continue
                 number = self.size + len(made) + 1
                 chain = self.key.next(chain, number, what, day, reference)
@@ -195,17 +192,30 @@ class Ledger:
             if made:
                 self._lines.add(b"".join(lines))
                 self._entries += made
-                self._erased |= {(entry.what, entry.reference) for entry in made}
+                self._note(made)
                 self._untold = True
             if self._untold:
                 self._noted(self.size, self.digest)
                 self._untold = False
 
+    def has(self, what: What) -> bool:
+        """Whether anything of this sort was ever erased."""
+        return bool(self._erased[what])
+
+    def numbers(self, what: What, ids: Sequence[bytes]) -> list[int]:
+        """For each id the number of the entry that says that it was erased; 0 where there is none."""
+        entries = self._erased[what]
+        if not entries:
+            return [0] * len(ids)
+        return [entries.get(reference, 0) for reference in self.key.references(what, ids)]
+
     def erased(self, what: What, ids: Sequence[bytes]) -> list[bool]:
         """For each id whether the ledger says that it was erased."""
-        if not self._erased:
-            return [False] * len(ids)
-        return [(what, reference) in self._erased for reference in self.key.references(what, ids)]
+        return [number > 0 for number in self.numbers(what, ids)]
+
+    def _note(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            self._erased[entry.what][entry.reference] = entry.number
 
 
 def _beginning(key: LedgerKey) -> bytes:

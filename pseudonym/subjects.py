@@ -19,11 +19,13 @@ import polars as pl
 
 from pseudonym import seal
 from pseudonym.columns import frame_of
+from pseudonym.erasure import Ledger, check_none_is_back
 from pseudonym.errors import InputError, SealBrokenError, SubjectMissingError
 from pseudonym.forms import divided, filled
 from pseudonym.keks import Keks
 from pseudonym.storage import identity as db
 from pseudonym.storage.engine import Store
+from pseudonym.storage.rows_identity import IdentityRows
 from pseudonym.storage.schema_identity import SUBJECT
 from pseudonym.urn import ID_BYTES, enc
 
@@ -172,6 +174,11 @@ class Subjects:
     def __init__(self, store: Store, keks: Keks) -> None:
         self._store = store
         self._keks = keks
+        self._ledger: Ledger | None = None
+
+    def heed(self, ledger: Ledger) -> None:
+        """Open nobody from now on whom the ledger of erasures names."""
+        self._ledger = ledger
 
     def held(
         self,
@@ -187,7 +194,8 @@ class Subjects:
             InputError: an id comes twice.
             SubjectMissingError: one is unknown, or in a state that is none of `states`.
             KeyMissingError: a key is wrapped under a KEK that is not at hand.
-            SealBrokenError: something was changed by somebody who has not the keys.
+            SealBrokenError: something was changed by somebody who has not the keys, or rows of somebody who
+                was erased were put back.
         """
         if len(set(pids)) != len(pids):
             raise InputError("An id comes twice.", "Name each person once.")
@@ -217,6 +225,8 @@ class Subjects:
             [each.statement({}) for each in held.values()],
             [each.subject.seal for each in held.values()],
         )
+        if self._ledger is not None:
+            check_none_is_back(self._ledger, IdentityRows(self._store), pids)
         return held
 
     def change(self, connection: db.Connection, pids: Sequence[bytes], changes: Mapping[str, Any]) -> None:

@@ -201,6 +201,11 @@ class AttributeRows(Rows):
         found = map(Subject._make, self.store.among(at, query, SUBJECT.c.aid, aids))
         return {subject.aid: subject for subject in found}
 
+    def has(self, aids: Sequence[bytes]) -> bool:
+        """Whether one of the subjects is there; read anew, also within `snapshot`."""
+        with self.store.read() as at:
+            return bool(self.subjects(at, aids))
+
     def flagged(self, at: sa.Connection, project: int) -> list[tuple[bytes, int, bytes]]:
         """The subjects of a project that have flags, by aid: aid, flags and seal."""
         query = sa.select(SUBJECT.c.aid, SUBJECT.c.flags, SUBJECT.c.seal)

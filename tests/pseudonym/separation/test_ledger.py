@@ -33,9 +33,9 @@ def test_references_are_keyed_and_name_nobody(tmp_path, key):
         assert ledger.erased(What.SUBJECT, [some[1], bytes(16)]) == [True, False]
         assert ledger.erased(What.PROJECT, [some[1]]) == [False]
         expected = [prf(bytes(range(32)), "erased/1", "attributes", "subject", one)[:16] for one in some]
-        assert [entry.reference for entry in ledger.after(0)][:3] == expected
+        assert [entry.reference for entry in ledger._entries][:3] == expected
         project = prf(bytes(range(32)), "erased/1", "attributes", "project", "tf-2026")[:16]
-        assert ledger.after(3)[0].reference == project
+        assert ledger._entries[3].reference == project
     data = (tmp_path / "l").read_bytes()
     for one in (*some, b"tf-2026", b"dwp"):
         assert one not in data
@@ -49,7 +49,7 @@ def test_what_is_there_is_not_written_again_and_comes_back(tmp_path, key):
     with Ledger.open(tmp_path / "l", key) as ledger:
         ledger.append(What.SUBJECT, [some[0], some[0], some[1]], 1)
         ledger.append(What.SUBJECT, some, 2)
-        assert (ledger.size, [entry.day for entry in ledger.after(0)]) == (4, [1, 1, 2, 2])
+        assert (ledger.size, [entry.day for entry in ledger._entries]) == (4, [1, 1, 2, 2])
         digests = [ledger.digest_at(number) for number in range(5)]
         with pytest.raises(LedgerError):
             Ledger.open(tmp_path / "l", key)

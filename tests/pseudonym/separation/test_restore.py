@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -16,11 +17,11 @@ import sqlalchemy as sa
 
 from pseudonym.blind import BlindIndex, field_key
 from pseudonym.erasure import What
-from pseudonym.errors import InputError, KeyMissingError, LedgerError
+from pseudonym.errors import InputError, KeyMissingError, LedgerError, SealBrokenError
 from pseudonym.identity_erasure import IdentityErasure
 from pseudonym.keks import KekRing
 from pseudonym.ledger import Ledger
-from pseudonym.openings import Openings
+from pseudonym.openings import Mandate, Openings
 from pseudonym.people import Delivery, People
 from pseudonym.seal import Kek
 from pseudonym.standing import Stamp
@@ -84,6 +85,35 @@ class Copy:
             self.libpq,
         ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    def keep(self, tables: dict[str, str], one: bytes) -> dict[str, list[dict[str, object]]]:
+        """What an administrator keeps of one subject: the rows of tables whose column has this id."""
+        engine = sa.create_engine(self.url, poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            return {
+                table: [
+                    dict(row)
+                    for row in connection.execute(
+                        sa.text(f"SELECT * FROM {table} WHERE {column} = :one"), {"one": one}
+                    ).mappings()
+                ]
+                for table, column in tables.items()
+            }
+
+    @contextmanager
+    def editing(self) -> Iterator[sa.Connection]:
+        """The database as an administrator changes it."""
+        with sa.create_engine(self.url, poolclass=sa.NullPool).begin() as connection:
+            yield connection
+
+    def insert(self, kept: dict[str, list[dict[str, object]]]) -> None:
+        """Put such rows back."""
+        with self.editing() as connection:
+            for table, rows in kept.items():
+                for row in rows:
+                    names = ", ".join(row)
+                    values = ", ".join(f":{name}" for name in row)
+                    connection.execute(sa.text(f"INSERT INTO {table} ({names}) VALUES ({values})"), row)
 
     def count(self, query: str) -> int:
         """Look at the database without the program."""
@@ -207,6 +237,45 @@ def test_an_erasure_that_was_cut_off_is_finished_by_the_next_opening(url, tmp_pa
         assert store._rows.followed()[0] == 2
 
 
+def test_an_erasure_that_failed_is_finished_by_the_next_one(url, tmp_path, monkeypatch):
+    aids = ids(5)
+    with attributes(url, tmp_path) as store:
+        declared(store)
+        store.intake.add(PROJECT, "ks2", "r1", values(5).with_columns(column(aid=aids)))
+
+        def full(*_):
+            raise OSError(errno.ENOSPC, "full")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("pseudonym.attributes_erasure.AttributeErasure.wipe", full)
+            with pytest.raises(OSError, match="full"):
+                store.erasure.erase(PROJECT, column(aid=aids[:2]), WHO)
+        assert everything(store).height == 5  # nobody has put them back: they only have not gone yet
+        store.erasure.erase(PROJECT, column(aid=aids[2:3]), WHO)
+        assert set(everything(store)["aid"]) == set(aids[3:])
+        assert store._rows.followed()[0] == 3
+
+
+def test_rows_of_an_erased_subject_that_are_put_back_do_not_open_and_go_again(url, tmp_path, copy):
+    aids = ids(5)
+    tables = {"a_subject": "aid", "a_key": "aid", "a_row": "aid"}
+    with attributes(url, tmp_path) as store:
+        declared(store)
+        store.intake.add(PROJECT, "ks2", "r1", values(5).with_columns(column(aid=aids)))
+        kept = copy.keep(tables, aids[0])
+        store.erasure.erase(PROJECT, column(aid=aids[:1]), WHO)
+        assert everything(store).height == 4
+        copy.insert(kept)
+        with pytest.raises(SealBrokenError, match="put back"):
+            everything(store)
+        with pytest.raises(SealBrokenError, match="put back"):
+            store.rights.copy(PROJECT, aids[:1], WHO, lambda name, kinds: True)
+    with attributes(url, tmp_path) as store:
+        assert set(everything(store)["aid"]) == set(aids[1:])
+        for table in tables:
+            assert copy.count(f"SELECT count(*) FROM {table}") == 4
+
+
 @contextmanager
 def vault(url: str, folder: Path, keks: Sequence[Kek]) -> Iterator[tuple[Vault, IdentityErasure]]:
     with (
@@ -238,6 +307,32 @@ def test_erased_people_of_the_identity_store(url, tmp_path, copy):
             assert copy.count(f"SELECT count(*) FROM {table}") == 17
         assert copy.count("SELECT count(*) FROM subject WHERE wrapped IS NOT NULL") == 17
         assert copy.count("SELECT count(*) FROM subject WHERE state = 'erased'") == 3
+
+
+def test_rows_of_an_erased_person_that_are_put_back_do_not_open_and_go_again(url, tmp_path, copy):
+    people = pl.DataFrame({"nhs": ["9434765919", "9434765870", "4505577104"], "sex": ["F"] * 3})
+    mandate = Mandate("operator-7", "linkage", "wave 1")
+    with vault(url, tmp_path, [kek()]) as (store, erasure):
+        gone, *others = store.add(people, "council")
+        kept = copy.keep({"subject": "pid", "identity_row": "pid"}, gone)
+        (row,) = kept["identity_row"]
+        kept |= copy.keep({"blind_index": "row_id"}, row["row_id"])
+        assert erasure.erase([gone]) == 1
+        with copy.editing() as connection:
+            connection.execute(sa.text("DELETE FROM subject WHERE pid = :pid"), {"pid": gone})
+        copy.insert(kept)
+        # All of it is genuine: only the ledger tells.
+        assert store.states([gone]) == {gone: "active"}
+        with pytest.raises(SealBrokenError, match="put back"):
+            store.open([gone], mandate)
+        with pytest.raises(SealBrokenError, match="put back"):
+            store.find(people.head(1), mandate, fields=["nhs"])
+        assert store.open(others, mandate).height == 2
+    with vault(url, tmp_path, [kek()]) as (store, _):
+        assert store.states([gone]) == {gone: "erased"}
+        assert copy.count("SELECT count(*) FROM identity_row") == 2
+        assert copy.count("SELECT count(*) FROM blind_index") == 2
+        assert store.find(people.head(1), mandate, fields=["nhs"]).is_empty()
 
 
 def test_people_are_erased_where_the_key_over_theirs_is_destroyed(tmp_path, sqlite_url):
