@@ -80,7 +80,7 @@ class Folder:
 def rows(people: list[tuple[str | None, ...]], group: str, protected: bool) -> pl.DataFrame:
     """Records of people whom only their surname has in common."""
     records = [(f"{group}{person}", born) for person, births in enumerate(people) for born in births]
-    texts = dict.fromkeys(("address", *NUMBERS), pl.lit(None, pl.String))
+    texts: dict[str, pl.Expr | pl.Series] = dict.fromkeys(("address", *NUMBERS), pl.lit(None, pl.String))
     first = {"usual": 0, "national": len(people)}.get(group)
     if first is not None:
         numbers = [nhs_number(first + person) for person, births in enumerate(people) for _ in births]
