@@ -287,9 +287,8 @@ def _said(records: Records, name: str) -> pl.Series:
         refused = records.refusals.filter("refused")["row"].cast(pl.Int64)
         rows = pl.int_range(1, len(text) + len(refused) + 1, eager=True)
         row = rows.filter(~rows.is_in(refused.implode()))[odd[0]]
-        more = f", nor do {len(odd) - 1:,} more" if len(odd) > 1 else ""
         raise LinkerError(
-            f"Row {row:,} does not say yes or no in '{name}' (CODE_UNKNOWN){more}.",
+            f"Row {row:,} says neither yes nor no in '{name}' (CODE_UNKNOWN); {len(odd):,} in all.",
             "Correct the file, and send it in a new batch.",
         )
     return text.is_in(_YES)

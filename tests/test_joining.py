@@ -97,7 +97,7 @@ def test_r83_a_mark_that_is_neither_yes_nor_no_is_told_by_its_row():
         row_ref=pl.Series(["a", None, "c", "d"])
     )
     with pytest.raises(
-        LinkerError, match=r"Row 3 does not say yes or no in 'protected' \(CODE_UNKNOWN\), nor do 1 more"
+        LinkerError, match=r"Row 3 says neither yes nor no in 'protected' \(CODE_UNKNOWN\); 2 in all"
     ) as caught:
         rows_of(arrive(frame, id_column="row_ref"), "", "protected")
     assert "2019" not in str(caught.value)
