@@ -14,6 +14,8 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from deploy import study
+from deploy.service import Service
 from linker.sending import ServiceError
 from pseudonym.roles.callers import SERVER_ROLES, Role
 from pseudonym.study.delivery import check, divide
@@ -444,12 +446,22 @@ def test_r83_a_councils_mark_reaches_the_join_and_keeps_a_person_from_who_they_w
     assert join(identity, certificates, former, f"mark-1-{marked}")["new"] == 6
     marks = pl.Series("kept apart", ["yes"] * marked + [None] * (6 - marked), dtype=pl.String)
     file = former.drop("row_ref").with_columns(marks, arm=pl.lit("T"), problems=pl.lit("W;S"))
-    division = divide(check(file, Layout.from_toml(MARKED), date(2024, 12, 31)), os.urandom(32))
-    sent, batch = division.halves.identifiers, f"mark-2-{marked}"
+    delivery = check(file, Layout.from_toml(MARKED), date(2024, 12, 31))
+    sent, batch = divide(delivery, os.urandom(32)).halves.identifiers, f"mark-2-{marked}"
     with pytest.raises(ServiceError, match="in 'protected' who is protected") as caught:
         start_join(identity, certificates, sent, batch)
     assert caught.value.reason == "FIELD_INVALID"
-    told = join(identity, certificates, sent, batch, protected_column="protected")
+    with client(identity, certificates, "linkage-operator") as operator:
+        submission = operator.submission(batch_id=batch).submission_id
+    # The study's own join names the column where there is one, and knows whose row is whose.
+    address = {Role.IDENTITY: identity.address.replace("127.0.0.1", "localhost")}
+    whose = study._references(delivery, sent)
+    assert whose.height == 6
+    told = study.join(
+        Service(address, certificates, PROJECT, PURPOSE),
+        study.Sent(submission, whose, 6, sent),
+        lambda *given: None,
+    )
     assert (told["new"], told["joined"]) == (marked, 6 - marked)
     rows = waiting(world, certificates)
     before, now = (
