@@ -4,7 +4,8 @@
     those who are known (in memory) ─┴─profile──▶ outcomes ──▶ the side that keeps persons
 
 Nothing of who is known is written down here but the weights of pairs, and nobody becomes known by it.
-Protected people are not among those whom this side is shown.
+Protected people are not among those whom this side is shown: only on what days they were born, for whether
+they could have been found.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import polars as pl
 
 from linker import report
 from linker.evidence import CLERICAL, on_outcomes, still_true
-from linker.profile_links import LINKED, link_persons
+from linker.profile_links import LINKED, link_persons, unsought
 from linker.profiles import load
 from linker.profiles.parts import listed
 from linker.records import Records
@@ -49,6 +50,7 @@ class Found(NamedTuple):
 
 
 Link = Callable[[pl.DataFrame], Found]
+Unsought = Callable[[pl.DataFrame], pl.DataFrame]
 
 
 class Registers(Protocol):
@@ -67,7 +69,14 @@ class Registers(Protocol):
         ...
 
     def link(
-        self, job: Job, register: str, sender: str, refs: pl.Series, link: Link, progress: Progress
+        self,
+        job: Job,
+        register: str,
+        sender: str,
+        refs: pl.Series,
+        link: Link,
+        unsought: Unsought,
+        progress: Progress,
     ) -> dict[str, int]:
         """Link a register's rows with those who are known, and tell whose they are.
 
@@ -79,6 +88,8 @@ class Registers(Protocol):
             link: finds whose the rows are: gets `person`, `family`, `authority`, `record`, `changed` (the day
                 of its last correction; null: none) and the columns that are kept of a person
                 (`linker.joining`), all text, a row for each name and address.
+            unsought: says of those whom `link` is not given what is said of them (`person`, `outcome`,
+                `stage`, `band`): gets `person` and `born` (text; null: not known), a row for each record.
             progress: called with (stage, done, total); what it raises ends the work.
 
         Returns:
@@ -116,6 +127,7 @@ def perform(
     work = job.work
     figures: dict[str, object] = {"format": report.FORMAT, "kind": "register", "register": work.register}
     figures.update(work.lawfulness)
+    days = (date.fromisoformat(work.day), date.fromisoformat(work.since) if work.since else None)
 
     def link(known: pl.DataFrame) -> Found:
         explaining = list[pl.DataFrame]()
@@ -123,8 +135,8 @@ def perform(
             known,
             extract,
             work.register,
-            on=date.fromisoformat(work.day),
-            since=date.fromisoformat(work.since) if work.since else None,
+            on=days[0],
+            since=days[1],
             nhs_number_reason=work.nhs_number_reason,
             seed=work.seed,
             progress=progress,
@@ -155,7 +167,10 @@ def perform(
         figures["bands"] = _counted(found.persons, "band")
         return found
 
-    figures["linked"] = registers.link(job, work.register, sender, extract.ids, link, progress)
+    def kept_out(births: pl.DataFrame) -> pl.DataFrame:
+        return unsought(births, work.register, *days)
+
+    figures["linked"] = registers.link(job, work.register, sender, extract.ids, link, kept_out, progress)
     folder.write(REPORT, json.dumps(figures, allow_nan=False).encode())
 
 

@@ -151,7 +151,7 @@ def test_r65_what_people_decided_is_what_a_person_is_told_of_links():
     def linked(judged, known=known):
         folder: Any = Kept()
 
-        def link(job, register, sender, refs, link, progress):
+        def link(job, register, sender, refs, link, unsought, progress):
             return link(known).counts
 
         vault = SimpleNamespace(link=link)
