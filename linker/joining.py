@@ -214,10 +214,7 @@ def rows_of(records: Records, family_column: str, protected_column: str) -> pl.D
 
     day = [one.str.to_date("%Y%m%d", strict=False).dt.to_string("%Y-%m-%d") for one in made("date_of_birth")]
     columns = {
-        "given": _joined(
-            [*(present(Kind.FORENAME) or made("forename")), *(raw(Kind.MIDDLE_NAME) or made("middle_name"))],
-            " ",
-        ),
+        "given": _joined([*(present(Kind.FORENAME) or made("forename")), *raw(Kind.MIDDLE_NAME)], " "),
         "surname": present(Kind.SURNAME) or made("surname"),
         "born": day,
         "address": raw(Kind.ADDRESS)[:1] or _joined(raw(Kind.HOUSE, Kind.ADDRESS_LINE, Kind.TOWN), ", "),

