@@ -125,9 +125,13 @@ def dedupe_by_any_name(
 
 
 def _further(rows: pl.DataFrame) -> pl.DataFrame:
-    """A row for each further name, without `ALIASES`; a part of the name that is no column is left out."""
+    """A row for each further name, without `ALIASES`; a part of the name that is no column is left out.
+
+    A part that is not said is that of the present name: else nothing would speak against another's.
+    """
     named = rows.filter(pl.col(ALIASES).list.len() > 0).explode(ALIASES)
-    parts = [pl.col(ALIASES).struct.field(part).alias(part) for part in _PARTS if part in rows.columns]
+    said = pl.col(ALIASES).struct
+    parts = [pl.coalesce(said.field(part), part).alias(part) for part in _PARTS if part in rows.columns]
     return named.with_columns(parts).drop(ALIASES)
 
 

@@ -96,12 +96,14 @@ def from_flat(frame: pl.DataFrame) -> pl.DataFrame:
 def each_name(rows: pl.DataFrame) -> pl.DataFrame:
     """Flat rows with their names, and after them a row for each of their `ALIASES`; without these.
 
+    A part that an alias does not say is that of the name.
+
     Args:
         rows: given, surname, `ALIASES`, and other columns.
     """
     others = rows.filter(pl.col(ALIASES).list.len() > 0).explode(ALIASES)
     name = pl.col(ALIASES).struct
-    named = others.with_columns(given=name.field("given"), surname=name.field("surname"))
+    named = others.with_columns(pl.coalesce(name.field(one), one).alias(one) for one in ("given", "surname"))
     return pl.concat([one.drop(ALIASES) for one in (rows, named)])
 
 
