@@ -12,6 +12,7 @@ from typing import Final
 import jellyfish
 import polars as pl
 
+from linker.further_names import ALIASES
 from linker.standardise.names import nickname_groups
 
 ALIKE: Final = 0.9
@@ -24,12 +25,15 @@ def may_be_twins(pairs: pl.DataFrame, records: pl.DataFrame) -> pl.Series:
 
     Args:
         pairs: left_id and right_id.
-        records: `id`, `given`, `born` and the numbers that are kept of a person, all text.
+        records: `id`, `given`, `born` and the numbers that are kept of a person, all text, and their further
+            names (`linker.further_names.NAMES`): who goes by another forename too is known by either.
 
     Returns:
         Boolean, in the order of the pairs.
     """
     kept = ("given", "born", *_NUMBERS)
+    others = pl.col(ALIASES).list.eval(pl.element().struct.field("given")).list.join(" ", ignore_nulls=True)
+    records = records.with_columns(given=pl.concat_str("given", others, separator=" ", ignore_nulls=True))
     both = pairs.select("left_id", "right_id")
     for side in ("left", "right"):
         theirs = records.select(**{f"{side}_id": "id"}, **{f"{side} {name}": name for name in kept})

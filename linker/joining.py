@@ -3,9 +3,10 @@
     submission ──identities──▶ rows ─┐
     those who are known (in memory) ─┴─dedupe──▶ links ──▶ the side that keeps persons
 
-Both sides of a comparison are read alike: as the few columns that are kept of a person. What a submission has
-beside them (an e-mail address, a telephone number) takes no part, for nobody known has it. Nothing of who is
-known is written down here but the weights of pairs, and of protected records not even these.
+Both sides of a comparison are read alike: as the few columns that are kept of a person, in each of the names.
+What a submission has beside them (an e-mail address, a telephone number) takes no part, for nobody known has
+it. Nothing of who is known is written down here but the weights of pairs, and of protected records not even
+these.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from linker.decide import Outcome
 from linker.derive import raw_values, standard_columns
 from linker.errors import LinkerError, RecordsError
 from linker.evidence import not_judged, on_links, still_true
+from linker.further_names import ALIASES, dedupe_by_any_name, further_names
 from linker.model import Model
 from linker.records import Field, Kind, Layout, Records
 from linker.refusals import Invalid
@@ -76,8 +78,8 @@ class Persons(Protocol):
             job: what for.
             source: the council or register that the rows come from.
             sender: who sent them, as in the certificate.
-            rows: `row_ref` and `family` (text; null: none known), `protected` (Boolean), and the columns that
-                are kept of a person, text.
+            rows: `row_ref` and `family` (text; null: none known), `protected` (Boolean), the columns that
+                are kept of a person, text, and their further names (`linker.further_names.NAMES`).
             link: finds the links of the rows among themselves and to those who are known: gets the rows, of
                 which values may be taken out that must not be used, and of who is known `record`,
                 `protected` and the same columns, in an order that settles ties, both with `changed` (the day
@@ -186,8 +188,8 @@ def perform(
         figures.update(report.figures(found), kind="join")
         shown = pl.concat([_guarded(rows, "row_ref"), _guarded(known, "record")])
         linked, review = (_named(pairs, rows, known) for pairs in (found.links, found.review))
-        records = pl.concat([rows.select(*KEPT, id="row_ref"), known.select(*KEPT, id="record")])
-        twins = may_be_twins(linked, records)
+        records = [rows.rename({"row_ref": "id"}), known.rename({"record": "id"})]
+        twins = may_be_twins(linked, pl.concat([one.select("id", *KEPT, ALIASES) for one in records]))
         figures["may_be_twins"] = int(twins.sum())
         held = linked.filter(twins).with_columns(outcome=pl.lit(Outcome.REVIEW.value))
         linked, review = linked.filter(~twins), pl.concat([review, held])
@@ -218,10 +220,17 @@ def rows_of(records: Records, family_column: str, protected_column: str) -> pl.D
     def made(name: str) -> list[pl.Series]:
         return [standard[name]] if name in standard.columns else []
 
+    def present(kind: Kind) -> list[pl.Series]:
+        return [raw_values(records.frame, field) for field in fields if field.name == kind]
+
+    def others(kind: Kind) -> list[pl.Series]:
+        some = [field for field in fields if field.kind is kind and field.name != kind]
+        return [_plain(raw_values(records.frame, field)) for field in some]
+
     day = [one.str.to_date("%Y%m%d", strict=False).dt.to_string("%Y-%m-%d") for one in made("date_of_birth")]
     columns = {
-        "given": _joined([*raw(Kind.FORENAME)[:1], *raw(Kind.MIDDLE_NAME)], " ") or made("forename"),
-        "surname": raw(Kind.SURNAME)[:1] or made("surname"),
+        "given": _joined([*(present(Kind.FORENAME) or made("forename")), *raw(Kind.MIDDLE_NAME)], " "),
+        "surname": present(Kind.SURNAME) or made("surname"),
         "born": day,
         "address": raw(Kind.ADDRESS)[:1] or _joined(raw(Kind.HOUSE, Kind.ADDRESS_LINE, Kind.TOWN), ", "),
         **{name: made(KEPT[name]) for name in ("sex", "postcode", "nhs", "nino", "upn", "uln", "pncid")},
@@ -229,14 +238,16 @@ def rows_of(records: Records, family_column: str, protected_column: str) -> pl.D
     count = len(records.ids)
     missing = pl.Series([None], dtype=pl.String).new_from_index(0, count)
     kept = pl.DataFrame([(columns[name] or [missing])[0].alias(name) for name in KEPT])
-    kept = kept.with_columns(
-        pl.all().cast(pl.String).str.replace_all(r"[\x00-\x1f]", " ").str.slice(0, _LONGEST)
+    kept = kept.select(_plain(one) for one in kept)
+    given, surnames = (
+        [kept[name], *others(kind)] for name, kind in (("given", Kind.FORENAME), ("surname", Kind.SURNAME))
     )
     return kept.select(
         records.ids.alias("row_ref"),
         _column(records, family_column, "family").alias("family"),
         _said(records, protected_column).alias("protected"),
         *KEPT,
+        further_names(given, surnames),
     )
 
 
@@ -253,6 +264,11 @@ def without_child_ninos(rows: pl.DataFrame, day: date) -> tuple[pl.DataFrame, in
     child = (born.dt.offset_by(f"{NINO_FROM}y") > day).fill_null(False) & pl.col("nino").is_not_null()
     kept = rows.with_columns(pl.when(~child).then("nino").alias("nino"))
     return kept, rows["nino"].count() - kept["nino"].count()
+
+
+def _plain(values: pl.Series) -> pl.Series:
+    """Values as text on one line, none of them too long to be kept."""
+    return values.cast(pl.String).str.replace_all(r"[\x00-\x1f]", " ").str.slice(0, _LONGEST)
 
 
 def _joined(parts: Sequence[pl.Series], separator: str) -> list[pl.Series]:
@@ -302,13 +318,17 @@ def _linked(
     fields = tuple(Field(KEPT[name].value, KEPT[name], (name,), "as kept") for name in given)
     if not fields:
         raise RecordsError("No record has anything to compare.", "Say what the columns are.")
-    mine = screened(rows.select(pl.col("row_ref").alias("id"), *given), Layout("id", fields, ()))
-    others = screened(known.select(_place(), *given), Layout("id", fields, ()))
-    sides = [side for side in (mine, others) if len(side.ids)]
-    if sum(len(side.ids) for side in sides) < 2 or not len(mine.ids):
+    layout = Layout("id", fields, ())
+    frames = (
+        rows.select(pl.col("row_ref").alias("id"), *given, ALIASES),
+        known.select(_place(), *given, ALIASES),
+    )
+    mine, others = ((screened(frame, layout), frame.select("id", ALIASES)) for frame in frames)
+    sides = [side for side in (mine, others) if len(side[0].ids)]
+    if sum(len(records.ids) for records, _ in sides) < 2 or not len(mine[0].ids):
         return None
-    return linker.dedupe(
-        *sides, model=model, threshold=job.work.threshold, seed=job.work.seed, progress=progress
+    return dedupe_by_any_name(
+        sides, model=model, threshold=job.work.threshold, seed=job.work.seed, progress=progress
     )
 
 

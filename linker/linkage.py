@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any as Json
@@ -34,7 +34,7 @@ from linker.manifest import Asked, Manifest, name_of
 from linker.matchkeys import Matchkeys
 from linker.matchkeys_link import as_evidence, with_keys, without_rivals
 from linker.matchkeys_ons import key_set
-from linker.matchkeys_pass import smaller_left
+from linker.matchkeys_pass import Matched, smaller_left
 from linker.model import Model
 from linker.predict import Progress, Scored, no_progress, probability
 from linker.program import shifts
@@ -165,7 +165,7 @@ def link(
     gain = 0.0
     if cardinality is Cardinality.ONE_TO_ONE and threshold is None:
         gain = matching_gain(len(sides[0].ids), len(sides[1].ids), matches)
-    scored = run.score(work, min(_lowest(threshold), all_pairs or 0.0))
+    scored = run.score(work, min(lowest(threshold), all_pairs or 0.0))
     pairs = _frame(scored, work)
     with run.timed("decide"):
         open_pairs = pairs if matched is None else without_rivals(pairs, matched, cardinality)
@@ -228,21 +228,10 @@ def dedupe(
     run = Run(progress or no_progress, threads)
     matched = None if chosen is None else run.match_within(sides, chosen)
     work = run.prepare(sides, model, labels, seed, together=len(sides) > 1, certify=certify)
-    lowest = _lowest(threshold)
-    scored = run.score(work, min(lowest, all_pairs or 0.0))
+    scored = run.score(work, min(lowest(threshold), all_pairs or 0.0))
     pairs = _frame(scored, work)
     with run.timed("decide"):
-        considered = pairs.filter(pl.col("match_weight") >= lowest)
-        expected = expect(considered["match_weight"].to_numpy(), 0.0, threshold)
-        decided = decide.link(
-            considered,
-            cardinality=Cardinality.MANY_TO_MANY,
-            threshold=expected.threshold,
-            review=expected.threshold - REVIEW_BITS,
-        )
-        evidence = considered if matched is None else as_evidence(considered, matched)
-        clusters = cluster(evidence, work.ids[0], expected.threshold)
-        links, review = _split(_within(decided, clusters))
+        expected, clusters, links, review = _grouped(pairs, work.ids[0], threshold, matched)
         if matched is not None:
             links, review = with_keys(links, review, pairs, matched, clusters)
     matches = matches_expected_by(work.model, work.encoded)
@@ -263,6 +252,39 @@ def dedupe(
         _asked(None, threshold, 0.0, all_pairs, seed, model, labels, chosen),
         run.losses and run.losses.at(expected.threshold),
     )
+
+
+def decided_again(found: Deduplication, pairs: pl.DataFrame, threshold: float | None) -> Deduplication:
+    """What a deduplication comes to where more is known of its pairs.
+
+    Args:
+        found: what was found.
+        pairs: as in `found`, one row for any two records, of at least the weight `lowest(threshold)`.
+        threshold: the weight from which a pair may be linked, in bits; None to find it.
+    """
+    expected, clusters, links, review = _grouped(pairs, found.clusters["record_id"], threshold, None)
+    figures = {
+        "links": links.height,
+        "review": review.height,
+        "threshold": expected.threshold,
+        "expected_precision": expected.precision,
+        "expected_recall": expected.recall,
+        "clusters": clusters["cluster_id"].n_unique(),
+    }
+    return replace(
+        found,
+        clusters=clusters,
+        links=links,
+        review=review,
+        pairs=pairs,
+        threshold=expected.threshold,
+        summary={**found.summary, **figures},
+    )
+
+
+def lowest(threshold: float | None) -> float:
+    """The lowest weight that a decision looks at, in bits."""
+    return LOWEST if threshold is None else min(LOWEST, threshold - REVIEW_BITS)
 
 
 def train(
@@ -356,6 +378,23 @@ def _records(source: Source, model: Model | None) -> Records:
     return records_of(source) if raw is None else raw_records(source, raw.id_column)
 
 
+def _grouped(
+    pairs: pl.DataFrame, ids: pl.Series, threshold: float | None, matched: Matched | None
+) -> tuple[Expectation, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """What to expect of the pairs within a set, its clusters, the links, and what people should look at."""
+    considered = pairs.filter(pl.col("match_weight") >= lowest(threshold))
+    expected = expect(considered["match_weight"].to_numpy(), 0.0, threshold)
+    decided = decide.link(
+        considered,
+        cardinality=Cardinality.MANY_TO_MANY,
+        threshold=expected.threshold,
+        review=expected.threshold - REVIEW_BITS,
+    )
+    evidence = considered if matched is None else as_evidence(considered, matched)
+    clusters = cluster(evidence, ids, expected.threshold)
+    return expected, clusters, *_split(_within(decided, clusters))
+
+
 def _expect(
     pairs: pl.DataFrame, cardinality: Cardinality, gain: float, threshold: float | None
 ) -> Expectation:
@@ -385,11 +424,6 @@ def _frame(scored: Scored, work: Workup, *, pattern: bool = False) -> pl.DataFra
     if work.encoded.deduplicates:
         frame = smaller_left(frame)
     return frame.sort("left_id", "right_id")
-
-
-def _lowest(threshold: float | None) -> float:
-    """The lowest weight that a decision looks at."""
-    return LOWEST if threshold is None else min(LOWEST, threshold - REVIEW_BITS)
 
 
 def _within(decided: pl.DataFrame, clusters: pl.DataFrame) -> pl.DataFrame:

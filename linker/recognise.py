@@ -10,12 +10,13 @@ Order of rows never changes the outcome.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
 
 from linker import family_columns, headings, values
+from linker.derive import PIECES
 from linker.errors import LayoutError
 from linker.headings import DATE_PARTS, Heading
 from linker.records import Field, Kind, Layout
@@ -84,7 +85,9 @@ def recognise(
     has_birth = any(claim.kind is Kind.DATE_OF_BIRTH for claim in claims) or any(
         heading.meaning == Kind.DATE_OF_BIRTH for heading in read.values()
     )
-    given = {claim.kind for claim in mapped} | {heading.meaning for heading in read.values()}
+    given = {claim.asked for claim in mapped} | {
+        heading.meaning for heading in read.values() if not heading.further
+    }
     for column, heading in read.items():
         if column == chosen or column in parts:
             continue
@@ -242,6 +245,9 @@ def _of_persons(frame: pl.DataFrame, claims: list[_Claim], ignored: dict[str, st
 def _named(claims: Sequence[_Claim], order: Mapping[str, int]) -> tuple[Field, ...]:
     """Names for the claims: what the user asked for, then main columns before further ones."""
     names = {claim.asked for claim in claims if claim.asked is not None}
+    # A former surname is not the surname that a whole name has in it.
+    whole = any(claim.kind is Kind.FULL_NAME and not claim.further for claim in claims)
+    pieces = set(PIECES[Kind.FULL_NAME]) if whole else set()
     fields = []
     ranked = sorted(claims, key=lambda claim: (claim.asked is None, claim.further, order[claim.columns[0]]))
     for claim in ranked:
@@ -252,14 +258,14 @@ def _named(claims: Sequence[_Claim], order: Mapping[str, int]) -> tuple[Field, .
             name = None
         if name is None:
             stem = claim.columns[0].lower().replace(".", "_") if claim.kind in _OPEN else claim.kind.value
-            name = _free(stem, names)
+            name = _free(stem, names | pieces if claim.further else names)
             names.add(name)
         why = claim.why + _UNCOMPARED.get(claim.kind, "")
         fields.append(Field(name, claim.kind, claim.columns, why))
     return tuple(sorted(fields, key=lambda field: order[field.columns[0]]))
 
 
-def _free(stem: str, names: set[str | None] | set[str]) -> str:
+def _free(stem: str, names: Collection[str]) -> str:
     number, name = 1, stem
     while name in names:
         number += 1

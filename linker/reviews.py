@@ -22,6 +22,7 @@ import polars as pl
 from linker import judgements
 from linker.derive import raw_values
 from linker.evidence import standing_of
+from linker.further_names import ALIASES, each_name
 from linker.intake import Intake
 from linker.jobs import Runner
 from linker.joining import KEPT, rows_of
@@ -211,15 +212,16 @@ class Reviews:
 
 def _sent(records: Records) -> list[Shown]:
     """Records of a submission."""
-    kept = rows_of(records, "", "").select(*KEPT)
+    kept = rows_of(records, "", "")
     beside = [
         raw_values(records.frame, field).alias(field.name)
         for field in records.layout.fields
         if field.kind in _BESIDE
     ]
-    whole = kept.hstack([one.cast(pl.String) for one in beside])
+    whole = each_name(kept.select("row_ref", *KEPT, ALIASES, *(one.cast(pl.String) for one in beside)))
     return [
-        Shown(record, False, _values(whole.slice(row, 1))) for row, record in enumerate(records.ids.to_list())
+        Shown(str(record), False, _values(rows.drop("row_ref")))
+        for (record,), rows in whole.group_by("row_ref", maintain_order=True)
     ]
 
 

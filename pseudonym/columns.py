@@ -18,6 +18,9 @@ from pseudonym.records import LONGEST, MOST, NUMBERS, SCHEMA
 FIELDS = {"nhs": 1, "nino": 2, "upn": 3, "surname-dob": 4, "postcode-dob": 5}
 """The fields of the blind index, by what a person can be found, with the numbers that stores know them by."""
 
+ALIASES = "aliases"
+"""The column of `SCHEMA` with further names; it also stands beside flat rows, which have one name each."""
+
 _OPEN, _CLOSE, _BEGIN, _END, _QUOTE = map(pl.lit, '[]{}"')
 _DAY = "%Y-%m-%d"
 _CONTROL = r"[\x00-\x1f]"
@@ -88,6 +91,20 @@ def from_flat(frame: pl.DataFrame) -> pl.DataFrame:
             ]
             made.append(pl.concat_list(pl.struct(fields)).alias(name))
     return frame.select(made)
+
+
+def each_name(rows: pl.DataFrame) -> pl.DataFrame:
+    """Flat rows with their names, and after them a row for each of their `ALIASES`; without these.
+
+    A part that an alias does not say is that of the name.
+
+    Args:
+        rows: given, surname, `ALIASES`, and other columns.
+    """
+    others = rows.filter(pl.col(ALIASES).list.len() > 0).explode(ALIASES)
+    name = pl.col(ALIASES).struct
+    named = others.with_columns(pl.coalesce(name.field(one), one).alias(one) for one in ("given", "surname"))
+    return pl.concat([one.drop(ALIASES) for one in (rows, named)])
 
 
 def found_by(frame: pl.DataFrame) -> pl.DataFrame:

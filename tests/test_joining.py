@@ -101,3 +101,47 @@ def test_r83_a_mark_that_is_neither_yes_nor_no_is_told_by_its_row():
     ) as caught:
         rows_of(arrive(frame, id_column="row_ref"), "", "protected")
     assert "2019" not in str(caught.value)
+
+
+def named(**columns):
+    """What is kept of the names of a file of three people: given, surname, and further names as text."""
+    born = {"date_of_birth": ["1980-01-01", "1990-02-03", "2001-04-05"]}
+    found = rows_of(arrive(pl.DataFrame({**columns, **born})), "", "")
+    others = [
+        [f"{one['given']} {one['surname']}" for one in names or []] for names in found["aliases"].to_list()
+    ]
+    return found["given"].to_list(), found["surname"].to_list(), others
+
+
+def test_r81_a_whole_name_is_the_present_one_whatever_others_stand_beside_it():
+    given, surname, others = named(
+        full_name=["Ann Lee", "Ben Tom May", "Cat Nye"],
+        alias_forename=[None, "Benno", None],
+        alias_surname=[None, "Marlowe", None],
+        former_surname=["Tennant", None, None],
+    )
+    assert given == ["ANN", "BEN", "CAT"]
+    assert surname == ["LEE", "MAY", "NYE"]
+    assert others == [["ANN Tennant"], ["BEN Marlowe", "Benno MAY", "Benno Marlowe"], []]
+
+
+def test_r81_a_whole_name_stays_one_beside_a_former_surname_alone():
+    given, surname, others = named(
+        full_name=["Ann Lee", "Ben May", "Cat Nye"], former_surname=["Tennant", None, None]
+    )
+    assert (given, surname) == (["ANN", "BEN", "CAT"], ["LEE", "MAY", "NYE"])
+    assert others == [["ANN Tennant"], [], []]
+
+
+def test_r81_the_surname_is_the_present_one_wherever_its_column_stands():
+    given, surname, others = named(
+        **{
+            "Previous Surname": ["Tennant", None, "nye"],
+            "Previous Forename": [None, "Benno", None],
+            "Surname": ["Lee", "May", "Nye"],
+            "Forename": ["Ann", "Ben", "Cat"],
+            "Middle Name": ["Jo", None, None],
+        }
+    )
+    assert (given, surname) == (["Ann Jo", "Ben", "Cat"], ["Lee", "May", "Nye"])
+    assert others == [["Ann Jo Tennant"], ["Benno May"], []]  # another spelling is no other name

@@ -38,7 +38,9 @@ council_app = typer.Typer(
     help="Look through a council's file of families, and divide it into two halves.",
 )
 
-File = Annotated[Path, typer.Argument(metavar="FILE", show_default=False, help="The file: CSV or Parquet.")]
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", show_default=False, help="The file: CSV, Parquet or Arrow.")
+]
 LayoutFile = Annotated[
     Path, typer.Option("--layout", metavar="FILE", help="The council's layout, from 'council layout'.")
 ]

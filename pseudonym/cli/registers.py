@@ -21,7 +21,7 @@ from pseudonym.errors import InputError, PseudonymError
 from pseudonym.registers import Field, Register, Retention
 from pseudonym.registers.banding import banded
 from pseudonym.study.outbox import write
-from pseudonym.tabular import parquet_of
+from pseudonym.tabular import parquet_of, read_typed
 from pseudonym.values import ValuesRefused, accept, looks_like_an_identifier
 
 registers_app = typer.Typer(
@@ -68,7 +68,7 @@ def show(
 def band(
     name: Name,
     extract: Annotated[
-        Path, typer.Argument(metavar="EXTRACT", help="The holder's own columns, Parquet or CSV.")
+        Path, typer.Argument(metavar="EXTRACT", help="The holder's own columns: Parquet, Arrow or CSV.")
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to put the rows, Parquet.")],
     keep: Annotated[str, typer.Option("--keep", help="The column that rows go by.")] = "urn",
@@ -78,9 +78,9 @@ def band(
         if out.exists():
             raise InputError(f"{out} is there already.", "Nothing is written over; name another place.")
         try:
-            rows = pl.read_csv(extract) if extract.suffix == ".csv" else pl.read_parquet(extract)
-        except (OSError, pl.exceptions.PolarsError):
-            raise InputError(f"{extract} cannot be read as Parquet or CSV.") from None
+            rows = pl.read_csv(extract) if extract.suffix == ".csv" else read_typed(extract)
+        except (OSError, ValueError, pl.exceptions.PolarsError):
+            raise InputError(f"{extract} cannot be read as Parquet, Arrow or CSV.") from None
         register = registers.load(name)
         made = banded(rows, register, keep)
         try:

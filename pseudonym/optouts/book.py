@@ -24,6 +24,7 @@ import polars as pl
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from pseudonym.columns import each_name
 from pseudonym.errors import SealBrokenError
 from pseudonym.holders import PrfKey
 from pseudonym.optouts.rules import Kind, Rule, State
@@ -113,12 +114,12 @@ class Book:
         return tokens_of(self._key.digests, self._forms(people, brief=False))
 
     def screened(self, rows: pl.DataFrame) -> Screened:
-        """Hold rows (as `Forms` takes them, with other columns) against the rules."""
+        """Hold rows (as `Forms` takes them, with `aliases` and other columns) against the rules."""
         with self.turn:
             version, screens = self.version, dict(self._screens)
-        withdrawn = self._matches(screens[Kind.WITHDRAWAL], rows)
+        withdrawn = self._named(screens[Kind.WITHDRAWAL], rows)
         numbered = rows.filter(pl.col("nhs").is_not_null())
-        without = self._matches(screens[Kind.NHS_NUMBER], rows)["row"].unique() if numbered.height else None
+        without = self._named(screens[Kind.NHS_NUMBER], rows)["row"].unique() if numbered.height else None
         if without is not None and len(without):
             place = pl.int_range(pl.len(), dtype=pl.UInt32)
             hidden = place.is_in(without.implode())
@@ -148,6 +149,13 @@ class Book:
                     self.keep(replace(rule, tokens=left, persons=len(left), state=state))
                     count += len(gone)
         return count
+
+    def _named(self, screen: Screen, rows: pl.DataFrame) -> pl.DataFrame:
+        """As `_matches`, by any name of a row: who withdrew may come under another, with theirs beside it."""
+        named = each_name(rows.with_row_index("row"))
+        found = self._matches(screen, named)
+        places = found.with_columns(row=named["row"].gather(found["row"]))
+        return places.unique().sort("row", "person")
 
     def _matches(self, screen: Screen, rows: pl.DataFrame) -> pl.DataFrame:
         return screen.matches(rows, self._forms)

@@ -42,7 +42,7 @@ Batch = Annotated[
 
 def divide(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", show_default=False, help="The file: CSV or Parquet.")
+        Path, typer.Argument(metavar="FILE", show_default=False, help="The file: CSV, Parquet or Arrow.")
     ],
     out: Annotated[
         Path, typer.Option("--out", metavar="FOLDER", help="Where the halves go; there are none there yet.")

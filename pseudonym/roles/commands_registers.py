@@ -40,7 +40,7 @@ from pseudonym.tabular import read_table
 from pseudonym.v1 import vault_pb2
 
 register_app = typer.Typer()
-File = Annotated[Path, typer.Argument(metavar="FILE", show_default=False, help="CSV or Parquet file.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", show_default=False, help="CSV, Parquet or Arrow file.")]
 Batch = Annotated[
     str, typer.Option("--batch", help="Your own id of this batch; the same batch is never taken twice.")
 ]

@@ -1,4 +1,4 @@
-"""Identities as whoever links sees them: text, one name and one address a row."""
+"""Identities as whoever links sees them: text, one name and one address a row, other names beside them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 import polars as pl
 
 from pseudonym import columns
+from pseudonym.columns import ALIASES
 from pseudonym.records import NUMBERS, SCHEMA
 
 FLAT: Final = ("given", "surname", "born", "sex", "address", "postcode", *NUMBERS)
@@ -56,7 +57,7 @@ def flat_rows(opened: pl.DataFrame) -> pl.DataFrame:
 
 
 def flat_known(opened: pl.DataFrame) -> pl.DataFrame:
-    """Those who are known (`People.known`), as a join sees them: first name and address of each record."""
+    """Those who are known (`People.known`), as a join sees them: first name and address, and `ALIASES`."""
     whole = columns.checked(opened.drop("unit", "pid", "source", "protected", "changed", strict=False))
     name, address = pl.col("names").list.first(), pl.col("addresses").list.first()
     return opened.select(CORRECTED, record=pl.col("unit").bin.encode("hex"), protected="protected").hstack(
@@ -68,5 +69,6 @@ def flat_known(opened: pl.DataFrame) -> pl.DataFrame:
             address=address.struct.field("lines"),
             postcode=address.struct.field("postcode"),
             **{number: number for number in NUMBERS},
-        ).select(FLAT)
+            aliases=ALIASES,
+        ).select(*FLAT, ALIASES)
     )

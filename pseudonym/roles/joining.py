@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from pseudonym import clock, columns
+from pseudonym.columns import ALIASES, each_name
 from pseudonym.deliveries import Delivery
 from pseudonym.errors import InputError
 from pseudonym.families import alike
@@ -49,9 +50,9 @@ AT_ONCE = 50_000  # records of a delivery
 PAUSE = 0.5  # seconds between two looks whether the way is free
 
 Link = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
-"""From the rows, as they may be used, and those who are known (record, protected, `FLAT`), both with the day
-of their last correction (changed; null: none), to links: left, right (row references, or records that are
-known), weight, and whether people decided on it."""
+"""From the rows, as they may be used, and those who are known (record, protected, `FLAT`, `ALIASES`), both
+with the day of their last correction (changed; null: none), to links: left, right (row references, or records
+that are known), weight, and whether people decided on it."""
 Progress = Callable[[str, int, int], None]
 Enter = Callable[[str, str, str, pl.Series], object]
 """Tells the broker, before a project gets people (their pids), which of them keep their data from being used:
@@ -126,7 +127,7 @@ class Joining:
         Args:
             errand: what for.
             rows: `row_ref` (text, 32 hexadecimal digits), `family` (the source's reference, null where it has
-                none), `protected` (Boolean) and the columns `FLAT`, all text.
+                none), `protected` (Boolean), the columns `FLAT`, all text, and `ALIASES`.
             link: see `Link`; called once.
             progress: called with (stage, done, total); what it raises ends the work, which may be done again.
 
@@ -208,10 +209,10 @@ class Joining:
         return by_content(pl.concat(found), FLAT), pl.concat(corrected).group_by("unit").max()
 
     def _kept_back(self, errand: Errand) -> pl.DataFrame:
-        """Records of people whose data may not be used: unit, protected and `FLAT`."""
+        """Records of people whose data may not be used: unit, protected, `FLAT` and `ALIASES`."""
         mandate = Mandate(errand.actor, errand.purpose, errand.project)
         found = [flat_known(_NOBODY), *map(flat_known, self._people.known(mandate, kept_back=True))]
-        return pl.concat(found).select("protected", *FLAT, unit=pl.col("record").str.decode("hex"))
+        return pl.concat(found).select("protected", *FLAT, ALIASES, unit=pl.col("record").str.decode("hex"))
 
     def _deliver(
         self, errand: Errand, mine: pl.DataFrame, links: pl.DataFrame, version: int, progress: Progress
@@ -279,7 +280,7 @@ class Joining:
 
     def _delivery(self, errand: Errand, some: pl.DataFrame, links: pl.DataFrame) -> Delivery:
         flat = some.select(FLAT).with_columns(born=pl.col("born").str.to_date("%Y-%m-%d"))
-        records = some.select("unit", "protected").hstack(columns.from_flat(flat))
+        records = some.select("unit", "protected", ALIASES).hstack(columns.from_flat(flat))
         members = some.select("unit", "family").drop_nulls("family")
         references = members["family"].to_list()
         families = self._key.families(errand.project, errand.source, references)
@@ -326,8 +327,10 @@ def _counted(came: pl.DataFrame, members: pl.DataFrame) -> dict[str, int]:
 def _recognised(kept_back: pl.DataFrame, mine: pl.DataFrame) -> pl.DataFrame:
     """Rows of people whose data may not be used, and a record of each of these (row, record)."""
     others = kept_back.filter(~pl.col("protected")).join(mine, on="unit", how="anti")
-    kept = others.select(*FLAT, record="unit")
-    return recognised(mine.select("unit", *FLAT).rename({"unit": "row"}), kept)
+    sides = (
+        side.select(*FLAT, ALIASES, **{name: "unit"}) for side, name in ((mine, "row"), (others, "record"))
+    )
+    return recognised(*map(each_name, sides))
 
 
 def _usable(

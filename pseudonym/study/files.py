@@ -1,4 +1,4 @@
-"""A council's file as text: CSV or Parquet, refused as a whole where its structure is wrong.
+"""A council's file as text: CSV, Parquet or Arrow, refused as a whole where its structure is wrong.
 
 No error holds a value: rows and counts only. (`linker.files` reads more formats; what is here knows
 attributes, and the two sides share no code.)
@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from pseudonym.errors import CouncilFileError
+from pseudonym.tabular import TYPED, read_typed
 
 LARGEST = 1 << 30  # bytes
 _SEPARATORS = ",;\t|"
@@ -34,8 +35,8 @@ def read(path: Path) -> pl.DataFrame:
     if not data:
         raise CouncilFileError(f"{path} is empty, or too large.", "Check that the export ran to its end.")
     try:
-        if path.suffix.lower() == ".parquet":
-            frame = pl.read_parquet(io.BytesIO(data))
+        if path.suffix.lower() in TYPED:
+            frame = read_typed(path)
             if nested := sum(kind.is_nested() or kind == pl.Binary for kind in frame.dtypes):
                 raise CouncilFileError(f"{path} has {nested} columns of lists or bytes.", "Export text.")
             frame = frame.select(pl.all().cast(pl.String))
@@ -43,8 +44,8 @@ def read(path: Path) -> pl.DataFrame:
         elif path.suffix.lower() in (".csv", ".txt", ".tsv"):
             frame, headings = _csv(data, path)
         else:
-            raise CouncilFileError(f"{path} is of no known kind.", "Files end in .csv or .parquet.")
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeDecodeError):
+            raise CouncilFileError(f"{path} is of no known kind.", "Files end in .csv, .parquet or .arrow.")
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError):
         raise CouncilFileError(  # Polars' words may hold values
             f"{path} cannot be read as {path.suffix[1:]}.", "Export it again, as CSV in UTF-8."
         ) from None

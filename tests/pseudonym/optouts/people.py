@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
+from pseudonym.columns import ALIASES
 from pseudonym.holders import PrfKey
+from pseudonym.records import SCHEMA
 from pseudonym.roles.flat import FLAT
 
 KEY = PrfKey("test", bytes(range(32)))
@@ -14,13 +18,13 @@ ANYBODY = {
 }  # fmt: skip
 
 
-def rows(*people: dict[str, str | None]) -> pl.DataFrame:
-    """Flat rows, a column for each that a person may have."""
-    columns = {name: [one.get(name) for one in people] for name in FLAT}
-    return pl.DataFrame(columns, schema=dict.fromkeys(FLAT, pl.String))
+def rows(*people: dict[str, Any]) -> pl.DataFrame:
+    """Flat rows, a column for each that a person may have; their further names under `aliases`."""
+    schema = {**dict.fromkeys(FLAT, pl.String), ALIASES: SCHEMA[ALIASES]}
+    return pl.DataFrame({name: [one.get(name) for one in people] for name in schema}, schema=schema)
 
 
-def anybody(**changes: str | None) -> dict[str, str | None]:
+def anybody(**changes: Any) -> dict[str, Any]:
     """A person, with changes."""
     return {**ANYBODY, **changes}
 

@@ -36,6 +36,15 @@ def test_a_rule_holds_once_it_is_written_and_after_the_next_start():
     assert again.of_request("r-12345678") == [rule]
 
 
+def test_r52_who_withdrew_is_known_by_an_alias_of_a_row_too():
+    book = Book(Kept(), KEY, forms)
+    withdrawal(book)
+    renamed = anybody(given="Zara", surname="Thistle", postcode="LS14AP", nhs=None)
+    alias = {"given": "Amelia", "surname": "Okonkwo-Baxter"}
+    told = book.screened(rows(renamed, renamed | {"aliases": [alias | {"surname": "Lee"}, alias]}))
+    assert told.withdrawn.rows() == [(1, 0)]
+
+
 def test_r55_a_number_is_taken_out_of_rows_of_the_person_and_of_nobody_else():
     book = Book(Kept(), KEY, forms)
     person = book.tokens(rows(anybody()))

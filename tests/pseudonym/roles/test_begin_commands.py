@@ -97,11 +97,13 @@ def divided(file, out, *more, code=0):
     return local("divide", file, "--out", out, *parts, *more, code=code)
 
 
-@pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_a_file_is_divided_on_this_machine(tmp_path, form):
+@pytest.mark.parametrize(
+    ("form", "suffix"), [("csv", "csv"), ("parquet", "parquet"), ("ipc", "arrow"), ("ipc_stream", "arrows")]
+)
+def test_a_file_is_divided_on_this_machine(tmp_path, form, suffix):
     rows = pl.DataFrame({"surname": [CANARY, "Baxter"], "born": ["2011-02-03", None], "score": ["01", "2"]})
     rows = rows.with_columns(note=pl.lit("left out"))
-    path = tmp_path / f"council.{form}"
+    path = tmp_path / f"council.{suffix}"
     getattr(rows, f"write_{form}")(path)
     divided(path, tmp_path / "halves", "--leave-out", "note")
     halves = [
@@ -129,6 +131,16 @@ def test_r31_an_extract_and_its_events_are_divided_and_the_holders_ids_stay(tmp_
     for wrong in ([], ["--events", events], ["--events", events, "--id", "nhs"]):
         assert local("divide", records, *wrong, "--out", tmp_path / "none", code=1).stderr
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(("form", "said"), [("arrow", "an Arrow file"), ("parquet", "a Parquet file")])
+def test_a_file_that_broke_off_is_refused_without_its_values(tmp_path, form, said):
+    path = tmp_path / f"council.{form}"
+    rows = pl.DataFrame({"surname": [CANARY] * 99, "born": ["2011-02-03"] * 99, "score": ["1"] * 99})
+    (rows.write_ipc if form == "arrow" else rows.write_parquet)(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert f"cannot be read as {said}" in divided(path, tmp_path / "halves", code=1).stderr
+    assert not (tmp_path / "halves").exists()
 
 
 @pytest.mark.parametrize(

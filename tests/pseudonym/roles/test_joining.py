@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from linker.evidence import BITS
-from pseudonym.records import NUMBERS
+from pseudonym.records import NUMBERS, SCHEMA
 from pseudonym.roles import joining
 from pseudonym.roles.joining import Errand, Joining
 from pseudonym.roles.senders import bound
@@ -37,7 +37,13 @@ def rows(*surnames):
     refs = [f"{place:032x}" for place in range(1, 1 + count)]
     return pl.DataFrame(
         {"row_ref": refs, "family": pl.Series([None] * count, dtype=pl.String), "protected": [False] * count}
-    ).with_columns(given=pl.lit("Ada"), surname=pl.Series(surnames), born=pl.lit("1990-01-01"), **texts)
+    ).with_columns(
+        given=pl.lit("Ada"),
+        surname=pl.Series(surnames),
+        born=pl.lit("1990-01-01"),
+        aliases=pl.lit(None, SCHEMA["aliases"]),
+        **texts,
+    )
 
 
 def link(mine, known):

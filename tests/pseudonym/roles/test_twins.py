@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from linker.apart import may_be_twins
+from linker.further_names import further_names
 from linker.joining import KEPT
 from pseudonym.roles.callers import Role
 from tests.pseudonym.roles import test_join as joins
@@ -14,13 +15,17 @@ from tests.pseudonym.roles.harness import client, finished, governance, start_jo
 
 
 def record(given, **values):
-    return dict.fromkeys(KEPT) | {"given": given, "surname": "Hill", "born": "2014-05-02"} | values
+    return (
+        dict.fromkeys((*KEPT, "other")) | {"given": given, "surname": "Hill", "born": "2014-05-02"} | values
+    )
 
 
 def told(one, other):
     records = pl.DataFrame(
-        [{"id": "a"} | one, {"id": "b"} | other], schema={"id": pl.String, **dict.fromkeys(KEPT, pl.String)}
+        [{"id": "a"} | one, {"id": "b"} | other],
+        schema=dict.fromkeys(("id", *KEPT, "other"), pl.String),
     )
+    records = records.with_columns(further_names([records["given"], records["other"]], [records["surname"]]))
     return may_be_twins(pl.DataFrame({"left_id": ["a"], "right_id": ["b"]}), records).item()
 
 
@@ -39,6 +44,8 @@ def told(one, other):
         (record("Daniel"), record(None), False),
         (record("Daniel"), record("-"), False),
         (record("Daniel"), record("Sophie", born="2014-05-03"), False),
+        (record("Daniel", other="Sophie"), record("Sophie"), False),  # known by both names
+        (record("Daniel", other="Danny"), record("Sophie", other="Sophia"), True),
         (record("Daniel"), record("Sophie", born=None), False),
         (record("Daniel", nhs="9434765919"), record("Sophie", nhs="9434765919"), False),
         (record("Daniel", nhs="9434765919"), record("Sophie", nhs="9434765870"), True),

@@ -81,6 +81,19 @@ def test_r1_divide_makes_two_halves_and_a_receipt_once(desk):
     assert "key" in run(*words[:5], desk / "fourth", *DAY, "--council-key", desk / "new.key", code=1).stderr
 
 
+@pytest.mark.parametrize(("suffix", "form"), [("arrow", "ipc"), ("feather", "ipc"), ("arrows", "ipc_stream")])
+def test_r1_an_arrow_file_is_checked_and_divided_as_the_same_file_in_csv(desk, suffix, form):
+    path = desk / f"same.{suffix}"
+    getattr(pl.read_csv(desk / "file.csv", infer_schema=False), f"write_{form}")(path)
+    layout = ("--layout", desk / "layout.toml")
+    assert "4 rows: 2 leave, 1 stay, 1 refused" in run("check", path, *layout, *DAY).stdout
+    made = []
+    for file in (desk / "file.csv", path):
+        run("divide", file, *layout, "--out", desk / file.suffix, *DAY)
+        made.append({one.name: one.read_bytes() for one in (desk / file.suffix).iterdir()})
+    assert made[0] == made[1]
+
+
 @pytest.mark.parametrize("command", ["check", "divide"])
 @pytest.mark.parametrize(
     ("day", "code", "said"),

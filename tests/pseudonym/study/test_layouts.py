@@ -168,6 +168,32 @@ def test_r1_a_file_of_a_wrong_structure_is_refused_as_a_whole(tmp_path, text, to
         files.read(path)
 
 
+@pytest.mark.parametrize("form", ["ipc", "ipc_stream"])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda data: data[:-8], lambda data: b"zyzzyva"]
+)
+def test_r1_an_arrow_file_that_is_not_whole_is_refused_without_its_values(tmp_path, form, damage):
+    path = tmp_path / "file.arrow"
+    getattr(pl.DataFrame({"a": ["zyzzyva"] * 100, "b": list(range(100))}), f"write_{form}")(path)
+    assert files.read(path).row(99) == ("zyzzyva", "99")
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(CouncilFileError, match="cannot be read as arrow") as caught:
+        files.read(path)
+    assert "zyzzyva" not in str(caught.value)
+
+
+def test_r1_an_arrow_file_of_lists_or_without_rows_is_refused_as_parquet_is(tmp_path):
+    path = tmp_path / "file.arrow"
+    for frame, told in (
+        (pl.DataFrame({"a": [["x"]]}), "1 columns of lists"),
+        (pl.DataFrame({"a": []}), "no rows"),
+    ):
+        for form, suffix in (("ipc", ".arrow"), ("parquet", ".parquet")):
+            getattr(frame, f"write_{form}")(path.with_suffix(suffix))
+            with pytest.raises(CouncilFileError, match=told):
+                files.read(path.with_suffix(suffix))
+
+
 def test_a_file_is_read_with_quotes_marks_and_line_ends_as_spreadsheets_write_them(tmp_path):
     path = tmp_path / "file.csv"
     path.write_bytes('\ufeff"a","b; c"\r\n"1, ""x""","2\n3"\r\n ,4\r\n'.encode())
