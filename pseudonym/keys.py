@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from pseudonym import uses
 from pseudonym.errors import InputError, KeyMissingError, KeyUseError
@@ -152,11 +152,6 @@ class Keyset(KeysetFile):
     def suppression_key(self) -> PrfKey:
         """The key of the suppression list. Raises KeyMissingError."""
         return self.lend(self.find(uses.SUPPRESSION).kid, PrfKey)
-
-    def extract_key(self, extract: str) -> AESGCM:
-        """The key of one register's extract. Raises KeyMissingError."""
-        kid = self.find(f"{uses.EXTRACT}:{check_label(extract, 'job')}").kid
-        return self.lend(kid, lambda _, secret: AESGCM(secret))
 
     def signing_key(self) -> SigningKey:
         """The key that signs the role's audit log now. Raises KeyMissingError."""

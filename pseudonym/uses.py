@@ -4,7 +4,7 @@
 | --- | --- | --- | --- |
 | `kek/1:<YYYY-MM>` | identity, attributes | AES-256-GCM-SIV | wraps subjects' keys; a new one each month |
 | `bidx/1` | identity | HMAC-SHA256 | root of the blind indexes |
-| `extract/1:<id>` | identity | AES-256-GCM | one register's extract, for as long as its job runs |
+| `extract/1:<id>` | identity | AES-256-GCM | in older keysets; seals nothing any more |
 | `suppression/1` | identity | HMAC-SHA256 | the list of people who must not be linked |
 | `unit/1` | identity | HMAC-SHA256 | units: what records and sources' families are called by |
 | `aid/1:<project>` | broker | HMAC-SHA256 | attribute ids |

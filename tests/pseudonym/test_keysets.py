@@ -181,16 +181,6 @@ def test_prf_keys_are_hmac(make):
     assert identity.suppression_key().prf("x") == expected
 
 
-def test_an_extracts_key_seals_and_dies(make):
-    keyset = make("identity")
-    keyset.add("extract/1:job-7")
-    sealed = keyset.extract_key("job-7").encrypt(bytes(12), b"rows", b"")
-    assert reopened(keyset).extract_key("job-7").decrypt(bytes(12), sealed, b"") == b"rows"
-    keyset.destroy(keyset.find("extract/1:job-7").kid)
-    with pytest.raises(errors.KeyMissingError, match="destroyed"):
-        reopened(keyset).extract_key("job-7")
-
-
 def test_the_audit_key_signs_and_its_successor_takes_over(make):
     keyset = make("attributes")
     keyset.add("audit/1")

@@ -146,6 +146,27 @@ def test_a_database_that_cannot_be_changed_stays_of_its_version(url, data):
     assert content(url) == before
 
 
+@pytest.mark.parametrize("state", ["open", "whole", "destroyed"])
+def test_tables_of_extracts_go_only_when_no_extract_is_left(url, data, monkeypatch, state):
+    with monkeypatch.context() as patched:
+        patched.setitem(REVISIONS, Owner.IDENTITY, "identity_0007")
+        with open_store(url, "identity") as older, older.transaction() as connection:
+            connection.execute(
+                sa.text("INSERT INTO extract VALUES ('npd-1', 'npd', 20000, 20031, :state, NULL)"),
+                {"state": state},
+            )
+    before = content(url)
+    code, said = migrated(data, *of_role(url))
+    if state == "destroyed":
+        assert code == 0
+        assert not {"extract", "extract_chunk"} & content(url).keys()
+        assert content(url)["store"] == before["store"]
+        return
+    assert code == 1
+    assert "holds extracts of registers" in said
+    assert content(url) == before
+
+
 def test_without_a_role_all_three_are_brought_up_as_far_as_they_are_there(data):
     for role in ("identity", "broker"):
         (data / role).mkdir()
