@@ -2,6 +2,7 @@
 
     python server.py                                     all three roles in one process, to try out
     python server.py --role broker --tls-certificate …   one role, with its own keys, database and certificate
+    python server.py --role broker … --migrate           its database brought to this version, then the end
 
     call ──▶ Gate: known method? caller who may? place free? deadline? ──▶ servicer ──▶ audit log ──▶ reply
     SIGTERM ──▶ not serving ──▶ drain: jobs go back to the queue, calls end ──▶ stop, exit 0
@@ -26,6 +27,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 import grpc
 import polars as pl
@@ -79,6 +81,7 @@ from pseudonym.roles.registers import Found, Registers
 from pseudonym.roles.senders import Holders
 from pseudonym.roles.statuses import INTERNAL, code_of
 from pseudonym.roles.together import listen_within
+from pseudonym.storage import migrate
 
 THREADS = 16
 CONNECTION_AGE = 3_600.0
@@ -104,6 +107,7 @@ class Settings:
         limits: how much is taken at once.
         role: the role that runs alone, or None for all three in one process.
         options: where that role has what it needs.
+        migrate: whether databases are brought to this version, and nothing is served.
     """
 
     data: Path
@@ -119,8 +123,12 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     role: Role | None = None
     options: role_settings.Options = field(default_factory=role_settings.Options)
+    migrate: bool = False
 
     def __post_init__(self) -> None:
+        if self.migrate:  # opens no keyset and listens nowhere
+            self.options.check(self.role, self.data, production=False, certificates=True)
+            return
         if (self.certificate is None) != (self.key is None):
             raise ValueError("Give --tls-certificate and --tls-key together.")
         if self.certificate is None and self.authority is not None:
@@ -438,6 +446,11 @@ def settings_from(arguments: Sequence[str]) -> Settings:
     )
     parser.add_argument("--workers", type=int, default=1, help="jobs that run at once (1)")
     parser.add_argument("--grace", type=float, default=20.0, help="seconds to end calls and jobs (20)")
+    parser.add_argument(
+        "--migrate",
+        action="store_true",
+        help="bring the role's database to the version of this program, and end; back it up first",
+    )
     role_settings.add_arguments(parser)
     given = parser.parse_args(arguments)
     host, colon, port = given.listen.rpartition(":")
@@ -458,7 +471,55 @@ def settings_from(arguments: Sequence[str]) -> Settings:
         grace=given.grace,
         role=given.role,
         options=role_settings.Options.read(given),
+        migrate=given.migrate,
     )
+
+
+def take(data: Path) -> TextIO:
+    """Own a data folder, for as long as the file is open.
+
+    Raises:
+        OSError: another server owns it, or it cannot be written.
+    """
+    lock = (data / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise
+    return lock
+
+
+def not_taken(error: OSError) -> int:
+    """Say why a data folder cannot be used; the exit code."""
+    reason = "Another server owns it." if isinstance(error, BlockingIOError) else error.strerror
+    print(f"The data folder cannot be used: {reason}", file=sys.stderr)
+    return 1
+
+
+def bring_up(settings: Settings) -> int:
+    """Bring the roles' databases to the version of this program; the exit code: 0 done, 1 failed.
+
+    Each role's is brought up whole or not at all, and one that is refused keeps those after it as they are.
+    """
+    os.umask(0o077)
+    try:
+        lock = take(settings.data)
+    except OSError as error:
+        return not_taken(error)
+    with lock:
+        for role in settings.roles:
+            database = role_settings.resolve(role, settings.data, settings.options, make=False).database
+            try:
+                before, after = migrate(database, role)
+            except PseudonymError as error:
+                print(f"{role}: {error}", file=sys.stderr)
+                return 1
+            if before == after:
+                print(f"{role}: there is nothing to do, the database is of version {after}.")
+            else:
+                print(f"{role}: the database was of version {before}, and is of version {after} now.")
+    return 0
 
 
 def run(settings: Settings) -> int:
@@ -467,12 +528,9 @@ def run(settings: Settings) -> int:
     clock.set_ahead(settings.options.days_ahead)
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
-        lock = (settings.data / "lock").open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = take(settings.data)
     except OSError as error:
-        reason = "Another server owns it." if isinstance(error, BlockingIOError) else error.strerror
-        print(f"The data folder cannot be used: {reason}", file=sys.stderr)
-        return 1
+        return not_taken(error)
     warnings = [role_settings.TOGETHER] if settings.role is None else []
     warnings += [role_settings.WITHOUT_CERTIFICATES] if settings.authority is None else []
     for sentence in warnings:
@@ -482,6 +540,7 @@ def run(settings: Settings) -> int:
         event("not_protected", logging.WARNING, message=sentence)
     try:
         with ExitStack() as stack:
+            stack.enter_context(lock)
             found = credentials(settings)
             domain = found.domain if found and found.domain else role_settings.DEVELOPMENT_DOMAIN
             houses = {
@@ -510,13 +569,13 @@ def run(settings: Settings) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Read the command line and run; the exit code is 2 for wrong usage."""
+    """Read the command line and do what it says; the exit code is 2 for wrong usage."""
     try:
         settings = settings_from(arguments)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    return run(settings)
+    return bring_up(settings) if settings.migrate else run(settings)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ median of the runs, a ratio the median of the ratios run by run. This process is
 server of PostgreSQL runs beside it on whichever is free. The stores flush every batch to disk.
 
 The ratio of an intake is that of this process's own seconds to those of the bare loop that seals as many
-people: key, row and three tags. Deliveries (`pseudonym.people`) are as large as a join makes them, of families
-of three or four, in which one record in ten is linked; where half are known, every second one is linked to a
-record before. An intake is all that the identity role does with a delivery, from records with their links to
-what is on disk; standardising and linking them is measured elsewhere (`intake.py`, `study.py`).
+people: key, row and three tags. Deliveries (`pseudonym.people`) are as large as a join makes them, of
+families of three or four, in which one record in ten is linked; where half are known, every second one is
+linked to a record before. An intake is all that the identity role does with a delivery, from records with
+their links to what is on disk; standardising and linking is measured elsewhere (`intake.py`, `study.py`).
 """
 
 from __future__ import annotations

@@ -355,12 +355,6 @@ class TableError(PseudonymError):
     reason = "TABLE_STATE"
 
 
-class ExtractError(StoreError):
-    """An extract is not in a state, or not of a size, that allows what was asked."""
-
-    reason = "EXTRACT_INVALID"
-
-
 class LayoutError(PseudonymError):
     """A council's layout does not say what a layout must. Nothing was read."""
 

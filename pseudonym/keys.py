@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from pseudonym import uses
 from pseudonym.errors import InputError, KeyMissingError, KeyUseError
@@ -20,6 +20,20 @@ from pseudonym.keyrecord import RAW_KEY_ACCESS, Key, RawKeyAccess, State
 from pseudonym.urn import LAST_EPOCH, AidKey, UrnKey, check_label
 
 __all__ = ["RAW_KEY_ACCESS", "Key", "Keyset", "RawKeyAccess", "State"]
+
+
+_NO_SUCCESSORS = ("Keys of this use have no successors.", "Destroy the key, and begin anew.")
+_NOT_ROTATED = {
+    uses.BIDX: (
+        "The index goes on under the key it was begun with: a new one would change nothing.",
+        "After a leak take the sources in again, into a new database under a new keyset.",
+    ),
+    uses.URN: (
+        "A recipient's numbers go on under their key until the broker begins the next epoch.",
+        "Begin it with kinlink recipient open --next-epoch, which makes the key too.",
+    ),
+}
+"""What to say of keys of which a successor alone would be used by nobody."""
 
 
 class Keyset(KeysetFile):
@@ -56,12 +70,12 @@ class Keyset(KeysetFile):
         """Make the next key of a series; the one before becomes decrypt-only.
 
         Args:
-            series: `kek/1` (this month's; name another month after a colon), `audit/1`, `bidx/1` or
-                `urn/1:<project>:<recipient>`; the use of any key of it stands for it.
+            series: `kek/1` (this month's; name another month after a colon) or `audit/1`; the use of any key
+                of it stands for it.
 
         Raises:
             KeyMissingError: the series has no key yet.
-            KeyUseError: it cannot go on, or is none.
+            KeyUseError: it cannot go on, or is none that a new key alone would renew.
         """
         if series == uses.KEK:
             return self.rotate_kek()
@@ -69,18 +83,9 @@ class Keyset(KeysetFile):
         read = uses.read(f"{series}:1" if whole else series)
         if read.kind == uses.KEK:
             return self.rotate_kek(read.labels[0])
-        if read.series is None:
-            raise KeyUseError("Keys of this use have no successors.", "Destroy the key, and begin anew.")
-        with self._changing() as now:
-            known = _series(self._last.keys, read.series)
-            if not known:
-                raise KeyMissingError("There is no key for this use to take over from.", "Add the first one.")
-            number = max(known) + 1
-            if read.kind == uses.URN and number > LAST_EPOCH:
-                raise KeyUseError(
-                    f"Epoch {LAST_EPOCH} is a recipient's last.", "Go on under a new name for the recipient."
-                )
-            return self._add(f"{read.series}:{number}", now, retired=known[number - 1])
+        if read.kind != uses.AUDIT:
+            raise KeyUseError(*_NOT_ROTATED.get(read.kind, _NO_SUCCESSORS))
+        return self._succeed(uses.AUDIT)
 
     def rotate_kek(self, month: str | None = None) -> Key:
         """Make the key-encrypting key of a month; the one before becomes decrypt-only.
@@ -153,11 +158,6 @@ class Keyset(KeysetFile):
         """The key of the suppression list. Raises KeyMissingError."""
         return self.lend(self.find(uses.SUPPRESSION).kid, PrfKey)
 
-    def extract_key(self, extract: str) -> AESGCM:
-        """The key of one register's extract. Raises KeyMissingError."""
-        kid = self.find(f"{uses.EXTRACT}:{check_label(extract, 'job')}").kid
-        return self.lend(kid, lambda _, secret: AESGCM(secret))
-
     def signing_key(self) -> SigningKey:
         """The key that signs the role's audit log now. Raises KeyMissingError."""
         return self.lend(self._member(uses.AUDIT, None).kid, SigningKey)
@@ -211,7 +211,7 @@ class Keyset(KeysetFile):
             KeyMissingError: the recipient never had a key in this project.
             KeyUseError: epoch 31, the last, is in use.
         """
-        self.rotate(_recipient(project, recipient))
+        self._succeed(_recipient(project, recipient), LAST_EPOCH)
         return self.urn_key(project, recipient)
 
     def urn_key(self, project: str, recipient: str, epoch: int | None = None) -> UrnKey:
@@ -237,6 +237,19 @@ class Keyset(KeysetFile):
         """The key of one exchange between two named parties. Raises KeyMissingError."""
         names = ":".join(check_label(text, "party or exchange") for text in (one, other, exchange))
         return self.lend(self.find(f"{uses.EXCHANGE}:{names}").kid, PrfKey)
+
+    def _succeed(self, series: str, last: int | None = None) -> Key:
+        """Make the next key of a series; the one before becomes decrypt-only."""
+        with self._changing() as now:
+            known = _series(self._last.keys, series)
+            if not known:
+                raise KeyMissingError("There is no key for this use to take over from.", "Add the first one.")
+            number = max(known) + 1
+            if last is not None and number > last:
+                raise KeyUseError(
+                    f"Epoch {last} is a recipient's last.", "Go on under a new name for the recipient."
+                )
+            return self._add(f"{series}:{number}", now, retired=known[number - 1])
 
     def _member(self, series: str, number: int | None) -> Key:
         known = _series(self.keys, series)

@@ -4,7 +4,7 @@
 | --- | --- | --- | --- |
 | `kek/1:<YYYY-MM>` | identity, attributes | AES-256-GCM-SIV | wraps subjects' keys; a new one each month |
 | `bidx/1` | identity | HMAC-SHA256 | root of the blind indexes |
-| `extract/1:<id>` | identity | AES-256-GCM | one register's extract, for as long as its job runs |
+| `extract/1:<id>` | identity | AES-256-GCM | in older keysets; seals nothing any more |
 | `suppression/1` | identity | HMAC-SHA256 | the list of people who must not be linked |
 | `unit/1` | identity | HMAC-SHA256 | units: what records and sources' families are called by |
 | `aid/1:<project>` | broker | HMAC-SHA256 | attribute ids |
@@ -17,7 +17,7 @@
 A month's key that leaked has a successor in the same month: `kek/1:2026-11.2`.
 
 The rule this module keeps: a use has one spelling and never gets a second key. So the successor of `audit/1`
-or `bidx/1` is another use: `audit/1:2`, `audit/1:3`.
+is another use: `audit/1:2`, `audit/1:3`. Older keysets may have `bidx/1:2`, which no index follows.
 """
 
 from __future__ import annotations
@@ -65,13 +65,6 @@ class Use:
     labels: tuple[str, ...]
     algorithm: Algorithm
     roles: frozenset[Role]
-
-    @property
-    def series(self) -> str | None:
-        """What the uses of successive keys begin with, or None where keys have no successors."""
-        if self.kind in (KEK, BIDX, AUDIT):
-            return self.kind
-        return f"{URN}:{self.labels[0]}:{self.labels[1]}" if self.kind == URN else None
 
     @property
     def number(self) -> int:

@@ -82,7 +82,7 @@ class Vault:
         """Take in new people, each with one row of one source: one batch, one transaction.
 
         Args:
-            people: columns of `records.SCHEMA`; 5,000 to 20,000 rows are a good batch.
+            people: columns of `records.SCHEMA`; the more rows, the less each costs: 50,000 are a good batch.
             source: where the rows come from; in the clear in the store.
             pids: their ids, 16 random bytes each, or None to make them. With ids of the caller's own a batch
                 can be sent again after a crash: `states` says whether it is there.

@@ -180,8 +180,7 @@ def rotate(
         str,
         typer.Argument(
             metavar="WHAT",
-            help="kek/1 (this month's; or kek/1:2026-12; after a leak kek/1:2026-12.2), "
-            "urn/1:PROJECT:RECIPIENT, bidx/1, audit/1; master.",
+            help="kek/1 (this month's; or kek/1:2026-12; after a leak kek/1:2026-12.2), audit/1; master.",
         ),
     ],
 ) -> None:

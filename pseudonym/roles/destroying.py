@@ -3,9 +3,8 @@
 The rules this module keeps:
 
 - A key-encrypting key goes only once it is not the present one and wraps nothing any more.
-- A key that the role cannot be without (audit log, ledger of erasures, indexes) goes only once it has a
-  successor: the audit log's once the log was handed over to that, and that of an index never while the index
-  is the one that it made.
+- A key that the role cannot be without goes only once it has a successor: the audit log's once the log was
+  handed over to that. Those of the indexes, the ledger of erasures, units and opt-outs have none, and stay.
 - A recipient's key goes together with the recipient's numbers of that epoch; a project's goes with the
   project.
 """
@@ -41,7 +40,10 @@ class Certify(Protocol):
     ) -> bytes: ...
 
 
-_NEEDED = frozenset({uses.KEK, uses.BIDX, uses.SUPPRESSION, uses.UNIT, uses.ERASURES, uses.AUDIT})
+_ROTATED = frozenset({uses.KEK, uses.AUDIT})
+_NEEDED = _ROTATED | {uses.BIDX, uses.SUPPRESSION, uses.UNIT, uses.ERASURES}
+_ROTATE = "Rotate it first; then what it made can be renewed."
+_STAYS = "It has no successor, and goes with the keyset."
 
 
 def destroyer(
@@ -65,7 +67,7 @@ def destroyer(
             return
         keyset.by_kid(kid)
         if use.kind in _NEEDED and key.state is State.ACTIVE:
-            raise KeyUseError("The key is in use.", "Rotate it first; then what it made can be renewed.")
+            raise KeyUseError("The key is in use.", _ROTATE if use.kind in _ROTATED else _STAYS)
         if use.kind == uses.KEK and wrapped().get(kid, 0):
             raise KeyUseError(f"The key still wraps {wrapped()[kid]} keys.", "Rewrap them first.")
         if use.kind == uses.BIDX and use.number == INDEX_EPOCH:

@@ -12,7 +12,6 @@ from pseudonym.audit import Event, Log
 from pseudonym.blind import BlindIndex, bits_for
 from pseudonym.broker import Broker
 from pseudonym.errors import LedgerError
-from pseudonym.extracts import Extracts
 from pseudonym.folders import FolderKeys, SealedFolders
 from pseudonym.identity_erasure import IdentityErasure, Told
 from pseudonym.keks import KeysetKeks
@@ -77,11 +76,6 @@ def open_vault(house: House, quotas: Mapping[str, int]) -> tuple[Vault, Identity
     gate = Openings(house.store, opened(house.log), quotas)
     vault = Vault(house.store, keks=KeysetKeks(house.keyset), index=index, openings=gate)
     return vault, IdentityErasure.open(vault, house.store, _ledger(house), erased(house.log))
-
-
-def open_extracts(house: House, quotas: Mapping[str, int]) -> Extracts:
-    """The extracts of registers in the identity role's store."""
-    return Extracts(house.store, Openings(house.store, opened(house.log), quotas))
 
 
 def open_book(house: House, forms: Forms) -> Book:

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from pseudonym.extracts import Extracts
-from pseudonym.keys import Keyset, State
 from pseudonym.roles.rounds import Rounds
-from pseudonym.uses import EXTRACT
 
 DAY = 86_400
 LOOK_EVERY = 600.0  # seconds: a clock may be put right, and a duty may have failed
@@ -50,14 +47,3 @@ class Duties:
             except Exception as error:  # the next look tries again
                 self._failed(getattr(error, "reason", type(error).__name__))
         return LOOK_EVERY
-
-
-def destroy_due(extracts: Extracts, keyset: Keyset) -> int:
-    """Destroy the extracts of registers whose time is over, with their keys; how many there were."""
-    due = extracts.due()
-    for extract in due:
-        for key in keyset.keys:
-            if key.use == f"{EXTRACT}:{extract}" and key.state is not State.DESTROYED:
-                keyset.destroy(key.kid)
-        extracts.destroy(extract)
-    return len(due)

@@ -7,10 +7,8 @@ from collections.abc import Callable, Sequence
 from pseudonym import clock
 from pseudonym.attributes import Attributes
 from pseudonym.broker import Broker
-from pseudonym.extracts import Extracts
 from pseudonym.release.flow import ReleaseDesk
 from pseudonym.roles.destroying import Certify
-from pseudonym.roles.duties import destroy_due
 from pseudonym.roles.ending import (
     END_IN_ATTRIBUTES,
     END_IN_BROKER,
@@ -70,7 +68,6 @@ def known_to(*places: Callable[[str], bool]) -> Callable[[str], bool]:
 
 def of_identity(
     house: House,
-    extracts: Extracts,
     certify: Certify,
     renewing: Renewing,
     overdue: Callable[[], Sequence[tuple[str, str]]],
@@ -81,7 +78,6 @@ def of_identity(
 
     Args:
         house: of the role.
-        extracts: in the vault.
         certify: signs what was destroyed.
         renewing: of the key-encrypting key.
         overdue: project and id of the extracts that were sent in and are due.
@@ -94,7 +90,6 @@ def of_identity(
         return [Due("register-extract", project, what, clock.now()) for project, _ in overdue()]
 
     duties = {
-        "extracts_destroyed": lambda: destroy_due(extracts, house.keyset),
         "submitted_extracts_destroyed": lambda: destroy_submitted(house, certify, overdue, delete_overdue),
     }
     return Keeping(duties, listed, "identities", END_IN_IDENTITY, knows, renewing)

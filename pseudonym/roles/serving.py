@@ -359,13 +359,12 @@ def _add_identity(parts: Parts, house: House, way: Way) -> None:
     if engine is not None:
         engine.opened(Joining(people, key, reports, optouts, carrying.enter), registers)
     reports.start()
-    extracts = domains.open_extracts(house, quotas)
     duties = {
         "answers_dropped": casebook.drop_answers,
         "opt_out_lists_destroyed": optouts.destroy_due,
         "opt_outs_carried_out": optouts.retry,
     }
-    kept = house, extracts, certify, renewing
+    kept = house, certify, renewing
     if engine is None:
         keeping = keepings.of_identity(*kept, lambda: (), lambda: 0, lambda project: True)
     else:

@@ -19,7 +19,7 @@ from pseudonym.errors import ClockError, StoreError
 from pseudonym.storage import versions
 from pseudonym.storage.common import STORE
 from pseudonym.storage.postgres import Postgres
-from pseudonym.storage.schema import METADATA, Role
+from pseudonym.storage.schema import METADATA, REVISIONS, Role
 from pseudonym.storage.sqlite import Sqlite
 
 __all__ = ["Role", "Store", "migrate", "open_store"]
@@ -307,27 +307,39 @@ def open_store(url: str, role: Role | str, *, clock: Clock = clock.seconds) -> S
     return store
 
 
-def migrate(url: str, role: Role | str) -> None:
+def migrate(url: str, role: Role | str) -> tuple[str, str]:
     """Bring a role's database to the version this program needs. Back it up first: there is no way back.
 
     On SQLite and PostgreSQL all of it happens, or none.
 
+    Returns:
+        The version that it was of, and the one that it is of: the same if there was nothing to do.
+
     Raises:
         StoreVersionError: the database is of a later version, or another role's.
         StoreInUseError: another server has the SQLite file open.
-        StoreError: it is no database of Kinlink's, or cannot be reached.
+        StoreError: it is missing or empty, is no database of Kinlink's, cannot be reached or changed, or
+            holds what this version has no place for.
     """
     role = Role(role)
     backend = _backend(url)
     try:
         with _looking(backend) as connection:
-            versions.check_known(connection, role)
-        engine = backend.engine()
-        with _deciding(engine) as connection:
-            versions.bring_up(connection, role)
-        engine.dispose()
+            found = versions.check_known(connection, role)
+        if found != REVISIONS[role]:
+            engine = backend.engine()
+            try:
+                with _deciding(engine) as connection:
+                    versions.bring_up(connection, role)
+            except sa.exc.DBAPIError as error:
+                raise StoreError(
+                    "The tables cannot be changed.", "See that the disk has room and the rights are right."
+                ) from error
+            finally:
+                engine.dispose()
     finally:
         backend.release()
+    return found, REVISIONS[role]
 
 
 def _backend(url: str) -> Backend:

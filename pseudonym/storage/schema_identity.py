@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from pseudonym.storage.common import ledger_table, store_table
 
-REVISION = "identity_0007"
+REVISION = "identity_0008"
 METADATA = sa.MetaData()
 
 STORE = store_table(METADATA)
@@ -67,24 +67,6 @@ OPENING = sa.Table(
     sa.Column("day", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("purpose", sa.Text, primary_key=True),
     sa.Column("count", sa.BigInteger, nullable=False),
-)
-EXTRACT = sa.Table(
-    "extract",
-    METADATA,
-    sa.Column("extract", sa.Text, primary_key=True),
-    sa.Column("register", sa.Text, nullable=False),
-    sa.Column("received_day", sa.Integer, nullable=False),
-    sa.Column("destroy_day", sa.Integer, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("seal", sa.LargeBinary),
-)
-EXTRACT_CHUNK = sa.Table(
-    "extract_chunk",
-    METADATA,
-    sa.Column("extract", sa.Text, sa.ForeignKey("extract.extract"), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("rows", sa.Integer, nullable=False),
-    sa.Column("ct", sa.LargeBinary, nullable=False),
 )
 FOLDER_KEY = sa.Table(
     "folder_key",

@@ -32,9 +32,11 @@ def check(connection: sa.Connection, role: Role) -> None:
     """
     found = _found(connection, role)
     if found != REVISIONS[role]:
+        check_known(connection, role)
         raise StoreVersionError(
             f"The database is of version {found}; this program needs {REVISIONS[role]}.",
-            "Back it up and bring it to this version, or use the program that made it.",
+            "Back it up, then run server.py as for this role with --migrate added, once; or use the program "
+            "that made it.",
         )
 
 
@@ -47,15 +49,20 @@ def make(connection: sa.Connection, role: Role, now: int) -> None:
     )
 
 
-def check_known(connection: sa.Connection, role: Role) -> None:
-    """Do nothing if the database is the role's, and of this version or one before.
+def check_known(connection: sa.Connection, role: Role) -> str:
+    """The version of a database that is the role's, and of this version or one before.
 
     Raises:
         StoreVersionError: it is of a later version, or of another role.
-        StoreError: it was not made by this program.
+        StoreError: it is empty, or was not made by this program.
     """
     from alembic.script import ScriptDirectory
 
+    if is_empty(connection):
+        raise StoreError(
+            "There is no database yet, or it is empty.",
+            "See that the right one is named; a new one is made when its role is started.",
+        )
     found = _found(connection, role)
     script = ScriptDirectory.from_config(_config(role))
     if found not in {revision.revision for revision in script.walk_revisions()}:
@@ -63,6 +70,7 @@ def check_known(connection: sa.Connection, role: Role) -> None:
             f"The database is of version {found}, which this program does not know.",
             "Use the program that made it, or a later one.",
         )
+    return found
 
 
 def bring_up(connection: sa.Connection, role: Role) -> None:
@@ -70,7 +78,7 @@ def bring_up(connection: sa.Connection, role: Role) -> None:
 
     Raises:
         StoreVersionError: it is of a later version, or of another role.
-        StoreError: it was not made by this program.
+        StoreError: it was not made by this program, or holds what this version has no place for.
     """
     check_known(connection, role)
     _upgrade(connection, role)

@@ -87,16 +87,34 @@ def test_a_keyset_is_made_filled_and_listed(broker):
 
 
 def test_series_are_rotated(broker):
-    run(broker, "rotate", "urn/1:tf:nis")
+    run(broker, "add", "audit/1")
+    run(broker, "rotate", "audit/1")
     before = (broker / "k").read_bytes()
     run(broker, "rotate", "master")
-    assert [(key.use, key.state) for key in keyset(broker).keys][1:] == [
-        ("urn/1:tf:nis:1", State.DECRYPT_ONLY),
-        ("urn/1:tf:nis:2", State.ACTIVE),
+    assert [(key.use, key.state) for key in keyset(broker).keys][2:] == [
+        ("audit/1", State.DECRYPT_ONLY),
+        ("audit/1:2", State.ACTIVE),
     ]
     (broker / "k").write_bytes(before)
     with pytest.raises(errors.PassphraseError, match="device secret"):
         keyset(broker)
+
+
+@pytest.mark.parametrize(
+    ("role", "use", "instead"),
+    [
+        ("identity", "bidx/1", "new keyset"),
+        ("broker", "urn/1:tf:nis:1", "kinlink recipient open --next-epoch"),
+    ],
+)
+def test_a_rotation_that_would_change_nothing_is_refused_and_says_what_to_do(folder, role, use, instead):
+    run(folder, "create", "--role", role)
+    run(folder, "add", use)
+    before = (folder / "k").read_bytes()
+    result = run(folder, "rotate", use, code=1)
+    assert instead in result.stderr
+    assert result.stdout == ""
+    assert (folder / "k").read_bytes() == before
 
 
 @pytest.mark.parametrize("by", ["kid", "use"])

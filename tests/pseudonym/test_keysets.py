@@ -181,16 +181,6 @@ def test_prf_keys_are_hmac(make):
     assert identity.suppression_key().prf("x") == expected
 
 
-def test_an_extracts_key_seals_and_dies(make):
-    keyset = make("identity")
-    keyset.add("extract/1:job-7")
-    sealed = keyset.extract_key("job-7").encrypt(bytes(12), b"rows", b"")
-    assert reopened(keyset).extract_key("job-7").decrypt(bytes(12), sealed, b"") == b"rows"
-    keyset.destroy(keyset.find("extract/1:job-7").kid)
-    with pytest.raises(errors.KeyMissingError, match="destroyed"):
-        reopened(keyset).extract_key("job-7")
-
-
 def test_the_audit_key_signs_and_its_successor_takes_over(make):
     keyset = make("attributes")
     keyset.add("audit/1")
@@ -352,16 +342,36 @@ def test_what_has_no_successor_is_not_rotated(make):
     keyset.add("aid/1:tf")
     with pytest.raises(errors.KeysetError, match="no successors"):
         keyset.rotate("aid/1:tf")
-    for series in ("audit/1", "urn/1:tf:nis", "urn/1:tf:nis:1"):
-        with pytest.raises(errors.KeyMissingError, match="Add the first"):
-            keyset.rotate(series)
-    keyset.add("urn/1:tf:nis:1")
-    assert keyset.rotate("urn/1:tf:nis").use == "urn/1:tf:nis:2"
-    assert keyset.rotate("urn/1:tf:nis:1").use == "urn/1:tf:nis:3"
+    with pytest.raises(errors.KeyMissingError, match="Add the first"):
+        keyset.rotate("audit/1")
+    with pytest.raises(errors.KeyMissingError, match="Add the first"):
+        keyset.rotate_urn_key("tf", "nis")
+
+
+@pytest.mark.parametrize(
+    ("role", "first", "series", "instead"),
+    [
+        ("identity", "bidx/1", ["bidx/1", "bidx/1:2"], "take the sources in again"),
+        ("broker", "urn/1:tf:nis:1", ["urn/1:tf:nis", "urn/1:tf:nis:1"], "open --next-epoch"),
+    ],
+)
+def test_a_successor_that_nothing_would_follow_is_not_made(make, role, first, series, instead):
+    keyset = make(role)
+    keyset.add(first)
+    before = keyset.path.read_bytes()
+    for one in series:
+        with pytest.raises(errors.KeyUseError) as refused:
+            keyset.rotate(one)
+        assert instead in refused.value.help
+    assert keyset.path.read_bytes() == before
+    assert [(key.use, key.state) for key in reopened(keyset).keys] == [(first, State.ACTIVE)]
+
+
+def test_an_index_key_that_an_older_version_rotated_is_found_by_its_number(make):
     identity = make("identity")
     identity.add("bidx/1")
     first = identity.blind_key().field("nhs", 1)
-    identity.rotate("bidx/1")
+    identity._succeed(uses.BIDX)
     assert identity.blind_key().field("nhs", 1) != identity.blind_key(1).field("nhs", 1) == first
 
 

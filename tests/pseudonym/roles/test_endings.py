@@ -14,24 +14,21 @@ from typing import Any
 import grpc
 import polars as pl
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pseudonym import uses
 from pseudonym.audit import VerifierKey
 from pseudonym.audit.checkpoint import Checkpoint
 from pseudonym.certificates import verify
 from pseudonym.changes import renewal_context
-from pseudonym.errors import ExtractError, SealedError
-from pseudonym.extracts import Extracts
+from pseudonym.errors import SealedError
 from pseudonym.hpke import OpeningKey
 from pseudonym.keys import Keyset, State
-from pseudonym.openings import Openings
 from pseudonym.providers.file import FileProvider
 from pseudonym.roles.callers import Role
 from pseudonym.roles.commands_destroy import destroy_app
 from pseudonym.roles.commands_renew import renew_app
-from pseudonym.roles.duties import Duties, destroy_due
-from pseudonym.storage import open_store, schema
+from pseudonym.roles.duties import Duties
+from pseudonym.storage import schema
 from pseudonym.storage.schema import METADATA
 from pseudonym.v1 import attribute_pb2, broker_pb2, key_pb2
 from tests.pseudonym.roles import test_processes as chain
@@ -360,26 +357,3 @@ def test_a_duty_is_done_once_a_day_and_again_when_it_failed():
     broken.clear()
     duties.look()
     assert done[3:] == [("drop", 7)]
-
-
-def test_an_extract_goes_on_its_day_with_its_key(tmp_path):
-    now = [1_800_000_000.0]
-    keyset = Keyset.create(
-        tmp_path / "keyset", "identity", FileProvider(tmp_path / "device", "a long passphrase")
-    )
-    with open_store(f"sqlite:///{tmp_path}/i.db", "identity", clock=lambda: now[0]) as store:
-        extracts = Extracts(store, Openings(store, lambda _: None, {}))
-        for name, days in (("npd-1", 31), ("npd-2", 3)):
-            keyset.add(f"extract/1:{name}")
-            extracts.begin(name, "npd", days)
-            extracts.write(name, keyset.extract_key(name), 0, pl.DataFrame({"nhs": ["9434765919"]}))
-        assert destroy_due(extracts, keyset) == 0
-        now[0] += 3 * DAY
-        assert destroy_due(extracts, keyset) == 1
-        assert keyset.find("extract/1:npd-1").state is State.ACTIVE
-        states = {key.use: key.state for key in keyset.keys}
-        assert states["extract/1:npd-2"] is State.DESTROYED
-        with pytest.raises(ExtractError):
-            extracts.write("npd-2", AESGCM(bytes(32)), 1, pl.DataFrame({"nhs": ["9434765919"]}))
-        now[0] += 28 * DAY
-        assert (destroy_due(extracts, keyset), destroy_due(extracts, keyset)) == (1, 0)

@@ -320,6 +320,23 @@ def test_keys_are_listed_added_rotated_and_destroyed_once_for_each_request(roles
             assert reason(caught.value)[:2] == expected
 
 
+@pytest.mark.parametrize(
+    ("role", "use"), [(Role.IDENTITY, "bidx/1"), (Role.BROKER, "urn/1:tf-2026:nis-analysis")]
+)
+def test_a_key_that_a_successor_alone_would_not_renew_is_not_rotated(roles, certificates, role, use):
+    with Called(roles[role].address, certificates, "key-custodian") as custodian:
+
+        def listed():
+            return custodian(f"{K}ListKeys", key_pb2.ListKeysRequest(), key_pb2.ListKeysResponse)
+
+        before, rotate = listed(), key_pb2.RotateKeyRequest(mandate=mandate(), use=use)
+        for _ in range(2):
+            with pytest.raises(grpc.RpcError) as caught:
+                custodian(f"{K}RotateKey", rotate, key_pb2.RotateKeyResponse)
+            assert reason(caught.value)[:2] == ("FAILED_PRECONDITION", "KEYSET_INVALID")
+        assert listed() == before
+
+
 def entries(called):
     found, token = [], ""
     while True:

@@ -108,7 +108,7 @@ def clock_set_back(role: Path) -> None:
         (no_device_secret, "device secret"),
         (destroyed_key, "destroyed"),
         (copy_of_before_a_destruction, "device secret"),
-        (later_version, "of version attributes_9999; this program needs"),
+        (later_version, "of version attributes_9999, which this program does not know"),
         (clock_set_back, "clock is behind"),
     ],
 )

@@ -13,11 +13,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 import sqlalchemy as sa
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pseudonym import columns
-from pseudonym.extracts import Extracts
-from pseudonym.openings import Openings
 from pseudonym.people import Delivery, People
 from pseudonym.records import Address, Former, Identity, Name
 from pseudonym.storage import identity as db
@@ -27,7 +24,7 @@ from pseudonym.vault import State
 from tests.pseudonym.histories import links, stamp, unit
 from tests.pseudonym.storage import made_up
 from tests.pseudonym.storage.delivered import series
-from tests.pseudonym.storage.made_up import MANDATE, Log, people, pid, vault
+from tests.pseudonym.storage.made_up import MANDATE, people, pid, vault
 
 CANARY = Identity(
     names=(Name("Zebediah", "Quistgaard-Øre"),),
@@ -90,11 +87,6 @@ def planted(store):
     here.supersede(pid(1), canary)
     assert here.find(one, MANDATE)["pid"].to_list()
     assert here.open([canary], MANDATE, history=True).height == 3
-    extracts = Extracts(store, Openings(store, Log(), {"linkage": 10**6}))
-    key = AESGCM(bytes(range(32)))
-    extracts.begin("job", "npd", 1)
-    extracts.write("job", key, 0, pl.DataFrame({"text": CANARY.texts()}))
-    extracts.finish("job", key)
     deliver(People(here), one)
     vault(store, month=2, older=(1,)).rewrap(1000)
     return canary

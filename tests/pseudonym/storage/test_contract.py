@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from pseudonym import errors
 from pseudonym.storage import Role, migrate, open_store, versions
 from pseudonym.storage.schema import METADATA, REVISIONS
-from pseudonym.storage.schema_identity import BLIND_INDEX, EXTRACT_CHUNK, IDENTITY_ROW, SUBJECT
+from pseudonym.storage.schema_identity import BLIND_INDEX, IDENTITY_ROW, RIGHTS_ANSWER, SUBJECT
 
 ROLES = list(Role)
 Columns = dict[str, list[Any]]
@@ -36,10 +36,11 @@ def subjects(numbers):
     }
 
 
-def chunks(numbers):
-    """Chunks of an extract that is not there."""
+def answers(numbers):
+    """Answers to a request that is not there."""
     count = len(numbers)
-    return {"extract": ["none"] * count, "number": list(numbers), "rows": [1] * count, "ct": [b"c"] * count}
+    halves = [str(number) for number in numbers]
+    return {"case_id": ["none"] * count, "half": halves, "day": [1] * count, "ct": [b"c"] * count}
 
 
 def content(url):
@@ -121,9 +122,9 @@ def test_a_row_among_many_that_is_refused_undoes_the_transaction(url):
             with store.read() as connection:
                 assert connection.execute(total).scalar_one() == 3000
         with pytest.raises(errors.StoreError), store.transaction() as connection:
-            store.insert(connection, EXTRACT_CHUNK, chunks(range(3001)))
+            store.insert(connection, RIGHTS_ANSWER, answers(range(3001)))
         with store.read() as connection:
-            assert connection.execute(sa.select(EXTRACT_CHUNK)).all() == []
+            assert connection.execute(sa.select(RIGHTS_ANSWER)).all() == []
 
 
 def test_a_transaction_that_raises_after_many_rows_leaves_nothing(url):
@@ -138,7 +139,7 @@ def test_a_transaction_that_raises_after_many_rows_leaves_nothing(url):
 def test_a_row_without_what_it_refers_to_is_refused(url):
     with open_store(url, "identity") as store:
         with pytest.raises(errors.StoreError), store.transaction() as connection:
-            store.insert(connection, EXTRACT_CHUNK, chunks([1]))
+            store.insert(connection, RIGHTS_ANSWER, answers([1]))
         missing = {name: values for name, values in subjects([1]).items() if name != "state"}
         with pytest.raises(errors.StoreError), store.transaction() as connection:
             store.insert(connection, SUBJECT, missing)

@@ -7,7 +7,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-import sqlalchemy as sa
 
 from pseudonym import persons
 from pseudonym.errors import (
@@ -21,7 +20,7 @@ from pseudonym.errors import (
 from pseudonym.openings import Mandate
 from pseudonym.people import Delivery, People
 from pseudonym.storage import migrate, open_store
-from pseudonym.storage.schema import METADATA, REVISIONS, Role
+from pseudonym.storage.schema import METADATA, Role
 from pseudonym.storage.schema_identity import (
     BLIND_INDEX,
     IDENTITY_ROW,
@@ -46,6 +45,7 @@ from tests.pseudonym.storage.delivered import (
     series,
 )
 from tests.pseudonym.storage.made_up import MANDATE, Log, vault
+from tests.pseudonym.storage.older import make_older
 
 
 @pytest.fixture
@@ -412,39 +412,17 @@ def test_the_registers_key_is_wrapped_anew_each_month(store, people):
     assert len(set(pids(fresh, 11, 12))) == 1
 
 
-def parted(entry, row_id):
-    """An entry of the index as it was before it was one number."""
-    return {"field": entry >> 40, "epoch": entry >> 32 & 255, "tag": entry & 0xFFFFFFFF, "row_id": row_id}
-
-
 def test_an_older_database_is_brought_up_with_everybody_in_it(url, tmp_path, monkeypatch):
     with open_store(f"sqlite:///{tmp_path / 'now.db'}", "identity") as now:
         pid, gone = vault(now).add(made_up.people(0, 2), "council")
         vault(now).erase([gone])
-        (subject_row,) = (row._asdict() for row in rows_of(now, SUBJECT) if row.pid == pid)
-        rows = [row._asdict() for row in rows_of(now, IDENTITY_ROW)]
-        entries = [row._asdict() for row in rows_of(now, BLIND_INDEX)]
-    key = {name: subject_row.pop(name) for name in ("kid", "wrapped")}
-    erased = dict.fromkeys(subject_row) | {"pid": gone, "kind": "person", "state": "erased", "version": 1}
-    former = sa.table("subject", *map(sa.column, subject_row))
-    keys = sa.table("subject_key", *map(sa.column, ("pid", "kid", "wrapped")))
-    index = sa.table("blind_index", *map(sa.column, ("field", "epoch", "tag", "row_id")))
-    with monkeypatch.context() as patched:
-        patched.setitem(REVISIONS, Role.IDENTITY, "identity_0001")
-        with open_store(url, "identity") as older, older.transaction() as at:
-            for table, row in (
-                (former, subject_row),
-                (former, erased | {"created_day": 20_000}),
-                (keys, {"pid": pid, **key}),
-                *((IDENTITY_ROW, row) for row in rows),
-                *((index, parted(**entry)) for entry in entries),
-            ):
-                at.execute(sa.insert(table).values(**row))
+        key = subject(now, pid)
+        make_older(url, now, monkeypatch)
     with pytest.raises(StoreVersionError):
         open_store(url, "identity")
     migrate(url, "identity")
     with open_store(url, "identity") as store:
-        assert vault(store).wrapped_under() == {key["kid"]: 1}
+        assert vault(store).wrapped_under() == {key.kid: 1}
         people = People(vault(store))
         assert people.members(series(11)).is_empty()
         assert people.untold(5) == []
