@@ -224,7 +224,9 @@ class Persons:
         work = job.work
         errand = Errand(job.project, work.purpose, work.actor, register, sender, job.job_id)
         with told():
-            return self.registers.link(errand, refs, lambda known: Found(*link(known)), progress)
+            return self.registers.link(
+                errand, refs, lambda known, apart: Found(*link(known, apart)), progress
+            )
 
     def check(self, project: str, purpose: str, actor: str) -> None:
         try:

@@ -4,27 +4,30 @@
     those who are known (in memory) ─┴─profile──▶ outcomes ──▶ the side that keeps persons
 
 Nothing of who is known is written down here but the weights of pairs, and nobody becomes known by it.
-Protected people are not among those whom this side is shown.
+Protected people are not among those whom this side is shown; it hears how old, of what sex and from where who
+is kept out is, without an id, to count them as not found.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final, NamedTuple, Protocol
 
 import polars as pl
 
-from linker import report
+from linker import register_figures, report
 from linker.evidence import CLERICAL, on_outcomes, still_true
-from linker.profile_links import LINKED, link_persons
+from linker.profile_links import LINKED, applicable, link_persons
 from linker.profiles import load
+from linker.profiles.outcomes import NOT_APPLICABLE
 from linker.profiles.parts import listed
+from linker.profiles.sides import Period
 from linker.records import Records
 from linker.resources import Job, Table
 from linker.vaulted import Folder
-from linker.work import REPORT
+from linker.work import MANIFEST, REPORT
 
 Progress = Callable[[str, int, int], None]
 
@@ -48,7 +51,7 @@ class Found(NamedTuple):
     counts: dict[str, int]
 
 
-Link = Callable[[pl.DataFrame], Found]
+Link = Callable[[pl.DataFrame, pl.DataFrame], Found]
 
 
 class Registers(Protocol):
@@ -78,7 +81,8 @@ class Registers(Protocol):
             refs: the row references of the extract.
             link: finds whose the rows are: gets `person`, `family`, `authority`, `record`, `changed` (the day
                 of its last correction; null: none) and the columns that are kept of a person
-                (`linker.joining`), all text, a row for each name and address.
+                (`linker.joining`), all text, a row for each name and address; and of whoever is kept out
+                `linker.register_figures.WHO`, a row each, for the figures alone.
             progress: called with (stage, done, total); what it raises ends the work.
 
         Returns:
@@ -107,7 +111,7 @@ def perform(
         extract: the register's records; their ids are row references.
         registers: where persons are kept.
         judged: what people settled before: `linker.evidence.EVIDENCE`.
-        folder: an empty one, for links, pairs to look at, and figures.
+        folder: an empty one, for links, pairs to look at, figures, and the manifest where there can be links.
         progress: called with (stage, done, total); what it raises ends the work.
 
     Raises:
@@ -117,18 +121,28 @@ def perform(
     figures: dict[str, object] = {"format": report.FORMAT, "kind": "register", "register": work.register}
     figures.update(work.lawfulness)
 
-    def link(known: pl.DataFrame) -> Found:
-        explaining = list[pl.DataFrame]()
+    on = date.fromisoformat(work.day)
+    since = date.fromisoformat(work.since) if work.since else on
+    manifests = list[Mapping[str, Any]]()
+
+    def link(known: pl.DataFrame, apart: pl.DataFrame) -> Found:
+        explaining, reports = list[pl.DataFrame](), list[Mapping[str, Any]]()
+
+        def reported(said: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+            reports.append(said)
+            manifests.append(manifest)
+
         outcomes = link_persons(
             known,
             extract,
             work.register,
-            on=date.fromisoformat(work.day),
-            since=date.fromisoformat(work.since) if work.since else None,
+            on=on,
+            since=since,
             nhs_number_reason=work.nhs_number_reason,
             seed=work.seed,
             progress=progress,
             explained=explaining.append,
+            reported=reported,
         )
         # Whoever judged may have seen any record of a person.
         changed = known.select("record", pl.col("changed").max().over("person"))
@@ -151,11 +165,17 @@ def perform(
         if told is not None:
             whose = told.join(records, on="person", maintain_order="left").rename({"record": "left_id"})
             folder.write_table(EXPLAINED, whose.drop("person").sort("left_id", "weight"))
+        everybody = _everybody(known, apart, found.persons, applicable(load(work.register), on, since))
+        for said in reports:
+            figures.update(register_figures.figures(said, outcomes, everybody, Period(on, since)))
         figures["stages"] = _counted(found.persons, "stage")
         figures["bands"] = _counted(found.persons, "band")
         return found
 
-    figures["linked"] = registers.link(job, work.register, sender, extract.ids, link, progress)
+    linked = figures["linked"] = registers.link(job, work.register, sender, extract.ids, link, progress)
+    for made in manifests:
+        manifest = register_figures.manifest(made, linked, judged)
+        folder.write(MANIFEST, json.dumps(manifest, allow_nan=False).encode())
     folder.write(REPORT, json.dumps(figures, allow_nan=False).encode())
 
 
@@ -247,6 +267,19 @@ def _found(outcomes: pl.DataFrame, known: pl.DataFrame, refs: pl.Series) -> Foun
         "rows_to_look_at": rows.height - told.height,
     }
     return Found(told, persons, counts)
+
+
+def _everybody(
+    known: pl.DataFrame, apart: pl.DataFrame, persons: pl.DataFrame, may_be: pl.Expr
+) -> pl.DataFrame:
+    """Everybody once as figures count them: `person`, `outcome` and `register_figures.WHO`."""
+    who = known.unique("person", keep="first", maintain_order=True).select("person", *register_figures.WHO)
+    unfound = pl.when(may_be).then(pl.lit("NOT_LINKED")).otherwise(pl.lit(NOT_APPLICABLE))
+    others = apart.with_row_index("person").select(
+        *register_figures.WHO, person=pl.format("apart {}", "person"), outcome=unfound
+    )
+    told = who.join(persons.select("person", "outcome"), on="person", maintain_order="left")
+    return pl.concat([told, others.select(told.columns)])
 
 
 def _counted(frame: pl.DataFrame, column: str) -> dict[str, int]:

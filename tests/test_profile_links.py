@@ -18,6 +18,7 @@ from linker.evidence import CLERICAL, EVIDENCE, NOTHING
 from linker.joining import KEPT
 from linker.profile_links import AUTHORITY, check_register, link_persons
 from linker.profiles.parts import listed
+from linker.register_figures import WHO
 from pseudonym.rights.words import of_link
 from tests.service.harness import people
 
@@ -152,7 +153,7 @@ def test_r65_what_people_decided_is_what_a_person_is_told_of_links():
         folder: Any = Kept()
 
         def link(job, register, sender, refs, link, progress):
-            return link(known).counts
+            return link(known, known[:0].select(WHO)).counts
 
         vault = SimpleNamespace(link=link)
         registers.perform(job, "x", extract, vault, judged, folder, lambda *_: None)

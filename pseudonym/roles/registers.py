@@ -9,7 +9,8 @@ The rules this module keeps:
 - Identities that are opened for it stay in memory, and are in the audit log before.
 - Each telling is a run of its own: one that broke off is told again from its start, and the later run holds.
 - Protected people are searched in no register, and told as not linked: nobody learns who they are. So are
-  those who opted out, or asked that nothing be shared of them.
+  those who opted out, or asked that nothing be shared of them. Figures count them as not found: who links is
+  told when they were born, their sex and postcode for that, without an id.
 
 Who links is no part of this side: `link` is a function from frames to frames (`linker.registers`).
 """
@@ -81,10 +82,13 @@ class Part(NamedTuple):
 Carry = Callable[[pl.DataFrame], pl.DataFrame]
 """From those who are known, as for `Link`, to those who can be in a register: `person`, `record` and the
 fields that it carries."""
-Link = Callable[[pl.DataFrame], Found]
+Link = Callable[[pl.DataFrame, pl.DataFrame], Found]
 """From those who are known (`person`, `family`, `authority`, `record`, `changed` (the day of its last
 correction; null: none) and the columns `FLAT`, all text; a record has a row for each of its names and
-addresses, a person one or more records) to what is theirs."""
+addresses, a person one or more records) to what is theirs; the second frame has `COUNTED` of whoever is kept
+out, a row each."""
+COUNTED: Final = ("born", "sex", "postcode")
+"""What figures count people by."""
 
 
 class Registers:
@@ -124,10 +128,10 @@ class Registers:
         with alone(self._turn, progress):
             passed = self._optouts.gate(errand.project, errand.source, read=True)
             known, guarded = self._known(errand, passed, progress)
-            found = link(known)
+            found = link(known, guarded.select(COUNTED))
             patiently(progress, self._reports.settle)  # or rows would be told of who has moved on
             rows = self._rows(errand, refs, found.rows)
-            persons = self._persons(errand, known, guarded, found.persons)
+            persons = self._persons(errand, known, guarded["unit"], found.persons)
             self.check(errand.project, errand.source)  # a list may have become too old meanwhile
             basis = None if passed is None else (passed.basis, passed.until)
             told = (errand.project, errand.purpose, errand.source, rows, persons, basis)
@@ -216,27 +220,32 @@ class Registers:
 
     def _known(
         self, errand: Errand, passed: Passed | None, progress: Progress
-    ) -> tuple[pl.DataFrame, pl.Series]:
-        """Everybody but those who are kept out, and a record of each of these.
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Everybody but those who are kept out; of each of these the `unit` of a record, and `COUNTED`.
 
         Protected people are, who asked that nothing be shared of them, and for health data whoever the
         cleared list has not or had their NHS number taken out.
         """
         unshared = self._optouts.unshared(errand.source, passed)
         mandate = Mandate(errand.actor, errand.purpose, errand.project)
-        found, guarded, opened = [self._spread(_NOBODY)], [_NOBODY["unit"]], 0
+        found, guarded, opened = [self._spread(_NOBODY)], [self._counted(_NOBODY)], 0
         for some in self._people.known(mandate):
             opened += some.height
             progress("open", opened, 0)
             apart = set(some.filter("protected")["pid"].to_list()) | unshared | away(some, passed)
             hidden = pl.col("pid").is_in(list(apart))
-            guarded.append(some.filter(hidden).unique("pid")["unit"])
+            guarded.append(self._counted(some.filter(hidden)))
             found.append(self._spread(some.filter(~hidden)))
         known = by_content(pl.concat(found), ("authority", *FLAT), ("person", "family"))
         # What tells persons and families apart is a number for this linkage, and not their id: in the order
         # of what is known of them, so that the ids settle no tie.
         numbers = (_numbered(known[name]) for name in ("person", "family"))
         return known.with_columns(numbers), pl.concat(guarded)
+
+    def _counted(self, opened: pl.DataFrame) -> pl.DataFrame:
+        """Of each person the unit of a record, and what figures count them by."""
+        one = self._spread(opened).unique("person", keep="first", maintain_order=True)
+        return one.select(*COUNTED, unit=pl.col("record").str.decode("hex"))
 
     def _spread(self, opened: pl.DataFrame) -> pl.DataFrame:
         """Those who are known, as who links sees them but for their ids."""
