@@ -217,16 +217,21 @@ class Persons:
         self._holders.check_sender(sender, project, register)
 
     def link(
-        self, job: Job, register: str, sender: str, refs: pl.Series, link: registers.Link, progress: Progress
+        self,
+        job: Job,
+        register: str,
+        sender: str,
+        refs: pl.Series,
+        link: registers.Link,
+        unsought: registers.Unsought,
+        progress: Progress,
     ) -> dict[str, int]:
         if self.registers is None:
             raise not_open()
         work = job.work
         errand = Errand(job.project, work.purpose, work.actor, register, sender, job.job_id)
         with told():
-            return self.registers.link(
-                errand, refs, lambda known, apart: Found(*link(known, apart)), progress
-            )
+            return self.registers.link(errand, refs, lambda known: Found(*link(known)), unsought, progress)
 
     def check(self, project: str, purpose: str, actor: str) -> None:
         try:

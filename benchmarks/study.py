@@ -164,7 +164,7 @@ def deliveries(stages: Stages, service: Service, county: Path, key: bytes) -> No
                 rows.append(sent[-1].rows)
         with stages.stage(f"persons of {day[:4]}") as rows:
             for one in sent:
-                counts = study.join(service, one.submission, nothing)
+                counts = study.join(service, one, nothing)
                 rows.append(counts["new"] + counts["joined"] + counts["together"])
 
 

@@ -128,7 +128,7 @@ class Demo:
             total: dict[str, int] = {}
             for file in files:
                 with self._story.bar("Joining") as feed:
-                    counts = study.join(self._service, file.submission, feed)
+                    counts = study.join(self._service, file, feed)
                 total = {name: total.get(name, 0) + count for name, count in counts.items()}
             rows = sum(file.rows for file in files)
             shown.add_row(day, f"{rows:,}", f"{total['new']:,}", f"{total['joined']:,}")

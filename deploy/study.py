@@ -39,7 +39,8 @@ from pseudonym.roles.peer import Peer
 from pseudonym.roles.refusals import PeerUnavailableError
 from pseudonym.study import files
 from pseudonym.study.declaring import dataset
-from pseudonym.study.delivery import Delivery, check, divide
+from pseudonym.study.delivery import Delivery, as_sent, check, divide
+from pseudonym.study.fields import PROTECTED
 from pseudonym.study.layouts import Layout
 from pseudonym.study.schemes import scheme
 from pseudonym.study.secret import stream
@@ -161,10 +162,15 @@ def send_extract(service: Service, register: str, halves: Halves, batch: str, fe
         return submission, client.submit(halves.attributes, batch_id=batch, dataset=register).rows
 
 
-def join(service: Service, submission: str, feed: Feed) -> dict[str, int]:
-    """Join a submission with the persons in the vault; what came of it."""
+def join(service: Service, sent: Sent, feed: Feed) -> dict[str, int]:
+    """Join what a council sent with the persons in the vault; what came of it."""
     with service.linker(Role.LINKAGE_OPERATOR) as client:
-        started = client.start_join(submission, family_column="family", request_id=f"join-{submission}")
+        started = client.start_join(
+            sent.submission,
+            family_column="family",
+            protected_column=PROTECTED if PROTECTED in sent.identifiers.columns else "",
+            request_id=f"join-{sent.submission}",
+        )
         job = _done(client.wait(started.job_id, progress=feed))
         counts: dict[str, int] = client.report(job.job_id)["figures"]["joined"]
     return counts
@@ -396,7 +402,7 @@ def _done(job: Job) -> Job:
 def _references(delivery: Delivery, identifiers: pl.DataFrame) -> pl.DataFrame:
     """Which reference each of the council's own rows has: the row that says the same of the same family."""
     own = [name for name in identifiers.columns if name != ROW_REF]
-    rows = delivery.leaving.select("member", *(pl.col(name).cast(pl.String) for name in own))
+    rows = as_sent(delivery.leaving, ["member", *own])
     return (
         identifiers.join(rows, on=own, nulls_equal=True).unique(ROW_REF).select(ROW_REF, record_id="member")
     )

@@ -47,5 +47,5 @@ def carried(
     kept["initials"] = pl.concat_str(first)
     kept["partial_postcode"] = pl.col("postcode").str.extract(_SECTOR)
     wanted = {name: values for name, values in kept.items() if name in fields}
-    able = known.filter(applicable(profile, on, since))
+    able = known.filter(applicable(known["born"], profile, on, since))
     return able.select("person", "record", **wanted).unique(maintain_order=True)

@@ -36,11 +36,12 @@ def default_comparisons(fields: Collection[Field], columns: Collection[str]) -> 
 def _kinds(fields: Collection[Field], columns: Collection[str]) -> dict[str, Kind]:
     """The names and kinds of what is compared, by the order of kinds; a piece of a whole name has its own.
 
-    References of families are left out: the members of one share it and would pass for one person.
+    References of families are left out: the members of one share it and would pass for one person. So is who
+    is protected, which is no evidence of who somebody is.
     """
     known = {field.name: field.kind for field in fields}
     kinds = {name: known.get(name, _kind(name)) for name in {column.split(".")[0] for column in columns}}
-    compared = [(name, kind) for name, kind in kinds.items() if kind is not Kind.HOUSEHOLD]
+    compared = [(name, kind) for name, kind in kinds.items() if kind not in _UNCOMPARED]
     return dict(sorted(compared, key=lambda item: (_ORDER[item[1]], item[0])))
 
 
@@ -75,6 +76,7 @@ def _silent(name: str, kind: Kind, columns: frozenset[str]) -> tuple[Condition, 
     return ()
 
 
+_UNCOMPARED = {Kind.HOUSEHOLD, Kind.PROTECTED}
 _PLACES = {
     Kind.HOUSE, Kind.ADDRESS_LINE, Kind.ADDRESS, Kind.TOWN, Kind.POSTCODE, Kind.UPRN, Kind.HOUSEHOLD,
     Kind.PARTIAL_POSTCODE, Kind.LOCAL_AUTHORITY,

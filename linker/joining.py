@@ -105,7 +105,7 @@ def check(work: Work, project: str, layout: Layout, persons: Persons) -> None:
 
     Raises:
         LinkerError: a column is not there, no column says who people are, none is named although one has
-            references of families, or persons may not be joined.
+            references of families or says who is protected, or persons may not be joined.
     """
     columns = {name for field in layout.fields for name in field.columns}
     for name, what, field in (
@@ -117,7 +117,18 @@ def check(work: Work, project: str, layout: Layout, persons: Persons) -> None:
             raise Invalid("FIELD_INVALID", error.message, error.help, field=field)
     check_naming(layout)
     persons.check(project, work.purpose, work.actor)
-    households = [name for field in layout.fields if field.kind is Kind.HOUSEHOLD for name in field.columns]
+    marks = [name for name in _columns_of(layout, Kind.PROTECTED) if name != work.protected_column]
+    if marks:
+        # Whoever is linked once as anybody is linked with who they were.
+        raise Invalid(
+            "FIELD_INVALID",
+            f"The submission says in '{marks[0]}' who is protected, and the join does not name that column.",
+            f"Name it: --protected {marks[0]}."
+            if not work.protected_column
+            else "Only one column can say it: have the file sent with one, in a new batch.",
+            field="protected_column",
+        )
+    households = _columns_of(layout, Kind.HOUSEHOLD)
     if households and not work.family_column:
         # Rows are known from then on: nobody could be put into a family later.
         raise Invalid(
@@ -126,6 +137,10 @@ def check(work: Work, project: str, layout: Layout, persons: Persons) -> None:
             f"Name it: --family {households[0]}.",
             field="family_column",
         )
+
+
+def _columns_of(layout: Layout, kind: Kind) -> list[str]:
+    return [name for field in layout.fields if field.kind is kind for name in field.columns]
 
 
 def perform(
@@ -260,15 +275,22 @@ def _column(records: Records, name: str, what: str) -> pl.Series:
 def _no_column(name: str, what: str) -> LinkerError:
     return LinkerError(
         f"The submission has no column '{name}' that takes part, for {what}.",
-        "Name one that it has; one of families' references is mapped as household.",
+        "Name one that it has; families' references are kept if mapped as household, marks as protected.",
     )
 
 
 def _said(records: Records, name: str) -> pl.Series:
-    """Which records are protected."""
+    """Which records are protected; where nothing is said, it is not."""
     text = _column(records, name, "protected").fill_null("").str.to_lowercase()
-    if not text.is_in([*_YES, *_NO]).all():
-        raise LinkerError(f"The column '{name}' does not say yes or no of every record.", "Correct it.")
+    odd = (~text.is_in([*_YES, *_NO])).arg_true()
+    if len(odd):
+        refused = records.refusals.filter("refused")["row"].cast(pl.Int64)
+        rows = pl.int_range(1, len(text) + len(refused) + 1, eager=True)
+        row = rows.filter(~rows.is_in(refused.implode()))[odd[0]]
+        raise LinkerError(
+            f"Row {row:,} says neither yes nor no in '{name}' (CODE_UNKNOWN); {len(odd):,} in all.",
+            "Correct the file, and send it in a new batch.",
+        )
     return text.is_in(_YES)
 
 

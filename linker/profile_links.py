@@ -18,6 +18,7 @@ from linker.profiles import Profile, load, names
 from linker.profiles.link import link_profile
 from linker.profiles.outcomes import NOT_APPLICABLE, SCHEMA
 from linker.records import Field, Kind, Layout, Records
+from linker.standardise import table
 
 AUTHORITY: Final = "authority"
 """The column with the council that a record came from: some registers name it."""
@@ -38,13 +39,44 @@ def check_register(register: str) -> None:
         raise ProfileError("There is no profile of that register.", f"The profiles are {', '.join(names())}.")
 
 
-def applicable(profile: Profile, on: date, since: date | None = None) -> pl.Expr:
-    """Whether somebody can be in a register from one day to another, by `born` (text); yes if not known."""
-    born = pl.col("born").str.to_date("%Y-%m-%d", strict=False).cast(pl.Int32)
+def applicable(born: pl.Series, profile: Profile, on: date, since: date | None = None) -> pl.Series:
+    """Whether people of these dates of birth can be in a register from one day to another; yes if not known.
+
+    A date is read as the linkage reads it: what stands for "no date" is not known.
+    """
+    known = born.unique().drop_nulls()
+    days = born.replace_strict(
+        known, table(Kind.DATE_OF_BIRTH, known)["days"], default=None, return_dtype=pl.Int32
+    )
     first, last = profile.age_range(on, on if since is None else since)
-    limits = [] if first is None else [born >= first]
-    limits += [] if last is None else [born <= last]
-    return pl.all_horizontal(pl.lit(True), *(limit.fill_null(True) for limit in limits))
+    able = pl.repeat(True, len(born), eager=True)
+    if first is not None:
+        able &= (days >= first).fill_null(True)
+    if last is not None:
+        able &= (days <= last).fill_null(True)
+    return able
+
+
+def unsought(births: pl.DataFrame, register: str, on: date, since: date | None = None) -> pl.DataFrame:
+    """What is said of persons who are not looked for: the same as of who is looked for and not found.
+
+    Args:
+        births: `person` and `born` (text; null: not known), a row for each record.
+        register, on, since: as `link_persons` takes them.
+
+    Returns:
+        `person`, `outcome`, `stage` and `band` (both null), a row each.
+
+    Raises:
+        ProfileError: there is no profile of this register.
+    """
+    check_register(register)
+    able = births.select("person", able=applicable(births["born"], load(register), on, since))
+    said = (
+        pl.when(pl.col("able").any()).then(pl.lit(Outcome.NOT_LINKED.value)).otherwise(pl.lit(NOT_APPLICABLE))
+    )
+    nothing = (pl.lit(None, pl.String).alias(name) for name in ("stage", "band"))
+    return able.group_by("person", maintain_order=True).agg(outcome=said).with_columns(nothing)
 
 
 def link_persons(
@@ -93,7 +125,7 @@ def link_persons(
         return pl.DataFrame(
             schema={"person": pl.String, "row_ref": pl.String, **{name: SCHEMA[name] for name in _SAID}}
         )
-    if not known.select(applicable(load(register), on, since).any()).item():
+    if not applicable(known["born"], load(register), on, since).any():
         nothing = {name: pl.lit(None, kind) for name, kind in SCHEMA.items() if name in _SAID}
         everybody = known.select(pl.col("person").unique(maintain_order=True))
         return everybody.with_columns(row_ref=pl.lit(None, pl.String), **nothing).with_columns(

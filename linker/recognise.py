@@ -4,6 +4,7 @@
 
 A name is a claim. Where the values contradict it the column is still compared, as what the values
 allow, and the layout says why. What is about a family or a programme takes no part, unless it is mapped.
+Who is protected always takes part, whatever the values: a mark that is lost here would be lost for good.
 Order of rows never changes the outcome.
 """
 
@@ -30,7 +31,10 @@ _IGNORED = {
     "programme": "about a programme or a service, not who somebody is",
 }
 _BY_VALUES = "by its values"
-_SHARED = "; a family shares it: not compared"
+_UNCOMPARED = {
+    Kind.HOUSEHOLD: "; a family shares it: not compared",
+    Kind.PROTECTED: "; says who is protected: not compared",
+}
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,8 @@ def _verdict(frame: pl.DataFrame, column: str, heading: Heading, *, has_birth: b
     if meaning == "id":
         unique = frame.height and values.is_key(frame[column])
         return "another record id" if unique else "named as a record id, but its values repeat or are missing"
+    if meaning == Kind.PROTECTED:
+        return _Claim(Kind.PROTECTED, (column,), "by name")
     seen = values.look(frame[column])
     if frame.height and not seen.count:
         return "no values"
@@ -248,7 +254,7 @@ def _named(claims: Sequence[_Claim], order: Mapping[str, int]) -> tuple[Field, .
             stem = claim.columns[0].lower().replace(".", "_") if claim.kind in _OPEN else claim.kind.value
             name = _free(stem, names)
             names.add(name)
-        why = claim.why + _SHARED if claim.kind is Kind.HOUSEHOLD else claim.why
+        why = claim.why + _UNCOMPARED.get(claim.kind, "")
         fields.append(Field(name, claim.kind, claim.columns, why))
     return tuple(sorted(fields, key=lambda field: order[field.columns[0]]))
 

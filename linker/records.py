@@ -43,6 +43,7 @@ class Kind(StrEnum):
     TEXT = "text"
     NUMBER = "number"
     HOUSEHOLD = "household"
+    PROTECTED = "protected"
     IDENTIFIER = "identifier"
     INITIALS = "initials"
     PARTIAL_POSTCODE = "partial_postcode"

@@ -4,8 +4,8 @@
     those who are known (in memory) ─┴─profile──▶ outcomes ──▶ the side that keeps persons
 
 Nothing of who is known is written down here but the weights of pairs, and nobody becomes known by it.
-Protected people are not among those whom this side is shown; it hears how old, of what sex and from where who
-is kept out is, without an id, to count them as not found.
+Protected people are not among those whom this side is shown: only on what days they were born, for whether
+they could have been found, and of what sex and from where they are, to be counted as not found.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ import polars as pl
 
 from linker import register_figures, report
 from linker.evidence import CLERICAL, on_outcomes, still_true
-from linker.profile_links import LINKED, applicable, link_persons
+from linker.profile_links import LINKED, link_persons, unsought
 from linker.profiles import load
-from linker.profiles.outcomes import NOT_APPLICABLE
 from linker.profiles.parts import listed
 from linker.profiles.sides import Period
 from linker.records import Records
@@ -51,7 +50,8 @@ class Found(NamedTuple):
     counts: dict[str, int]
 
 
-Link = Callable[[pl.DataFrame, pl.DataFrame], Found]
+Link = Callable[[pl.DataFrame], Found]
+Unsought = Callable[[pl.DataFrame], pl.DataFrame]
 
 
 class Registers(Protocol):
@@ -70,7 +70,14 @@ class Registers(Protocol):
         ...
 
     def link(
-        self, job: Job, register: str, sender: str, refs: pl.Series, link: Link, progress: Progress
+        self,
+        job: Job,
+        register: str,
+        sender: str,
+        refs: pl.Series,
+        link: Link,
+        unsought: Unsought,
+        progress: Progress,
     ) -> dict[str, int]:
         """Link a register's rows with those who are known, and tell whose they are.
 
@@ -81,8 +88,10 @@ class Registers(Protocol):
             refs: the row references of the extract.
             link: finds whose the rows are: gets `person`, `family`, `authority`, `record`, `changed` (the day
                 of its last correction; null: none) and the columns that are kept of a person
-                (`linker.joining`), all text, a row for each name and address; and of whoever is kept out
-                `linker.register_figures.WHO`, a row each, for the figures alone.
+                (`linker.joining`), all text, a row for each name and address.
+            unsought: says of those whom `link` is not given what is said of them (`person`, `outcome`,
+                `stage`, `band`): gets `person` and `register_figures.WHO` (text; null: not known), a row for
+                each name and address.
             progress: called with (stage, done, total); what it raises ends the work.
 
         Returns:
@@ -120,29 +129,26 @@ def perform(
     work = job.work
     figures: dict[str, object] = {"format": report.FORMAT, "kind": "register", "register": work.register}
     figures.update(work.lawfulness)
+    days = (date.fromisoformat(work.day), date.fromisoformat(work.since) if work.since else None)
 
-    on = date.fromisoformat(work.day)
-    since = date.fromisoformat(work.since) if work.since else on
-    manifests = list[Mapping[str, Any]]()
+    everybody, found_by = (
+        list[pl.DataFrame](),
+        list[tuple[Mapping[str, Any], Mapping[str, Any], pl.DataFrame]](),
+    )
 
-    def link(known: pl.DataFrame, apart: pl.DataFrame) -> Found:
-        explaining, reports = list[pl.DataFrame](), list[Mapping[str, Any]]()
-
-        def reported(said: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
-            reports.append(said)
-            manifests.append(manifest)
-
+    def link(known: pl.DataFrame) -> Found:
+        explaining, reported = list[pl.DataFrame](), list[tuple[Mapping[str, Any], Mapping[str, Any]]]()
         outcomes = link_persons(
             known,
             extract,
             work.register,
-            on=on,
-            since=since,
+            on=days[0],
+            since=days[1],
             nhs_number_reason=work.nhs_number_reason,
             seed=work.seed,
             progress=progress,
             explained=explaining.append,
-            reported=reported,
+            reported=lambda said, manifest: reported.append((said, manifest)),
         )
         # Whoever judged may have seen any record of a person.
         changed = known.select("record", pl.col("changed").max().over("person"))
@@ -165,15 +171,23 @@ def perform(
         if told is not None:
             whose = told.join(records, on="person", maintain_order="left").rename({"record": "left_id"})
             folder.write_table(EXPLAINED, whose.drop("person").sort("left_id", "weight"))
-        everybody = _everybody(known, apart, found.persons, applicable(load(work.register), on, since))
-        for said in reports:
-            figures.update(register_figures.figures(said, outcomes, everybody, Period(on, since)))
+        everybody.append(_who(known, found.persons))
+        found_by.extend((*one, outcomes) for one in reported)
         figures["stages"] = _counted(found.persons, "stage")
         figures["bands"] = _counted(found.persons, "band")
         return found
 
-    linked = figures["linked"] = registers.link(job, work.register, sender, extract.ids, link, progress)
-    for made in manifests:
+    def kept_out(people: pl.DataFrame) -> pl.DataFrame:
+        unfound = unsought(people.select("person", "born"), work.register, *days)
+        apart = _who(people, unfound).with_columns(pl.format("apart {}", "person").alias("person"))
+        everybody.append(apart)
+        return unfound
+
+    linked = registers.link(job, work.register, sender, extract.ids, link, kept_out, progress)
+    figures["linked"] = linked
+    for said, made, outcomes in found_by:
+        period = Period(days[0], days[1] or days[0])
+        figures.update(register_figures.figures(said, outcomes, pl.concat(everybody), period))
         manifest = register_figures.manifest(made, linked, judged)
         folder.write(MANIFEST, json.dumps(manifest, allow_nan=False).encode())
     folder.write(REPORT, json.dumps(figures, allow_nan=False).encode())
@@ -269,17 +283,11 @@ def _found(outcomes: pl.DataFrame, known: pl.DataFrame, refs: pl.Series) -> Foun
     return Found(told, persons, counts)
 
 
-def _everybody(
-    known: pl.DataFrame, apart: pl.DataFrame, persons: pl.DataFrame, may_be: pl.Expr
-) -> pl.DataFrame:
-    """Everybody once as figures count them: `person`, `outcome` and `register_figures.WHO`."""
-    who = known.unique("person", keep="first", maintain_order=True).select("person", *register_figures.WHO)
-    unfound = pl.when(may_be).then(pl.lit("NOT_LINKED")).otherwise(pl.lit(NOT_APPLICABLE))
-    others = apart.with_row_index("person").select(
-        *register_figures.WHO, person=pl.format("apart {}", "person"), outcome=unfound
-    )
-    told = who.join(persons.select("person", "outcome"), on="person", maintain_order="left")
-    return pl.concat([told, others.select(told.columns)])
+def _who(people: pl.DataFrame, said: pl.DataFrame) -> pl.DataFrame:
+    """Each person once as figures count them: `person`, `outcome` and `register_figures.WHO`."""
+    once = people.unique("person", keep="first", maintain_order=True)
+    told = once.join(said.select("person", "outcome"), on="person", maintain_order="left")
+    return told.select("person", "outcome", *register_figures.WHO)
 
 
 def _counted(frame: pl.DataFrame, column: str) -> dict[str, int]:

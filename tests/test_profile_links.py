@@ -18,7 +18,6 @@ from linker.evidence import CLERICAL, EVIDENCE, NOTHING
 from linker.joining import KEPT
 from linker.profile_links import AUTHORITY, check_register, link_persons
 from linker.profiles.parts import listed
-from linker.register_figures import WHO
 from pseudonym.rights.words import of_link
 from tests.service.harness import people
 
@@ -152,8 +151,8 @@ def test_r65_what_people_decided_is_what_a_person_is_told_of_links():
     def linked(judged, known=known):
         folder: Any = Kept()
 
-        def link(job, register, sender, refs, link, progress):
-            return link(known, known[:0].select(WHO)).counts
+        def link(job, register, sender, refs, link, unsought, progress):
+            return link(known).counts
 
         vault = SimpleNamespace(link=link)
         registers.perform(job, "x", extract, vault, judged, folder, lambda *_: None)

@@ -6,6 +6,9 @@ import polars as pl
 import pytest
 
 from linker import headings
+from linker.arrival import arrive
+from linker.defaults import default_comparisons, default_rules
+from linker.derive import standard_columns
 from linker.errors import LayoutError
 from linker.headings import Heading
 from linker.recognise import recognise
@@ -282,3 +285,33 @@ def test_columns_that_are_not_text() -> None:
         pl.col("dob").str.to_date()
     )
     assert kinds(frame) == {"date_of_birth": "date_of_birth", "nhs_number": "nhs_number"}
+
+
+@pytest.mark.parametrize(
+    "heading", ["protected", "Protected?", "PROTECTED_RECORD", "IsProtected", "protected flag"]
+)
+@pytest.mark.parametrize(
+    "marks", [["no"] * 30, [""] * 30, ["yes", "", ""] * 10, ["0"] * 30, [f"{row}" for row in range(30)]]
+)
+def test_r83_who_is_protected_takes_part_whatever_the_values_and_is_compared_with_nothing(
+    heading: str, marks: list[str]
+) -> None:
+    frame = pl.DataFrame({"surname": ["Ash", "Elm", "Oak"] * 10, heading: marks})
+    why = "by name; says who is protected: not compared"
+    assert recognise(frame).fields[1] == Field("protected", Kind.PROTECTED, (heading,), why)
+    records = arrive(frame)
+    columns = standard_columns(records).columns
+    assert "protected" in columns
+    compared = {
+        name.split(".")[0]
+        for one in default_comparisons(records.layout.fields, columns)
+        for name in one.columns
+    }
+    ruled = {
+        name
+        for rule in default_rules(records.layout.fields, columns)
+        for pair in rule.columns
+        for name in pair
+    }
+    assert compared == {"surname"}
+    assert "protected" not in ruled

@@ -44,9 +44,12 @@ def told(
     given = {"register": "pnc", "day": DAY.isoformat(), "since": "", "nhs_number_reason": "", "seed": 1}
     job: Any = SimpleNamespace(work=SimpleNamespace(**given, lawfulness={}))
 
-    def link(job: Any, register: Any, sender: Any, refs: Any, link: Any, progress: Any) -> dict[str, int]:
-        counts: dict[str, int] = link(known, apart).counts
-        return counts | {"persons_not_linked": counts.get("persons_not_linked", 0) + apart.height}
+    def link(
+        job: Any, register: Any, sender: Any, refs: Any, link: Any, unsought: Any, _: Any
+    ) -> dict[str, int]:
+        counts: dict[str, int] = link(known).counts
+        unfound = unsought(apart.with_row_index("person").with_columns(pl.col("person").cast(pl.String)))
+        return counts | {"persons_not_linked": counts.get("persons_not_linked", 0) + unfound.height}
 
     folder = Written()
     vault: Any = SimpleNamespace(link=link)

@@ -109,14 +109,14 @@ def steps(service: Service, county: Path, played: Played) -> Iterator[Step]:
     yield partial(study.begin, service)
     for day in delivery_days():
         for council in COUNCILS:
-            sent = dict[str, str]()
+            delivered = list[study.Sent]()
             found = study.look_through(county, council, day)
 
-            def deliver(found: Delivery = found, sent: dict[str, str] = sent) -> None:
-                sent["id"] = study.deliver(service, found, KEY, quiet).submission
+            def deliver(found: Delivery = found, delivered: list[study.Sent] = delivered) -> None:
+                delivered[:] = [study.deliver(service, found, KEY, quiet)]
 
             yield deliver
-            yield partial(study.join, service, sent["id"], quiet)
+            yield partial(study.join, service, delivered[0], quiet)
     for register in REGISTERS:
         sent = dict[str, str]()
         halves, _ = study.extract(county, register, KEY)

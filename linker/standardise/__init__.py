@@ -48,6 +48,7 @@ _STANDARDS: dict[Kind, Callable[[pl.Expr], Standard]] = {
     Kind.TEXT: contacts.text,
     Kind.NUMBER: contacts.number,
     Kind.HOUSEHOLD: contacts.identifier,
+    Kind.PROTECTED: contacts.category,
     Kind.IDENTIFIER: contacts.identifier,
     Kind.INITIALS: names.initials,
     Kind.PARTIAL_POSTCODE: postcodes.partial_postcode,

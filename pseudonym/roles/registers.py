@@ -8,17 +8,19 @@ The rules this module keeps:
   and a person by their id of now, after the broker has heard who has moved.
 - Identities that are opened for it stay in memory, and are in the audit log before.
 - Each telling is a run of its own: one that broke off is told again from its start, and the later run holds.
-- Protected people are searched in no register, and told as not linked: nobody learns who they are. So are
-  those who opted out, or asked that nothing be shared of them. Figures count them as not found: who links is
-  told when they were born, their sex and postcode for that, without an id.
+- Protected people are searched in no register, and told as anybody who is not found: as not linked, or as
+  nobody who can be in it, by their age. Nobody learns who they are. So are those who opted out, or asked that
+  nothing be shared of them.
 
-Who links is no part of this side: `link` is a function from frames to frames (`linker.registers`).
+Who links is no part of this side: `link` and `unsought` are functions from frames to frames
+(`linker.registers`).
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from typing import Final, NamedTuple
@@ -82,11 +84,13 @@ class Part(NamedTuple):
 Carry = Callable[[pl.DataFrame], pl.DataFrame]
 """From those who are known, as for `Link`, to those who can be in a register: `person`, `record` and the
 fields that it carries."""
-Link = Callable[[pl.DataFrame, pl.DataFrame], Found]
+Link = Callable[[pl.DataFrame], Found]
 """From those who are known (`person`, `family`, `authority`, `record`, `changed` (the day of its last
 correction; null: none) and the columns `FLAT`, all text; a record has a row for each of its names and
-addresses, a person one or more records) to what is theirs; the second frame has `COUNTED` of whoever is kept
-out, a row each."""
+addresses, a person one or more records) to what is theirs."""
+Unsought = Callable[[pl.DataFrame], pl.DataFrame]
+"""From `person` and `COUNTED` (text; null: not known) of those who are kept out, a row for each name and
+address, to what is said of them: as `Found.persons`."""
 COUNTED: Final = ("born", "sex", "postcode")
 """What figures count people by."""
 
@@ -101,13 +105,16 @@ class Registers:
         self._disclosures, self._optouts = disclosures, optouts
         self._turn = threading.Lock()
 
-    def link(self, errand: Errand, refs: pl.Series, link: Link, progress: Progress) -> dict[str, int]:
+    def link(
+        self, errand: Errand, refs: pl.Series, link: Link, unsought: Unsought, progress: Progress
+    ) -> dict[str, int]:
         """Link an extract with everybody who is known.
 
         Args:
             errand: what for; its source is the register's code.
             refs: the row references of the extract, text, 32 hexadecimal digits.
             link: see `Link`; called once.
+            unsought: see `Unsought`; called once.
             progress: called with (stage, done, total); what it raises ends the work, which may be done again.
 
         Returns:
@@ -128,18 +135,21 @@ class Registers:
         with alone(self._turn, progress):
             passed = self._optouts.gate(errand.project, errand.source, read=True)
             known, guarded = self._known(errand, passed, progress)
-            found = link(known, guarded.select(COUNTED))
+            found = link(known)
+            unfound = unsought(guarded.select("person", *COUNTED))
             patiently(progress, self._reports.settle)  # or rows would be told of who has moved on
             rows = self._rows(errand, refs, found.rows)
-            persons = self._persons(errand, known, guarded["unit"], found.persons)
+            said = pl.concat([_said(known, found.persons), _said(guarded, unfound)])
+            persons = self._persons(errand, said)
             self.check(errand.project, errand.source)  # a list may have become too old meanwhile
             basis = None if passed is None else (passed.basis, passed.until)
             told = (errand.project, errand.purpose, errand.source, rows, persons, basis)
             patiently(progress, lambda: self._reports.register(*told))
-        # Whoever was kept out is counted as not found: no figure tells that there was somebody.
-        none = found.counts.get("persons_not_linked", 0) + len(guarded)
-        counts = found.counts | ({"persons_not_linked": none} if none else {})
-        return {"persons": persons.height, **counts}
+        # Whoever was kept out is counted as who was not found: no figure tells that there was somebody.
+        counts = Counter({"persons": persons.height, **found.counts})
+        kept_out = unfound["outcome"].value_counts().iter_rows()
+        counts.update({f"persons_{outcome.lower()}": count for outcome, count in kept_out})
+        return dict(counts)
 
     def check(self, project: str, register: str) -> None:
         """Say what a register cannot be linked for, whatever its rows.
@@ -221,31 +231,27 @@ class Registers:
     def _known(
         self, errand: Errand, passed: Passed | None, progress: Progress
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Everybody but those who are kept out; of each of these the `unit` of a record, and `COUNTED`.
+        """Everybody but those who are kept out, and of these `person`, `record` and `COUNTED`.
 
         Protected people are, who asked that nothing be shared of them, and for health data whoever the
         cleared list has not or had their NHS number taken out.
         """
         unshared = self._optouts.unshared(errand.source, passed)
         mandate = Mandate(errand.actor, errand.purpose, errand.project)
-        found, guarded, opened = [self._spread(_NOBODY)], [self._counted(_NOBODY)], 0
+        found, guarded, opened = [self._spread(_NOBODY)], [self._spread(_NOBODY).select(_TOLD_OF)], 0
         for some in self._people.known(mandate):
             opened += some.height
             progress("open", opened, 0)
             apart = set(some.filter("protected")["pid"].to_list()) | unshared | away(some, passed)
             hidden = pl.col("pid").is_in(list(apart))
-            guarded.append(self._counted(some.filter(hidden)))
+            guarded.append(self._spread(some.filter(hidden)).select(_TOLD_OF))
             found.append(self._spread(some.filter(~hidden)))
         known = by_content(pl.concat(found), ("authority", *FLAT), ("person", "family"))
         # What tells persons and families apart is a number for this linkage, and not their id: in the order
         # of what is known of them, so that the ids settle no tie.
         numbers = (_numbered(known[name]) for name in ("person", "family"))
-        return known.with_columns(numbers), pl.concat(guarded)
-
-    def _counted(self, opened: pl.DataFrame) -> pl.DataFrame:
-        """Of each person the unit of a record, and what figures count them by."""
-        one = self._spread(opened).unique("person", keep="first", maintain_order=True)
-        return one.select(*COUNTED, unit=pl.col("record").str.decode("hex"))
+        kept_out = pl.concat(guarded)
+        return known.with_columns(numbers), kept_out.with_columns(_numbered(kept_out["person"]))
 
     def _spread(self, opened: pl.DataFrame) -> pl.DataFrame:
         """Those who are known, as who links sees them but for their ids."""
@@ -276,27 +282,12 @@ class Registers:
             .select("row_ref", pl.col("own").alias("unit"), "pid", "fid")
         )
 
-    def _persons(
-        self, errand: Errand, known: pl.DataFrame, guarded: pl.Series, found: pl.DataFrame
-    ) -> pl.DataFrame:
+    def _persons(self, errand: Errand, said: pl.DataFrame) -> pl.DataFrame:
         """What is said of each person, by their id of now."""
-        records = known.unique("person", maintain_order=True).select("person", "record")
-        said = records.join(found, on="person", maintain_order="left").select(
-            "outcome", "stage", "band", unit=pl.col("record").str.decode("hex")
-        )
-        nothing = (
-            guarded.rename("unit")
-            .to_frame()
-            .select(
-                pl.lit("NOT_LINKED").alias("outcome"),
-                *(pl.lit(None, pl.String).alias(name) for name in ("stage", "band")),
-                pl.col("unit"),
-            )
-        )
-        both = pl.concat([said, nothing])
-        now = both.join(self._people.members(both["unit"]), on="unit", maintain_order="left")
+        now = said.join(self._people.members(said["unit"]), on="unit", maintain_order="left")
         # Two who were merged meanwhile are one: what was found of either is said.
-        now = now.sort(pl.col("outcome") != "LINKED", maintain_order=True).unique("pid", keep="first")
+        least = pl.col("outcome").replace_strict({"LINKED": 0, "NOT_APPLICABLE": 2}, default=1)
+        now = now.sort(least, maintain_order=True).unique("pid", keep="first")
         pids = now["pid"].to_list()
         units = self._key.outcomes(errand.project, errand.source, pids)
         refs = [os.urandom(ID_BYTES) for _ in pids]
@@ -307,12 +298,22 @@ class Registers:
             "pid",
             "fid",
             outcome=pl.concat_str(codes, separator=" "),
-        )
+        ).sort("row_ref")  # or those who were kept out would stand together
 
 
+_TOLD_OF: Final = ("person", "record", *COUNTED)
+"""All that is told of those who are kept out."""
 _NOBODY: Final = pl.DataFrame(
     schema={"unit": pl.Binary, "pid": pl.Binary, "source": pl.String, "changed": pl.Date}
 )
+
+
+def _said(persons: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """What is said of persons, by a record of each: unit, outcome, stage and band."""
+    records = persons.unique("person", maintain_order=True).select("person", "record")
+    return records.join(found, on="person", maintain_order="left").select(
+        "outcome", "stage", "band", unit=pl.col("record").str.decode("hex")
+    )
 
 
 def _numbered(ids: pl.Series) -> pl.Series:

@@ -8,6 +8,7 @@ council's own key, since a hash of one family could be tried out. Nothing of wha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
@@ -164,6 +165,16 @@ def check(
     return Delivery(layout, day, frame.height, leaving, faults, families, unknown)
 
 
+def as_sent(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Columns of rows that leave as they are written in the identifiers: text, flags as yes and no."""
+    return rows.select(
+        pl.col(name).replace_strict([True, False], ["yes", "no"], default=None, return_dtype=pl.String)
+        if rows.schema[name] == pl.Boolean
+        else pl.col(name).cast(pl.String)
+        for name in names
+    )
+
+
 def divide(delivery: Delivery, key: bytes) -> Division:
     """Divide what leaves into identifiers and attributes.
 
@@ -182,12 +193,7 @@ def divide(delivery: Delivery, key: bytes) -> Division:
         raise CouncilFileError("No family of the file is eligible.", "There is nothing to send.")
     known = fields(layout.scheme)
     own = [name for name in known if known[name].part is Part.IDENTIFIERS and name in layout.fields]
-    who = delivery.leaving.select(
-        pl.col(name).replace_strict([True, False], ["yes", "no"], default=None, return_dtype=pl.String)
-        if delivery.leaving.schema[name] == pl.Boolean
-        else pl.col(name).cast(pl.String)
-        for name in own
-    )
+    who = as_sent(delivery.leaving, own)
     what = attributes(delivery.leaving, layout, day)
     declared = dataset(layout.scheme, [layout.council])
     accept(what, declared, looks_like_an_identifier)

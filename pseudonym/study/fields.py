@@ -80,6 +80,7 @@ NAMES = (
 )  # fmt: skip
 PLACES = ("house", "address_line", "town", "address", "postcode")
 NUMBERS = ("nhs_number", "nino", "upn", "uln", "pncid")
+PROTECTED = "protected"
 PROBLEMS = "problems"  # a list of them in one column
 DATES = ("date_of_birth", "member_from", "member_to", "screened", "support_from", "support_to")
 
@@ -103,7 +104,7 @@ def fields(scheme: Scheme) -> dict[str, Field]:
         Field("date_of_birth", one, Form.DATE),
         Field("sex", one, Form.CODE, ("F", "M", "X")),
         *(Field(name, one, Form.TEXT, (), *_TEXTS[name]) for name in (*PLACES, *NUMBERS)),
-        Field("protected", one, Form.FLAG),
+        Field(PROTECTED, one, Form.FLAG),
         Field("family", one, Form.TEXT, (), 64, 4),
         Field("member", own, Form.TEXT, (), 64, 4),
         Field("relation", known, Form.CODE, tuple(RELATIONS)),

@@ -24,7 +24,7 @@ from hashlib import sha256
 from typing import Any, Self
 
 from pseudonym.errors import LayoutError
-from pseudonym.study.fields import PROBLEMS, SOURCE, Field, Form, fields
+from pseudonym.study.fields import PROBLEMS, PROTECTED, SOURCE, Field, Form, fields
 from pseudonym.study.schemes import Scheme, scheme
 from pseudonym.urn import check_label
 
@@ -202,6 +202,11 @@ def _codes(field: Field, said: object) -> tuple[tuple[str, str], ...]:
     codes = {own.strip().lower(): ours.lower() if lower else ours for own, ours in said.items()}
     if TO_DECIDE in codes.values():
         raise LayoutError(f'A code of {field.name} still means "{TO_DECIDE}".', "Decide it.")
+    if field.name == PROTECTED and "" in codes.values():
+        raise LayoutError(
+            f"A code of {field.name} says that it is not known.",
+            "Decide yes or no of each: whoever goes without the mark is linked as anybody.",
+        )
     if wrong := set(codes.values()) - {*may, ""}:
         raise LayoutError(
             f"A code of {field.name} cannot mean {_told(wrong)}.",

@@ -1,7 +1,7 @@
 """A council's text in our columns: dates read, codes translated, and what does not read told by row and code.
 
 The rule for what does not read: an identifier is set aside and its row stays, for linkage does without it;
-what decides who is shared, or is analysed, refuses its row.
+what decides who is shared, or is analysed, or kept apart, refuses its row.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from pseudonym.errors import CouncilFileError
-from pseudonym.study.fields import PROBLEMS, SOURCE, Field, Form, Part, fields
+from pseudonym.study.fields import PROBLEMS, PROTECTED, SOURCE, Field, Form, Part, fields
 from pseudonym.study.layouts import DATE_FORMS, Layout, Source
 
 FAULTS = pl.Schema({"row": pl.UInt32(), "field": pl.String(), "code": pl.String(), "refused": pl.Boolean()})
@@ -82,7 +82,7 @@ def read(frame: pl.DataFrame, layout: Layout) -> Read:
     rows = rows.with_columns(
         pl.lit(None, _kind(field)).alias(name) for name, field in known.items() if name not in said
     )
-    rows = _with_problems(_with_intensity(rows, layout), layout)
+    rows = _with_problems(_with_intensity(_with_marks(rows, layout), layout), layout)
     return Read(rows.select("row", *(name for name in known if name != PROBLEMS)), listed)
 
 
@@ -167,12 +167,23 @@ def _odd(field: Field, own: pl.Expr) -> pl.Expr:
 
 def _decides(field: Field) -> bool:
     """Whether a row cannot be used without what the council means by this value."""
-    return field.name == "family" or not (field.part is Part.IDENTIFIERS or field.name.endswith(SOURCE))
+    return field.name in ("family", PROTECTED) or not (
+        field.part is Part.IDENTIFIERS or field.name.endswith(SOURCE)
+    )
 
 
 def _kind(field: Field) -> pl.DataType:
     kinds = {Form.DATE: pl.Date(), Form.FLAG: pl.Boolean(), Form.HOURS: pl.Float64()}
     return pl.List(pl.String()) if field.form is Form.LIST else kinds.get(field.form, pl.String())
+
+
+def _with_marks(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    """Who is protected is so in each of their rows; where nothing is said, it is no."""
+    if PROTECTED not in layout.fields:
+        return rows
+    mark = pl.col(PROTECTED).fill_null(False)
+    member = pl.col("member")
+    return rows.with_columns(pl.when(member.is_not_null()).then(mark.any().over(member)).otherwise(mark))
 
 
 def _with_intensity(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:

@@ -6,6 +6,7 @@ import os
 import random
 import sqlite3
 from contextlib import ExitStack
+from datetime import date
 
 import grpc
 import polars as pl
@@ -13,8 +14,12 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from deploy import study
+from deploy.service import Service
 from linker.sending import ServiceError
 from pseudonym.roles.callers import SERVER_ROLES, Role
+from pseudonym.study.delivery import check, divide
+from pseudonym.study.layouts import Layout
 from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2, vault_pb2
 from tests.pseudonym.roles import test_processes as chain
 from tests.pseudonym.roles.harness import (
@@ -412,6 +417,59 @@ def test_r83_rows_that_are_delivered_as_protected_are_linked_with_nobody(world, 
     guarded = again(first, seed=52).with_columns(kept_apart=pl.Series(["yes"] * 3 + ["no"] * 3))
     told = join(identity, certificates, guarded, "q-2", protected_column="kept_apart")
     assert (told["new"], told["joined"], told["refused_links"]) == (3, 3, 3)
+
+
+MARKED = """
+format = "kinlink-council-layout/1"
+council = "testshire"
+scheme = "tf-2015"
+
+[columns]
+family = "family"
+forename = "forename"
+surname = "surname"
+date_of_birth = "dob"
+postcode = "postcode"
+protected = { column = "kept apart", codes = { yes = "yes" } }
+arm = { column = "arm", codes = { T = "programme" } }
+problems = { column = "problems", separator = ";", codes = { W = "WORK_FIN", S = "SCHOOL" } }
+"""
+
+
+@pytest.mark.parametrize("marked", [2, 0])
+def test_r83_a_councils_mark_reaches_the_join_and_keeps_a_person_from_who_they_were(
+    world, certificates, marked
+):
+    """The officer writes yes or nothing, and marks few or nobody: the column goes all the way."""
+    former = made_up(6, seed=54 + marked)
+    identity = world[Role.IDENTITY]
+    assert join(identity, certificates, former, f"mark-1-{marked}")["new"] == 6
+    marks = pl.Series("kept apart", ["yes"] * marked + [None] * (6 - marked), dtype=pl.String)
+    file = former.drop("row_ref").with_columns(marks, arm=pl.lit("T"), problems=pl.lit("W;S"))
+    delivery = check(file, Layout.from_toml(MARKED), date(2024, 12, 31))
+    sent, batch = divide(delivery, os.urandom(32)).halves.identifiers, f"mark-2-{marked}"
+    with pytest.raises(ServiceError, match="in 'protected' who is protected") as caught:
+        start_join(identity, certificates, sent, batch)
+    assert caught.value.reason == "FIELD_INVALID"
+    with client(identity, certificates, "linkage-operator") as operator:
+        submission = operator.submission(batch_id=batch).submission_id
+    # The study's own join names the column where there is one, and knows whose row is whose.
+    address = {Role.IDENTITY: identity.address.replace("127.0.0.1", "localhost")}
+    whose = study._references(delivery, sent)
+    assert whose.height == 6
+    told = study.join(
+        Service(address, certificates, PROJECT, PURPOSE),
+        study.Sent(submission, whose, 6, sent),
+        lambda *given: None,
+    )
+    assert (told["new"], told["joined"]) == (marked, 6 - marked)
+    rows = waiting(world, certificates)
+    before, now = (
+        {rows[ref]["aid"] for ref in refs}
+        for refs in (former["row_ref"], sent.filter(protected="yes")["row_ref"])
+    )
+    assert len(now) == marked
+    assert not before & now
 
 
 # --- what goes wrong on the way --------------------------------------------------------------------------

@@ -179,3 +179,36 @@ def test_hours_become_a_band():
     found = check(rows(*({"Family": f"F{at}", "Hours": one} for at, one in enumerate(hours))), layout(), DAY)
     bands = ["light", "light", "medium", "medium", "high", "high", None]
     assert found.leaving.sort("row")["intensity"].to_list() == bands
+
+
+MARKED = LAYOUT.replace(
+    'former_surname = "Maiden"',
+    'protected = { column = "Maiden", codes = { yes = "yes", X = "yes", N = "no" } }',
+)
+
+
+def test_r83_who_is_protected_is_yes_or_no_in_every_row_that_leaves_and_in_each_of_a_members():
+    other = {"Family": "F2", "Ref": "P9", "First": "Yan"}
+    found = check(
+        rows({}, other | {"Maiden": "yes"}, other | {"Family": "F3"}, OK | {"Maiden": "n"}),
+        layout(MARKED),
+        DAY,
+    )
+    assert found.faults.rows() == []
+    sent = divide(found, KEY).halves.identifiers
+    said = sent.select("family", "protected").sort("family").rows()
+    assert said == [("F1", "no"), ("F2", "yes"), ("F3", "yes"), ("F9", "no")]
+    # Nobody is marked, or everybody: the column is there all the same.
+    assert set(divide(check(rows({}, OK), layout(MARKED), DAY), KEY).halves.identifiers["protected"]) == {
+        "no"
+    }
+    # Rows without a reference of the member are each somebody.
+    alone = check(rows({"Ref": None, "Maiden": "x"}, OK | {"Ref": None}), layout(MARKED), DAY)
+    assert sorted(alone.leaving["protected"]) == [False, True]
+
+
+def test_r83_a_mark_that_the_layout_does_not_translate_refuses_its_row():
+    found = check(rows(OK, {"Maiden": "Zyzzyva"}), layout(MARKED), DAY)
+    assert found.faults.rows() == [(2, "protected", "CODE_UNKNOWN", True)]
+    assert found.leaving["row"].to_list() == [1]
+    assert "yzzyva" not in found.faults.write_csv() + repr(found)

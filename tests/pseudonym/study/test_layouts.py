@@ -92,6 +92,11 @@ def test_dates_written_otherwise_than_the_layout_says_refuse_the_file():
         ('former_surname = "Maiden"', 'former_surname = { always = "Quibble" }', "always"),
         ('postcode = "Postcode"', 'postcode = { column = "Postcode", dates = "YYYYMMDD" }', "dates"),
         ('hours = "Hours"', 'hours = "Hours"\nintensity = { column = "x", codes = { a = "light" } }', "both"),
+        (
+            'former_surname = "Maiden"',
+            'protected = { column = "Maiden", codes = { Y = "yes", "?" = "" } }',
+            "Decide yes or no",
+        ),
         ("[columns]", "[columns", "not TOML"),
     ],
 )
