@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
+from typing import Any as Json
 from typing import Final
 
 import polars as pl
@@ -89,6 +90,7 @@ def link_persons(
     seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
     explained: Callable[[pl.DataFrame], object] | None = None,
+    reported: Callable[[Mapping[str, Json], Mapping[str, Json]], object] | None = None,
 ) -> pl.DataFrame:
     """Say of persons and rows of a register who is whose: the best over all that is known of a person.
 
@@ -104,6 +106,7 @@ def link_persons(
         progress: called with (stage, done, total); what it raises ends the work.
         explained: called, where there can be links, with `person`, `row_ref`, `stage`, `key` and `weight` of
             each, and what the weight is the sum of (`linker.profiles.parts`).
+        reported: called, where there can be links, with report and manifest of the linkage of records.
 
     Returns:
         `person` and `row_ref` (null unless it is linked or somebody has to look at it), `outcome`, `stage`,
@@ -168,6 +171,8 @@ def link_persons(
         whose = ["left_id", "row_ref"]
         parts = found.parts.rename({"right_id": "row_ref"})
         explained(links.join(parts, on=whose, maintain_order="left").drop("left_id"))
+    if reported is not None:
+        reported(found.report, found.manifest)
     return made.drop("left_id")
 
 

@@ -5,27 +5,28 @@
 
 Nothing of who is known is written down here but the weights of pairs, and nobody becomes known by it.
 Protected people are not among those whom this side is shown: only on what days they were born, for whether
-they could have been found.
+they could have been found, and of what sex and from where they are, to be counted as not found.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final, NamedTuple, Protocol
 
 import polars as pl
 
-from linker import report
+from linker import register_figures, report
 from linker.evidence import CLERICAL, on_outcomes, still_true
 from linker.profile_links import LINKED, link_persons, unsought
 from linker.profiles import load
 from linker.profiles.parts import listed
+from linker.profiles.sides import Period
 from linker.records import Records
 from linker.resources import Job, Table
 from linker.vaulted import Folder
-from linker.work import REPORT
+from linker.work import MANIFEST, REPORT
 
 Progress = Callable[[str, int, int], None]
 
@@ -89,7 +90,8 @@ class Registers(Protocol):
                 of its last correction; null: none) and the columns that are kept of a person
                 (`linker.joining`), all text, a row for each name and address.
             unsought: says of those whom `link` is not given what is said of them (`person`, `outcome`,
-                `stage`, `band`): gets `person` and `born` (text; null: not known), a row for each record.
+                `stage`, `band`): gets `person` and `register_figures.WHO` (text; null: not known), a row for
+                each name and address.
             progress: called with (stage, done, total); what it raises ends the work.
 
         Returns:
@@ -118,7 +120,7 @@ def perform(
         extract: the register's records; their ids are row references.
         registers: where persons are kept.
         judged: what people settled before: `linker.evidence.EVIDENCE`.
-        folder: an empty one, for links, pairs to look at, and figures.
+        folder: an empty one, for links, pairs to look at, figures, and the manifest where there can be links.
         progress: called with (stage, done, total); what it raises ends the work.
 
     Raises:
@@ -129,8 +131,13 @@ def perform(
     figures.update(work.lawfulness)
     days = (date.fromisoformat(work.day), date.fromisoformat(work.since) if work.since else None)
 
+    everybody, found_by = (
+        list[pl.DataFrame](),
+        list[tuple[Mapping[str, Any], Mapping[str, Any], pl.DataFrame]](),
+    )
+
     def link(known: pl.DataFrame) -> Found:
-        explaining = list[pl.DataFrame]()
+        explaining, reported = list[pl.DataFrame](), list[tuple[Mapping[str, Any], Mapping[str, Any]]]()
         outcomes = link_persons(
             known,
             extract,
@@ -141,6 +148,7 @@ def perform(
             seed=work.seed,
             progress=progress,
             explained=explaining.append,
+            reported=lambda said, manifest: reported.append((said, manifest)),
         )
         # Whoever judged may have seen any record of a person.
         changed = known.select("record", pl.col("changed").max().over("person"))
@@ -163,14 +171,25 @@ def perform(
         if told is not None:
             whose = told.join(records, on="person", maintain_order="left").rename({"record": "left_id"})
             folder.write_table(EXPLAINED, whose.drop("person").sort("left_id", "weight"))
+        everybody.append(_who(known, found.persons))
+        found_by.extend((*one, outcomes) for one in reported)
         figures["stages"] = _counted(found.persons, "stage")
         figures["bands"] = _counted(found.persons, "band")
         return found
 
-    def kept_out(births: pl.DataFrame) -> pl.DataFrame:
-        return unsought(births, work.register, *days)
+    def kept_out(people: pl.DataFrame) -> pl.DataFrame:
+        unfound = unsought(people.select("person", "born"), work.register, *days)
+        apart = _who(people, unfound).with_columns(pl.format("apart {}", "person").alias("person"))
+        everybody.append(apart)
+        return unfound
 
-    figures["linked"] = registers.link(job, work.register, sender, extract.ids, link, kept_out, progress)
+    linked = registers.link(job, work.register, sender, extract.ids, link, kept_out, progress)
+    figures["linked"] = linked
+    for said, made, outcomes in found_by:
+        period = Period(days[0], days[1] or days[0])
+        figures.update(register_figures.figures(said, outcomes, pl.concat(everybody), period))
+        manifest = register_figures.manifest(made, linked, judged)
+        folder.write(MANIFEST, json.dumps(manifest, allow_nan=False).encode())
     folder.write(REPORT, json.dumps(figures, allow_nan=False).encode())
 
 
@@ -262,6 +281,13 @@ def _found(outcomes: pl.DataFrame, known: pl.DataFrame, refs: pl.Series) -> Foun
         "rows_to_look_at": rows.height - told.height,
     }
     return Found(told, persons, counts)
+
+
+def _who(people: pl.DataFrame, said: pl.DataFrame) -> pl.DataFrame:
+    """Each person once as figures count them: `person`, `outcome` and `register_figures.WHO`."""
+    once = people.unique("person", keep="first", maintain_order=True)
+    told = once.join(said.select("person", "outcome"), on="person", maintain_order="left")
+    return told.select("person", "outcome", *register_figures.WHO)
 
 
 def _counted(frame: pl.DataFrame, column: str) -> dict[str, int]:

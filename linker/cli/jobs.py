@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,7 @@ from linker.cli import options
 from linker.cli.connection import At, at_service, plain
 from linker.cli.matchkeys import Keys, KeysOnly, check_keys_only, show_keys
 from linker.cli.outputs import CLUSTERS, LINKS, PAIRS, Outputs, rows_of
-from linker.cli.screen import table
+from linker.cli.screen import Screen, table
 from linker.errors import LinkerError
 from linker.files import write_text
 from linker.resources import JobKind, JobState, Table
@@ -168,7 +168,7 @@ def report(
         Path | None, typer.Option("--out", metavar="FILE", help="Also write everything here, as JSON.")
     ] = None,
 ) -> None:
-    """Say what a finished job found: counts, what each matchkey did, warnings."""
+    """Say what a finished job found: counts, matchkeys, how good links with a register are, warnings."""
     outputs = Outputs([])
     if out:
         outputs.claim_text(out, _REPORT)
@@ -183,6 +183,8 @@ def report(
     if lines:
         at.screen.title("Result")
         at.screen.say(table(["", ""], lines, numbers=[1], heads_shown=False))
+    if "expected_precision" in figures:
+        _show_quality(at.screen, figures)
     for sentence in found["warnings"]:
         at.screen.say(f"- {sentence}")
     if out:
@@ -262,6 +264,38 @@ def read_job(
     frame = at.client.read_links(job, what)
     outputs.table(str(what), frame, out)
     outputs.show(at.screen, {str(what): rows_of(frame, "row")})
+
+
+def _show_quality(screen: Screen, figures: dict[str, Any]) -> None:
+    """How good the links with a register are, as far as the model can tell, and who is found less often."""
+    precision, missed = figures["expected_precision"], figures["missed"]
+    lines = [
+        ("Links expected to be right", _shares(precision, "estimate")),
+        ("Matches expected among pairs not linked", f"{missed['among_candidates']:,.1f}"),
+        ("Persons of whom no pair came into question", f"{missed['no_candidate']:,}"),
+        ("One-to-one conflicts", f"{figures['one_to_one_conflicts']:,}"),
+        ("Threshold (bits of match weight)", f"{figures['thresholds']['link']:g}"),
+        ("Highest weight that can be reached", f"{figures['highest_weight']['bits']:.1f}"),
+    ]
+    screen.title(figures["title"])
+    screen.say(table(["", ""], lines, numbers=[1], heads_shown=False))
+    rows = [
+        (one["by"], one["group"], _or_few(one["applicable"]), _or_few(one["linked"]), _shares(one, "share"))
+        for one in figures["linked_by"]
+    ]
+    screen.title("Persons linked, of those who can be in the register (counts to the nearest five)")
+    screen.say(table(["", "Group", "Of age", "Linked", "Share"], rows, numbers=[2, 3, 4]))
+
+
+def _shares(found: dict[str, Any], name: str) -> str:
+    """A share with its interval; nothing where there is none."""
+    if found[name] is None:
+        return "-"
+    return f"{found[name]:.1%} ({found['low']:.1%} to {found['high']:.1%})"
+
+
+def _or_few(count: int | None) -> str:
+    return "few" if count is None else f"{count:,}"
 
 
 def say_job(at: At, job: Job, failing: bool = False) -> None:

@@ -51,6 +51,7 @@ def figures(told: Told) -> dict[str, Json]:
     """The report as plain data."""
     profile, outcomes = told.profile, told.found.outcomes
     links = outcomes.filter(pl.col("outcome") == Outcome.LINKED.value)
+    waiting = outcomes.filter(~pl.col("outcome").is_in([Outcome.LINKED.value, NOT_APPLICABLE]))
     highest, parts = reach(told.weighed.model)
     return {
         "format": FORMAT,
@@ -60,13 +61,14 @@ def figures(told: Told) -> dict[str, Json]:
         "records": [len(side.records.ids) for side in told.sides],
         "outcomes": _by_outcome(outcomes),
         "links": links.height,
-        "stages": _stages(links, told.found.review),
+        "stages": stages(links, told.found.review),
         "keys_left_out": [{"key": name, "missing": list(lacking)} for name, lacking in told.left_out],
         "bands": _bands(links, told.found.review),
         "thresholds": dataclasses.asdict(profile.thresholds),
         "highest_weight": {"bits": highest, "parts": dict(parts)},
         "expected_precision": expected_precision(links),
-        "missed": _missed(told, links),
+        "missed": missed(waiting, links)
+        | {"by_model": told.weighed.model.prior * len(told.sides[0].ids) * len(told.sides[1].ids)},
         "one_to_one_conflicts": told.found.conflicts,
         "beyond_most": told.found.beyond,
         "guarded": dict(told.guarded),
@@ -93,21 +95,25 @@ def expected_precision(links: pl.DataFrame) -> dict[str, Json]:
     return {"estimate": mean, "low": max(0.0, mean - spread), "high": min(1.0, mean + spread)}
 
 
-def _missed(told: Told, links: pl.DataFrame) -> dict[str, Json]:
+def missed(waiting: pl.DataFrame, links: pl.DataFrame) -> dict[str, Json]:
     """Matches that were not linked, as far as the model sees them.
 
-    `among_candidates`: expected among the pairs that were compared and not linked. `no_candidate`: applicable
-    left records of which no pair came into question at all; how many of them are in the register is not
-    known.
+    Args:
+        waiting: `weight` and `probability` of the best pair of each who could be linked and was not; null
+            where no pair came into question.
+        links: `probability` of each link.
+
+    Returns:
+        `among_candidates`: expected among the pairs that were compared and not linked; `share_of_matches`: of
+        all that are expected. `no_candidate`: of whom no pair came into question at all; how many of them are
+        in the register is not known.
     """
-    waiting = told.found.outcomes.filter(~pl.col("outcome").is_in([Outcome.LINKED.value, NOT_APPLICABLE]))
     expected = float(waiting["probability"].fill_null(0.0).sum())
-    found = float(links["probability"].sum()) if links.height else 0.0
+    found = float(links["probability"].fill_null(0.0).sum())
     return {
         "among_candidates": expected,
         "share_of_matches": expected / (expected + found) if expected + found else None,
         "no_candidate": waiting.filter(pl.col("weight").is_null()).height,
-        "by_model": told.weighed.model.prior * len(told.sides[0].ids) * len(told.sides[1].ids),
     }
 
 
@@ -116,7 +122,8 @@ def _by_outcome(outcomes: pl.DataFrame) -> dict[str, int]:
     return {name: int(counted.get(name, 0)) for name in OUTCOMES}
 
 
-def _stages(links: pl.DataFrame, review: pl.DataFrame) -> list[dict[str, Json]]:
+def stages(links: pl.DataFrame, review: pl.DataFrame) -> list[dict[str, Json]]:
+    """Pairs by stage, key and outcome, with the mean of what the model makes of them."""
     both = pl.concat([links, review])
     counted = (
         both.group_by("stage", "key", "outcome")

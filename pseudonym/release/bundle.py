@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -25,6 +24,7 @@ from pseudonym.files import canonical, parse
 from pseudonym.hpke import OpeningKey
 from pseudonym.release.build import REFERENCES, Built, Table
 from pseudonym.release.columns import Out
+from pseudonym.release.spec import PERSONS
 from pseudonym.sealed_files import SealedFile, seal_parts
 from pseudonym.urn import KEY_BYTES
 
@@ -40,6 +40,7 @@ ID_BYTES: Final = 16
 _LOCK_BYTES = KEY_BYTES + hpke.OVERHEAD
 _NAME = "release"
 _LINK = "link_"
+_GROUPS = ("code", "band", "flag")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def dictionary(tables: Sequence[Table]) -> pl.DataFrame:
 
 
 def quality(built: Built) -> dict[str, Any]:
-    """How much there is, how complete, and what linking came to by register and outcome."""
+    """How much there is, how complete, and what linking came to by register and outcome, and by group."""
     tables = {}
     for table in built.tables:
         rows = table.frame.height
@@ -98,7 +99,7 @@ def quality(built: Built) -> dict[str, Any]:
             "present": there,
             "complete": {name: round(count / rows, 4) if rows else None for name, count in there.items()},
         }
-    return {"tables": tables, "links": _links(built)}
+    return {"tables": tables, "links": _links(built), "links_by": _links_by(built)}
 
 
 def sealed(key: bytes, release: bytes, content: Content) -> Iterator[bytes]:
@@ -158,9 +159,44 @@ def _flat(out: Out) -> dict[str, str]:
 
 def _links(built: Built) -> dict[str, dict[str, int]]:
     """For each column about links, how many persons have which value; `missing` for none."""
-    persons = built.table("persons")
-    found = {}
-    for name in (one for one in persons.names if one.startswith(_LINK)):
-        counts = persons.frame[name].cast(pl.String).fill_null("missing").value_counts().sort(name)
-        found[name] = dict(counts.iter_rows())
-    return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+    persons = built.table(PERSONS)
+    return {name: _counts(persons.frame[name]) for name in persons.names if name.startswith(_LINK)}
+
+
+def _links_by(built: Built) -> dict[str, dict[str, dict[str, dict[str, int]]]]:
+    """For each coded column about persons, the arm among them, what linking came to of those with each value.
+
+    Counted is the table as it leaves: who may read it has the same counts from its rows.
+    """
+    persons = built.table(PERSONS)
+    groups = [one.name for one in persons.columns if one.kind in _GROUPS and not one.name.startswith(_LINK)]
+    outcomes = [one.name for one in persons.columns if one.name.startswith(_LINK) and _is_outcome(one)]
+    return {
+        name: {
+            group: {outcome: _counts(some[outcome]) for outcome in outcomes}
+            for group, some in _parts(persons.frame.select(name, *outcomes), name)
+        }
+        for name in groups
+    }
+
+
+def _is_outcome(out: Out) -> bool:
+    """Whether a column about links says what linking came to, and not how."""
+    return out.source.endswith(".outcome")
+
+
+def _parts(frame: pl.DataFrame, name: str) -> list[tuple[str, pl.DataFrame]]:
+    """The rows with each value of a column, in its order; `missing` for none."""
+    named = frame.with_columns(_named(pl.col(name)))
+    return [(some[name][0], some) for some in named.sort(name).partition_by(name, maintain_order=True)]
+
+
+def _counts(values: pl.Series) -> dict[str, int]:
+    """How many rows have which value; `missing` for none."""
+    name = values.name
+    counts = values.to_frame().select(_named(pl.col(name)))[name].value_counts().sort(name)
+    return dict(counts.iter_rows())
+
+
+def _named(column: pl.Expr) -> pl.Expr:
+    return column.cast(pl.String).fill_null("missing")

@@ -190,7 +190,7 @@ CALLERS: Mapping[str, tuple[Role, ...]] = {
     "pseudonym.v1.RetentionService/RunDestruction": (CUSTODIAN,),
     "pseudonym.v1.RetentionService/ListCertificates": (CUSTODIAN, AUDITOR, OFFICER),
 }
-"""The roles that may call each method. The operator stands beside none: it has health and metrics."""
+"""The roles that may call each method. The operator stands beside none: it has health."""
 
 OWN_ONLY = frozenset({COUNCIL, HOLDER, REVIEWER})
 """Who sees no submissions and judgements in `linker.v1` but its own."""

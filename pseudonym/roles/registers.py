@@ -89,8 +89,10 @@ Link = Callable[[pl.DataFrame], Found]
 correction; null: none) and the columns `FLAT`, all text; a record has a row for each of its names and
 addresses, a person one or more records) to what is theirs."""
 Unsought = Callable[[pl.DataFrame], pl.DataFrame]
-"""From `person` and `born` (text; null: not known) of those who are kept out, a row for each record, to what
-is said of them: as `Found.persons`."""
+"""From `person` and `COUNTED` (text; null: not known) of those who are kept out, a row for each name and
+address, to what is said of them: as `Found.persons`."""
+COUNTED: Final = ("born", "sex", "postcode")
+"""What figures count people by."""
 
 
 class Registers:
@@ -134,7 +136,7 @@ class Registers:
             passed = self._optouts.gate(errand.project, errand.source, read=True)
             known, guarded = self._known(errand, passed, progress)
             found = link(known)
-            unfound = unsought(guarded.select("person", "born"))
+            unfound = unsought(guarded.select("person", *COUNTED))
             patiently(progress, self._reports.settle)  # or rows would be told of who has moved on
             rows = self._rows(errand, refs, found.rows)
             said = pl.concat([_said(known, found.persons), _said(guarded, unfound)])
@@ -229,20 +231,20 @@ class Registers:
     def _known(
         self, errand: Errand, passed: Passed | None, progress: Progress
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Everybody but those who are kept out, and of these `person`, `record` and `born`, of each record.
+        """Everybody but those who are kept out, and of these `person`, `record` and `COUNTED`.
 
         Protected people are, who asked that nothing be shared of them, and for health data whoever the
         cleared list has not or had their NHS number taken out.
         """
         unshared = self._optouts.unshared(errand.source, passed)
         mandate = Mandate(errand.actor, errand.purpose, errand.project)
-        found, guarded, opened = [self._spread(_NOBODY)], [_births(_NOBODY)], 0
+        found, guarded, opened = [self._spread(_NOBODY)], [self._spread(_NOBODY).select(_TOLD_OF)], 0
         for some in self._people.known(mandate):
             opened += some.height
             progress("open", opened, 0)
             apart = set(some.filter("protected")["pid"].to_list()) | unshared | away(some, passed)
             hidden = pl.col("pid").is_in(list(apart))
-            guarded.append(_births(some.filter(hidden)))
+            guarded.append(self._spread(some.filter(hidden)).select(_TOLD_OF))
             found.append(self._spread(some.filter(~hidden)))
         known = by_content(pl.concat(found), ("authority", *FLAT), ("person", "family"))
         # What tells persons and families apart is a number for this linkage, and not their id: in the order
@@ -299,18 +301,11 @@ class Registers:
         ).sort("row_ref")  # or those who were kept out would stand together
 
 
+_TOLD_OF: Final = ("person", "record", *COUNTED)
+"""All that is told of those who are kept out."""
 _NOBODY: Final = pl.DataFrame(
-    schema={"unit": pl.Binary, "pid": pl.Binary, "source": pl.String, "changed": pl.Date, "born": pl.Date}
+    schema={"unit": pl.Binary, "pid": pl.Binary, "source": pl.String, "changed": pl.Date}
 )
-
-
-def _births(opened: pl.DataFrame) -> pl.DataFrame:
-    """All that is told of those who are kept out."""
-    return opened.select(
-        person="pid",
-        record=pl.col("unit").bin.encode("hex"),
-        born=pl.col("born").dt.to_string("%Y-%m-%d"),
-    )
 
 
 def _said(persons: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:

@@ -107,6 +107,27 @@ def opens_and_is_what_was_stored(set_up):
     )
 
 
+def test_r74_a_release_says_by_arm_what_linking_with_each_register_came_to(set_up):
+    """Of each arm and of other coded columns, counted another way: from the rows that went in."""
+    content = bundle.opened(set_up.fetched(set_up.approved()), set_up.opening)
+    by = json.loads(content.files["quality.json"])["links_by"]
+    stored = set_up.people.rows
+    arms = dict(stored["family-file"].select("aid", "arm").iter_rows())
+    counted: dict[str, dict[str, dict[str, int]]] = {}
+    for aid, register, outcome in stored["linked"].select("aid", "register", "outcome").iter_rows():
+        of_arm = counted.setdefault(arms[aid], {}).setdefault(f"link_{register}_outcome", {})
+        of_arm[outcome] = of_arm.get(outcome, 0) + 1
+    assert by["arm"] == counted
+    assert set(by["arm"]) == {"programme", "comparison"}
+    # By the other groups too, as the file has them: bands, and who has no value.
+    persons = frames(content)["persons"]
+    assert set(by) == {"age", "sex", "arm", "support_hours"}
+    for name, groups in by.items():
+        rows = persons.group_by(pl.col(name).fill_null("missing")).len()
+        told = {group: sum(outcomes["link_pnc_outcome"].values()) for group, outcomes in groups.items()}
+        assert told == dict(rows.iter_rows())
+
+
 def test_r32_r43_nothing_is_readable_before_two_have_approved(set_up):
     for step in (lambda: set_up.created(), lambda: set_up.checked()):
         record = step()

@@ -166,6 +166,50 @@ def test_r25_a_register_that_is_matched_here_reaches_the_attributes_of_whose_its
     assert outcomes == [(40,)]
 
 
+def test_r74_r78_the_job_of_a_register_says_how_good_its_links_are_and_what_they_rest_on(world, certificates):
+    identity = world[Role.IDENTITY]
+    people = joins.made_up(60, seed=141)
+    # R83: six of them protected, who are in the extract and found by nobody.
+    guarded = people.with_columns(kept_apart=pl.Series(["yes"] * 6 + ["no"] * 54))
+    join(identity, certificates, guarded, "q-1", protected_column="kept_apart")
+    extract = extract_of(people[:40], seed=142, extra=10)
+    submission = send_halves(world, certificates, extract, "q-2")
+    jobs = [start(world, certificates, submission, seed=seed) for seed in (1, 1)]
+    for job in jobs:
+        figures(world, certificates, job)
+    with client(identity, certificates, "linkage-operator") as operator:
+        reports = [operator.report(job) for job in jobs]
+    found, manifests = reports[0]["figures"], [json.loads(one["manifest_json"]) for one in reports]
+
+    precision, linked = found["expected_precision"], found["linked"]
+    assert 0.9 < precision["low"] <= precision["estimate"] <= precision["high"] <= 1
+    assert linked["rows_linked"] == linked["persons_linked"] == 34
+    assert found["missed"]["among_candidates"] >= 0
+    assert found["missed"]["no_candidate"] >= 6
+    groups = {by: [one for one in found["linked_by"] if one["by"] == by] for by in ("age", "sex", "area")}
+    (everybody,) = groups["sex"]  # nobody's is known
+    assert everybody["persons"] == 5 * round(linked["persons"] / 5)  # the protected among them
+    assert everybody["linked"] == 5 * round(linked["persons_linked"] / 5)
+    assert everybody["low"] < everybody["share"] < everybody["high"]
+    assert len(groups["age"]) > 1
+    assert all(one["persons"] >= 10 for some in groups.values() for one in some)
+    for manifest in manifests:
+        digests = [*(one["digest"] for one in manifest["inputs"]), manifest["model"], manifest["judged"]]
+        assert all(re.fullmatch("[0-9a-f]{64}", one) for one in [*digests, *manifest["results"].values()])
+        assert manifest["thresholds"] == found["thresholds"]
+        assert manifest["inputs"][1]["records"] == extract.height
+    assert reports[0]["model_digest"] == manifests[0]["model"]
+    assert manifests[0] == manifests[1]
+    whole = json.dumps(reports[0])
+    for name in ("surname", "postcode", "dob", "row_ref"):
+        assert not [value for value in people[name] if f'"{value}"' in whole], name
+
+    shown = typed(identity, certificates, "job", "report", jobs[0])
+    assert re.search(r"^Links expected to be right +[\d.]+% \(", shown, re.M)
+    assert re.search(r"^Matches expected among pairs not linked +\d", shown, re.M)
+    assert re.search(r"^sex +not known +\d+ +\d+ +\d+\.\d% \(", shown, re.M)
+
+
 DYING = """
 from pseudonym.attributes_registers import AttributeRegisters
 from pseudonym.roles import reports
