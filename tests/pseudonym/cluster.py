@@ -36,6 +36,8 @@ WATCHED = (
     "log_parameter_max_length_on_error=-1", "log_min_messages=info",
 )  # fmt: skip
 
+OWN = 16_384  # from this number on, files are of tables that were made by somebody
+
 
 class Cluster:
     """A running server.
@@ -95,13 +97,22 @@ class Cluster:
     def files(self) -> Iterator[Path]:
         return (path for path in sorted(self.folder.rglob("*")) if path.is_file())
 
-    def octets(self, database: str) -> bytes:
-        """What the files of one database hold, once all that the server knows is in them."""
+    def octets(self, database: str, *, catalogue: bool = True) -> bytes:
+        """What the files of one database hold, once all that the server knows is in them.
+
+        Args:
+            database: its name.
+            catalogue: the server's own tables too, which are most of a small database.
+        """
         with self.connect("postgres") as connection:
             connection.execute("CHECKPOINT")
         [row] = self.rows("postgres", f"SELECT oid FROM pg_database WHERE datname = '{database}'")
-        folder = self.folder / "data" / "base" / str(row["oid"])
-        return b"".join(path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file())
+        files = [
+            path
+            for path in sorted((self.folder / "data" / "base" / str(row["oid"])).iterdir())
+            if path.is_file() and (catalogue or int((re.findall(r"\d{4,}", path.name) or ["0"])[0]) >= OWN)
+        ]
+        return b"".join(path.read_bytes() for path in files)
 
 
 def documented(role: str, password: str) -> list[tuple[str, str]]:

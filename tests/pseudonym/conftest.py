@@ -24,6 +24,7 @@ import pytest
 
 from tests.missing import missing
 from tests.pseudonym import cluster
+from tests.pseudonym.databases import Databases, OnServer, OnSqlite
 
 SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
 PIN = "739104"
@@ -143,17 +144,15 @@ def postgres_server() -> Iterator[cluster.Cluster]:
 def postgres_database(postgres_server: cluster.Cluster) -> Iterator[Callable[[], str]]:
     """Makes empty databases on PostgreSQL, each given by its URL, and drops them after the test."""
     made: list[str] = []
+    databases = OnServer(postgres_server)
 
     def make() -> str:
-        made.append(f"kinlink_test_{secrets.token_hex(6)}")
-        with postgres_server.connect("postgres") as connection:
-            connection.execute(f'CREATE DATABASE "{made[-1]}"')
-        return postgres_server.url("postgres", database=made[-1])
+        made.append(databases.new())
+        return made[-1]
 
     yield make
-    with postgres_server.connect("postgres") as connection:
-        for name in made:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    for each in made:
+        databases.drop(each)
 
 
 @pytest.fixture
@@ -178,3 +177,11 @@ def url(request: pytest.FixtureRequest) -> str:
     name = "sqlite_url" if request.param == "sqlite" else "postgres_url"
     found: str = request.getfixturevalue(name)
     return found
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Databases:
+    """Where databases are made and copied while a test runs, once on each kind."""
+    if request.param == "sqlite":
+        return OnSqlite(tmp_path)
+    return OnServer(request.getfixturevalue("postgres_server"))

@@ -343,7 +343,13 @@ def test_tables_are_put_into_the_order_of_their_random_ids_by_themselves(
     """PostgreSQL keeps rows as they came; the day's duty of both roles leaves nothing that tells when."""
     came = sorted(os.urandom(16) for _ in range(50))
     came = came[25:] + came[:25]  # two batches, and the one with the larger ids came first
-    project = {"number": [1], "name": [PROJECT], "state": ["open"], "epoch": [1], "began_day": [20_000]}
+    project: dict[str, list[Any]] = {
+        "number": [1],
+        "name": [PROJECT],
+        "state": ["open"],
+        "epoch": [1],
+        "began_day": [20_000],
+    }
     of_role: dict[Role, tuple[str, dict[str, Any]]] = {
         Role.BROKER: ("member", {"kind": "person", "cover": b"", "since_day": 20_000}),
         Role.ATTRIBUTES: ("a_subject", {"epoch": 1, "flags": 0, "seal": b""}),
