@@ -6,7 +6,7 @@ The rules this package keeps:
 - A database belongs to one role and one version of its tables. One of another role, version or program, one
   that another server has open (SQLite), and one that has seen a later time than this machine's clock are
   refused, and nothing in them changes.
-- What is deleted does not stay readable in free pages or in the write-ahead log: see `Store.purge`.
+- What is deleted does not stay readable in free pages or in SQLite's write-ahead log: see `Store.purge`.
 - Nothing here knows a key: what is secret arrives sealed (`pseudonym.seal`).
 """
 

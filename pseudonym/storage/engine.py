@@ -212,14 +212,15 @@ class Store:
         connection.execute(sa.update(self._store).values(deletions=self._store.c.deletions + 1))
 
     def purge(self) -> None:
-        """Make what was deleted unreadable in the database's files, and empty the write-ahead log.
+        """Make what was deleted unreadable in the database's files, and empty SQLite's write-ahead log.
 
         The whole database is rewritten, and on PostgreSQL its tables are locked meanwhile: a minute or so
         for each GB. No order of rows tells afterwards which were changed together. Delete many at a time,
         then purge once. After a crash, opening the store does it.
 
-        Danger: copies outside of the database's files remain: backups, snapshots, PostgreSQL's archived log,
-        and blocks that a journalling or flash file system has put aside. What they hold dies with the KEK.
+        Danger: copies outside of the database's files remain: backups, snapshots, PostgreSQL's log and its
+        archive, and blocks that a journalling or flash file system has put aside. What they hold dies with
+        the KEK.
 
         Raises:
             StoreError: the database is being read; purge again.

@@ -107,6 +107,26 @@ def _upgrade(connection: sa.Connection, role: Role) -> None:
     config = _config(role)
     config.attributes["connection"] = connection
     command.upgrade(config, REVISIONS[role])
+    if connection.dialect.name == "postgresql":
+        _keep_no_samples(connection, role)
+
+
+def _keep_no_samples(connection: sa.Connection, role: Role) -> None:
+    """Keep what is sealed or covered out of PostgreSQL's statistics.
+
+    They are samples of the values of each column, stay when a row is deleted, and no purge reaches them. Only
+    for columns that rows are found by are they of use.
+    """
+    for table in METADATA[role].tables.values():
+        found_by = {
+            *table.primary_key.columns,
+            *(column for index in table.indexes for column in index.columns),
+        }
+        for column in set(table.columns) - found_by:
+            if isinstance(column.type, sa.LargeBinary):
+                connection.exec_driver_sql(
+                    f'ALTER TABLE "{table.name}" ALTER COLUMN "{column.name}" SET STATISTICS 0'
+                )
 
 
 def _config(role: Role) -> Config:

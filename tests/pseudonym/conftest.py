@@ -1,4 +1,8 @@
-"""What the tests of keys share: the second implementation, and real places for master keys to come from."""
+"""What these tests share: the second implementation of keys, real places for master keys, and databases.
+
+A database is new and empty for each test, on each kind that the contract of the stores is for; PostgreSQL
+is a server that the tests start themselves.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import hvac
 import pytest
+
+from tests.missing import missing
+from tests.pseudonym import cluster
+from tests.pseudonym.databases import Databases, OnServer, OnSqlite
 
 SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
 PIN = "739104"
@@ -25,7 +33,7 @@ PIN = "739104"
 @pytest.fixture(scope="session")
 def oracle() -> ModuleType:
     if shutil.which("openssl") is None:
-        pytest.skip("the second implementation computes with the openssl command")
+        missing("the second implementation computes with the openssl command")
     name = "pseudonym_oracle"
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("oracle.py"))
     assert spec is not None
@@ -55,7 +63,7 @@ class Token:
 def token(tmp_path_factory: pytest.TempPathFactory) -> Token:
     """A token in a folder of its own. One a process: the library reads its settings once."""
     if shutil.which("softhsm2-util") is None:
-        pytest.skip("the token is SoftHSM's: install softhsm2")
+        missing("the token is SoftHSM's: install softhsm2")
     folder = tmp_path_factory.mktemp("softhsm")
     (folder / "tokens").mkdir()
     settings = folder / "softhsm2.conf"
@@ -123,3 +131,57 @@ def key_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyServer]:
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[cluster.Cluster]:
+    """A PostgreSQL server of these tests' own."""
+    with cluster.running() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_database(postgres_server: cluster.Cluster) -> Iterator[Callable[[], str]]:
+    """Makes empty databases on PostgreSQL, each given by its URL, and drops them after the test."""
+    made: list[str] = []
+    databases = OnServer(postgres_server)
+
+    def make() -> str:
+        made.append(databases.new())
+        return made[-1]
+
+    yield make
+    for each in made:
+        databases.drop(each)
+
+
+@pytest.fixture
+def postgres_databases(postgres_database: Callable[[], str]) -> dict[str, str]:
+    """An empty database for each role."""
+    return {role: postgres_database() for role in cluster.ROLES}
+
+
+@pytest.fixture
+def postgres_url(postgres_database: Callable[[], str]) -> str:
+    return postgres_database()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'store.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """A new, empty database: the test runs once on each kind."""
+    name = "sqlite_url" if request.param == "sqlite" else "postgres_url"
+    found: str = request.getfixturevalue(name)
+    return found
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Databases:
+    """Where databases are made and copied while a test runs, once on each kind."""
+    if request.param == "sqlite":
+        return OnSqlite(tmp_path)
+    return OnServer(request.getfixturevalue("postgres_server"))

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.missing import missing
 from tests.service.harness import PROJECT, people
 
 BUF = Path(sys.executable).with_name("buf")
-pytestmark = pytest.mark.skipif(not BUF.exists(), reason="buf is not installed beside this Python")
 
 MANDATE = {"requestId": "buf-curl-000001", "project": PROJECT, "purpose": "tests with buf"}
 HEADER = {
@@ -25,6 +25,12 @@ HEADER = {
     "columns": ["person_id", "forename", "surname", "date_of_birth", "postcode"],
     "idColumn": "person_id",
 }
+
+
+@pytest.fixture(autouse=True)
+def buf():
+    if not BUF.exists():
+        missing("buf is not installed beside this Python")
 
 
 def curl(server, method, *messages, deadline="60s"):

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import random
-from contextlib import ExitStack
 
 import grpc
 import polars as pl
@@ -19,7 +18,7 @@ from linker.cli import app
 from pseudonym import registers
 from pseudonym.cli.audit import audit_app
 from pseudonym.roles.authority import write_private
-from pseudonym.roles.callers import SERVER_ROLES, Role
+from pseudonym.roles.callers import Role
 from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2, release_pb2
 from tests.pseudonym.release.scene import FAMILY_FILE, SPEC
 from tests.pseudonym.roles import test_processes as chain
@@ -35,14 +34,13 @@ PEOPLE = 160
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
-def test_r28_r32_r39_a_release_from_its_specification_to_its_destruction(tmp_path, certificates, backend):
+def test_r28_r32_r39_a_release_from_its_specification_to_its_destruction(
+    request, tmp_path, certificates, backend
+):
     signers = {name: Ed25519PrivateKey.generate() for name in ("alice", "bob")}
     told = governance(tmp_path, signers)
-    with ExitStack() as stack:
-        databases = None
-        if backend == "postgresql":
-            databases = {role: stack.enter_context(chain.postgres_database()) for role in SERVER_ROLES}
-        roles = stack.enter_context(three(tmp_path, certificates, databases, told))
+    databases = request.getfixturevalue("postgres_databases") if backend == "postgresql" else None
+    with three(tmp_path, certificates, databases, told) as roles:
         fill(roles, certificates)
         walk(tmp_path, roles, certificates, signers)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 import polars as pl
+import psycopg
 import pytest
 
 from pseudonym import uses
@@ -28,7 +29,7 @@ from pseudonym.roles.callers import Role
 from pseudonym.roles.commands_destroy import destroy_app
 from pseudonym.roles.commands_renew import renew_app
 from pseudonym.roles.duties import Duties
-from pseudonym.storage import schema
+from pseudonym.storage import open_store, schema
 from pseudonym.storage.schema import METADATA
 from pseudonym.v1 import attribute_pb2, broker_pb2, key_pb2
 from tests.pseudonym.roles import test_processes as chain
@@ -331,6 +332,51 @@ def test_halves_that_nobody_asked_for_go_by_themselves(tmp_path, certificates, g
         assert dropped() == [0, 3]  # one at each start
         assert query(trio, Role.ATTRIBUTES, "SELECT count(*) FROM a_half") == [(0,)]
         trio.stop()
+
+
+def test_tables_are_put_into_the_order_of_their_random_ids_by_themselves(
+    tmp_path, certificates, governance, postgres_databases
+):
+    """PostgreSQL keeps rows as they came; the day's duty of both roles leaves nothing that tells when."""
+    came = sorted(os.urandom(16) for _ in range(50))
+    came = came[25:] + came[:25]  # two batches, and the one with the larger ids came first
+    project: dict[str, list[Any]] = {
+        "number": [1],
+        "name": [PROJECT],
+        "state": ["open"],
+        "epoch": [1],
+        "began_day": [20_000],
+    }
+    of_role: dict[Role, tuple[str, dict[str, Any]]] = {
+        Role.BROKER: ("member", {"kind": "person", "cover": b"", "since_day": 20_000}),
+        Role.ATTRIBUTES: ("a_subject", {"epoch": 1, "flags": 0, "seal": b""}),
+    }
+
+    def kept(role):
+        url = postgres_databases[role].replace("postgresql+psycopg", "postgresql")
+        with psycopg.connect(url) as connection:
+            found = connection.execute(f"SELECT aid FROM {of_role[role][0]} ORDER BY ctid")
+            return [aid for (aid,) in found]
+
+    for role, (table, others) in of_role.items():
+        tables = METADATA[schema.Role(role)].tables
+        with open_store(postgres_databases[role], role) as store, store.transaction() as at:
+            store.insert(at, tables["project" if role is Role.BROKER else "a_project"], project)
+            alike = {name: [value] * len(came) for name, value in others.items()}
+            store.insert(at, tables[table], {"aid": came, "project": [1] * len(came), **alike})
+        assert kept(role) == came
+    with Trio(tmp_path, certificates, governance, postgres_databases) as trio:
+        trio.start(*of_role)
+        for role in of_role:
+
+            def rewritten(role=role):
+                done = trio.servers[role].events("duty_done")
+                return [one["count"] for one in done if one["duty"] == "tables_put_in_order"]
+
+            chain.eventually(rewritten)
+            assert rewritten()[0] == 1
+            assert kept(role) == sorted(came)
+        trio.stop(Role.ATTRIBUTES, Role.BROKER)
 
 
 def test_a_duty_is_done_once_a_day_and_again_when_it_failed():

@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -264,14 +264,13 @@ def test_r61_one_call_erases_a_person_everywhere_and_an_old_backup_brings_nobody
         trio.stop()
 
 
-def test_on_postgresql(tmp_path, certificates, governance):
-    with ExitStack() as stack:
-        databases = {role: stack.enter_context(chain.postgres_database()) for role in SERVER_ROLES}
-        trio = stack.enter_context(Trio(tmp_path, certificates, governance, databases))
+def test_on_postgresql(tmp_path, certificates, governance, postgres_databases):
+    with Trio(tmp_path, certificates, governance, postgres_databases) as trio:
         trio.start()
         study = Study(trio, people=3)
         study.completed(study.erase(study.request(1)).erasure_id)
-        assert chain.postgres_aids(databases[Role.ATTRIBUTES]) == sorted([study.aids[0], study.aids[2]])
+        left = sorted([study.aids[0], study.aids[2]])
+        assert chain.postgres_aids(postgres_databases[Role.ATTRIBUTES]) == left
         assert study.erased_urns() == [study.urns[1]]
         trio.stop()
 

@@ -255,12 +255,11 @@ def test_r80_decisions_reach_recipients_and_attributes(world, certificates):
 
 
 @pytest.mark.slow
-def test_decisions_reach_recipients_and_attributes_on_postgresql(tmp_path, certificates):
-    with ExitStack() as stack:
-        databases = {role: stack.enter_context(chain.postgres_database()) for role in SERVER_ROLES}
-        with three(tmp_path, certificates, databases, governance(tmp_path)) as roles:
-            chain.begin(roles, certificates)
-            what_becomes_of_people(roles, certificates, lambda _: postgres_rows(databases[Role.ATTRIBUTES]))
+def test_decisions_reach_recipients_and_attributes_on_postgresql(tmp_path, certificates, postgres_databases):
+    with three(tmp_path, certificates, postgres_databases, governance(tmp_path)) as roles:
+        chain.begin(roles, certificates)
+        attributes = postgres_databases[Role.ATTRIBUTES]
+        what_becomes_of_people(roles, certificates, lambda _: postgres_rows(attributes))
 
 
 def what_becomes_of_people(roles, certificates, rows_of):

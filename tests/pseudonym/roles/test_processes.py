@@ -6,14 +6,13 @@ import hashlib
 import io
 import json
 import os
-import secrets
 import signal
 import socket
 import sqlite3
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -405,30 +404,10 @@ def test_r33_row_ref_to_pid_to_aid_to_urn_and_back_to_aid(roles, certificates, b
     walk_the_chain(roles, certificates, sqlite_aids)
 
 
-def test_the_chain_on_postgresql(tmp_path, certificates):
-    with ExitStack() as stack:
-        databases = {role: stack.enter_context(postgres_database()) for role in SERVER_ROLES}
-        with three(tmp_path, certificates, databases, governance(tmp_path)) as roles:
-            begin(roles, certificates)
-            walk_the_chain(roles, certificates, lambda _: postgres_aids(databases[Role.ATTRIBUTES]))
-
-
-@contextmanager
-def postgres_database():
-    """A new, empty database, dropped afterwards."""
-    server = os.environ.get("KINLINK_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
-    url, name = sa.make_url(server), f"kinlink_test_{secrets.token_hex(6)}"
-    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    try:
-        connection = psycopg.connect(plain, autocommit=True, connect_timeout=5)
-    except psycopg.OperationalError:
-        pytest.skip("there is no PostgreSQL server; name one in KINLINK_TEST_POSTGRES")
-    with connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-        try:
-            yield url.set(database=name).render_as_string(hide_password=False)
-        finally:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+def test_the_chain_on_postgresql(tmp_path, certificates, postgres_databases):
+    with three(tmp_path, certificates, postgres_databases, governance(tmp_path)) as roles:
+        begin(roles, certificates)
+        walk_the_chain(roles, certificates, lambda _: postgres_aids(postgres_databases[Role.ATTRIBUTES]))
 
 
 def postgres_aids(url):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -27,6 +29,7 @@ from tests.pseudonym.separation.parts import (
 )
 
 BATCHES, ROWS = 6, 75
+ACKNOWLEDGED = ROWS // 3
 SUBJECTS = 300
 OLD, BOTH, NEW = KekRing(kek(1)), KekRing(kek(2), (kek(1),)), KekRing(kek(2))
 
@@ -44,16 +47,16 @@ def batch(number: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     return values(ROWS, seed=number).with_columns(column(row_ref=refs)), pairs
 
 
-def prepare(folder: Path) -> None:
-    """The stores that each attempt begins with a copy of."""
-    with attributes(f"sqlite:///{folder}/a.db", folder) as store:
+def prepare(folder: Path, of_attributes: str, of_broker: str) -> None:
+    """The stores that each attempt begins with a copy of, by their URLs; the ledgers are in the folder."""
+    with attributes(of_attributes, folder) as store:
         declared(store)
         store.begin_project("other")
         store.declare("other", SCHOOL)
         store.intake.add("other", "ks2", "r", values(50).with_columns(column(aid=made("other", 50))))
         aids = made("subject", SUBJECTS)
         store.intake.add(PROJECT, "ks2", "r", values(SUBJECTS).with_columns(column(aid=aids)))
-    with broker(f"sqlite:///{folder}/b.db", folder) as role:
+    with broker(of_broker, folder) as role:
         begun(role)
         role.open_domain(PROJECT, "dwp-extract")
         pids = made("pid", SUBJECTS)
@@ -63,25 +66,40 @@ def prepare(folder: Path) -> None:
             role.issue(PROJECT, recipient, Kind.PERSON, people, WHO)
 
 
-def act(what: str, folder: Path, pipe: Connection) -> None:
-    """Open a store, say so, and work until the end or death; each answer is said once it is there."""
-    say = pipe.send
-    if what == "broker-erase":
-        with broker(f"sqlite:///{folder}/b.db", folder, keys=Keys()) as role:
-            say("ready")
+def rows_of_persons(number: int) -> pl.DataFrame:
+    """What identity sends the broker: which row is whose."""
+    whose = made("taken", 2 * ROWS)
+    pids = [whose[(number * 7 + i // 3) % len(whose)] for i in range(ROWS)]
+    return column(row_ref=made(f"taken-{number}", ROWS), pid=pids)
+
+
+def act_as_broker(what: str, folder: Path, url: str, say: Callable[[Any], None]) -> None:
+    with broker(url, folder, keys=Keys()) as role:
+        say("ready")
+        if what == "broker-intake":
+            for number in range(BATCHES):
+                rows = rows_of_persons(number)
+                role.take(PROJECT, rows)
+                say(("taken", number))
+                role.acknowledge(PROJECT, rows.head(ACKNOWLEDGED))
+                say(("acknowledged", number))
+        elif what == "broker-erase":
             pids = made("pid", SUBJECTS)
             for first in range(0, 200, 50):
                 role.erasure.erase(PROJECT, Kind.PERSON, column(pid=pids[first : first + 50]), WHO)
                 say(first)
-        return
-    if what == "broker-destroy":
-        with broker(f"sqlite:///{folder}/b.db", folder, keys=Keys()) as role:
-            say("ready")
+        elif what == "broker-destroy":
             role.erasure.destroy_project(PROJECT, lambda: [], WHO)
             say("destroyed")
+
+
+def act(what: str, folder: Path, url: str, say: Callable[[Any], None]) -> None:
+    """Open a store, say so, and work until the end or death; each answer is said once it is there."""
+    if what.startswith("broker-"):
+        act_as_broker(what, folder, url, say)
         return
     ring = BOTH if what == "rewrap" else OLD
-    with attributes(f"sqlite:///{folder}/a.db", folder, keks=ring) as store:
+    with attributes(url, folder, keks=ring) as store:
         say("ready")
         if what == "intake":
             for number in range(BATCHES):
@@ -105,6 +123,6 @@ def act(what: str, folder: Path, pipe: Connection) -> None:
             say("destroyed")
 
 
-def run(what: str, folder: str, pipe: Connection) -> None:
-    act(what, Path(folder), pipe)
+def run(what: str, folder: str, url: str, pipe: Connection) -> None:
+    act(what, Path(folder), url, pipe.send)
     pipe.send("done")

@@ -73,10 +73,10 @@ def people(count: int, chance: random.Random) -> pl.DataFrame:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def urls(request, tmp_path, postgres_databases):
+def urls(request, tmp_path):
     if request.param == "sqlite":
         return {role: f"sqlite:///{tmp_path / role}.db" for role in ("identity", "broker", "attributes")}
-    return postgres_databases()
+    return request.getfixturevalue("postgres_databases")
 
 
 @pytest.fixture

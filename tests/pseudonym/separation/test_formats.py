@@ -20,6 +20,7 @@ from pseudonym.destruction import certificate
 from pseudonym.errors import InputError
 from pseudonym.ledger import Ledger, LedgerKey, What
 from pseudonym.urn import AidKey, UrnKey
+from tests.missing import missing
 from tests.pseudonym.separation.parts import PROJECT, attributes, column, declared, ids, kek, values
 
 KEY = bytes(range(32))
@@ -39,8 +40,9 @@ def openssl(key: bytes, data: bytes) -> bytes:
     return subprocess.run(command, input=data, capture_output=True, check=True).stdout
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="computes with the openssl command")
 def test_covers():
+    if shutil.which("openssl") is None:
+        missing("computes with the openssl command")
     some = ids(50)
     for key, subkey in (
         (AidKey(KEY, "tf-2026"), prf(KEY, "cover/1", "aid/1", "tf-2026")),

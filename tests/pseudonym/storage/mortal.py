@@ -15,13 +15,15 @@ import sys
 import time
 import traceback
 
-from pseudonym.storage import open_store
+from pseudonym.folders import FolderKeys
+from pseudonym.keks import KekRing
+from pseudonym.storage import open_store, wrapped
 from tests.pseudonym.storage import made_up, mortal_people
 
-BATCH = 60
-INTAKE = 40 * BATCH
-KEYS = 1500
-PEOPLE = 240
+# Batches, and people in each. PostgreSQL gets so many that it writes in the background.
+INTAKE = {"sqlite": (40, 60), "postgresql": (12, 300)}
+KEYS, FOLDERS = 1500, 40
+PEOPLE = 120
 
 
 def say(*words: object) -> None:
@@ -32,25 +34,27 @@ def intake(url: str) -> None:
     with open_store(url, "identity") as store:
         vault = made_up.vault(store)
         say("ready")
-        for start in range(0, INTAKE, BATCH):
-            pids = [made_up.pid(n) for n in range(start, start + BATCH)]
+        batches, size = INTAKE[store.backend]
+        for start in range(0, batches * size, size):
+            pids = [made_up.pid(n) for n in range(start, start + size)]
             if vault.states(pids[:1]):
                 continue
-            vault.add(made_up.people(start, BATCH), "council", pids=pids)
+            vault.add(made_up.people(start, size), "council", pids=pids)
             say(start)
 
 
 def rewrap(url: str) -> None:
     with open_store(url, "identity") as store:
-        month = int(max(made_up.vault(store).wrapped_under()), 16)
-        vault = made_up.vault(store, month=month, older=tuple(range(1, month)))
-        if len(vault.wrapped_under()) == 1:
-            month += 1
-            vault = made_up.vault(store, month=month, older=tuple(range(1, month)))
+        there = wrapped.kids(store)
+        month = int(max(there), 16) + (len(there) == 1)
+        older = tuple(range(1, month))
+        vault = made_up.vault(store, month=month, older=older)
+        folders = FolderKeys(store, KekRing(made_up.kek(month), tuple(map(made_up.kek, older))))
         say("ready")
         while vault.rewrap(70):
-            say(month, vault.wrapped_under()[made_up.kek(month).kid])
-        say(month, KEYS)
+            say(month, wrapped.kids(store)[made_up.kek(month).kid])
+        folders.rewrap(batch=5)
+        say(month, wrapped.kids(store)[made_up.kek(month).kid])
 
 
 def erase(url: str) -> None:

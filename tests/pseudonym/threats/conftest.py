@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.pseudonym import cluster
 from tests.pseudonym.roles.harness import Organisation
-from tests.pseudonym.threats import cluster, scene
+from tests.pseudonym.threats import scene
 
 
 @pytest.fixture(scope="session")
@@ -14,7 +15,7 @@ def attacked(tmp_path_factory):
     certificates = tmp_path_factory.mktemp("certificates")
     Organisation().write_all(certificates)
     with (
-        cluster.running() as server,
+        cluster.watched() as server,
         scene.played(server, tmp_path_factory.mktemp("threats"), certificates) as played,
     ):
         yield played

@@ -25,9 +25,9 @@ from pseudonym.providers.file import FileProvider
 from pseudonym.roles.callers import Role
 from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2
 from tests.made_up_people import register
+from tests.pseudonym.cluster import Cluster
 from tests.pseudonym.roles import test_processes as chain
 from tests.pseudonym.roles.harness import Called, bound, governance, join, mandate, three
-from tests.pseudonym.threats.cluster import Cluster
 
 PROJECT = chain.PROJECT
 RECIPIENTS = (chain.RECIPIENT, "dwp-extract")

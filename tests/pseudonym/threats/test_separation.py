@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from pseudonym.roles.callers import SERVER_ROLES, Role
+from tests.pseudonym.cluster import ROLES, may
 from tests.pseudonym.threats.canaries import Scanner
-from tests.pseudonym.threats.cluster import ROLES, may
 from tests.pseudonym.threats.scene import BATCHES, PROJECT, ROWS, canaries
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -150,9 +150,7 @@ def test_ids_are_where_they_belong_and_nowhere_else(attacked, dumps):
         role: dumps[role] + b"".join(path.read_bytes() for path in attacked.files(Role(role)))
         for role in ROLES
     }
-    files = {
-        role: b"".join(path.read_bytes() for path in attacked.cluster.of_database(role)) for role in ROLES
-    }
+    files = {role: attacked.cluster.octets(role) for role in ROLES}
     for values, where in (
         (pids, {"identity"}),
         (aids, {"broker", "attributes"}),

@@ -1,7 +1,6 @@
-"""A PostgreSQL server of the test's own, set up as `docs/running.md` says: its files and its log can be read.
+"""PostgreSQL servers of the tests' own: nothing else runs on them, and their files and logs can be read.
 
-Nothing else runs on it, so that whatever lies in its folder comes from the test. It logs every statement
-with its parameters and archives its write-ahead log: an administrator who wants to see everything.
+Whatever lies in the folder of such a server comes from the tests.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import pwd
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -20,25 +20,30 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 
 from pseudonym.roles.authority import write_private
 from pseudonym.roles.callers import SERVER_ROLES
+from tests.missing import missing
 from tests.service.harness import ROOT, quiet_port
 
 ROLES = tuple(role.value for role in SERVER_ROLES)
 SETTINGS = (
-    "listen_addresses=127.0.0.1", "fsync=off", "wal_level=replica", "archive_mode=on", "log_statement=all",
-    "log_parameter_max_length=-1", "log_parameter_max_length_on_error=-1", "log_min_messages=info",
-    "logging_collector=off", "password_encryption=scram-sha-256", "autovacuum=off",
+    "listen_addresses=127.0.0.1", "fsync=off", "wal_level=replica", "logging_collector=off",
+    "password_encryption=scram-sha-256", "autovacuum=off",
 )  # fmt: skip
+WATCHED = (
+    "archive_mode=on", "log_statement=all", "log_parameter_max_length=-1",
+    "log_parameter_max_length_on_error=-1", "log_min_messages=info",
+)  # fmt: skip
+
+OWN = 16_384  # from this number on, files are of tables that were made by somebody
 
 
 class Cluster:
     """A running server.
 
     Attributes:
-        folder: what it writes: `data`, `archive` and `log`.
+        folder: what it writes: `data` and `log`, and `archive` if it is watched.
         passwords: of the administrator (`postgres`) and of each role.
     """
 
@@ -92,12 +97,22 @@ class Cluster:
     def files(self) -> Iterator[Path]:
         return (path for path in sorted(self.folder.rglob("*")) if path.is_file())
 
-    def of_database(self, database: str) -> list[Path]:
-        """The files of one database."""
+    def octets(self, database: str, *, catalogue: bool = True) -> bytes:
+        """What the files of one database hold, once all that the server knows is in them.
+
+        Args:
+            database: its name.
+            catalogue: the server's own tables too, which are most of a small database.
+        """
+        with self.connect("postgres") as connection:
+            connection.execute("CHECKPOINT")
         [row] = self.rows("postgres", f"SELECT oid FROM pg_database WHERE datname = '{database}'")
-        return [
-            path for path in (self.folder / "data" / "base" / str(row["oid"])).iterdir() if path.is_file()
+        files = [
+            path
+            for path in sorted((self.folder / "data" / "base" / str(row["oid"])).iterdir())
+            if path.is_file() and (catalogue or int((re.findall(r"\d{4,}", path.name) or ["0"])[0]) >= OWN)
         ]
+        return b"".join(path.read_bytes() for path in files)
 
 
 def documented(role: str, password: str) -> list[tuple[str, str]]:
@@ -117,13 +132,32 @@ def _programs() -> Path:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
     named = shutil.which("initdb") or (str(found[-1]) if found else "")
     if not named or shutil.which("pg_dump") is None:
-        pytest.skip("there are no programs of a PostgreSQL server (initdb, postgres, pg_dump)")
+        missing("there are no programs of a PostgreSQL server (initdb, postgres, pg_dump)")
     return Path(named).parent
 
 
 @contextmanager
-def running() -> Iterator[Cluster]:
-    """A server with a database for each role, each owned by nobody but the administrator."""
+def watched() -> Iterator[Cluster]:
+    """A server set up as `docs/running.md` says: a database for each role, owned by the administrator.
+
+    It logs every statement with its parameters and archives its write-ahead log: an administrator who wants
+    to see everything.
+    """
+    with running(*WATCHED) as cluster:
+        for role in ROLES:
+            for database, statement in documented(role, cluster.passwords[role]):
+                with cluster.connect(database) as connection:
+                    connection.execute(statement)
+        yield cluster
+
+
+@contextmanager
+def running(*settings: str) -> Iterator[Cluster]:
+    """A server with nothing in it.
+
+    Args:
+        settings: each `name=value`, beside `SETTINGS`.
+    """
     programs = _programs()
     # PostgreSQL does not run as root: it gets an account of its own where there is one.
     other: dict[str, Any] = {}
@@ -133,20 +167,18 @@ def running() -> Iterator[Cluster]:
             try:
                 account = pwd.getpwnam("postgres")
             except KeyError:
-                pytest.skip("PostgreSQL does not run as root, and there is no account postgres")
+                missing("PostgreSQL does not run as root, and there is no account postgres")
             os.chown(folder, account.pw_uid, account.pw_gid)
             other = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
         cluster = Cluster(folder, quiet_port())
-        with _served(cluster, programs, other):
-            for role in ROLES:
-                for database, statement in documented(role, cluster.passwords[role]):
-                    with cluster.connect(database) as connection:
-                        connection.execute(statement)
+        with _served(cluster, programs, (*SETTINGS, *settings), other):
             yield cluster
 
 
 @contextmanager
-def _served(cluster: Cluster, programs: Path, other: dict[str, Any]) -> Iterator[None]:
+def _served(
+    cluster: Cluster, programs: Path, settings: Sequence[str], other: dict[str, Any]
+) -> Iterator[None]:
     folder, environment = cluster.folder, {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
 
     def run(*command: str, **options: Any) -> None:
@@ -163,7 +195,7 @@ def _served(cluster: Cluster, programs: Path, other: dict[str, Any]) -> Iterator
     os.chmod(folder / "password", 0o644)  # in a folder that only the server's account may enter
     run(str(programs / "initdb"), *make)
     archive = f"archive_command=cp %p {folder}/archive/%f"
-    flags = [flag for setting in (*SETTINGS, archive) for flag in ("-c", setting)]
+    flags = [flag for setting in (*settings, archive) for flag in ("-c", setting)]
     command = [str(programs / "postgres"), "-D", "data", "-p", str(cluster.port), "-k", str(folder), *flags]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment, **other)
@@ -171,9 +203,7 @@ def _served(cluster: Cluster, programs: Path, other: dict[str, Any]) -> Iterator
         _wait(cluster, process)
         yield
     finally:
-        process.terminate() if process.poll() is not None else process.send_signal(
-            2
-        )  # 2: end at once, in order
+        process.send_signal(signal.SIGINT)  # to end at once, in order
         process.wait(60)
 
 
