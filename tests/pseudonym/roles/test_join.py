@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from deploy import study
 from deploy.service import Service
 from linker.sending import ServiceError
-from pseudonym.roles.callers import SERVER_ROLES, Role
+from pseudonym.roles.callers import Role
 from pseudonym.study.delivery import check, divide
 from pseudonym.study.layouts import Layout
 from pseudonym.v1 import attribute_pb2, broker_pb2, common_pb2, vault_pb2
