@@ -149,8 +149,13 @@ def extract(county: Path, register: str, key: bytes) -> tuple[Halves, pl.DataFra
     events = pl.read_parquet(county / "attributes" / f"{register}.parquet")
     coarse = banded(events, registers.load(register), "record_id").cast(pl.String)
     halves = divide_extract(records, coarse, "record_id", stream(key, "extract/1", register))
+    return halves, whose(records, register, key)
+
+
+def whose(records: pl.DataFrame, register: str, key: bytes) -> pl.DataFrame:
+    """Which reference each record of a register's extract has: `row_ref` and `record_id`."""
     refs = references(records.height, stream(key, "extract/1", register))
-    return halves, records.select(refs, "record_id")
+    return records.select(refs, "record_id")
 
 
 def send_extract(service: Service, register: str, halves: Halves, batch: str, feed: Feed) -> tuple[str, int]:
