@@ -3,15 +3,19 @@
     python benchmarks/registers.py --families 5000 --seed 2 --out benchmarks/results/registers.md
 
 For each preset a county is made (`county/`), each council's deliveries are deduplicated by the profile
-`council`,
-and the three councils together are linked to each register by its profile, as of the last day and back to the
-first. Nothing is labelled; what the profiles were tuned on had another seed.
+`council`, and the three councils together are linked to each register by its profile, as of the last day and
+back to the first. Nothing is labelled; what the profiles were tuned on had another seed. The registers hold
+the county's people, and with `--elsewhere N` those of N households elsewhere in the country for each family.
 
 Findable is who could be in the register on a day of the extract and is, under the identity that the council
 knows. "Of what can be told" counts only those of whom both files have something in common besides forename
 and date of birth: a surname, postcode or number, former ones too. Of a register without names it counts, with
 the NHS number, those of whom both files have one, and without it those whose postcode, date of birth and sex
 agree. Of `ndtms` there is no such count.
+
+False links are told by who the other is; among all of them those to people who are in no council's file are
+nobody's. Two further tables have recall of findable and precision by the heritage of the name and by arm; who
+is in neither arm has "none".
 """
 
 from __future__ import annotations
@@ -20,18 +24,18 @@ import argparse
 import datetime
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from benchmarks.county import county, presets
-from benchmarks.county.score import Truth, score_links
+from benchmarks.county.score import Truth, score_links, share
 from benchmarks.county.write import write_county
+from benchmarks.linkage import row
 from benchmarks.measure import machine
 from linker.arrival import arrive
-from linker.evaluate import wilson
 from linker.profiles.dedupe import dedupe_profile
 from linker.profiles.link import ProfileResult, link_profile
 from linker.profiles.profile import Profile
@@ -47,18 +51,26 @@ RUNS = (
     ("nhs_number",)), ("mhmds", ()), ("mhmds", ("nhs_number",)), ("ndtms", ()),
 )  # fmt: skip
 HEADS = (
-    "register", "links", "precision", "recall of findable", "with review answered", "of what can be told",
-    "twin", "sibling", "other identity", "other", "seconds",
+    "register", "rows", "links", "precision", "recall of findable", "with review answered",
+    "of what can be told", "twin", "sibling", "other identity", "other", "nobody's", "seconds",
 )  # fmt: skip
+GROUPS = ("community", "arm")
 NUMBERS = ("upn", "uln", "nino", "pncid", "cro")
 _OPEN = (Kind.CATEGORY, Kind.TEXT, Kind.NUMBER, Kind.IDENTIFIER, Kind.HOUSEHOLD)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One register's figures, as a row of the table."""
+    """One register's figures.
+
+    Attributes:
+        cells: of its row in the table.
+        recall, precision: of each group the records found of those there, and the links right of those made.
+    """
 
     cells: tuple[str, ...]
+    recall: Mapping[str, tuple[int, int]]
+    precision: Mapping[str, tuple[int, int]]
 
 
 def council_file(folder: Path) -> pl.DataFrame:
@@ -128,18 +140,34 @@ def judged(
         name: score["link", "false links", "relation", name][0]
         for name in ("twin", "sibling", "same person, other identity")
     }
+    shown = findable.with_columns(found=found)
     return Row(
-        (
+        cells=(
             register + ("".join(f" + {name}" for name in switches)),
+            f"{two.height:,}",
             f"{links.height:,}",
-            _share(hits, made),
-            _share(int(found.sum()), len(found)),
-            _share(int(answered.sum()), len(found)),
-            "-" if tellable is None else _share(*_count(tellable, right)),
+            share(hits, made),
+            share(int(found.sum()), len(found)),
+            share(int(answered.sum()), len(found)),
+            "-" if tellable is None else share(*_count(tellable, right)),
             *(str(many) for many in false.values()),
             str(made - hits - sum(false.values())),
+            str(score["link", "false links", "nobody's", "nobody's"][0]),
             f"{took:.1f}",
-        )
+        ),
+        recall={
+            group: (hit, many)
+            for by in GROUPS
+            for group, hit, many in shown.group_by(by)
+            .agg(pl.col("found").sum(), pl.len())
+            .sort(by)
+            .iter_rows()
+        },
+        precision={
+            group: counted[:2]
+            for (stage, measure, by, group), counted in score.items()
+            if (stage, measure) == ("link", "precision") and by in GROUPS
+        },
     )
 
 
@@ -199,16 +227,11 @@ def _count(tellable: pl.Series, right: pl.Series) -> tuple[int, int]:
     return int(tellable.is_in(right.implode()).sum()), len(tellable)
 
 
-def _share(count: int, of: int) -> str:
-    low, high = wilson(count, of) or (float("nan"), float("nan"))
-    return f"{count / of:.2%} ({low:.2%} to {high:.2%})" if of else "-"
-
-
-def run(preset: str, families: int, seed: int) -> list[Row]:
-    """Make a county and link its families to every register."""
+def run(preset: str, families: int, seed: int, elsewhere: float) -> list[Row]:
+    """Make a county, with households elsewhere for each family, and link its families to every register."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "county"
-        made = county.County(families, seed, presets.PRESETS[preset], issued_ninos=True)
+        made = county.County(families, seed, presets.PRESETS[preset], issued_ninos=True, elsewhere=elsewhere)
         write_county(made, folder)
         truth, left = Truth.read(folder / "truth"), council_file(folder)
         rows = []
@@ -220,21 +243,33 @@ def run(preset: str, families: int, seed: int) -> list[Row]:
         return rows
 
 
-def written(tables: Mapping[str, list[Row]], families: int, seed: int) -> str:
+def written(tables: Mapping[str, list[Row]], families: int, seed: int, elsewhere: float) -> str:
     """The result file."""
+    command = f"benchmarks/registers.py --presets {' '.join(tables)} --families {families} --seed {seed}"
+    command += f" --elsewhere {elsewhere:g}" if elsewhere else ""
     said = [
         "# Families linked to the eight registers",
         "",
-        f"`.venv/bin/python benchmarks/registers.py --families {families} --seed {seed}`. "
-        + " ".join(machine()),
+        f"`.venv/bin/python {command}`. " + " ".join(machine()),
         "",
         "Shares of links of records (precision) and of left records (recall), with 95% intervals (Wilson).",
         "`benchmarks/registers.py` says what each column counts; false links by who the other is.",
     ]
     for preset, rows in tables.items():
-        said += ["", f"## {preset}", "", "| " + " | ".join(HEADS) + " |", "| --- " * len(HEADS) + "|"]
-        said += ["| " + " | ".join(row.cells) + " |" for row in rows]
+        said += ["", f"## {preset}", "", *_table(HEADS, [row.cells for row in rows])]
+        said += ["", "Recall of findable:", "", *_by_group([(row.cells[0], row.recall) for row in rows])]
+        said += ["", "Precision:", "", *_by_group([(row.cells[0], row.precision) for row in rows])]
     return "\n".join(said) + "\n"
+
+
+def _by_group(rows: Sequence[tuple[str, Mapping[str, tuple[int, int]]]]) -> list[str]:
+    groups = list(dict.fromkeys(group for _, counts in rows for group in counts))
+    cells = [(name, *(share(*counts.get(group, (0, 0))) for group in groups)) for name, counts in rows]
+    return _table(("register", *groups), cells)
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [row(*heads), "| --- " * len(heads) + "|", *(row(*cells) for cells in rows)]
 
 
 def main() -> None:
@@ -242,12 +277,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Links of families to eight registers, against the truth.")
     parser.add_argument("--families", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=2)
+    parser.add_argument(
+        "--elsewhere", type=float, default=0.0, help="other households for each, in registers alone"
+    )
     parser.add_argument("--presets", nargs="+", default=["realistic", "clean", "hard", "adversarial"])
     parser.add_argument("--out", type=Path, help="the result file")
     asked = parser.parse_args()
-    tables = {preset: run(preset, asked.families, asked.seed) for preset in asked.presets}
+    tables = {preset: run(preset, asked.families, asked.seed, asked.elsewhere) for preset in asked.presets}
     if asked.out:
-        asked.out.write_text(written(tables, asked.families, asked.seed), encoding="utf-8")
+        text = written(tables, asked.families, asked.seed, asked.elsewhere)
+        asked.out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,10 @@ everything goes its way through them: councils' files, persons, eight registers,
 are those of `deploy/study.py`. A line is written once its stage is over, so that a run that is cut off says
 how far it came. CPU seconds are of all threads; memory is the most that a process held during the stage, as
 Linux counts it, and what the roles do meanwhile of the stage before is in it.
+
+When all is measured and the roles have stopped, the links are held against the truth: of each register how
+many persons are linked rightly and wrongly, how many links go to people whom no council delivered, and how
+many persons who are in it are missed.
 """
 
 from __future__ import annotations
@@ -31,15 +35,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from benchmarks.county.councils import COUNCILS
 from benchmarks.county.county import County
 from benchmarks.county.presets import PRESETS, REGISTERS
+from benchmarks.county.score import Truth, share
 from benchmarks.county.write import delivery_days, write_county
 from benchmarks.linkage import row
 from benchmarks.measure import machine
-from deploy import apart, study
+from deploy import apart, study, truth
 from deploy.roles import ANY_PORTS, Processes
 from deploy.service import Service
+from linker.resources import Job
 from pseudonym.hpke import OpeningKey
 from pseudonym.release.report import Report
-from pseudonym.roles.callers import SERVER_ROLES
+from pseudonym.roles.callers import SERVER_ROLES, Role
 
 TICKS = os.sysconf("SC_CLK_TCK")
 CLIENT = "sender"
@@ -133,28 +139,68 @@ def run(stages: Stages, folder: Path, county: County) -> Iterator[str]:
             service = Service(processes.start(), processes.certificates, study.PROJECT, study.PURPOSE)
             stages.pids |= {role.value: pid for role, pid in processes.pids().items()}
             study.begin(service)
-        deliveries(stages, service, made_up, key)
+        sent = deliveries(stages, service, made_up, key)
         linked = {name: link(stages, service, made_up, name, key) for name in REGISTERS}
         with stages.stage("attributes find their persons: the rest") as rows:
             rows.append(apart.settled(roles))
         release(stages, service, keys)
         stages.total()
+        links = {
+            name: study.links_of(service, one.job)["left_id", "right_id"] for name, one in linked.items()
+        }
     finally:
         processes.stop()
-    yield "\n" + row("register", "persons who can be in it", "linked", "to look at", "rows of nobody")
-    yield "| --- |" + " --: |" * 4
-    for name, told in linked.items():
+    yield "\n" + row("register", "persons who can be in it", "linked", "to look at", "rows", "rows of nobody")
+    yield "| --- |" + " --: |" * 5
+    for name, one in linked.items():
+        told = one.told
         of_age = told["persons"] - told.get("persons_not_applicable", 0)
         open_ = told.get("persons_review", 0) + told.get("persons_ambiguous", 0)
-        numbers = (of_age, told.get("persons_linked", 0), open_, told["rows_of_nobody"])
+        numbers = (of_age, told.get("persons_linked", 0), open_, one.rows, told["rows_of_nobody"])
         yield row(name, *(f"{count:,}" for count in numbers))
+    yield from judged(folder, sent, links, key)
     for role in SERVER_ROLES:
         sizes = (path.stat().st_size for path in apart.folder_of(roles, role).rglob("*") if path.is_file())
         yield f"\nIn the folder of the {role} role at the end: {sum(sizes) / (1 << 20):,.0f} MiB."
 
 
-def deliveries(stages: Stages, service: Service, county: Path, key: bytes) -> None:
-    """Councils' files, checked, divided and sent; then one delivery after the other joined."""
+def judged(
+    folder: Path, sent: Mapping[str, pl.DataFrame], links: Mapping[str, pl.DataFrame], key: bytes
+) -> Iterator[str]:
+    """The links of each register against the truth, of which no more than one register's is in memory.
+
+    Args:
+        folder: of `run`.
+        sent: of each council's file that was sent `row_ref` and `record_id`.
+        links: of each register.
+        key: of the made-up councils and holders.
+    """
+    made_up = folder / "county"
+    identity = apart.folder_of(folder / "roles", Role.IDENTITY) / Role.IDENTITY
+    delivered = Truth.read(made_up / "truth", [*sent])
+    known = truth.known_to(delivered, truth.unit_key(identity), study.PROJECT, sent)
+    yield "\nPersons: linked rightly or wrongly, and missed though they are in the register. Links: to people"
+    yield "whom no council delivered (nobody's), to twins, brothers and sisters (kin). Intervals: Wilson's.\n"
+    heads = ("linked", "right", "wrong", "to nobody's", "to kin", "missed", "precision", "recall")
+    yield row("register", *heads)
+    yield "| --- |" + " --: |" * len(heads)
+    for name, found in links.items():
+        register = Truth.read(made_up / "truth", [*sent, f"registers/{name}"])
+        records = pl.read_parquet(made_up / "registers" / f"{name}.parquet", columns=["record_id"])
+        score = truth.judged(register, known, name, study.whose(records, name, key), found)
+        (right, made), (hits, there) = (truth.share(score, of) for of in ("precision", "recall"))
+        wrong = (truth.false_links(score, others) for others in (("nobody's",), ("twin", "sibling")))
+        numbers = (made, right, made - right, *wrong, there - hits)
+        yield row(name, *(f"{count:,}" for count in numbers), share(right, made), share(hits, there))
+
+
+def deliveries(stages: Stages, service: Service, county: Path, key: bytes) -> dict[str, pl.DataFrame]:
+    """Councils' files, checked, divided and sent; then one delivery after the other joined.
+
+    Returns:
+        Of each file `row_ref` and `record_id`, which its sender alone has.
+    """
+    references: dict[str, pl.DataFrame] = {}
     for day in delivery_days():
         sent = []
         with stages.stage(f"councils' files of {day[:4]}: checked, divided, sent") as rows:
@@ -162,16 +208,26 @@ def deliveries(stages: Stages, service: Service, county: Path, key: bytes) -> No
                 found = study.look_through(county, council, day)
                 sent.append(study.deliver(service, found, key, nothing))
                 rows.append(sent[-1].rows)
+                references[f"councils/{council}/{day}"] = sent[-1].references
         with stages.stage(f"persons of {day[:4]}") as rows:
             for one in sent:
                 counts = study.join(service, one, nothing)
                 rows.append(counts["new"] + counts["joined"] + counts["together"])
+    return references
 
 
-def link(stages: Stages, service: Service, county: Path, register: str, key: bytes) -> dict[str, int]:
-    """One register's extract, from its holder to its links; how many there are."""
+class Linked(NamedTuple):
+    """A register that is linked: the rows of its extract, the job, and the counts of its report."""
+
+    rows: int
+    job: Job
+    told: dict[str, int]
+
+
+def link(stages: Stages, service: Service, county: Path, register: str, key: bytes) -> Linked:
+    """One register's extract, from its holder to its links."""
     with stages.stage(f"{register}: divided by its holder") as rows:
-        halves, _ = study.extract(county, register, key)
+        halves = study.extract(county, register, key)[0]
         rows += [halves.identifiers.height]
     identifiers = halves.identifiers.height
     with stages.stage(f"{register}: both halves sent") as rows:
@@ -179,10 +235,9 @@ def link(stages: Stages, service: Service, county: Path, register: str, key: byt
         rows += [identifiers, attributes]
     del halves
     with stages.stage(f"{register}: linked") as rows:
-        _, figures = study.link(service, submission, register, delivery_days()[-1], nothing)
+        job, figures = study.link(service, submission, register, delivery_days()[-1], nothing)
         rows.append(identifiers)
-    told: dict[str, int] = figures["linked"]
-    return told
+    return Linked(identifiers, job, figures["linked"])
 
 
 def release(stages: Stages, service: Service, approvers: Mapping[str, Ed25519PrivateKey]) -> None:

@@ -58,9 +58,10 @@ OWN = {
     "roles": "the three roles: certificates, and the folder and log of each",
 }
 NOTES = """\
-In links.csv, rows of the stage `person` count persons, those of `link` pairs of records. On the screen,
-"right" is `precision` and "found" is `recall` of the stage `person` where `by` is `all`; "kin" adds up
-`false links` of the groups `twin` and `sibling`.
+In links.csv, rows of the stage `person` count persons, those of `link` links, of which a person may have
+several. On the screen, "right" is `precision` and "found" is `recall` of the stage `person` where `by` is
+`all`; "kin" adds up `false links` of the groups `twin` and `sibling`. `nobody's` are of people whom no
+council delivered.
 
 A certificate is checked without any server:
 

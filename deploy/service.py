@@ -27,12 +27,14 @@ class Service:
         certificates: the folder with those of all callers.
         project: what is called for …
         purpose: … and why.
+        patience: seconds for which a role that cannot be reached is tried again.
     """
 
     addresses: dict[Role, str]
     certificates: Path
     project: str
     purpose: str
+    patience: float = 20.0
 
     def linker(self, caller: Role) -> Client:
         """A client of the identity role."""
@@ -41,21 +43,27 @@ class Service:
         own = (self.certificates / f"{caller}{end}" for end in (".pem", ".key"))
         tls = Tls(self.certificates / "authority.pem", *own)
         address = self.addresses[Role.IDENTITY]
-        return Client(address, project=self.project, purpose=self.purpose, tls=tls, patience=10.0)
+        return Client(address, project=self.project, purpose=self.purpose, tls=tls, patience=self.patience)
 
     def broker(self, caller: Role) -> BrokerClient:
         """A client of the broker."""
         from pseudonym.roles.client import BrokerClient
 
         address = self.addresses[Role.BROKER]
-        return BrokerClient(address, project=self.project, purpose=self.purpose, tls=self._tls(caller))
+        tls = self._tls(caller)
+        return BrokerClient(
+            address, project=self.project, purpose=self.purpose, tls=tls, patience=self.patience
+        )
 
     def attributes(self, caller: Role) -> AttributesClient:
         """A client of the attributes role."""
         from pseudonym.roles.client import AttributesClient
 
         address = self.addresses[Role.ATTRIBUTES]
-        return AttributesClient(address, project=self.project, purpose=self.purpose, tls=self._tls(caller))
+        tls = self._tls(caller)
+        return AttributesClient(
+            address, project=self.project, purpose=self.purpose, tls=tls, patience=self.patience
+        )
 
     def at_attributes(self, caller: str) -> Peer:
         """The attributes role, for calls that no client has; callers are named as their certificates."""
@@ -65,7 +73,8 @@ class Service:
         """A role, for calls that no client has."""
         from pseudonym.roles.peer import Peer
 
-        return Peer(role, self.addresses[role], self._tls(caller), timeout=3600.0, person=True)
+        tls = self._tls(caller)
+        return Peer(role, self.addresses[role], tls, timeout=3600.0, patience=self.patience, person=True)
 
     def _tls(self, caller: str) -> PeerTls:
         from pseudonym.roles.peer import PeerTls

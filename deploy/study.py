@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ AUTHORITY = "Kinshire"
 SINCE = "2010-01-01"  # registers of a made-up county go back to here
 NHS_NUMBER_REASON = "s251-made-up"
 RESEARCHER, HOLDER, APPROVERS = "alice", "alice", ("alice", "bob")
+BEARERS = dict(zip(APPROVERS, (str(Role.APPROVER), f"{Role.APPROVER}-2"), strict=True))
+"""Whose certificate each approver shows."""
 LAYOUTS = Path(__file__).resolve().parent.parent / "benchmarks" / "county" / "layouts"
 RELEASES, OPT_OUTS = "/pseudonym.v1.ReleaseService/", "/pseudonym.v1.OptOutService/"
 TABLES, RETENTION = "/pseudonym.v1.TableService/", "/pseudonym.v1.RetentionService/"
@@ -150,8 +153,13 @@ def extract(county: Path, register: str, key: bytes) -> tuple[Halves, pl.DataFra
     events = pl.read_parquet(county / "attributes" / f"{register}.parquet")
     coarse = banded(events, registers.load(register), "record_id").cast(pl.String)
     halves = divide_extract(records, coarse, "record_id", stream(key, "extract/1", register))
+    return halves, whose(records, register, key)
+
+
+def whose(records: pl.DataFrame, register: str, key: bytes) -> pl.DataFrame:
+    """Which reference each record of a register's extract has: `row_ref` and `record_id`."""
     refs = references(records.height, stream(key, "extract/1", register))
-    return halves, records.select(refs, "record_id")
+    return records.select(refs, "record_id")
 
 
 def send_extract(service: Service, register: str, halves: Halves, batch: str, feed: Feed) -> tuple[str, int]:
@@ -269,24 +277,43 @@ def release(
     Raises:
         StudyError: something blocks it.
     """
-    with service.at_attributes(Role.DATA_PROTECTION_OFFICER) as officer:
-        asked = release_pb2.CreateReleaseRequest(mandate=_mandate(), specification=text.encode())
-        name = officer.call(f"{RELEASES}CreateRelease", asked, release_pb2.CreateReleaseResponse).release.name
-        checking = release_pb2.CheckReleaseRequest(mandate=_mandate(), name=name)
-        made = officer.call(f"{RELEASES}CheckRelease", checking, release_pb2.CheckReleaseResponse).release
+    name = create_release(service, text)
+    made = check_release(service, name)
     if made.state != release_pb2.RELEASE_STATE_CHECKED:
         raise StudyError("Something keeps the analysis file back:\n" + Report.from_file(made.report).text())
-    for peer, approval in _approvals(service, made.manifest, approvers):
+    for approver in APPROVERS:
+        made = approve_release(service, name, approver, signed(made.manifest, approver, approvers[approver]))
+    return made, partial(read_release, service, name)
+
+
+def create_release(service: Service, text: str) -> str:
+    """Specify an analysis file; its name."""
+    with service.at_attributes(Role.DATA_PROTECTION_OFFICER) as officer:
+        asked = release_pb2.CreateReleaseRequest(mandate=_mandate(), specification=text.encode())
+        made = officer.call(f"{RELEASES}CreateRelease", asked, release_pb2.CreateReleaseResponse)
+    return made.release.name
+
+
+def check_release(service: Service, name: str) -> release_pb2.Release:
+    """Have an analysis file built and checked, also once more."""
+    with service.at_attributes(Role.DATA_PROTECTION_OFFICER) as officer:
+        checking = release_pb2.CheckReleaseRequest(mandate=_mandate(), name=name)
+        return officer.call(f"{RELEASES}CheckRelease", checking, release_pb2.CheckReleaseResponse).release
+
+
+def approve_release(service: Service, name: str, approver: str, approval: bytes) -> release_pb2.Release:
+    """Bring an approver's approval, also once more: see `signed`."""
+    with service.at_attributes(BEARERS[approver]) as peer:
         request = release_pb2.ApproveReleaseRequest(mandate=_mandate(), name=name, approval=approval)
-        made = peer.call(f"{RELEASES}ApproveRelease", request, release_pb2.ApproveReleaseResponse).release
+        return peer.call(f"{RELEASES}ApproveRelease", request, release_pb2.ApproveReleaseResponse).release
 
-    def fetched(key: OpeningKey) -> Content:
-        with service.at_attributes(Role.RESEARCHER) as researcher:
-            reading = release_pb2.ReadReleaseRequest(mandate=_mandate(), name=name)
-            pieces = researcher.read(f"{RELEASES}ReadRelease", reading, release_pb2.ReadReleaseResponse)
-            return opened(b"".join(piece.content for piece in pieces), key)
 
-    return made, fetched
+def read_release(service: Service, name: str, key: OpeningKey) -> Content:
+    """Fetch an approved analysis file, and open it at its recipient."""
+    with service.at_attributes(Role.RESEARCHER) as researcher:
+        reading = release_pb2.ReadReleaseRequest(mandate=_mandate(), name=name)
+        pieces = researcher.read(f"{RELEASES}ReadRelease", reading, release_pb2.ReadReleaseResponse)
+        return opened(b"".join(piece.content for piece in pieces), key)
 
 
 def table(
@@ -310,9 +337,11 @@ def table(
         made = officer.call(f"{TABLES}CheckTable", checking, table_pb2.CheckTableResponse).table
     if made.state != table_pb2.TABLE_STATE_CHECKED:
         raise StudyError("The table is kept back:\n" + TableReport.from_file(made.report).text())
-    for peer, approval in _approvals(service, made.manifest, approvers):
+    for approver in APPROVERS:
+        approval = signed(made.manifest, approver, approvers[approver])
         request = table_pb2.ApproveTableRequest(mandate=_mandate(), name=name, approval=approval)
-        made = peer.call(f"{TABLES}ApproveTable", request, table_pb2.ApproveTableResponse).table
+        with service.at_attributes(BEARERS[approver]) as peer:
+            made = peer.call(f"{TABLES}ApproveTable", request, table_pb2.ApproveTableResponse).table
     if publish:
         with service.at_attributes(Role.APPROVER) as peer:
             marking = table_pb2.PublishTableRequest(mandate=_mandate(), name=name)
@@ -329,15 +358,10 @@ def read_table(service: Service, name: str, bearer: str = Role.COUNCIL) -> Publi
         )
 
 
-def _approvals(
-    service: Service, manifest: bytes, approvers: Mapping[str, Ed25519PrivateKey]
-) -> Iterator[tuple[Peer, bytes]]:
-    """Of each approver the way to the role, and the approval to send."""
-    digest = hashlib.sha256(manifest).digest()
-    for bearer, approver in zip((Role.APPROVER, f"{Role.APPROVER}-2"), APPROVERS, strict=True):
-        now = datetime.now(UTC).replace(microsecond=0)
-        with service.at_attributes(bearer) as peer:
-            yield peer, Approval.sign(digest, approver, approvers[approver], now).to_file()
+def signed(manifest: bytes, approver: str, key: Ed25519PrivateKey) -> bytes:
+    """An approver's approval of exactly what was built and found."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    return Approval.sign(hashlib.sha256(manifest).digest(), approver, key, now).to_file()
 
 
 def later(roles: Processes, service: Service, days: int) -> Service:

@@ -55,7 +55,10 @@ def known_to(truth: Truth, key: UnitKey, project: str, sent: Mapping[str, pl.Dat
 def judged(
     truth: Truth, known: pl.DataFrame, register: str, references: pl.DataFrame, links: pl.DataFrame
 ) -> pl.DataFrame:
-    """The score of a register's links, as `benchmarks.county.score.score_links`.
+    """The score of a register's links, as `benchmarks.county.score.score_links`, but for one share.
+
+    A link names one of a person's records, though several deliveries have them. How many pairs of records
+    were linked of all that are true would tell how often people were delivered: recall is that of persons.
 
     Args:
         truth: the county's.
@@ -67,8 +70,12 @@ def judged(
     file = f"registers/{register}"
     theirs = truth.records.filter(pl.col("file") == file).join(references, on="record_id")
     theirs = theirs.with_columns(record_id="row_ref").drop("row_ref")
-    both = Truth(pl.concat([known, theirs.select(known.columns)]), truth.people)
-    return score_links(both, [COUNCILS], file, links)
+    # A register of a whole country is mostly of people whom nothing here is about.
+    linked, delivered = links["right_id"].unique(), known["person"].unique()
+    about = pl.col("record_id").is_in(linked.implode()) | pl.col("person").is_in(delivered.implode())
+    both = Truth(pl.concat([known, theirs.filter(about).select(known.columns)]), truth.people)
+    score = score_links(both, [COUNCILS], file, links)
+    return score.filter((pl.col("stage") != "link") | (pl.col("measure") != "recall"))
 
 
 def share(score: pl.DataFrame, measure: str) -> tuple[int, int]:
@@ -80,6 +87,6 @@ def share(score: pl.DataFrame, measure: str) -> tuple[int, int]:
 
 
 def false_links(score: pl.DataFrame, relations: Sequence[str]) -> int:
-    """How many links join a person with somebody who is this to them."""
+    """How many links join a person with somebody who is this to them, or of nobody (`nobody's`)."""
     wrong = score.filter((pl.col("measure") == "false links") & pl.col("group").is_in(relations))
     return int(wrong["count"].sum())

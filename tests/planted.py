@@ -19,8 +19,11 @@ from benchmarks.county.councils import COUNCILS
 from benchmarks.county.presets import REGISTERS
 from benchmarks.county.write import delivery_days
 from deploy import study
+from pseudonym.study import files
+from pseudonym.study.eligibility import Outcome
 from pseudonym.study.fields import Form
 from pseudonym.study.layouts import Layout, Source
+from pseudonym.study.reading import read
 
 LETTERS = "abcdefghjklmnoprstuvwxyz"
 NUMBERS = {
@@ -102,7 +105,10 @@ def _letters(number: int, count: int) -> str:
 
 
 def councils(county: Path, plants: Plants) -> None:
-    """Plant in the last delivery of each council: valid values, and in other rows what is none."""
+    """Plant in the last delivery of each council: valid values, and in other rows what is none.
+
+    A parent of a family that stays has valid ones too.
+    """
     day = delivery_days()[-1]
     for council in COUNCILS:
         path = county / "councils" / council / f"{day}.parquet"
@@ -112,12 +118,13 @@ def councils(county: Path, plants: Plants) -> None:
             "family", keep="first", maintain_order=True
         )
         rows = [number - 1 for number in adults["row"].to_list()]
+        stays = _below(county, council, day, layout)
         frame, sources = pl.read_parquet(path), [one for one in layout.sources if one.column is not None]
         assert len(rows) > len(sources) + 1
-        frame = _family(frame, sources, rows[0], plants, council)
-        for source in sources:
-            assert source.column is not None
-            frame = _in_row(frame, source, rows[0], plants, council)
+        for row, place in ((rows[0], council), (stays, f"{council}, stays")):
+            frame = _family(frame, sources, row, plants, place)
+            for source in sources:
+                frame = _in_row(frame, source, row, plants, place)
         for source, row in zip(sources, rows[1:], strict=False):
             assert source.column is not None
             wrong = plants.value(f"{council}, {source.column}, wrong")
@@ -127,21 +134,27 @@ def councils(county: Path, plants: Plants) -> None:
         frame.write_parquet(path)
 
 
-def _family(
-    frame: pl.DataFrame, sources: list[Source], row: int, plants: Plants, council: str
-) -> pl.DataFrame:
+def _below(county: Path, council: str, day: str, layout: Layout) -> int:
+    """The place of a parent whose family has too few problems to be shared."""
+    families = study.look_through(county, council, day).families.filter(outcome=Outcome.BELOW)
+    rows = read(files.read(county / "councils" / council / f"{day}.parquet"), layout).rows
+    parents = rows.filter(relation="parent").join(families, on="family", how="semi", maintain_order="left")
+    return int(parents["row"][0]) - 1
+
+
+def _family(frame: pl.DataFrame, sources: list[Source], row: int, plants: Plants, who: str) -> pl.DataFrame:
     """All rows of a family under another reference."""
     [name] = [one.column for one in sources if one.field.name == "family"]
     assert name is not None
-    new = plants.value(f"{council}, {name}", "code")
+    new = plants.value(f"{who}, {name}", "code")
     return frame.with_columns(
         pl.when(pl.col(name) == frame[name][row]).then(pl.lit(new)).otherwise(name).alias(name)
     )
 
 
-def _in_row(frame: pl.DataFrame, source: Source, row: int, plants: Plants, council: str) -> pl.DataFrame:
+def _in_row(frame: pl.DataFrame, source: Source, row: int, plants: Plants, who: str) -> pl.DataFrame:
     """A valid value of a column in one row, where its values are not a few codes."""
-    name, place = source.column, f"{council}, {source.column}"
+    name, place = source.column, f"{who}, {source.column}"
     assert name is not None
     if source.field.name == "family":
         return frame

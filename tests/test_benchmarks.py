@@ -12,9 +12,12 @@ import pytest
 
 from benchmarks.county.county import County
 from benchmarks.county.presets import PRESETS, REGISTERS
+from benchmarks.county.score import share
 from benchmarks.linkage import RULES, agreement, candidates, f1, report, with_rules
 from benchmarks.measure import Meter, Result, Spent
 from benchmarks.population import study, write_study
+from benchmarks.registers import HEADS, RUNS, Row, written
+from benchmarks.registers import run as run_registers
 from benchmarks.study import Stages, reset_peak, used
 from benchmarks.study import run as run_study
 
@@ -75,7 +78,8 @@ def test_stages_add_up():
 @pytest.mark.timeout(600)
 def test_the_whole_study_is_measured_stage_by_stage(tmp_path: Path):
     lines: list[str] = []
-    for line in run_study(Stages(lines.append), tmp_path / "study", County(600, 3, PRESETS["realistic"])):
+    county = County(600, 3, PRESETS["realistic"], elsewhere=4)
+    for line in run_study(Stages(lines.append), tmp_path / "study", county):
         lines.append(line)
     cells = [
         [cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines if line.count("|") > 9
@@ -86,7 +90,46 @@ def test_the_whole_study_is_measured_stage_by_stage(tmp_path: Path):
     assert wanted <= stages.keys()
     peaks = [float(one.replace(",", "")) for one in stages["in all"][-4:]]
     assert all(50 < peak < 4_000 for peak in peaks)
-    assert sum(line.startswith(tuple(f"| {name} | " for name in REGISTERS)) for line in lines) == 8
+    heads = tuple(f"| {name} | " for name in REGISTERS)
+    rows = [line.strip("| ").replace(",", "").split(" | ") for line in lines if line.startswith(heads)]
+    assert [row[0] for row in rows] == [*REGISTERS, *REGISTERS]
+    for told, (_, *counts, precision, _) in zip(rows[:8], rows[8:], strict=True):
+        linked, right, wrong, to_nobodys, to_kin, missed = map(int, counts)
+        assert linked == right + wrong > 20
+        assert abs(linked - int(told[2])) <= 5
+        assert missed < linked
+        assert max(wrong, to_nobodys, to_kin) <= 3
+        assert precision.startswith(f"{right / linked:.2%} (")
+        assert int(told[5]) > 2 * linked, "the register is mostly of nobody's people"
+
+
+def test_how_good_links_to_registers_are_is_written_by_heritage_and_arm():
+    pnc = Row(("pnc", *"1234"), {"british": (3, 4), "intervention": (1, 2)}, {"british": (4, 4)})
+    hes = Row(("hes", *"5678"), {"british": (1, 4), "intervention": (0, 0)}, {"british": (3, 4)})
+    page = written({"clean": [pnc, hes]}, 50, 3, 6.0)
+    assert "registers.py --presets clean --families 50 --seed 3 --elsewhere 6`" in page
+    recall, precision = (
+        part.splitlines() for part in page.split("Recall of findable:")[1].split("Precision:")
+    )
+    assert recall[2] == "| register | british | intervention |"
+    assert recall[4] == f"| pnc | {share(3, 4)} | {share(1, 2)} |"
+    assert recall[5] == f"| hes | {share(1, 4)} | - |"
+    assert precision[-1] == f"| hes | {share(3, 4)} |"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_links_to_registers_are_judged_among_people_elsewhere():
+    """Of each register: its rows, who is found and how well in each community and arm."""
+    rows = run_registers("clean", families=60, seed=3, elsewhere=4.0)
+    assert [row.cells[0].split(" ")[0] for row in rows] == [name for name, _ in RUNS]
+    for row in rows:
+        cells = dict(zip(HEADS, row.cells, strict=True))
+        assert int(cells["rows"].replace(",", "")) > 100
+        found, there = row.recall["british"]
+        assert found > 0.9 * there
+        assert set(row.recall) & {"intervention", "comparison"}
+        assert sum(made for _, made in row.precision.values()) == 2 * int(cells["links"].replace(",", ""))
 
 
 def test_a_process_tells_what_it_used_and_its_peak_begins_anew():

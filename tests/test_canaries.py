@@ -129,8 +129,26 @@ def test_what_was_planted_went_to_the_identity_role_but_for_what_stays_at_home(s
     stays = {"Person Ref", "person_ref", "PersonID", "record_id", "Support Hours", "Hours", "remark"}
     for value, place in scene.plants.values.items():
         sender, _, column = place.partition(", ")
-        if sender in (*COUNCILS, *REGISTERS) and not column.endswith(("wrong", "_date")):
+        planted_right = not column.endswith(("wrong", "_date")) and not column.startswith("stays, ")
+        if sender in (*COUNCILS, *REGISTERS) and planted_right:
             assert (value in scene.heard.sent) is (column not in stays), place
+
+
+def test_r6_of_a_family_below_the_minimum_nothing_was_sent_in_either_half(scene, scanner):
+    stays = {value for value, place in scene.plants.values.items() if ", stays, " in place}
+    shared = {value for value, place in scene.plants.values.items() if place.startswith(COUNCILS)} - stays
+    halves = scene.heard.sent.encode(), scene.heard.places["the half for the attributes role"]
+    sent = {str(one.value) for half in halves for one in scanner.found(half)}
+    assert len(sent & shared) > 25
+    for name in COUNCILS:
+        assert sum(scene.plants.values[value].startswith(f"{name}, stays, ") for value in stays) > 5
+    assert (
+        told(
+            scene,
+            {"a half": {one for half in halves for one in scanner.found(half) if str(one.value) in stays}},
+        )
+        == []
+    )
 
 
 def test_what_is_wrong_was_refused_for_many_reasons(scene):

@@ -13,15 +13,20 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
 import pseudonym
+from benchmarks.county.councils import COUNCILS
 from benchmarks.county.presets import REGISTERS
-from deploy import apart
+from benchmarks.county.write import delivery_days
+from deploy import apart, study
 from deploy import demo as demo_program
 from deploy import roles as roles_program
 from linker.cli import app
@@ -53,6 +58,17 @@ def demo(tmp_path_factory):
 @pytest.fixture(scope="module")
 def summary(demo):
     return json.loads((demo / "summary.json").read_text())
+
+
+LEAST_FOUND = {
+    "pnc": 0.94, "prisons": 0.86, "npd": 0.96, "ilr": 0.88, "wpls": 0.93, "hes": 0.73, "mhmds": 0.72,
+    "ndtms": 0.84,
+}  # fmt: skip
+"""Of those who are in a register the share that is linked: some hundredths below what the demo shows, and
+more where they are few (64 in prisons)."""
+MOST_WRONG = {"hes": 6}
+"""Persons linked wrongly, and links to kin and to nobody's people. Of two thousand linked to hospitals, which
+have no names, two and one are; elsewhere none, and one is let pass."""
 
 
 def identifiers(demo):
@@ -97,16 +113,24 @@ def test_it_makes_its_outputs_and_tells_of_them(demo):
 
 def test_r27_links_are_right_and_are_told_with_what_they_miss(demo, summary):
     registers = summary["registers"]
-    assert list(registers) == list(REGISTERS)
-    right = [sum(one["precision"][place] for one in registers.values()) for place in (0, 1)]
-    assert right[0] / right[1] >= 0.997
-    for name in ("pnc", "npd", "wpls"):
-        hits, there = registers[name]["recall"]
-        assert hits / there >= 0.93, name
+    assert list(registers) == list(REGISTERS) == list(LEAST_FOUND)
     with (demo / "links.csv").open() as file:
         rows = list(csv.DictReader(file))
-    told = {(row["dataset"], row["group"]) for row in rows if row["measure"] == "false links"}
-    assert {(f"registers/{name}", kin) for name in REGISTERS for kin in ("twin", "sibling")} <= told
+    false = {
+        (row["dataset"], row["by"], row["group"]): int(row["count"])
+        for row in rows
+        if row["measure"] == "false links"
+    }
+    for name, least in LEAST_FOUND.items():
+        hits, there = registers[name]["recall"]
+        assert hits / there >= least, (name, hits, there)
+        right, made = registers[name]["precision"]
+        assert made - right <= MOST_WRONG.get(name, 1), (name, right, made)
+        kin = sum(false[f"registers/{name}", "relation", one] for one in ("twin", "sibling"))
+        assert kin == registers[name]["twins_and_siblings"] <= MOST_WRONG.get(name, 1), (name, kin)
+        assert false[f"registers/{name}", "nobody's", "nobody's"] <= MOST_WRONG.get(name, 1), name
+    # A link names one of a person's records: pairs of records that were not linked are not missed.
+    assert {row["stage"] for row in rows if row["measure"] == "recall"} == {"person", "family"}
 
 
 def test_r29_not_applicable_is_apart_from_not_linked(demo, summary):
@@ -135,15 +159,50 @@ def test_r32_r33_the_analysis_file_is_whole_and_its_numbers_are_valid(demo, summ
         assert {(table, name) for name in pl.read_parquet(folder / f"{table}.parquet").columns} <= said
 
 
+class Noting:
+    """In the place of the roles: notes what a sender sends."""
+
+    def __init__(self):
+        self.sent = ""
+
+    @contextmanager
+    def client(self, _role):
+        yield self
+
+    linker = attributes = client
+
+    def submit(self, rows, **_):
+        self.sent += rows.write_csv()
+        return SimpleNamespace(problem=None, submission_id="", rows=rows.height)
+
+
+def families_in(text):
+    return set(re.findall(r"(?<![A-Z0-9])[FMO]F\d{4}(?![A-Z0-9])", text))
+
+
 def test_r6_families_that_stay_are_nowhere(demo):
-    told = pl.read_csv(demo / "explanations.csv", infer_schema=False)
-    few = told.filter(pl.col("outcome") == "below")["family"].to_list()
-    assert len(few) > 20
-    words = {one.encode() for one in few}
-    for role in ("identity", "broker", "attributes"):
-        for path in (demo / "roles" / f"{role}-role").rglob("*"):
-            if path.is_file():
-                assert words.isdisjoint(re.findall(rb"[A-Z]F\d{4}", path.read_bytes())), path.name
+    """What its senders send to both roles has the families that are shared, all of them, and no other."""
+    stay, leave = set(), set()
+    for day in delivery_days():
+        for council in COUNCILS:
+            noting: Any = Noting()
+            found = study.look_through(demo / "county", council, day)
+            study.deliver(noting, found, bytes(32), lambda *_: None)
+            told = found.explanations()
+            eligible, below = (
+                set(told.filter(pl.col("outcome") == outcome)["family"]) for outcome in ("eligible", "below")
+            )
+            assert len(below) > 20
+            assert families_in(noting.sent) == eligible
+            stay |= below
+            leave |= eligible
+    assert families_in((demo / "explanations.csv").read_text()) & stay  # the council's own
+    outputs = [path for path in demo.iterdir() if path.is_file() and path.name != "explanations.csv"]
+    outputs += [path for name in ("analysis", "certificates") for path in (demo / name).iterdir()]
+    outputs += [*(demo / "roles").glob("*.log"), demo.parent / "story.txt"]
+    assert len(outputs) > 20
+    for path in outputs:
+        assert families_in(path.read_text(errors="replace")).isdisjoint(stay - leave), path.name
 
 
 def test_r34_nothing_lies_where_it_does_not_belong(summary):

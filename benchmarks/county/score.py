@@ -52,11 +52,16 @@ class Truth:
     people: pl.DataFrame
 
     @classmethod
-    def read(cls, folder: Path) -> Truth:
-        """Read FOLDER/truth."""
-        people = pl.read_parquet(folder / "people.parquet")
-        arms = pl.read_parquet(folder / "families.parquet", columns=["household", "arm"])
-        return cls(pl.read_parquet(folder / "records.parquet"), people.join(arms, on="household", how="left"))
+    def read(cls, folder: Path, files: Sequence[str] | None = None) -> Truth:
+        """Read FOLDER/truth, of some files alone where they are named: no more than these is in memory."""
+        records, people = (pl.scan_parquet(folder / f"{name}.parquet") for name in ("records", "people"))
+        arms = pl.scan_parquet(folder / "families.parquet").select("household", "arm")
+        if files is not None:
+            records = records.filter(pl.col("file").is_in(files))
+        known = records.collect()
+        if files is not None:
+            people = people.join(known.lazy().select("person"), on="person", how="semi")
+        return cls(known, people.join(arms, on="household", how="left").collect(engine="streaming"))
 
     def of(self, files: Sequence[str]) -> pl.DataFrame:
         """The records of some files, their ids unique, with what is known of the persons.
@@ -107,7 +112,7 @@ def score_links(truth: Truth, left: Sequence[str], right: str, links: pl.DataFra
         if strangers:
             raise ValueError(f"{strangers:,} links have a {side} that the truth does not know.")
     rows = [*_overall(quality), *_by_group(found, true, one, two), *_false(found, one, two)]
-    rows += [*_persons(found, one, two), *_missed(found, true, one, two), *_families(found, one, two)]
+    rows += [*_persons(found, one, two), *_persons_missed(found, true, one, two), *_families(found, one, two)]
     return _table(right, rows)
 
 
@@ -119,8 +124,15 @@ def score_clusters(truth: Truth, files: Sequence[str], clusters: pl.DataFrame) -
     found = _within(ids.rename({"cluster_id": "entity"})).with_columns(pl.lit("dedupe").alias("stage"))
     true = _within(known)
     rows = [*_overall(quality), *_by_group(found, true, known, known), *_false(found, known, known)]
-    rows += _missed(found, true, known, known)
+    hits = found.select(*_PAIR, pl.lit(True).alias("hit"))
+    rows += _by_cause(_caused(true, known, known).join(hits, on=_PAIR, how="left"))
     return _table(", ".join(files), [("dedupe", *row[1:]) for row in rows])
+
+
+def share(count: int, of: int) -> str:
+    """A share in words, with its 95% interval."""
+    low, high = wilson(count, of) or (float("nan"), float("nan"))
+    return f"{count / of:.2%} ({low:.2%} to {high:.2%})" if of else "-"
 
 
 _Row = tuple[str, str, str, str, int, int]  # stage, measure, by, group, count, of
@@ -146,32 +158,50 @@ def _by_group(
 
 
 def _false(found: pl.DataFrame, one: pl.DataFrame, two: pl.DataFrame) -> Iterator[_Row]:
-    """Of all links, those that join a person with another, by who that is."""
+    """Of all links, those that join a person with another, by who that is; and with nobody of the left."""
     links = _described(found, one, two)
     wrong = links.filter(~pl.col("hit")).select(_relation().alias("relation"))["relation"]
     counts = dict(wrong.value_counts().iter_rows())
     for relation in RELATIONS:
         yield "link", "false links", "relation", relation, counts.get(relation, 0), links.height
+    nobody = links.filter(~pl.col("entity_right").is_in(one["entity"].unique().implode())).height
+    yield "link", "false links", "nobody's", "nobody's", nobody, links.height
 
 
-def _missed(found: pl.DataFrame, true: pl.DataFrame, one: pl.DataFrame, two: pl.DataFrame) -> Iterator[_Row]:
-    """Of the true pairs with an error or a change, those of which a record is linked to its person.
+def _persons_missed(
+    found: pl.DataFrame, true: pl.DataFrame, one: pl.DataFrame, two: pl.DataFrame
+) -> Iterator[_Row]:
+    """Of the persons who have a true pair with an error or a change, those who are found.
 
-    A person's second record is not missed where the first is linked: links are mostly one to one.
+    Each person counts once, however many records they are in; under `none` and `not moved` who has no such
+    pair.
     """
-    right = _described(found, one, two).filter("hit")
-    pairs = _described(true, one, two).with_columns(
-        hit=pl.col("left_id").is_in(right["left_id"].implode())
-        | pl.col("right_id").is_in(right["right_id"].implode())
-    )
+    right = _described(found, one, two).filter("hit")["entity"]
+    pairs = _caused(true, one, two).group_by("entity", maintain_order=True)
+    persons = pairs.agg(pl.col(*BIT, *CHANGES).any())
+    return _by_cause(persons.with_columns(hit=pl.col("entity").is_in(right.implode())))
+
+
+def _caused(true: pl.DataFrame, one: pl.DataFrame, two: pl.DataFrame) -> pl.DataFrame:
+    """True pairs: left_id, right_id, entity; of each error and change whether it parts the two records."""
+    pairs = _described(true, one, two)
     slips = pl.col("slips") | pl.col("slips_right")
-    cases = [("error", slip, (slips & bit) != 0) for slip, bit in BIT.items()]
-    cases += [("error", "none", slips == 0)]
-    for name, column in CHANGES.items():
-        same = pl.col(column) == pl.col(f"{column}_right")
-        cases += [("change", name, ~same), ("change", f"not {name}", same)]
+    return pairs.select(
+        *_PAIR,
+        "entity",
+        *(((slips & bit) != 0).alias(slip) for slip, bit in BIT.items()),
+        *((pl.col(column) != pl.col(f"{column}_right")).alias(name) for name, column in CHANGES.items()),
+    )
+
+
+def _by_cause(frame: pl.DataFrame) -> Iterator[_Row]:
+    """Recall of persons, or of pairs, by what went wrong with them or changed."""
+    cases = [("error", slip, pl.col(slip)) for slip in BIT]
+    cases += [("error", "none", ~pl.any_horizontal(*BIT))]
+    for name in CHANGES:
+        cases += [("change", name, pl.col(name)), ("change", f"not {name}", ~pl.col(name))]
     for by, name, condition in cases:
-        chosen = pairs.filter(condition)
+        chosen = frame.filter(condition)
         yield "person", "recall", by, name, int(chosen["hit"].sum()), chosen.height
 
 

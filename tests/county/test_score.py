@@ -72,8 +72,9 @@ def share(table, stage, measure, by="all", group="all"):
 )
 def test_a_false_link_is_named_by_who_the_other_is(known, pair, relation):
     table = score_links(known, ["c"], "r", linked(pair))
-    wrong = table.filter(measure="false links").filter(pl.col("count") > 0)
+    wrong = table.filter(measure="false links", by="relation").filter(pl.col("count") > 0)
     assert wrong.select("group", "count", "of").rows() == [(relation, 1, 1)]
+    assert share(table, "link", "false links", "nobody's", "nobody's") == (relation == "stranger", 1)
     assert share(table, "link", "precision") == (0, 1)
     assert share(table, "link", "recall") == (0, 7)
 
@@ -147,14 +148,33 @@ def test_a_second_record_is_not_missed_where_the_first_is_linked():
     assert share(table, "person", "recall", "error", "sex_wrong") == (1, 1)
 
 
+def test_a_person_counts_once_by_what_went_wrong_however_many_records_they_are_in():
+    """Delivered twice and twice in the register: whoever is found is missed under no error of theirs."""
+    rows = [
+        ("c", "L1", 10, 0, 1, 5, 0), ("c", "L2", 10, 0, 1, 7, 0),
+        ("r", "R1", 10, 0, None, 5, 0), ("r", "R2", 10, 0, None, 7, BIT["sex_wrong"]),
+        ("c", "L3", 11, 0, 1, 5, BIT["sex_wrong"]), ("c", "L4", 11, 0, 1, 5, BIT["sex_wrong"]),
+        ("r", "R3", 11, 0, None, 5, 0),
+    ]  # fmt: skip
+    table = score_links(truth(rows), ["c"], "r", linked(("L1", "R1")))
+    assert share(table, "person", "recall") == (1, 2)
+    assert share(table, "person", "recall", "error", "sex_wrong") == (1, 2)
+    assert share(table, "person", "recall", "error", "none") == (0, 0)
+    assert share(table, "person", "recall", "change", "moved") == (1, 1)
+    assert share(table, "person", "recall", "change", "not moved") == (0, 1)
+
+
 def test_clusters_are_scored_by_the_pairs_they_hold():
-    rows = [("c", f"L{at}", who, 0, 1, 5, 0) for at, who in enumerate((10, 10, 10, 13, 14, 90))]
+    slips = (0, 0, BIT["sex_wrong"], 0, 0, 0)
+    rows = [("c", f"L{at}", who, 0, 1, 5, slips[at]) for at, who in enumerate((10, 10, 10, 13, 14, 90))]
     clusters = pl.DataFrame(
         {"record_id": [f"L{at}" for at in range(6)], "cluster_id": ["a", "a", "b", "c", "c", "d"]}
     )
     table = score_clusters(truth(rows), ["c"], clusters)
     assert share(table, "dedupe", "precision") == (1, 2)
     assert share(table, "dedupe", "recall") == (1, 3)
+    assert share(table, "dedupe", "recall", "error", "sex_wrong") == (0, 2)
+    assert share(table, "dedupe", "recall", "error", "none") == (1, 1)
     assert share(table, "dedupe", "false links", "relation", "twin") == (1, 2)
 
 

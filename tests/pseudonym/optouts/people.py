@@ -20,7 +20,7 @@ ANYBODY = {
 
 def rows(*people: dict[str, Any]) -> pl.DataFrame:
     """Flat rows, a column for each that a person may have; their further names under `aliases`."""
-    schema = {**dict.fromkeys(FLAT, pl.String), ALIASES: SCHEMA[ALIASES]}
+    schema: dict[str, Any] = {**dict.fromkeys(FLAT, pl.String), ALIASES: SCHEMA[ALIASES]}
     return pl.DataFrame({name: [one.get(name) for one in people] for name in schema}, schema=schema)
 
 

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from pseudonym.attributes_rights import Which
 from pseudonym.blind import BlindIndex, field_key
 from pseudonym.erasure import What
 from pseudonym.errors import InputError, KeyMissingError, LedgerError, SealBrokenError
@@ -269,7 +270,7 @@ def test_rows_of_an_erased_subject_that_are_put_back_do_not_open_and_go_again(ur
         with pytest.raises(SealBrokenError, match="put back"):
             everything(store)
         with pytest.raises(SealBrokenError, match="put back"):
-            store.rights.copy(PROJECT, aids[:1], WHO, lambda name, kinds: True)
+            store.rights.copy(PROJECT, aids[:1], WHO, Which.ALL)
     with attributes(url, tmp_path) as store:
         assert set(everything(store)["aid"]) == set(aids[1:])
         for table in tables:
