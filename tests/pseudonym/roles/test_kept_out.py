@@ -15,7 +15,7 @@ import server
 from linker import registers
 from linker.evidence import NOTHING
 from pseudonym.optouts.checks import Passed
-from pseudonym.records import NUMBERS
+from pseudonym.records import NUMBERS, SCHEMA
 from pseudonym.roles.joining import Errand, Joining
 from pseudonym.roles.registers import Registers
 from pseudonym.roles.senders import bound
@@ -94,6 +94,7 @@ def rows(people: list[tuple[str | None, ...]], group: str, protected: bool) -> p
         born="born",
         sex=pl.lit("female"),
         postcode=pl.lit("CB1 1AA"),
+        aliases=pl.lit(None, SCHEMA["aliases"]),
         **texts,
     )
 
