@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 from scipy.stats import rankdata
 
+from deploy.truth import unit_key
 from pseudonym.roles.callers import Role
 from pseudonym.storage import open_store
 from pseudonym.storage.rows_attributes import AttributeRows
@@ -25,7 +26,7 @@ from pseudonym.urn import Kind
 from tests.pseudonym.separation.parts import attributes, column, declared, ids, values
 from tests.pseudonym.separation.test_dumps import features, z_score
 from tests.pseudonym.storage import made_up
-from tests.pseudonym.threats.scene import BATCHES, PROJECT, RECIPIENTS
+from tests.pseudonym.threats.scene import BATCHES, PROJECT, RECIPIENTS, ROWS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 LARGEST = 6.5
@@ -52,12 +53,18 @@ def looked_at(attacked, role, database=None):
 @pytest.fixture(scope="module")
 def truth(attacked):
     """Whose aid is whose pid, and the number of the batch in which each pid came; of all with one row."""
-    rows = [row["pid"] for row in attacked.rows(Role.IDENTITY, "SELECT pid FROM identity_row ORDER BY ctid")]
+    key = unit_key(attacked.folder / Role.IDENTITY / Role.IDENTITY)
+    came = {
+        unit: batch for batch, refs in enumerate(attacked.refs) for unit in key.records(PROJECT, refs[ROWS:])
+    }
+    found = attacked.rows(Role.IDENTITY, "SELECT row_id, pid FROM identity_row")
+    assert {row["row_id"] for row in found} == came.keys()
+    rows = [row["pid"] for row in found]
     # How many rows people have is no secret: see `test_what_stays_is_how_many_rows_people_have`.
     single = [rows.count(pid) == 1 for pid in rows]
     assert sum(single) > 0.9 * len(rows)
     pids = list(compress(rows, single))
-    batches = (np.arange(len(rows)) // (len(rows) // BATCHES))[single]
+    batches = np.array([came[row["row_id"]] for row in found])[single]
     aids = attacked.keyset(Role.BROKER).aid_key(PROJECT).aids(1, Kind.PERSON, pids)
     return pids, aids, batches
 
