@@ -354,7 +354,7 @@ def test_a_mutated_model_is_refused_or_is_a_model(mutations):
             if remove:
                 del place[path[-1]]
             else:
-                place[path[-1]] = value
+                place[path[-1]] = copy.deepcopy(value)  # or one value of two mutations holds itself
         except (KeyError, IndexError, TypeError):
             continue
     try:
