@@ -36,16 +36,16 @@ def payloads(frame: pl.DataFrame) -> list[bytes]:
     Raises:
         InputError: a column is unknown or of another type, or a value may not be in an identity.
     """
-    return _payloads(checked(frame))
+    return _payloads(checked(frame)).to_list()
 
 
-def payloads_and_values(frame: pl.DataFrame) -> tuple[list[bytes], pl.DataFrame]:
-    """What `payloads` and `found_by` give, of identities that are looked at once."""
+def payloads_and_values(frame: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
+    """What `payloads` (as a column) and `found_by` give, of identities that are looked at once."""
     whole = checked(frame)
     return _payloads(whole), _found_by(whole)
 
 
-def _payloads(whole: pl.DataFrame) -> list[bytes]:
+def _payloads(whole: pl.DataFrame) -> pl.Series:
     plain = not any(_has_odd_text(texts, _ESCAPED) for _, texts in _texts(whole))
     said: dict[str, list[pl.Expr]] = {}
     for name, dtype in SCHEMA.items():
@@ -56,10 +56,9 @@ def _payloads(whole: pl.DataFrame) -> list[bytes]:
         else:
             said[name] = _spelt(pl.col(name), dtype, plain)
     if not said:
-        return [b"{}"] * whole.height
+        return pl.Series("payload", [b"{}"] * whole.height, dtype=pl.Binary)
     spelt = pl.concat_str(_BEGIN, _members(said), _END)
-    texts: list[str] = whole.select(spelt.alias("payload"))["payload"].to_list()
-    return [text.encode() for text in texts]
+    return whole.select(spelt.cast(pl.Binary).alias("payload")).to_series()
 
 
 def frame_of(opened: Sequence[bytes]) -> pl.DataFrame:

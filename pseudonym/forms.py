@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+
+_SOME = 2048
 
 
 def filled(count: int, *parts: bytes | Sequence[bytes]) -> list[bytes]:
@@ -30,6 +32,11 @@ def filled(count: int, *parts: bytes | Sequence[bytes]) -> list[bytes]:
         start += width
     strings: list[bytes] = made.view(f"V{start}").ravel().tolist()
     return strings
+
+
+def slices(count: int) -> Iterator[slice]:
+    """So many things some at a time: what is made of these is used while it is still near the processor."""
+    return (slice(start, min(start + _SOME, count)) for start in range(0, count, _SOME))
 
 
 def divided(octets: bytes, size: int) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Rows that an event of the register moves from person to person, or brings: prepared first, then written.
+"""Rows that an event of the register moves from person to person: prepared first, then written.
 
 What is prepared is all cryptography; a row that is not where the register says is noticed before anything is
 written.
@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pseudonym import columns, seal
 from pseudonym.errors import SealBrokenError
@@ -54,92 +53,6 @@ class Person:
             subject.superseded_by,
             self.held.places(),
         )
-
-
-class Newcomers:
-    """Persons or families who are new and to whom nothing moves, by column: most of a delivery.
-
-    Attributes:
-        pids: theirs.
-        deks: their keys …
-        ciphers: … made ready.
-        rows: of each, the ids of the rows, one after the other.
-        at: where in the columns each pid is.
-    """
-
-    __slots__ = ("at", "ciphers", "deks", "pids", "rows")
-
-    def __init__(self, pids: list[bytes]) -> None:
-        self.pids = pids
-        self.deks = seal.new_deks(len(pids))
-        self.ciphers = seal.ciphers(self.deks)
-        self.rows = [b""] * len(pids)
-        self.at = {pid: place for place, pid in enumerate(pids)}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Arrived:
-    """Rows that are new.
-
-    Attributes:
-        units: their ids.
-        payloads: what they hold.
-        values: what each can be found by: row, field, value.
-        source: where they come from.
-        pids: whose they are …
-        sealed: … and the rows, sealed, once that is decided …
-        fences: … and behind which fence, or None.
-        day: on which they came.
-    """
-
-    units: list[bytes]
-    payloads: list[bytes]
-    values: pl.DataFrame
-    source: str
-    pids: list[bytes] = field(default_factory=list)
-    sealed: list[bytes] = field(default_factory=list)
-    fences: list[bytes | None] = field(default_factory=list)
-    day: int = 0
-
-    def carry_out(self, tools: Tools, at: At) -> None:
-        """Write the rows."""
-        realm = {fence: tools.register.realm(at, fence) for fence in set(self.fences)}
-        realms = [realm[fence] for fence in self.fences]
-        versions = [1] * len(self.units)
-        tools.rows.insert(
-            at, self.source, self.day, self.units, versions, self.pids, self.sealed, self.values, realms
-        )
-
-
-def arriving(
-    arrived: Arrived, after: State, people: dict[bytes, Person], newcomers: Newcomers, day: int
-) -> Arrived:
-    """Seal new rows, each for the person that it came under."""
-    units = pl.DataFrame({"unit": pl.Series(arrived.units, dtype=pl.Binary)})
-    of = units.join(
-        after.units.select("unit", "holder", "fence"), on="unit", how="left", maintain_order="left"
-    )
-    pids: list[bytes] = of["holder"].to_list()
-    ciphers: list[AESGCM] = []
-    new, rows = newcomers.ciphers, newcomers.rows
-    for place, pid, unit in zip(map(newcomers.at.get, pids), pids, arrived.units, strict=True):
-        if place is not None:
-            rows[place] += unit
-            ciphers.append(new[place])
-        else:
-            ciphers += seal.ciphers([people[pid].dek])
-            people[pid].places.append(Place(unit, 1, day, arrived.source))
-    sealed = seal.seal_rows(ciphers, STORE, pids, arrived.units, [1] * len(pids), arrived.payloads)
-    return Arrived(
-        arrived.units,
-        arrived.payloads,
-        arrived.values,
-        arrived.source,
-        pids,
-        sealed,
-        of["fence"].to_list(),
-        day,
-    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

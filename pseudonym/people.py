@@ -22,9 +22,9 @@ from functools import partial
 import polars as pl
 
 from pseudonym import columns, persons
+from pseudonym.coming import Arrived
 from pseudonym.deliveries import MEMBERS, Delivery, Outcome, Untold, checked, moves
 from pseudonym.forgetting import forget_number
-from pseudonym.moving import Arrived
 from pseudonym.openings import Mandate
 from pseudonym.register_parts import Seen
 from pseudonym.resealing import settle
@@ -84,7 +84,7 @@ class People:
         """
         given = checked(delivery)
         payloads, values = columns.payloads_and_values(given.identities())
-        rows = given.records.select("unit")
+        rows = given.records.select("unit").with_columns(payload=payloads)
         with self._tools.store.transaction() as at:
             self._tools.register.lock(at)
             register = self._tools.register
@@ -106,7 +106,7 @@ class People:
             if event is not None:
                 new = event.changes.arrived.select("unit").join(given.families, on="unit", how="left")
                 beside = new.drop_nulls().with_columns(row=pl.lit(None, pl.Binary))
-                arrived = _arrived(event, rows, payloads, values, given.source)
+                arrived = _arrived(event, rows, values, given.source)
                 person = self._carry_out(at, Kind.PERSON, event, seen, after, beside, arrived)
             if decided is not None:
                 family = self._carry_out(at, Kind.FAMILY, decided, families, others)
@@ -479,13 +479,10 @@ def _on_families(given: Delivery, state: State, stamp: Stamp) -> Event | None:
     return persons.deliver(state, told.select("unit", protected=protected), given.family_links, stamp)
 
 
-def _arrived(
-    event: Event, rows: pl.DataFrame, payloads: list[bytes], values: pl.DataFrame, source: str
-) -> Arrived:
+def _arrived(event: Event, rows: pl.DataFrame, values: pl.DataFrame, source: str) -> Arrived:
     """The rows of records that are new."""
     new = rows.with_row_index("row").join(event.changes.arrived, on="unit", how="semi", maintain_order="left")
-    kept = new["row"].to_list()
-    if len(kept) < len(payloads):
+    if new.height < rows.height:
         numbered = new.select("row").with_row_index("now")
         values = values.join(numbered, on="row", maintain_order="left").with_columns(row="now").drop("now")
-    return Arrived(new["unit"].to_list(), [payloads[row] for row in kept], values, source)
+    return Arrived(new.select("unit", "payload"), values, source)

@@ -17,7 +17,10 @@ from typing import Any
 import polars as pl
 
 from pseudonym import seal
-from pseudonym.moving import Arrived, Moving, Newcomers, Person, arriving, moving
+from pseudonym.coming import Arrived, Coming
+from pseudonym.forms import slices
+from pseudonym.moving import Moving, Person, moving
+from pseudonym.seal import Kek
 from pseudonym.standing import Event, State
 from pseudonym.storage.rows import At
 from pseudonym.storage.schema_identity import SUBJECT
@@ -53,27 +56,32 @@ def settle(
         SubjectMissingError, SealBrokenError: the rows are not where the register says; nothing was changed.
     """
     people, newcomers = _people(tools, at, event, after, forgotten)
+    today = tools.store.today()
     plan: Moving | None = None
+    coming: Coming | None = None
+    sealed: list[bytes] = []
     if kind is Kind.PERSON:
         plan = moving(event.changes, after, rows, people, forgotten)
         if arrived is not None:
-            arrived = arriving(arrived, after, people, newcomers, tools.store.today())
+            coming = Coming(arrived, after, newcomers, today)
+            sealed = coming.join_known(people)
+            coming.enter(tools, at)
     _lead(event, after, people)
     # Subjects that are new first: rows and successors refer to them.
-    _add(tools, at, kind, people, newcomers, arrived.source if arrived else "")
+    _add(tools, at, kind, people, newcomers, coming)
     if plan is not None:
         plan.carry_out(tools, at)
-    if arrived is not None:
-        arrived.carry_out(tools, at)
+    if coming is not None:
+        coming.put_known(tools, at, sealed)
     _update(tools, at, people)
 
 
 def _people(
     tools: Tools, at: At, event: Event, after: State, forgotten: Collection[bytes]
-) -> tuple[dict[bytes, Person], Newcomers]:
+) -> tuple[dict[bytes, Person], list[bytes]]:
     """Everybody whom an event touches, checked; those who are new with a new key.
 
-    Those to whom nothing moves have nothing but what arrives: they come apart from the others, being many.
+    Newcomers, to whom nothing moves, have nothing but what arrives: they come apart, in order, being many.
     """
     changes = event.changes
     made = changes.made["id"].sort().to_list()
@@ -88,7 +96,7 @@ def _people(
     moved_to = set(changes.moved.drop_nulls(["before", "after"])["after"].to_list())
     getting = [pid for pid in made if pid in moved_to]
     people |= {pid: Person(dek) for pid, dek in zip(getting, seal.new_deks(len(getting)), strict=True)}
-    return people, Newcomers([pid for pid in made if pid not in moved_to] if getting else made)
+    return people, [pid for pid in made if pid not in moved_to] if getting else made
 
 
 def _lead(event: Event, after: State, people: dict[bytes, Person]) -> None:
@@ -110,52 +118,67 @@ def _add(
     at: At,
     kind: Kind,
     people: dict[bytes, Person],
-    newcomers: Newcomers,
-    source: str,
+    newcomers: list[bytes],
+    coming: Coming | None,
 ) -> None:
-    """Write who is new; `source` is where the newcomers' rows come from."""
+    """Write who is new, in one order whether something moves to them or not; newcomers with their rows."""
     today = tools.store.today()
-    some = {pid: person for pid, person in people.items() if person.held is None}
-    # As old as its rows: of two who were divided none is to be known by the day on which it was.
-    days = [min((place.received_day for place in person.places), default=today) for person in some.values()]
-    said = [
-        statement(
-            {
-                "pid": pid,
-                "kind": kind.value,
-                "state": person.state.value,
-                "version": 1,
-                "created_day": day,
-                "superseded_by": None,
-            },
-            sorted(person.places),
-        )
-        for (pid, person), day in zip(some.items(), days, strict=True)
-    ]
-    said += new_statements(newcomers.pids, newcomers.rows, kind.value, today, source)
-    pids = [*some, *newcomers.pids]
-    if not pids:
-        return
-    deks = [*(person.dek for person in some.values()), *newcomers.deks]
-    ready = [*seal.ciphers(deks[: len(some)]), *newcomers.ciphers]
+    getting = {pid: person for pid, person in people.items() if person.held is None}
+    pids = sorted([*getting, *newcomers]) if getting else newcomers
     kek = tools.keks.current  # the transaction holds the lock of those who wrap: `SealedRegister.lock`
-    states = [person.state.value for person in some.values()] + [Allowed.ACTIVE.value] * len(newcomers.pids)
-    columns: dict[str, list[Any]] = {
-        "pid": pids,
-        "state": states,
-        "created_day": days + [today] * len(newcomers.pids),
-        "seal": seal.witness(ready, said),
-        "wrapped": kek.wrap_all(deks, pids),
+    first = 0
+    for part in slices(len(pids)):
+        some = pids[part]
+        new = [pid for pid in some if pid not in getting] if getting else some
+        rows = coming.rows_of(first, first + len(new)) if coming else [b""] * len(new)
+        deks = seal.new_deks(len(new))
+        ciphers = seal.ciphers(deks)
+        said = new_statements(new, rows, kind.value, today, coming.source if coming else "")
+        columns: dict[str, list[Any]] = {
+            "pid": new,
+            "kind": [kind.value] * len(new),
+            "state": [Allowed.ACTIVE.value] * len(new),
+            "version": [1] * len(new),
+            "created_day": [today] * len(new),
+            "seal": seal.witness(ciphers, said),
+            "kid": [kek.kid] * len(new),
+            "wrapped": kek.wrap_all(deks, new),
+        }
+        if len(new) < len(some):
+            others = _getting({pid: getting[pid] for pid in some if pid in getting}, kind, kek, today)
+            both = {name: [*others[name], *column] for name, column in columns.items()}
+            order = sorted(range(len(some)), key=both["pid"].__getitem__)
+            columns = {name: [column[place] for place in order] for name, column in both.items()}
+        tools.store.insert(at, SUBJECT, columns)
+        if coming is not None:
+            coming.put(tools, at, first, new, ciphers)
+        first += len(new)
+
+
+def _getting(people: Mapping[bytes, Person], kind: Kind, kek: Kek, today: int) -> dict[str, list[Any]]:
+    """People who are new and get rows from others, as rows of subject."""
+    rows: list[dict[str, Any]] = [
+        {
+            "pid": pid,
+            "kind": kind.value,
+            "state": person.state.value,
+            "version": 1,
+            # As old as its rows: of two who were divided none is to be known by the day on which it was.
+            "created_day": min((place.received_day for place in person.places), default=today),
+        }
+        for pid, person in people.items()
+    ]
+    deks = [person.dek for person in people.values()]
+    said = [
+        statement({**row, "superseded_by": None}, sorted(person.places))
+        for row, person in zip(rows, people.values(), strict=True)
+    ]
+    return {
+        **{name: [row[name] for row in rows] for name in rows[0]},
+        "seal": seal.witness(deks, said),
+        "kid": [kek.kid] * len(rows),
+        "wrapped": kek.wrap_all(deks, list(people)),
     }
-    order = sorted(range(len(pids)), key=pids.__getitem__)
-    ordered = {name: [column[place] for place in order] for name, column in columns.items()}
-    count = len(pids)
-    same: dict[str, list[Any]] = {
-        "kind": [kind.value] * count,
-        "version": [1] * count,
-        "kid": [kek.kid] * count,
-    }
-    tools.store.insert(at, SUBJECT, {**ordered, **same})
 
 
 def _update(tools: Tools, at: At, people: dict[bytes, Person]) -> None:

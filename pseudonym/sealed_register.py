@@ -27,6 +27,7 @@ import polars as pl
 from pseudonym import register_events, register_parts
 from pseudonym.deliveries import Untold
 from pseudonym.errors import ConflictError, SealBrokenError
+from pseudonym.forms import slices
 from pseudonym.keks import Keks
 from pseudonym.persons import random_ids
 from pseudonym.register_keys import KEY_ID, RegisterKeys
@@ -203,7 +204,7 @@ class SealedRegister:
         asked = units.unique()
         new = asked.filter(~asked.is_in(known.implode()))
         tags = keys.tags(f"{Kind.PERSON.value}-unit", new.to_list())
-        db.put(self._store, at, (tags, keys.seal("place", tags, [_GONE] * len(tags))), ([], []))
+        self._put(at, keys, tags, [_GONE] * len(tags))
         return new
 
     def events(self, kind: Kind, after: int = 0) -> Iterator[Event]:
@@ -306,7 +307,16 @@ class SealedRegister:
         left = seen.state.units.join(after.units, on="unit", how="anti")["unit"].to_list()
         tags += keys.tags(f"{kind.value}-unit", left)
         leading += [_GONE] * len(left)
-        db.put(self._store, at, (tags, keys.seal("place", tags, leading)), parts)
+        db.put_parts(self._store, at, *parts)
+        self._put(at, keys, tags, leading)
+
+    def _put(self, at: At, keys: RegisterKeys, tags: Sequence[bytes], leading: Sequence[bytes]) -> None:
+        """Say where tags lead, in the order of the tags, which nothing tells anything of."""
+        order = sorted(range(len(tags)), key=tags.__getitem__)
+        for some in slices(len(order)):
+            places = [tags[i] for i in order[some]]
+            sealed = keys.seal("place", places, [leading[i] for i in order[some]])
+            db.put_places(self._store, at, places, sealed)
 
     def _led(self, at: At, keys: RegisterKeys, tags: Sequence[bytes]) -> dict[bytes, bytes]:
         """What is in the places that are there, by tag: a part's id, another place's tag, or a whole part."""

@@ -103,7 +103,7 @@ class Vault:
         today = self._store.today()
         deks, row_ids = seal.new_deks(count), _row_ids(count)
         ready = seal.ciphers(deks)
-        sealed = seal.seal_rows(ready, STORE, pids, row_ids, [1] * count, payloads)
+        sealed = seal.seal_rows(ready, STORE, pids, row_ids, [1] * count, payloads.to_list())
         said = new_statements(pids, row_ids, kind.value, today, source)
         subjects: dict[str, list[Any]] = {
             "pid": pids,
@@ -152,7 +152,7 @@ class Vault:
             ]
             row_ids, versions = [place.row_id for place in places], [place.version for place in places]
             deks = [each.dek for each in held]
-            sealed = seal.seal_rows(deks, STORE, pids, row_ids, versions, payloads)
+            sealed = seal.seal_rows(deks, STORE, pids, row_ids, versions, payloads.to_list())
             numbers = [each.subject.version + 1 for each in held]
             statements = [
                 each.statement({"version": number}, [place])

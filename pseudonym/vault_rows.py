@@ -11,6 +11,7 @@ import polars as pl
 
 from pseudonym import columns
 from pseudonym.blind import BlindIndex
+from pseudonym.forms import slices
 from pseudonym.keks import Keks
 from pseudonym.limits import Limits
 from pseudonym.openings import Openings
@@ -77,6 +78,8 @@ class VaultRows:
     ) -> None:
         """Insert rows, and enter them in the index.
 
+        They stay in their order. Of many it is not that of a file: nobody is to be found by neighbours.
+
         Args:
             at: a transaction.
             source: where they come from.
@@ -88,23 +91,32 @@ class VaultRows:
             values: what each row can be found by: row, field, value (`columns.found_by`).
             realms: in which part of the index; None: where everybody is.
         """
-        entered, noted = self.entered(values, row_ids, realms)
-        # Not in the order of the file that they came in: nobody is to be found by their neighbours.
+        notes = self.enter(at, values, pl.Series(row_ids, dtype=pl.Binary), realms)
+        self.put(at, source, day, row_ids, versions, pids, sealed, notes)
+
+    def put(
+        self,
+        at: At,
+        source: str,
+        day: int,
+        row_ids: Sequence[bytes],
+        versions: Sequence[int],
+        pids: Sequence[bytes],
+        sealed: Sequence[bytes],
+        notes: Sequence[bytes],
+    ) -> None:
+        """Insert rows that are entered in the index: see `insert`; `notes` are what `enter` gave."""
         count = len(row_ids)
-        order = sorted(range(count), key=row_ids.__getitem__)
         rows: dict[str, Sequence[Any]] = {
             "row_id": row_ids,
             "version": versions,
             "pid": pids,
-            "tags": noted,
+            "source": [source] * count,
+            "received_day": [day] * count,
+            "tags": notes,
             "ct": sealed,
         }
-        ordered: dict[str, Sequence[Any]] = {
-            name: [column[place] for place in order] for name, column in rows.items()
-        }
-        ordered |= {"source": [source] * count, "received_day": [day] * count}
-        self._store.insert(at, IDENTITY_ROW, ordered)
-        self._store.insert(at, BLIND_INDEX, entered)
+        self._store.insert(at, IDENTITY_ROW, rows)
 
     def unindex(self, at: At, rows: Sequence[Any]) -> None:
         """Take rows of identity_row out of the index."""
@@ -134,11 +146,10 @@ class VaultRows:
             realms: in which part each is from now on.
         """
         db.unindex(self._store, at, rows)
-        entered, noted = self.entered(values, row_ids, realms)
+        noted = self.enter(at, values, pl.Series(row_ids, dtype=pl.Binary), realms)
         versions = [row.version for row in rows]
         keys: dict[str, Sequence[Any]] = {"row_id": row_ids, "version": versions, "tags": noted}
         self._store.update(at, IDENTITY_ROW, ["row_id", "version"], keys)
-        self._store.insert(at, BLIND_INDEX, entered)
 
     def tagged(self, at: At, values: pl.DataFrame, realm: int) -> set[bytes]:
         """The ids of rows that may have one of the values (field, value) and be in a part of the index."""
@@ -149,10 +160,10 @@ class VaultRows:
             found.update(row.row_id for row in db.tagged(self._store, at, entered))
         return found
 
-    def entered(
-        self, values: pl.DataFrame, row_ids: Sequence[bytes], realms: Sequence[int] | None = None
-    ) -> tuple[dict[str, list[Any]], list[bytes]]:
-        """Rows of the blind index, ordered as it is, and what each row notes of its entries."""
+    def enter(
+        self, at: At, values: pl.DataFrame, row_ids: pl.Series, realms: Sequence[int] | None = None
+    ) -> list[bytes]:
+        """Enter rows in the blind index, in its order; what each row notes of its entries."""
         made: list[np.ndarray[Any, Any]] = []
         places: list[np.ndarray[Any, Any]] = []
         if realms is not None and any(realms):
@@ -166,10 +177,12 @@ class VaultRows:
             made.append(db.entries(number, self._index.epoch, pairs >> 32))
             places.append(pairs & 0xFFFFFFFF)
         entered, rows = np.concatenate(made), np.concatenate(places)
-        index = {"entry": entered.tolist(), "row_id": list(map(row_ids.__getitem__, rows.tolist()))}
+        for some in slices(len(rows)):
+            index = {"entry": entered[some].tolist(), "row_id": row_ids.gather(rows[some]).to_list()}
+            self._store.insert(at, BLIND_INDEX, index)
         octets = db.noted(entered[np.argsort(rows, kind="stable")])
         ends = (np.bincount(rows, minlength=len(row_ids)).cumsum() * db.ENTRY_BYTES).tolist()
-        return index, [octets[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        return [octets[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _in_realm(values: pl.DataFrame, realm: int) -> pl.DataFrame:

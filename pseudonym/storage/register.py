@@ -107,16 +107,17 @@ def forget(store: Store, connection: Connection, tags: Sequence[bytes], parts: S
     store.delete_among(connection, REGISTER_PART.c.part, parts)
 
 
-def put(
-    store: Store,
-    connection: Connection,
-    places: tuple[Sequence[bytes], Sequence[bytes]],
-    parts: tuple[Sequence[bytes], Sequence[bytes]],
-) -> None:
-    """Keep places and parts, each in the order of their random ids."""
-    for table, name, (ids, sealed) in ((REGISTER_PLACE, "tag", places), (REGISTER_PART, "part", parts)):
-        order = sorted(range(len(ids)), key=ids.__getitem__)
-        store.insert(connection, table, {name: [ids[i] for i in order], "ct": [sealed[i] for i in order]})
+def put_places(store: Store, connection: Connection, tags: Sequence[bytes], sealed: Sequence[bytes]) -> None:
+    """Keep places, given in the order of their tags."""
+    store.insert(connection, REGISTER_PLACE, {"tag": tags, "ct": sealed})
+
+
+def put_parts(store: Store, connection: Connection, ids: Sequence[bytes], sealed: Sequence[bytes]) -> None:
+    """Keep parts, in the order of their random ids."""
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    store.insert(
+        connection, REGISTER_PART, {"part": [ids[i] for i in order], "ct": [sealed[i] for i in order]}
+    )
 
 
 def post(store: Store, connection: Connection, messages: Sequence[tuple[int, bytes]]) -> None:

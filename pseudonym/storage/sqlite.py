@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ _PRAGMAS = (
 _IN_A_STATEMENT = 2_000  # values to insert
 _PATIENCE = 600.0  # seconds for which a change waits for another one: a purge rewrites the whole file
 _AT_ONCE = 10_000  # values in one IN list; SQLite allows 32,766 of all kinds
+
+# The driver looks for an adapter of each value of bytes, and finding none costs more than binding the value.
+sqlite3.register_adapter(bytes, bytes.__bytes__)
 
 
 class Sqlite:
@@ -83,20 +86,24 @@ class Sqlite:
         self, connection: sa.Connection, table: sa.Table, columns: dict[str, Sequence[Any]], skip: bool
     ) -> int:
         # Many rows in a statement, and SQLite need not be able to undo a part: all is undone.
-        start = f'INSERT {"" if skip else "OR FAIL "}INTO "{table.name}" ({_listed(columns)}) VALUES '
+        count = len(next(iter(columns.values())))
+        # What all rows have in common, as their source and day, is given once in a statement.
+        same = {name: column[0] for name, column in columns.items() if _is_one(column)}
+        own = {name: column for name, column in columns.items() if name not in same}
+        start = f'INSERT {"" if skip else "OR FAIL "}INTO "{table.name}" ({_listed([*same, *own])}) VALUES '
         ending = " ON CONFLICT DO NOTHING" if skip else ""
-        width, count = len(columns), len(next(iter(columns.values())))
-        row, at_once = f"({', '.join('?' * width)})", max(_IN_A_STATEMENT // width, 1)
-        values: list[Any] = [None] * (count * width)
-        for place, column in enumerate(columns.values()):
-            values[place::width] = column
-        several = count // at_once * at_once * width
+        row = f"({', '.join([f'?{number + 1}' for number in range(len(same))] + ['?'] * len(own))})"
+        at_once = max(_IN_A_STATEMENT // len(columns), 1)
+        whole = count // at_once * at_once
         inserted = 0
-        for rows, some in ((at_once, values[:several]), (count % at_once, values[several:])):
-            if some:
-                steps = range(0, len(some), rows * width)
+        for rows, firsts in (
+            (at_once, range(0, whole, at_once)),
+            (count - whole, range(whole, count, at_once)),
+        ):
+            if firsts:
                 sql = f"{start}{', '.join([row] * rows)}{ending}"
-                inserted += self._many(connection, sql, [some[i : i + rows * width] for i in steps])
+                values = [_values(same, own, first, rows) for first in firsts]
+                inserted += self._many(connection, sql, values)
         return inserted
 
     def update(
@@ -183,6 +190,19 @@ def _empty_log(cursor: sqlite3.Cursor) -> None:
 
 def _chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
     return (values[first : first + _AT_ONCE] for first in range(0, len(values), _AT_ONCE))
+
+
+def _is_one(column: Sequence[Any]) -> bool:
+    return len(column) > 0 and column[0] == column[-1] and column.count(column[0]) == len(column)
+
+
+def _values(same: Mapping[str, Any], own: Mapping[str, Sequence[Any]], first: int, rows: int) -> list[Any]:
+    """What all rows have, and then of each of some rows what it has of its own."""
+    common, width = len(same), len(own)
+    values: list[Any] = [*same.values(), *[None] * (rows * width)]
+    for place, column in enumerate(own.values()):
+        values[common + place :: width] = column[first : first + rows]
+    return values
 
 
 def _listed(columns: Iterable[str]) -> str:
