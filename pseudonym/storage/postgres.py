@@ -7,11 +7,12 @@ is said on the connection, and before the commit, where a row that was refused i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain
 from struct import Struct
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,8 @@ _STAGE = "kinlink_stage"
 _START, _END, _NULL = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff", b"\xff\xff\xff\xff"
 _FIXED = {"int8": Struct(">iq"), "int4": Struct(">ii"), "int2": Struct(">ih"), "bool": Struct(">i?")}
 _NUMBERS = {"int8": ">i8", "int4": ">i4", "int2": ">i2"}
-_MANY = 1000
-"""As many rows are written while this process does something else."""
+_LITTLE = 1 << 16
+"""As many bytes are written while this process does something else; what comes after them too."""
 _SENT = "kinlink_sent"
 
 
@@ -77,13 +78,13 @@ class Postgres:
         self, connection: sa.Connection, table: sa.Table, columns: dict[str, Sequence[Any]], skip: bool
     ) -> int:
         if not skip:
-            count, copy = self._copy(connection, f'"{table.name}"', table, columns)
-            if count < _MANY:
-                _wait(connection)
-                copy()
+            sql, rows = _spelt(f'"{table.name}"', table, columns)
+            raw: Any = connection.connection.driver_connection
+            if len(rows) < _LITTLE and _SENT not in connection.info:
+                _copy(raw, sql, [rows])
             else:
-                connection.info.setdefault(_SENT, _Sent()).add(copy)
-            return count
+                connection.info.setdefault(_SENT, _Sent(raw)).add(sql, rows)
+            return len(next(iter(columns.values())))
         self._stage(connection, table, columns)
         names = _listed(columns)
         return connection.exec_driver_sql(
@@ -157,39 +158,25 @@ class Postgres:
         connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_STAGE}")
         declared = ", ".join(f'"{name}" {_type(table, name)}' for name in columns)
         connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {_STAGE} ({declared}) ON COMMIT DROP")
-        _, copy = self._copy(connection, _STAGE, table, columns)
-        copy()
-
-    def _copy(
-        self, connection: sa.Connection, target: str, table: sa.Table, columns: dict[str, Sequence[Any]]
-    ) -> tuple[int, Callable[[], None]]:
-        """How many rows these are, and what copies them."""
-        raw: Any = connection.connection.driver_connection
-        sql = f"COPY {target} ({_listed(columns)}) FROM STDIN (FORMAT BINARY)"
-        octets = _rows([(_type(table, name), values) for name, values in columns.items()])
-
-        def copy() -> None:
-            try:
-                with raw.cursor() as cursor, cursor.copy(sql) as stream:
-                    stream.write(octets)
-            except psycopg.errors.UniqueViolation:
-                raise DuplicateError("A row with such a key is there already.") from None
-            except psycopg.errors.IntegrityError:
-                raise StoreError("A row breaks a rule of its table.") from None
-
-        return len(next(iter(columns.values()))), copy
+        sql, rows = _spelt(_STAGE, table, columns)
+        _copy(connection.connection.driver_connection, sql, [rows])
 
 
 class _Sent:
-    """What one transaction has sent and not waited for: written in its order, one after the other."""
+    """What one transaction has sent and not waited for. What comes while rows are written goes together."""
 
-    def __init__(self) -> None:
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
         self._writer = ThreadPoolExecutor(1)
         self._sent: list[Future[None]] = []
+        self._lock = Lock()
+        self._rows: dict[str, list[bytes]] = {}
 
-    def add(self, work: Callable[[], None]) -> None:
-        """Do something once what was sent before is done."""
-        self._sent.append(self._writer.submit(work))
+    def add(self, sql: str, rows: bytes) -> None:
+        """Copy rows once what was sent before is written."""
+        with self._lock:
+            self._rows.setdefault(sql, []).append(rows)
+        self._sent.append(self._writer.submit(self._write))
 
     def done(self) -> None:
         """Wait for all of it.
@@ -200,6 +187,12 @@ class _Sent:
         self._writer.shutdown()
         for each in self._sent:
             each.result()
+
+    def _write(self) -> None:
+        with self._lock:
+            rows, self._rows = self._rows, {}
+        for sql, some in rows.items():
+            _copy(self._raw, sql, some)
 
 
 def _wait(connection: sa.Connection) -> None:
@@ -225,8 +218,24 @@ def _said(kind: sa.types.TypeEngine[Any]) -> str:
     return next(said for known, said in _TYPES.items() if isinstance(kind, known))
 
 
+def _spelt(target: str, table: sa.Table, columns: dict[str, Sequence[Any]]) -> tuple[str, bytes]:
+    """What to say to copy rows, and the rows."""
+    sql = f"COPY {target} ({_listed(columns)}) FROM STDIN (FORMAT BINARY)"
+    return sql, _rows([(_type(table, name), values) for name, values in columns.items()])
+
+
+def _copy(raw: Any, sql: str, rows: Sequence[bytes]) -> None:
+    try:
+        with raw.cursor() as cursor, cursor.copy(sql) as stream:
+            stream.write(b"".join([_START, *rows, _END]))
+    except psycopg.errors.UniqueViolation:
+        raise DuplicateError("A row with such a key is there already.") from None
+    except psycopg.errors.IntegrityError:
+        raise StoreError("A row breaks a rule of its table.") from None
+
+
 def _rows(columns: Sequence[tuple[str, Sequence[Any]]]) -> bytes:
-    """Rows for COPY, from their columns, each with its type."""
+    """Rows for COPY, without its start and end, from their columns, each with its type."""
     number = len(columns).to_bytes(2, "big")
     fixed = [_array(said, values) for said, values in columns]
     whole = [each for each in fixed if each is not None]
@@ -245,10 +254,10 @@ def _rows(columns: Sequence[tuple[str, Sequence[Any]]]) -> bytes:
         rows["fields"] = np.frombuffer(number, "V2")
         for i, each in enumerate(whole):
             rows[f"{i}size"], rows[f"{i}"] = each.dtype.itemsize, each
-        return b"".join([_START, rows.tobytes(), _END])
+        return rows.tobytes()
     fields = [_fields(said, values) for said, values in columns]
     each_row = zip(map(number.__add__, fields[0]), *fields[1:], strict=True)
-    return b"".join(chain([_START], chain.from_iterable(each_row), [_END]))
+    return b"".join(chain.from_iterable(each_row))
 
 
 def _array(said: str, values: Sequence[Any]) -> np.ndarray[Any, Any] | None:
