@@ -78,8 +78,6 @@ class VaultRows:
     ) -> None:
         """Insert rows, and enter them in the index.
 
-        They stay in their order. Of many it is not that of a file: nobody is to be found by neighbours.
-
         Args:
             at: a transaction.
             source: where they come from.
@@ -92,7 +90,18 @@ class VaultRows:
             realms: in which part of the index; None: where everybody is.
         """
         notes = self.enter(at, values, pl.Series(row_ids, dtype=pl.Binary), realms)
-        self.put(at, source, day, row_ids, versions, pids, sealed, notes)
+        # Not in the order of the file that they came in: nobody is to be found by their neighbours.
+        order = sorted(range(len(row_ids)), key=row_ids.__getitem__)
+        self.put(
+            at,
+            source,
+            day,
+            [row_ids[place] for place in order],
+            [versions[place] for place in order],
+            [pids[place] for place in order],
+            [sealed[place] for place in order],
+            [notes[place] for place in order],
+        )
 
     def put(
         self,
@@ -105,7 +114,18 @@ class VaultRows:
         sealed: Sequence[bytes],
         notes: Sequence[bytes],
     ) -> None:
-        """Insert rows that are entered in the index: see `insert`; `notes` are what `enter` gave."""
+        """Insert rows, which are entered in the index, in their order: see `insert`.
+
+        Args:
+            at: a transaction.
+            source: where they come from.
+            day: on which they came.
+            row_ids: what they are called …
+            versions: … and which version each is of.
+            pids: whose they are.
+            sealed: what they hold.
+            notes: what `enter` gave for each.
+        """
         count = len(row_ids)
         rows: dict[str, Sequence[Any]] = {
             "row_id": row_ids,

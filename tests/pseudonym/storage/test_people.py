@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import sqlalchemy as sa
 
 from pseudonym import persons
 from pseudonym.errors import (
@@ -88,6 +89,27 @@ def test_records_come_under_persons_and_families(store, people):
     opened = vault(store).open([pid[unit(11)]], MANDATE)
     assert sorted(opened["row_id"]) == [unit(11), unit(12)]
     assert set(opened["version"]) == {1}
+    check(store, people)
+
+
+def test_no_order_in_the_store_tells_the_order_of_a_delivery(store, people):
+    first, second = [*range(0, 400, 10)], [*range(405, 5, -10)]
+    people.deliver(delivery(first, families={n: 9000 + n for n in first}), stamp())
+    linked = [(n, n - 5, 9) for n in second if n < 205]
+    people.deliver(delivery(second, linked, source="another council"), stamp(1))
+    place = "ctid" if store.backend == "postgresql" else "rowid"
+    with store.read() as at:
+        placed = {
+            source: [bytes(row[0]) for row in at.execute(sa.text(query))]
+            for source in ("council", "another council")
+            for query in [f"SELECT row_id FROM identity_row WHERE source = '{source}' ORDER BY {place}"]
+        }
+    for given, found in ((first, placed["council"]), (second, placed["another council"])):
+        units = [unit(n) for n in given]
+        assert sorted(found) == sorted(units)
+        assert found not in (units, units[::-1])
+        half = [one for one in found if one in units[20:]]
+        assert half != units[20:]
     check(store, people)
 
 
