@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from pseudonym.errors import InputError
+from pseudonym.forms import slices
 from pseudonym.urn import KEY_BYTES, check_epoch, digests, enc, prf
 
 FEWEST_BITS, MOST_BITS = 4, 31
@@ -93,11 +94,13 @@ class BlindIndex:
         Returns:
             uint32, one for each: whole numbers below 2^bits.
         """
-        octets = list(map(str.encode, values))
-        lengths = {size: size.to_bytes(4, "big") for size in set(map(len, octets))}
-        found = digests(self._start(field), [lengths[len(value)] + value for value in octets])
-        firsts = np.frombuffer(b"".join(found), dtype=">u4")[::8].astype(np.uint32)
-        tags: np.ndarray[Any, Any] = firsts >> np.uint32(32 - self.bits)
+        tags = np.empty(len(values), dtype=np.uint32)
+        for some in slices(len(values)):
+            octets = list(map(str.encode, values[some]))
+            lengths = {size: size.to_bytes(4, "big") for size in set(map(len, octets))}
+            found = digests(self._start(field), [lengths[len(value)] + value for value in octets])
+            tags[some] = np.frombuffer(b"".join(found), dtype=">u4")[::8]
+        tags >>= np.uint32(32 - self.bits)
         return tags
 
     def fingerprint(self) -> bytes:

@@ -134,17 +134,19 @@ def _found_by(whole: pl.DataFrame) -> pl.DataFrame:
         "surname-dob": ([("names", "surname"), ("aliases", "surname"), ("former", "surname")], names),
         "postcode-dob": ([("addresses", "postcode"), ("former", "postcode")], places),
     }
-    parts = [
-        _each(rows.select("row", born, value=name), whole[name], part)
-        .select("row", pl.lit(field).alias("field"), spelling.alias("value"))
-        .filter(pl.col("value").is_not_null() & (pl.col("value") != ""))
-        for field, (sources, spelling) in spelt.items()
-        for name, part in sources
-        if whole[name].null_count() < whole.height
-    ]
-    if not parts:
-        return pl.DataFrame(schema={"row": pl.UInt32, "field": pl.String, "value": pl.String})
-    return pl.concat(parts).unique(maintain_order=True).collect()
+    found = [pl.LazyFrame(schema={"row": pl.UInt32, "field": pl.String, "value": pl.String})]
+    for field, (sources, spelling) in spelt.items():
+        there = [(whole[name], part) for name, part in sources if whole[name].null_count() < whole.height]
+        parts = [
+            _each(rows.select("row", born, value=column.name), column, part)
+            .select("row", pl.lit(field).alias("field"), spelling.alias("value"))
+            .filter(pl.col("value").is_not_null() & (pl.col("value") != ""))
+            for column, part in there
+        ]
+        # One value of a row is like no other of it.
+        once = len(parts) < 2 and not any(_is_list(column) and not _is_single(column) for column, _ in there)
+        found += parts if once else [pl.concat(parts).unique(maintain_order=True)]
+    return pl.concat(found).collect()
 
 
 def checked(frame: pl.DataFrame) -> pl.DataFrame:
@@ -194,7 +196,7 @@ def _has_odd_text(texts: pl.Series, pattern: str) -> bool:
 
 def _each(rows: pl.LazyFrame, column: pl.Series, part: str) -> pl.LazyFrame:
     """Rows of row, born and value (a column) with each value in it: texts, or a part of those in a list."""
-    if not isinstance(column.dtype, pl.List):
+    if not _is_list(column):
         return rows
     single = _is_single(column)
     rows = rows.with_columns(pl.col("value").list.first()) if single else rows.explode("value")
@@ -202,6 +204,10 @@ def _each(rows: pl.LazyFrame, column: pl.Series, part: str) -> pl.LazyFrame:
     if column.name == "former":
         return rows.filter(value.field("what") == part).with_columns(value=value.field("value"))
     return rows.with_columns(value=value.field(part))
+
+
+def _is_list(column: pl.Series) -> bool:
+    return isinstance(column.dtype, pl.List)
 
 
 def _is_single(column: pl.Series) -> bool:
