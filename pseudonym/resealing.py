@@ -68,7 +68,7 @@ def settle(
             coming.enter(tools, at)
     _lead(event, after, people)
     # Subjects that are new first: rows and successors refer to them.
-    _add(tools, at, kind, people, newcomers, coming)
+    _add(tools, at, kind, today, people, newcomers, coming)
     if plan is not None:
         plan.carry_out(tools, at)
     if coming is not None:
@@ -117,12 +117,12 @@ def _add(
     tools: Tools,
     at: At,
     kind: Kind,
+    today: int,
     people: dict[bytes, Person],
     newcomers: list[bytes],
     coming: Coming | None,
 ) -> None:
     """Write who is new, in one order whether something moves to them or not; newcomers with their rows."""
-    today = tools.store.today()
     getting = {pid: person for pid, person in people.items() if person.held is None}
     pids = sorted([*getting, *newcomers]) if getting else newcomers
     kek = tools.keks.current  # the transaction holds the lock of those who wrap: `SealedRegister.lock`

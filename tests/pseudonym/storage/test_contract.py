@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from pseudonym import errors
 from pseudonym.storage import Role, migrate, open_store, versions
 from pseudonym.storage.schema import METADATA, REVISIONS
-from pseudonym.storage.schema_identity import BLIND_INDEX, IDENTITY_ROW, RIGHTS_ANSWER, SUBJECT
+from pseudonym.storage.schema_identity import BLIND_INDEX, DISCLOSURE, IDENTITY_ROW, RIGHTS_ANSWER, SUBJECT
 
 ROLES = list(Role)
 Columns = dict[str, list[Any]]
@@ -125,6 +125,36 @@ def test_a_row_among_many_that_is_refused_undoes_the_transaction(url):
             store.insert(connection, RIGHTS_ANSWER, answers(range(3001)))
         with store.read() as connection:
             assert connection.execute(sa.select(RIGHTS_ANSWER)).all() == []
+
+
+def test_many_rows_may_refer_to_rows_that_came_just_before(url):
+    with open_store(url, "identity") as store:
+        with store.transaction() as connection:
+            for first in range(0, 9000, 1000):
+                numbers = range(first, first + 1000)
+                store.insert(connection, SUBJECT, subjects(numbers))
+                ids = [pid(n) for n in numbers]
+                store.insert(connection, DISCLOSURE, {"row_id": ids, "pid": ids, "ct": [bytes(99)] * 1000})
+        with store.read() as connection:
+            found = connection.execute(sa.select(DISCLOSURE.c.pid)).scalars().all()
+    assert sorted(map(bytes, found)) == [pid(n) for n in range(9000)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 249, 250, 251, 900])
+def test_rows_keep_what_they_have_in_common_and_of_their_own(url, count):
+    given = {
+        **subjects(range(count)),
+        "superseded_by": [None] * count,
+        "kid": [None if n % 3 else f"{n:016}" for n in range(count)],
+        "wrapped": [bytes([n % 251]) * 61 for n in range(count)],
+    }
+    with open_store(url, "identity") as store:
+        with store.transaction() as connection:
+            assert store.insert(connection, SUBJECT, given) == count
+        with store.read() as connection:
+            rows = connection.execute(sa.select(SUBJECT).order_by(SUBJECT.c.pid)).all()
+    assert {name: [getattr(row, name) for row in rows] for name in given} == given
+    assert {row.seal for row in rows} == {None}
 
 
 def test_a_transaction_that_raises_after_many_rows_leaves_nothing(url):
