@@ -45,11 +45,11 @@ class Opening:
 
     Attributes:
         time: seconds since 1970.
-        action: `open`, `find`, `known` (for linkage), `review` (of pairs) or `extract`.
+        action: `open`, `find`, `known` (for linkage) or `review` (of pairs).
         mandate: who, and why.
         count: how many identities, or searches if these are more.
-        subjects: whose, as the log calls them (`seal.references`); empty for an extract and for
-            linkage, and where they are more than `EACH`.
+        subjects: whose, as the log calls them (`seal.references`); empty for linkage, and where they are more
+            than `EACH`.
     """
 
     time: int
