@@ -145,12 +145,16 @@ class People:
 
     def split(self, holder: bytes, parts: pl.DataFrame, stamp: Stamp, kind: Kind = Kind.PERSON) -> Outcome:
         """Decide that one is several: see `persons.split`."""
-        return self._decide(kind, [holder], lambda state: persons.split(state, holder, parts, stamp))
+        outcome = self._decide(kind, [holder], lambda state: persons.split(state, holder, parts, stamp))
+        self._tools.store.purge_if_due()  # what moves unseen is to be seen in no older copy of a row
+        return outcome
 
     def withdraw(self, links: pl.DataFrame, stamp: Stamp, kind: Kind = Kind.PERSON) -> Outcome:
         """Take links back: see `persons.withdraw`."""
         units = _units_of(_NOBODY, links)
-        return self._decide(kind, [], lambda state: persons.withdraw(state, links, stamp), units)
+        outcome = self._decide(kind, [], lambda state: persons.withdraw(state, links, stamp), units)
+        self._tools.store.purge_if_due()  # as after a split
+        return outcome
 
     def protect(
         self, person: bytes, stamp: Stamp, part: pl.Series | None = None, *, purge: bool = True
@@ -433,7 +437,7 @@ class People:
             named = named.with_columns(row="was")
         rows = {unit: (was or unit, row or was) for unit, was, row in named.iter_rows()}
         settle(self._tools, at, kind, event, state, rows, arrived, forgotten)
-        if event.changes.fenced.height:
+        if event.changes.fenced.height or event.changes.moved["hidden"].any():
             self._tools.store.purge_later(at)
         return _Done(event, after)
 

@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import polars as pl
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pseudonym import seal
 from pseudonym.coming import Arrived, Coming
@@ -59,20 +60,17 @@ def settle(
     today = tools.store.today()
     plan: Moving | None = None
     coming: Coming | None = None
-    sealed: list[bytes] = []
     if kind is Kind.PERSON:
         plan = moving(event.changes, after, rows, people, forgotten)
         if arrived is not None:
             coming = Coming(arrived, after, newcomers, today)
-            sealed = coming.join_known(people)
+            coming.count_known(people)
             coming.enter(tools, at)
     _lead(event, after, people)
-    # Subjects that are new first: rows and successors refer to them.
+    # Who is new first: rows and successors refer to them.
     _add(tools, at, kind, today, people, newcomers, coming)
     if plan is not None:
         plan.carry_out(tools, at)
-    if coming is not None:
-        coming.put_known(tools, at, sealed)
     _update(tools, at, people)
 
 
@@ -122,37 +120,43 @@ def _add(
     newcomers: list[bytes],
     coming: Coming | None,
 ) -> None:
-    """Write who is new, in one order whether something moves to them or not; newcomers with their rows."""
+    """Write who is new, and the rows that come, whoever they are of."""
     getting = {pid: person for pid, person in people.items() if person.held is None}
-    pids = sorted([*getting, *newcomers]) if getting else newcomers
+    if getting:
+        tools.store.insert(at, SUBJECT, _getting(getting, kind, tools.keks.current, today))
+    if coming is None:
+        for some in slices(len(newcomers)):
+            pids = newcomers[some]
+            _add_newcomers(tools, at, kind, today, pids, [b""] * len(pids), "")
+        return
+    for step in coming.steps():
+        some, _ = step
+        pids, rows = coming.newcomers[some], coming.rows_of(some)
+        coming.put(tools, at, step, _add_newcomers(tools, at, kind, today, pids, rows, coming.source), people)
+
+
+def _add_newcomers(
+    tools: Tools, at: At, kind: Kind, today: int, pids: list[bytes], rows: list[bytes], source: str
+) -> list[AESGCM]:
+    """Write people who are new, as are their rows, of which these are the ids; their keys, made ready."""
+    if not pids:
+        return []
+    deks = seal.new_deks(len(pids))
+    ciphers = seal.ciphers(deks)
+    said = new_statements(pids, rows, kind.value, today, source)
     kek = tools.keks.current  # the transaction holds the lock of those who wrap: `SealedRegister.lock`
-    first = 0
-    for part in slices(len(pids)):
-        some = pids[part]
-        new = [pid for pid in some if pid not in getting] if getting else some
-        rows = coming.rows_of(first, first + len(new)) if coming else [b""] * len(new)
-        deks = seal.new_deks(len(new))
-        ciphers = seal.ciphers(deks)
-        said = new_statements(new, rows, kind.value, today, coming.source if coming else "")
-        columns: dict[str, list[Any]] = {
-            "pid": new,
-            "kind": [kind.value] * len(new),
-            "state": [Allowed.ACTIVE.value] * len(new),
-            "version": [1] * len(new),
-            "created_day": [today] * len(new),
-            "seal": seal.witness(ciphers, said),
-            "kid": [kek.kid] * len(new),
-            "wrapped": kek.wrap_all(deks, new),
-        }
-        if len(new) < len(some):
-            others = _getting({pid: getting[pid] for pid in some if pid in getting}, kind, kek, today)
-            both = {name: [*others[name], *column] for name, column in columns.items()}
-            order = sorted(range(len(some)), key=both["pid"].__getitem__)
-            columns = {name: [column[place] for place in order] for name, column in both.items()}
-        tools.store.insert(at, SUBJECT, columns)
-        if coming is not None:
-            coming.put(tools, at, first, new, ciphers)
-        first += len(new)
+    columns: dict[str, list[Any]] = {
+        "pid": pids,
+        "kind": [kind.value] * len(pids),
+        "state": [Allowed.ACTIVE.value] * len(pids),
+        "version": [1] * len(pids),
+        "created_day": [today] * len(pids),
+        "seal": seal.witness(ciphers, said),
+        "kid": [kek.kid] * len(pids),
+        "wrapped": kek.wrap_all(deks, pids),
+    }
+    tools.store.insert(at, SUBJECT, columns)
+    return ciphers
 
 
 def _getting(people: Mapping[bytes, Person], kind: Kind, kek: Kek, today: int) -> dict[str, list[Any]]:

@@ -146,7 +146,11 @@ class Store:
         Raises:
             DuplicateError: a key is there already. The transaction cannot go on.
             StoreError: a row breaks another rule of the table. The transaction cannot go on.
+                On PostgreSQL, where many rows were sent, either may come at the next statement or the end.
+            ValueError: the columns are of unlike length.
         """
+        if len(set(map(len, columns.values()))) > 1:
+            raise ValueError("There is one value of each column for every row.")
         return self._backend.insert(connection, table, dict(columns), skip_existing)
 
     def update(

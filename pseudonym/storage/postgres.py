@@ -35,7 +35,9 @@ _START, _END, _NULL = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff", b"\xff\xff\
 _FIXED = {"int8": Struct(">iq"), "int4": Struct(">ii"), "int2": Struct(">ih"), "bool": Struct(">i?")}
 _NUMBERS = {"int8": ">i8", "int4": ">i4", "int2": ">i2"}
 _LITTLE = 1 << 16
-"""As many bytes are written while this process does something else; what comes after them too."""
+"""Rows of fewer bytes are written at once, unless others are still being written."""
+_MOST = 1 << 25
+"""Bytes that may wait to be written."""
 _SENT = "kinlink_sent"
 
 
@@ -174,12 +176,17 @@ class _Sent:
         self._sent: list[Future[None]] = []
         self._lock = Lock()
         self._rows: dict[tuple[sa.Table, str], list[bytes]] = {}
+        self._bytes = 0
 
     def add(self, table: sa.Table, sql: str, rows: bytes) -> None:
         """Copy rows of a table once what was sent before is written."""
         with self._lock:
             self._rows.setdefault((table, sql), []).append(rows)
+            self._bytes += len(rows)
+            many = self._bytes > _MOST
         self._sent.append(self._writer.submit(self._write))
+        if many:
+            self._sent[-1].result()
 
     def done(self) -> None:
         """Wait for all of it.
@@ -193,7 +200,7 @@ class _Sent:
 
     def _write(self) -> None:
         with self._lock:
-            rows, self._rows = self._rows, {}
+            rows, self._rows, self._bytes = self._rows, {}, 0
         if not rows:
             return
         # Rows come together with later ones of other tables: first those that others may refer to.

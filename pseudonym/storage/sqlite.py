@@ -30,6 +30,7 @@ _PRAGMAS = (
     "wal_autocheckpoint=65536",  # pages of 4 KiB: several batches of bulk intake are moved at once
 )
 _IN_A_STATEMENT = 2_000  # values to insert
+_STAGE = "kinlink_stage"
 _PATIENCE = 600.0  # seconds for which a change waits for another one: a purge rewrites the whole file
 _AT_ONCE = 10_000  # values in one IN list; SQLite allows 32,766 of all kinds
 
@@ -90,9 +91,11 @@ class Sqlite:
         # What all rows have in common, as their source and day, is given once in a statement.
         same = {name: column[0] for name, column in columns.items() if _is_one(column)}
         own = {name: column for name, column in columns.items() if name not in same}
-        start = f'INSERT {"" if skip else "OR FAIL "}INTO "{table.name}" ({_listed([*same, *own])}) VALUES '
-        ending = " ON CONFLICT DO NOTHING" if skip else ""
-        row = f"({', '.join([f'?{number + 1}' for number in range(len(same))] + ['?'] * len(own))})"
+        given = ", ".join([*"?" * len(same), *(f"column{place + 1}" for place in range(len(own)))])
+        start = f'INSERT {"" if skip else "OR FAIL "}INTO "{table.name}" ({_listed([*same, *own])}) '
+        start += f"SELECT {given} FROM (VALUES "
+        ending = ") WHERE true ON CONFLICT DO NOTHING" if skip else ")"
+        row = f"({', '.join('?' * len(own))})" if own else "(1)"
         at_once = max(_IN_A_STATEMENT // len(columns), 1)
         whole = count // at_once * at_once
         inserted = 0
@@ -151,7 +154,14 @@ class Sqlite:
         return gone
 
     def purge(self, engine: sa.Engine, tables: Sequence[str]) -> None:
-        """Rebuild the file without what was deleted, and empty the write-ahead log."""
+        """Rebuild the file without what was deleted, and empty the write-ahead log.
+
+        Rows are put into the order of their keys, so that none tells which were changed together.
+        """
+        with engine.connect().execution_options(write=True) as connection, connection.begin():
+            connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+            for table in tables:
+                _put_in_order(connection, table)
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             raw: Any = connection.connection.driver_connection
             with closing(raw.cursor()) as cursor:
@@ -178,6 +188,23 @@ class Sqlite:
                     raise DuplicateError("A row with such a key is there already.") from None
                 raise StoreError("A row breaks a rule of its table.") from None
             return int(cursor.rowcount)
+
+
+def _put_in_order(connection: sa.Connection, table: str) -> None:
+    """Put the rows of a table that keeps them as they came into the order of their keys, if these are ids."""
+    keys = connection.exec_driver_sql(
+        "SELECT name, type FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk", (table,)
+    ).all()
+    spelt = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).scalar_one()
+    if keys[0].type != "BLOB" or spelt.rstrip().endswith("WITHOUT ROWID"):
+        return
+    for sql in (
+        f'CREATE TABLE "{_STAGE}" AS SELECT * FROM "{table}" ORDER BY {_listed(key.name for key in keys)}',
+        f'DELETE FROM "{table}"',
+        f'INSERT INTO "{table}" SELECT * FROM "{_STAGE}" ORDER BY rowid',
+        f'DROP TABLE "{_STAGE}"',
+    ):
+        connection.exec_driver_sql(sql)
 
 
 def _empty_log(cursor: sqlite3.Cursor) -> None:

@@ -140,6 +140,20 @@ def test_many_rows_may_refer_to_rows_that_came_just_before(url):
     assert sorted(map(bytes, found)) == [pid(n) for n in range(9000)]
 
 
+def test_columns_of_unlike_length_are_refused(url):
+    with open_store(url, "identity") as store:
+        for entries, ids in (
+            ([1, 2], [pid(1)]),
+            ([1], [pid(1), pid(2)]),
+            ([1, 1], [pid(1)] * 3),
+            ([], [pid(1)]),
+        ):
+            with pytest.raises(ValueError, match="every row"), store.transaction() as connection:
+                store.insert(connection, BLIND_INDEX, {"entry": entries, "row_id": ids})
+        with store.read() as connection:
+            assert connection.execute(sa.select(BLIND_INDEX)).all() == []
+
+
 @pytest.mark.parametrize("count", [1, 2, 249, 250, 251, 900])
 def test_rows_keep_what_they_have_in_common_and_of_their_own(url, count):
     given = {

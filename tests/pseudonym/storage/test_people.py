@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from pseudonym import persons
+from pseudonym import forms, persons
 from pseudonym.errors import (
     ConflictError,
     InputError,
@@ -92,24 +94,48 @@ def test_records_come_under_persons_and_families(store, people):
     check(store, people)
 
 
-def test_no_order_in_the_store_tells_the_order_of_a_delivery(store, people):
-    first, second = [*range(0, 400, 10)], [*range(405, 5, -10)]
-    people.deliver(delivery(first, families={n: 9000 + n for n in first}), stamp())
-    linked = [(n, n - 5, 9) for n in second if n < 205]
-    people.deliver(delivery(second, linked, source="another council"), stamp(1))
+def placed(store, source):
+    """The ids of the rows of a source, as they lie in the table."""
     place = "ctid" if store.backend == "postgresql" else "rowid"
+    query = f"SELECT row_id FROM identity_row WHERE source = :source ORDER BY {place}"
     with store.read() as at:
-        placed = {
-            source: [bytes(row[0]) for row in at.execute(sa.text(query))]
-            for source in ("council", "another council")
-            for query in [f"SELECT row_id FROM identity_row WHERE source = '{source}' ORDER BY {place}"]
-        }
-    for given, found in ((first, placed["council"]), (second, placed["another council"])):
-        units = [unit(n) for n in given]
-        assert sorted(found) == sorted(units)
-        assert found not in (units, units[::-1])
-        half = [one for one in found if one in units[20:]]
-        assert half != units[20:]
+        return [bytes(row[0]) for row in at.execute(sa.text(query), {"source": source})]
+
+
+@pytest.mark.parametrize("at_a_time", [3, 2048])
+def test_no_order_in_the_store_tells_the_order_of_a_delivery(store, people, at_a_time, monkeypatch):
+    monkeypatch.setattr(forms, "_SOME", at_a_time)
+    chance = random.Random(7)
+    first, second = [*range(0, 400, 10)], [*range(5, 405, 10)]
+    chance.shuffle(first)
+    chance.shuffle(second)
+    twice = [(n, n + 10, 9) for n in range(0, 200, 40)]  # people of two records, which do not lie together
+    people.deliver(delivery(first, twice, families={n: 9000 + n for n in first}), stamp())
+    if store.backend == "postgresql":
+        with store.read() as at:
+            tags = at.execute(sa.text("SELECT tag FROM register_place ORDER BY ctid")).scalars().all()
+        runs = 1 + sum(bytes(one) > bytes(other) for one, other in pairwise(tags))
+        assert runs == 2  # of persons, and of families
+    linked = [(n - 5, n, 9) for n in second if n < 205]
+    people.deliver(delivery(second, linked, source="another council"), stamp(1))
+    for given, source in ((first, "council"), (second, "another council")):
+        assert placed(store, source) == sorted(unit(n) for n in given)
+    check(store, people)
+
+
+def test_no_order_in_the_store_tells_who_was_divided_from_whom(store, people):
+    numbers = [*range(0, 400, 10), *range(5, 405, 10)]
+    people.deliver(delivery(numbers, [(n, n + 5, 9) for n in range(0, 400, 10)]), stamp())
+    for n in range(0, 400, 80):
+        (pid,) = pids(people, n)
+        people.protect(pid, stamp(1), series(n + 5), purge=False)
+    assert placed(store, "council") != sorted(placed(store, "council"))
+    people.protect(*pids(people, 10), stamp(2))
+    assert placed(store, "council") == sorted(placed(store, "council"))
+    # Who is divided behind a fence that is there already is told of in no order either.
+    (pid,) = pids(people, 10)
+    people.split(pid, pl.DataFrame({"unit": series(10, 15), "part": [0, 1]}), stamp(3))
+    assert placed(store, "council") == sorted(placed(store, "council"))
     check(store, people)
 
 
