@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -101,11 +102,7 @@ def key_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyServer]:
     """A real OpenBao server over TLS, in memory, on a port of its own."""
     program = Path(sys.executable).with_name("bao")
     folder, root = tmp_path_factory.mktemp("openbao"), secrets.token_hex(16)
-    with socket.socket() as free, socket.socket() as beside:
-        # The server takes the next port too; both are given back just before it starts.
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        beside.bind(("127.0.0.1", port + 1))
+    port = _two_ports()
     command = [
         str(program), "server", "-dev", "-dev-tls", f"-dev-tls-cert-dir={folder}", "-dev-no-store-token",
         f"-dev-root-token-id={root}", f"-dev-listen-address=127.0.0.1:{port}",
@@ -126,6 +123,17 @@ def key_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyServer]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _two_ports() -> int:
+    """A free port before another free one: the server takes both, and they are given back just before."""
+    while True:
+        with socket.socket() as free, socket.socket() as beside:
+            free.bind(("127.0.0.1", 0))
+            port: int = free.getsockname()[1]
+            with suppress(OSError, OverflowError):  # the next one is in use, or there is none
+                beside.bind(("127.0.0.1", port + 1))
+                return port
 
 
 def _listens(port: int) -> bool:
