@@ -1,13 +1,12 @@
 """Rows that an event of the register brings, and the people who come with them.
 
-Most rows of a delivery are of somebody new. They are prepared some people at a time, key, statement and rows,
-and written before the next: what has just been made is still near the processor then, and the database
-writes it meanwhile.
+They are made and written some at a time: what has just been made is still near the processor then, and a
+database can write it while the next are made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -40,52 +39,41 @@ class Arrived:
 
 
 class Coming:
-    """New rows in the order of their ids, which tells nothing, and newcomers in that of their first rows.
+    """New rows in the order of their ids, which tells nothing.
 
     Rows of one person do not lie together: were they divided later, who stands beside whom would tell.
 
     Args:
         arrived: the rows.
         after: what the event has to do with, after it.
-        newcomers: people who are new and to whom nothing moves.
+        newcomers: people who are new and to whom nothing moves, in order.
         day: on which the rows come.
-
-    Attributes:
-        source: where they come from.
-        newcomers: those given, in their order here.
     """
 
     def __init__(self, arrived: Arrived, after: State, newcomers: Sequence[bytes], day: int) -> None:
         self.source, self._day = arrived.source, day
+        new = pl.DataFrame({"holder": pl.Series(newcomers, dtype=pl.Binary)}).with_row_index("person")
         rows = (
             arrived.rows.with_row_index("row")
             .join(after.units.select("unit", "holder", "fence"), on="unit")
+            .join(new, on="holder", how="left")
             .sort("unit")
         )
         now = np.empty(rows.height, dtype=np.uint32)
         now[rows["row"].to_numpy()] = np.arange(rows.height, dtype=np.uint32)
         self._values = arrived.values.with_columns(row=pl.Series(now[arrived.values["row"].to_numpy()]))
         self._rows = rows.select("unit", "payload", "holder", "fence")
-        new = pl.DataFrame({"holder": pl.Series(newcomers, dtype=pl.Binary)})
-        first = rows.select("holder").join(new, on="holder", how="semi").unique(maintain_order=True)
-        self.newcomers: list[bytes] = first["holder"].to_list()
-        if len(self.newcomers) != len(newcomers):  # nobody is new without a row
-            raise AssertionError
-        numbered = rows.join(first.with_row_index("person"), on="holder", how="left", maintain_order="left")
-        persons = numbered["person"].cast(pl.Int64).fill_null(-1).to_numpy()
-        self._known = persons < 0
-        self._begun = np.maximum.accumulate(persons) + 1  # newcomers who have a row up to each
-        self._counts = np.bincount(persons[~self._known], minlength=len(self.newcomers))
-        self._ends = np.concatenate([[0], self._counts.cumsum()])
-        by_person = np.argsort(persons, kind="stable")[int(self._known.sum()) :]
-        self._units = rows["unit"].gather(by_person)
+        self._known = rows["person"].is_null()
+        persons = rows["person"].cast(pl.Int64).fill_null(-1).to_numpy()
+        theirs = np.flatnonzero(persons >= 0)
+        self._persons = persons
+        self._units = rows["unit"].gather(theirs[np.argsort(persons[theirs], kind="stable")])
+        self._ends = np.concatenate([[0], np.bincount(persons[theirs], minlength=len(newcomers)).cumsum()])
         self._notes: list[bytes] = []
-        self._later: dict[bytes, AESGCM] = {}
 
     def count_known(self, people: Mapping[bytes, Person]) -> None:
         """Count the rows of people who are known as theirs."""
-        known = self._rows.filter(pl.Series(self._known))
-        for unit, pid in known.select("unit", "holder").iter_rows():
+        for unit, pid in self._rows.filter(self._known).select("unit", "holder").iter_rows():
             people[pid].places.append(Place(unit, 1, self._day, self.source))
 
     def enter(self, tools: Tools, at: At) -> None:
@@ -97,44 +85,31 @@ class Coming:
             realms = [realm[fence] for fence in fences]
         self._notes = tools.rows.enter(at, self._values, self._rows["unit"], realms)
 
-    def steps(self) -> Iterator[tuple[slice, slice]]:
-        """Some rows at a time: the newcomers whose first rows are among them, and the rows."""
-        begun = 0
-        for rows in slices(self._rows.height):
-            until = int(self._begun[rows.stop - 1])
-            yield slice(begun, until), rows
-            begun = until
-
     def rows_of(self, some: slice) -> list[bytes]:
         """Of each of some newcomers the ids of the rows, one after the other."""
         ends = self._ends[some.start : some.stop + 1]
         units: list[bytes] = self._units[int(ends[0]) : int(ends[-1])].to_list()
-        if len(units) == some.stop - some.start:
+        if (np.diff(ends) == 1).all():
             return units
         return [b"".join(units[start:end]) for start, end in pairwise((ends - ends[0]).tolist())]
 
-    def put(
-        self,
-        tools: Tools,
-        at: At,
-        step: tuple[slice, slice],
-        ciphers: Sequence[AESGCM],
-        people: Mapping[bytes, Person],
-    ) -> None:
-        """Seal and write some rows.
+    def put(self, tools: Tools, at: At, newcomers: Sequence[AESGCM], people: Mapping[bytes, Person]) -> None:
+        """Seal and write the rows.
 
         Args:
             tools: the vault's.
-            at: a transaction that has written the newcomers whom they are of.
-            step: one of `steps`, taken in turn.
-            ciphers: the keys of its newcomers, made ready.
-            people: who is no newcomer.
+            at: a transaction that has written whom they are of.
+            newcomers: their keys, made ready.
+            people: who is none of these.
         """
-        newcomers, rows = step
-        ready = dict(zip(self.newcomers[newcomers], ciphers, strict=True))
-        for place in np.flatnonzero(self._counts[newcomers] > 1).tolist():
-            self._later[self.newcomers[newcomers][place]] = ciphers[place]
-        units, payloads, pids = (self._rows[name][rows].to_list() for name in ("unit", "payload", "holder"))
-        ours = [ready.get(pid) or self._later.get(pid) or seal.ciphers([people[pid].dek])[0] for pid in pids]
-        sealed = seal.seal_rows(ours, STORE, pids, units, [1] * len(units), payloads)
-        tools.rows.put(at, self.source, self._day, units, [1] * len(units), pids, sealed, self._notes[rows])
+        for some in slices(self._rows.height):
+            units, payloads, pids = (
+                self._rows[name][some].to_list() for name in ("unit", "payload", "holder")
+            )
+            keys = [
+                newcomers[person] if person >= 0 else AESGCM(people[pid].dek)
+                for person, pid in zip(self._persons[some].tolist(), pids, strict=True)
+            ]
+            sealed = seal.seal_rows(keys, STORE, pids, units, [1] * len(units), payloads)
+            notes = self._notes[some]
+            tools.rows.put(at, self.source, self._day, units, [1] * len(units), pids, sealed, notes)

@@ -124,23 +124,19 @@ def _add(
     getting = {pid: person for pid, person in people.items() if person.held is None}
     if getting:
         tools.store.insert(at, SUBJECT, _getting(getting, kind, tools.keks.current, today))
-    if coming is None:
-        for some in slices(len(newcomers)):
-            pids = newcomers[some]
-            _add_newcomers(tools, at, kind, today, pids, [b""] * len(pids), "")
-        return
-    for step in coming.steps():
-        some, _ = step
-        pids, rows = coming.newcomers[some], coming.rows_of(some)
-        coming.put(tools, at, step, _add_newcomers(tools, at, kind, today, pids, rows, coming.source), people)
+    ciphers: list[AESGCM] = []
+    for some in slices(len(newcomers)):
+        rows = coming.rows_of(some) if coming else [b""] * (some.stop - some.start)
+        source = coming.source if coming else ""
+        ciphers += _add_newcomers(tools, at, kind, today, newcomers[some], rows, source)
+    if coming is not None:
+        coming.put(tools, at, ciphers, people)
 
 
 def _add_newcomers(
     tools: Tools, at: At, kind: Kind, today: int, pids: list[bytes], rows: list[bytes], source: str
 ) -> list[AESGCM]:
     """Write people who are new, as are their rows, of which these are the ids; their keys, made ready."""
-    if not pids:
-        return []
     deks = seal.new_deks(len(pids))
     ciphers = seal.ciphers(deks)
     said = new_statements(pids, rows, kind.value, today, source)
