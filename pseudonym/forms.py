@@ -1,4 +1,4 @@
-"""Many strings of bytes of one form, made together: what is the same in all is written once."""
+"""Many things of one form, made together, some at a time: what is the same in all is written once."""
 
 from __future__ import annotations
 

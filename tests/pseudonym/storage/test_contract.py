@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from pseudonym import errors
-from pseudonym.storage import Role, migrate, open_store, versions
+from pseudonym.storage import Role, migrate, open_store, postgres, versions
 from pseudonym.storage.schema import METADATA, REVISIONS
 from pseudonym.storage.schema_identity import BLIND_INDEX, DISCLOSURE, IDENTITY_ROW, RIGHTS_ANSWER, SUBJECT
 
@@ -127,14 +127,22 @@ def test_a_row_among_many_that_is_refused_undoes_the_transaction(url):
             assert connection.execute(sa.select(RIGHTS_ANSWER)).all() == []
 
 
-def test_many_rows_may_refer_to_rows_that_came_just_before(url):
+def test_many_rows_may_refer_to_rows_that_came_just_before(url, monkeypatch):
+    copy, all_given = postgres._copy, threading.Event()
+
+    def copy_later(*arguments):
+        assert all_given.wait(60)
+        copy(*arguments)
+
+    monkeypatch.setattr(postgres, "_copy", copy_later)
     with open_store(url, "identity") as store:
         with store.transaction() as connection:
-            for first in range(0, 9000, 1000):
-                numbers = range(first, first + 1000)
+            for first in range(0, 9000, 3000):
+                numbers = range(first, first + 3000)
                 store.insert(connection, SUBJECT, subjects(numbers))
                 ids = [pid(n) for n in numbers]
-                store.insert(connection, DISCLOSURE, {"row_id": ids, "pid": ids, "ct": [bytes(99)] * 1000})
+                store.insert(connection, DISCLOSURE, {"row_id": ids, "pid": ids, "ct": [bytes(99)] * 3000})
+            all_given.set()
         with store.read() as connection:
             found = connection.execute(sa.select(DISCLOSURE.c.pid)).scalars().all()
     assert sorted(map(bytes, found)) == [pid(n) for n in range(9000)]
