@@ -171,7 +171,7 @@ def _address(host: str) -> x509.IPAddress | None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         sys.exit("Usage: python -m pseudonym.roles.authority FOLDER")
     make_all(Path(sys.argv[1]))
     print(f"Throw-away certificates for {DAYS} days are in {sys.argv[1]}.")

@@ -149,6 +149,11 @@ def _open_log(settings: RoleSettings, keyset: Keyset, name: str) -> audit.Log:
 
 def _make_missing(settings: RoleSettings) -> Keyset | None:
     """Make a keyset with a throw-away passphrase, and a throw-away officer's key; the keyset if it is new."""
+    if settings.audit.exists() and not os.path.lexists(settings.keyset):
+        raise KeysetError(
+            f"The keyset {settings.keyset} is missing, and the role's log is there: it ran with one.",
+            "Restore the keyset and its device secret: nothing else opens what the role holds.",
+        )
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not settings.officer_key.exists():
         key = X25519PrivateKey.generate()

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from pseudonym.access import Mandate
-from pseudonym.errors import LedgerError, StoreError
+from pseudonym.errors import KeysetError, LedgerError, StoreError
 from pseudonym.roles import domains, serving, settings
 from pseudonym.roles.callers import Role
 from pseudonym.roles.opening import open_house
@@ -54,6 +54,19 @@ def test_a_database_that_followed_a_ledger_is_not_opened_without_one(house):
     with pytest.raises(LedgerError, match="ledger of erasures is missing"):
         domains.open_broker(house)
     assert not house.settings.ledger.exists()
+
+
+@pytest.mark.parametrize("gone", [["keyset.json"], ["keyset.json", "device.json"]])
+def test_a_keyset_that_went_is_not_begun_anew_over_what_it_opens(tmp_path, gone):
+    place = settings.resolve(Role.BROKER, tmp_path, settings.Options(), make=True)
+    with open_house(place, DOMAIN):
+        pass
+    for name in gone:
+        (place.keyset.parent / name).unlink()
+    there = sorted(tmp_path.rglob("*"))
+    with pytest.raises(KeysetError, match="Restore the keyset"), open_house(place, DOMAIN):
+        pass
+    assert sorted(tmp_path.rglob("*")) == there
 
 
 def test_granted_requests_are_not_forgotten_with_their_file(house):
