@@ -116,7 +116,7 @@ class Keyset(KeysetFile):
             if place <= last:
                 raise KeyUseError(
                     "The keyset has, or had, a key-encrypting key for this month or a later one.",
-                    f"Name the next (--month, or kek/1:YYYY-MM), or {last[0]}.{last[1] + 1} if the key leaked.",
+                    f"Name the next: --month, kek/1:YYYY-MM; or {last[0]}.{last[1] + 1} if the key leaked.",
                 )
             if place[1] != (last[1] + 1 if place[0] == last[0] else 1):
                 raise KeyUseError("It is not the month's next key.", "Name the month alone, or its next key.")
