@@ -114,18 +114,7 @@ class VaultRows:
         sealed: Sequence[bytes],
         notes: Sequence[bytes],
     ) -> None:
-        """Insert rows, which are entered in the index, in their order: see `insert`.
-
-        Args:
-            at: a transaction.
-            source: where they come from.
-            day: on which they came.
-            row_ids: what they are called …
-            versions: … and which version each is of.
-            pids: whose they are.
-            sealed: what they hold.
-            notes: what `enter` gave for each.
-        """
+        """Insert rows in their order; `notes` are what `enter` gave for them. The rest is as for `insert`."""
         count = len(row_ids)
         rows: dict[str, Sequence[Any]] = {
             "row_id": row_ids,
